@@ -1,0 +1,1 @@
+"""From utterances to text: search, scheduling, segmentation, writers."""

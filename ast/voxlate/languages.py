@@ -1,0 +1,202 @@
+"""The one registry of languages: codes, aliases, English names, mBART-50 tags, and the slots of published checkpoints.
+
+Codes are those of the published model cards (``zh``, ``sv``); CoVoST-2's ``zh-CN`` and ``sv-SE`` are aliases. The order
+of the mBART-50 tags is the order of their ids (Tang et al. 2020, "Multilingual Translation with Extensible Multilingual
+Pretraining and Finetuning").
+"""
+
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from voxlate.errors import VoxlateError
+
+
+@dataclass(frozen=True)
+class Language:
+    """One language; `mbart_tag` is None where mBART-50 has no tag for it (Catalan, Welsh)."""
+
+    code: str
+    name: str
+    mbart_tag: str | None
+    aliases: tuple[str, ...] = ()
+
+
+# In the order of mBART-50's ids; the two CoVoST-2 languages that it lacks follow.
+LANGUAGES: tuple[Language, ...] = (
+    Language("ar", "Arabic", "ar_AR", ("ara", "arb")),
+    Language("cs", "Czech", "cs_CZ", ("ces", "cze")),
+    Language("de", "German", "de_DE", ("deu", "ger", "Deutsch")),
+    Language("en", "English", "en_XX", ("eng",)),
+    Language("es", "Spanish", "es_XX", ("spa", "Español", "Castilian")),
+    Language("et", "Estonian", "et_EE", ("est", "ekk")),
+    Language("fi", "Finnish", "fi_FI", ("fin", "Suomi")),
+    Language("fr", "French", "fr_XX", ("fra", "fre", "Français")),
+    Language("gu", "Gujarati", "gu_IN", ("guj",)),
+    Language("hi", "Hindi", "hi_IN", ("hin",)),
+    Language("it", "Italian", "it_IT", ("ita", "Italiano")),
+    Language("ja", "Japanese", "ja_XX", ("jpn", "jp")),
+    Language("kk", "Kazakh", "kk_KZ", ("kaz",)),
+    Language("ko", "Korean", "ko_KR", ("kor",)),
+    Language("lt", "Lithuanian", "lt_LT", ("lit",)),
+    Language("lv", "Latvian", "lv_LV", ("lav", "lvs")),
+    Language("my", "Burmese", "my_MM", ("mya", "bur", "Myanmar")),
+    Language("ne", "Nepali", "ne_NP", ("nep", "npi")),
+    Language("nl", "Dutch", "nl_XX", ("nld", "dut", "Nederlands", "Flemish")),
+    Language("ro", "Romanian", "ro_RO", ("ron", "rum")),
+    Language("ru", "Russian", "ru_RU", ("rus",)),
+    Language("si", "Sinhala", "si_LK", ("sin", "Sinhalese")),
+    Language("tr", "Turkish", "tr_TR", ("tur", "Türkçe")),
+    Language("vi", "Vietnamese", "vi_VN", ("vie",)),
+    Language("zh", "Chinese", "zh_CN", ("zho", "chi", "cmn", "zh-Hans", "zh-SG", "Mandarin", "Mandarin Chinese")),
+    Language("af", "Afrikaans", "af_ZA", ("afr",)),
+    Language("az", "Azerbaijani", "az_AZ", ("aze", "azj")),
+    Language("bn", "Bengali", "bn_IN", ("ben", "Bangla")),
+    Language("fa", "Persian", "fa_IR", ("fas", "per", "pes", "Farsi")),
+    Language("he", "Hebrew", "he_IL", ("heb", "iw")),
+    Language("hr", "Croatian", "hr_HR", ("hrv",)),
+    Language("id", "Indonesian", "id_ID", ("ind",)),
+    Language("ka", "Georgian", "ka_GE", ("kat", "geo")),
+    Language("km", "Khmer", "km_KH", ("khm",)),
+    Language("mk", "Macedonian", "mk_MK", ("mkd", "mac")),
+    Language("ml", "Malayalam", "ml_IN", ("mal",)),
+    Language("mn", "Mongolian", "mn_MN", ("mon", "khk")),
+    Language("mr", "Marathi", "mr_IN", ("mar",)),
+    Language("pl", "Polish", "pl_PL", ("pol",)),
+    Language("ps", "Pashto", "ps_AF", ("pus", "pbt")),
+    Language("pt", "Portuguese", "pt_XX", ("por", "Português")),
+    Language("sv", "Swedish", "sv_SE", ("swe", "Svenska")),
+    Language("sw", "Swahili", "sw_KE", ("swa", "swh")),
+    Language("ta", "Tamil", "ta_IN", ("tam",)),
+    Language("te", "Telugu", "te_IN", ("tel",)),
+    Language("th", "Thai", "th_TH", ("tha",)),
+    Language("tl", "Tagalog", "tl_XX", ("tgl", "fil", "Filipino")),
+    Language("uk", "Ukrainian", "uk_UA", ("ukr",)),
+    Language("ur", "Urdu", "ur_PK", ("urd",)),
+    Language("xh", "Xhosa", "xh_ZA", ("xho",)),
+    Language("gl", "Galician", "gl_ES", ("glg",)),
+    Language("sl", "Slovenian", "sl_SI", ("slv", "Slovene")),
+    Language("ca", "Catalan", None, ("cat", "Català", "Valencian")),
+    Language("cy", "Welsh", None, ("cym", "wel", "Cymraeg")),
+)
+
+MBART50_TAGS: tuple[str, ...] = tuple(language.mbart_tag for language in LANGUAGES if language.mbart_tag is not None)
+
+# CoVoST-2 (Wang et al. 2020): 21 languages into English, and English into 15.
+COVOST2_SOURCES = (
+    "fr",
+    "de",
+    "es",
+    "ca",
+    "it",
+    "ru",
+    "zh",
+    "pt",
+    "fa",
+    "et",
+    "mn",
+    "nl",
+    "tr",
+    "ar",
+    "sv",
+    "lv",
+    "sl",
+    "ta",
+    "ja",
+    "id",
+    "cy",
+)
+COVOST2_TARGETS = ("de", "tr", "fa", "sv", "mn", "zh", "cy", "ca", "sl", "et", "id", "ar", "ta", "lv", "ja")
+
+# Regional or script variants that are not served by the language of their first part.
+_DISTINCT_VARIANTS = {"zh-tw", "zh-hk", "zh-mo", "zh-hant"}
+
+
+def _key(name: str) -> str:
+    return name.strip().lower().replace("_", "-")
+
+
+_BY_ALIAS: dict[str, Language] = {
+    _key(alias): language
+    for language in LANGUAGES
+    for alias in (language.code, language.name, language.mbart_tag or language.code, *language.aliases)
+}
+
+
+def find_language(name: str) -> Language:
+    """Return the language that a code, alias, English name or mBART tag stands for.
+
+    `pt-BR` or `es_419` stand for the language of their first part. VoxlateError with suggestions otherwise.
+    """
+    key = _key(name)
+    if key in _BY_ALIAS:
+        return _BY_ALIAS[key]
+    parts = key.split("-")
+    if key not in _DISTINCT_VARIANTS and re.fullmatch(r"[a-z]{2,3}(-([a-z]{2}|\d{3}|[a-z]{4}))+", key):
+        language = _BY_ALIAS.get(parts[0])
+        if language is not None:
+            return language
+    close = get_close_matches(key, _BY_ALIAS, n=3, cutoff=0.7)
+    suggestions = list(dict.fromkeys(f"{_BY_ALIAS[match].code} ({_BY_ALIAS[match].name})" for match in close))
+    hint = (
+        f"did you mean {' or '.join(suggestions)}?"
+        if suggestions
+        else "give a code such as de, an ISO 639-3 code, or an English name"
+    )
+    raise VoxlateError(f"unknown language {name!r}; {hint}")
+
+
+# What the cards of the published checkpoints (Babu et al. 2021, "XLS-R") say of their target languages: code -> token
+# id. Catalan and Welsh sit in the slots of es_XX and fi_FI. The cards give Latvian the slot of my_MM (250017) though
+# mBART-50 has lv_LV (250016); nobody has settled it with the real weights, so a slot can be overridden by the user.
+_EN_TO_15 = {
+    "de": 250003,
+    "tr": 250023,
+    "fa": 250029,
+    "sv": 250042,
+    "mn": 250037,
+    "zh": 250025,
+    "cy": 250007,
+    "ca": 250005,
+    "sl": 250052,
+    "et": 250006,
+    "id": 250032,
+    "ar": 250001,
+    "ta": 250044,
+    "lv": 250017,
+    "ja": 250012,
+}
+_ENGLISH = {"en": 250004}
+
+PUBLISHED_TARGETS: dict[str, dict[str, int]] = {
+    **{f"facebook/wav2vec2-xls-r-{size}-21-to-en": _ENGLISH for size in ("300m", "1b", "2b")},
+    **{f"facebook/wav2vec2-xls-r-{size}-en-to-15": _EN_TO_15 for size in ("300m", "1b", "2b")},
+    "facebook/wav2vec2-xls-r-2b-22-to-16": {**_EN_TO_15, **_ENGLISH},
+}
+UNSETTLED_SLOTS = {"lv": "the model cards say 250017 (my_MM's slot), mBART-50 says 250016 (lv_LV)"}
+
+
+def published_targets(model: str) -> dict[str, int] | None:
+    """Return the target slots of a published checkpoint from its Hub id or a folder named after it, else None."""
+    parts = re.split(r"[/\\]", model.removesuffix("/").lower())
+    for name, targets in PUBLISHED_TARGETS.items():
+        owner, repository = name.split("/")
+        if parts[-1] == repository or f"models--{owner}--{repository}" in parts:
+            return dict(targets)
+    return None
+
+
+def default_checkpoint(target: str, source: str | None = None) -> str:
+    """Return the published checkpoint that fits a direction; without `source`, X→English or English→X is assumed."""
+    target_code = find_language(target).code
+    source_code = find_language(source).code if source else ("en" if target_code != "en" else None)
+    if target_code == "en" and source_code != "en":
+        return "facebook/wav2vec2-xls-r-300m-21-to-en"
+    if source_code == "en" and target_code in COVOST2_TARGETS:
+        return "facebook/wav2vec2-xls-r-300m-en-to-15"
+    if target_code in PUBLISHED_TARGETS["facebook/wav2vec2-xls-r-2b-22-to-16"]:
+        return "facebook/wav2vec2-xls-r-2b-22-to-16"
+    raise VoxlateError(
+        f"no published checkpoint translates into {find_language(target).name} ({target_code}); published targets are "
+        f"en, {', '.join(COVOST2_TARGETS)}; name a model of your own with --model"
+    )

@@ -1,0 +1,66 @@
+"""The length adapter between encoder and decoder: strided convolutions, and the lengths they leave.
+
+Shape letters: B utterances, S frames, D width.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import cast
+
+from torch import Tensor, nn
+
+from voxlate.models.encoder import conv_lengths, zero_padding
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """Widths and strides. The published models have 3 layers of kernel 3 and stride 2: one state per 160 ms.
+
+    A projection with layer norm stands before the convolutions where `input_dim` differs from `output_dim` (1B and
+    2B), as in transformers. With no layers and equal widths the adapter passes the states through.
+    """
+
+    input_dim: int
+    output_dim: int
+    layers: int = 3
+    kernel: int = 3
+    stride: int = 2
+
+
+class _Layer(nn.Module):
+    def __init__(self, config: AdapterConfig) -> None:
+        super().__init__()
+        # The padding of 1 does not grow with the kernel: that is how the published models were made.
+        self.conv = nn.Conv1d(config.output_dim, 2 * config.output_dim, config.kernel, config.stride, padding=1)
+
+    def forward(self, states_BSD: Tensor) -> Tensor:
+        return nn.functional.glu(self.conv(states_BSD.transpose(1, 2)), dim=1).transpose(1, 2)
+
+
+class LengthAdapter(nn.Module):
+    """Convolutions with GLU (Li et al. 2021; fairseq's Conv1dAdaptor).
+
+    Padding is zeroed before each convolution and after the last, so that an utterance's last states do not depend on
+    its neighbours. There is no layerdrop: skipping a stride would part the states from their lengths.
+    """
+
+    def __init__(self, config: AdapterConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.proj: nn.Linear | None = None
+        self.proj_layer_norm: nn.LayerNorm | None = None
+        if config.input_dim != config.output_dim:
+            self.proj = nn.Linear(config.input_dim, config.output_dim)
+            self.proj_layer_norm = nn.LayerNorm(config.output_dim)
+        self.layers = nn.ModuleList(_Layer(config) for _ in range(config.layers))
+
+    def forward(self, states_BSD: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return shorter states and their lengths."""
+        if self.proj is not None and self.proj_layer_norm is not None:
+            states_BSD = self.proj_layer_norm(self.proj(states_BSD))
+        states_BSD = zero_padding(states_BSD, lengths_B)
+        for layer in cast("Iterable[_Layer]", self.layers):
+            states_BSD = layer(states_BSD)
+            lengths_B = conv_lengths(lengths_B, layer.conv)
+            states_BSD = zero_padding(states_BSD, lengths_B)
+        return states_BSD, lengths_B

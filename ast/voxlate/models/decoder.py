@@ -1,0 +1,214 @@
+"""The mBART text decoder with explicit caches: one implementation for training and search.
+
+Shape letters: U utterances, K rows (hypotheses) of each, R = U·K rows, T tokens, S encoder states, D width, H heads,
+C channels of a head, V vocabulary.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import sqrt
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (its usual name)
+
+from voxlate.models.encoder import valid_mask, zero_padding
+from voxlate.text import PAD_ID
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu}
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """The shape of an mBART decoder; the defaults are mBART-50's (459M parameters).
+
+    `activation` must be the one the weights were trained with: mbart-large-50 is gelu, its -mmt models and the
+    published speech translation models are relu.
+    """
+
+    vocabulary_size: int = 250_054
+    width: int = 1024
+    layers: int = 12
+    heads: int = 16
+    ffn_width: int = 4096
+    activation: str = "relu"
+    max_positions: int = 1024
+    scale_embedding: bool = True
+    tie_embeddings: bool = True
+    dropout: float = 0.1
+    attention_dropout: float = 0.0
+    activation_dropout: float = 0.0
+    layerdrop: float = 0.0
+
+
+class SelfCache:
+    """Keys and values of the tokens decoded so far, each layer (R, H, T, C)."""
+
+    def __init__(self, layers: int) -> None:
+        self._keys: list[Tensor | None] = [None] * layers
+        self._values: list[Tensor | None] = [None] * layers
+
+    @property
+    def length(self) -> int:
+        """Number of tokens held."""
+        return 0 if self._keys[-1] is None else self._keys[-1].shape[2]
+
+    def append(self, layer: int, keys_RHTC: Tensor, values_RHTC: Tensor) -> tuple[Tensor, Tensor]:
+        """Add the newest tokens of one layer; return all keys and values of it."""
+        old_keys, old_values = self._keys[layer], self._values[layer]
+        if old_keys is not None and old_values is not None:
+            keys_RHTC = torch.cat([old_keys, keys_RHTC], dim=2)
+            values_RHTC = torch.cat([old_values, values_RHTC], dim=2)
+        self._keys[layer], self._values[layer] = keys_RHTC, values_RHTC
+        return keys_RHTC, values_RHTC
+
+    def select(self, rows_R: Tensor) -> None:
+        """Make row i of the cache what row `rows_R[i]` was."""
+        self._keys = [keys.index_select(0, rows_R) if keys is not None else None for keys in self._keys]
+        self._values = [values.index_select(0, rows_R) if values is not None else None for values in self._values]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the decoder reads of the speech: cross-attention keys and values, once per utterance.
+
+    keys and values: one (U, H, S, C) tensor per layer; mask_U11S is true at valid states.
+    """
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    mask_U11S: Tensor
+
+    @property
+    def utterances(self) -> int:
+        """Number of utterances, U."""
+        return self.mask_U11S.shape[0]
+
+    def select(self, utterances_U: Tensor) -> "Memory":
+        """Return the memory of some utterances."""
+        return Memory(
+            tuple(keys.index_select(0, utterances_U) for keys in self.keys),
+            tuple(values.index_select(0, utterances_U) for values in self.values),
+            self.mask_U11S.index_select(0, utterances_U),
+        )
+
+
+class _Attention(nn.Module):
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.heads, self.dropout = config.heads, config.attention_dropout
+        self.q_proj = nn.Linear(config.width, config.width)
+        self.k_proj = nn.Linear(config.width, config.width)
+        self.v_proj = nn.Linear(config.width, config.width)
+        self.out_proj = nn.Linear(config.width, config.width)
+
+    def keys_values(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        return self._heads(self.k_proj(states)), self._heads(self.v_proj(states))
+
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, *, causal: bool) -> Tensor:
+        """Attend from queries (N, Q, D) to keys and values (N, H, M, C)."""
+        heads = F.scaled_dot_product_attention(
+            self._heads(self.q_proj(queries)),
+            keys,
+            values,
+            attn_mask=mask,
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=causal,
+        )
+        return cast("Tensor", self.out_proj(heads.transpose(1, 2).reshape(queries.shape)))
+
+    def _heads(self, states: Tensor) -> Tensor:
+        return states.view(*states.shape[:-1], self.heads, -1).transpose(1, 2)
+
+
+class _Layer(nn.Module):
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.self_attn = _Attention(config)
+        self.self_attn_layer_norm = nn.LayerNorm(config.width)
+        self.encoder_attn = _Attention(config)
+        self.encoder_attn_layer_norm = nn.LayerNorm(config.width)
+        self.fc1 = nn.Linear(config.width, config.ffn_width)
+        self.fc2 = nn.Linear(config.ffn_width, config.width)
+        self.final_layer_norm = nn.LayerNorm(config.width)
+        self.activation = _ACTIVATIONS[config.activation]
+        self.dropout = nn.Dropout(config.dropout)
+        self.activation_dropout = nn.Dropout(config.activation_dropout)
+
+    def forward(self, states_RTD: Tensor, memory: Memory, index: int, cache: SelfCache | None) -> Tensor:
+        normed = self.self_attn_layer_norm(states_RTD)
+        keys, values = self.self_attn.keys_values(normed)
+        if cache is not None:
+            keys, values = cache.append(index, keys, values)
+        causal = states_RTD.shape[1] > 1  # a single new token sees everything before it
+        states_RTD = states_RTD + self.dropout(self.self_attn.attend(normed, keys, values, None, causal=causal))
+
+        # All rows of an utterance query its one set of keys: nothing of the speech is copied per hypothesis.
+        normed = self.encoder_attn_layer_norm(states_RTD)
+        queries = normed.reshape(memory.utterances, -1, normed.shape[-1])
+        attended = self.encoder_attn.attend(
+            queries, memory.keys[index], memory.values[index], memory.mask_U11S, causal=False
+        )
+        states_RTD = states_RTD + self.dropout(attended.view_as(normed))
+
+        hidden = self.activation_dropout(self.activation(self.fc1(self.final_layer_norm(states_RTD))))
+        return states_RTD + cast("Tensor", self.dropout(self.fc2(hidden)))
+
+
+class MBartDecoder(nn.Module):
+    """mBART's decoder (Liu et al. 2020): pre-norm layers, learned positions, output tied to the input embeddings."""
+
+    POSITION_OFFSET = 2  # fairseq kept two rows for padding; every checkpoint carries them
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed_tokens = nn.Embedding(config.vocabulary_size, config.width, padding_idx=PAD_ID)
+        self.embed_positions = nn.Embedding(config.max_positions + self.POSITION_OFFSET, config.width)
+        self.layernorm_embedding = nn.LayerNorm(config.width)
+        self.layers = nn.ModuleList(_Layer(config) for _ in range(config.layers))
+        self.layer_norm = nn.LayerNorm(config.width)
+        self.lm_head: nn.Linear | None = None
+        if not config.tie_embeddings:
+            self.lm_head = nn.Linear(config.width, config.vocabulary_size, bias=False)
+        self.dropout = nn.Dropout(config.dropout)
+        self._scale = sqrt(config.width) if config.scale_embedding else 1.0
+        self._initialize()
+
+    def remember(self, states_USD: Tensor, lengths_U: Tensor) -> Memory:
+        """Return the cross-attention keys and values of encoder states."""
+        states_USD = zero_padding(states_USD, lengths_U)
+        pairs = [cast("_Layer", layer).encoder_attn.keys_values(states_USD) for layer in self.layers]
+        mask_U11S = valid_mask(lengths_U, states_USD.shape[1])[:, None, None, :]
+        return Memory(tuple(keys for keys, _ in pairs), tuple(values for _, values in pairs), mask_U11S)
+
+    def forward(self, tokens_RT: Tensor, memory: Memory, cache: SelfCache | None = None) -> Tensor:
+        """Return the states of the tokens, (R, T, D). Rows of one utterance are consecutive.
+
+        With a cache the tokens continue what it holds: any number of tokens into an empty one, then one at a time.
+        """
+        past = cache.length if cache is not None else 0
+        assert past == 0 or tokens_RT.shape[1] == 1
+        positions_T = torch.arange(past, past + tokens_RT.shape[1], device=tokens_RT.device)
+        states_RTD = self.embed_tokens(tokens_RT) * self._scale
+        states_RTD = states_RTD + self.embed_positions(positions_T + self.POSITION_OFFSET)
+        states_RTD = self.dropout(self.layernorm_embedding(states_RTD))
+        for index, layer in enumerate(self.layers):
+            if self.training and self.config.layerdrop and torch.rand(()) < self.config.layerdrop:
+                continue
+            states_RTD = layer(states_RTD, memory, index, cache)
+        return cast("Tensor", self.layer_norm(states_RTD))
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Return the scores of the vocabulary, (..., V), for states (..., D)."""
+        return F.linear(states, self.lm_head.weight if self.lm_head is not None else self.embed_tokens.weight)
+
+    def _initialize(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+        with torch.no_grad():
+            self.embed_tokens.weight[PAD_ID].zero_()

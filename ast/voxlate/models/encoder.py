@@ -1,0 +1,62 @@
+"""What every speech encoder is to the rest of the model.
+
+Shape letters: B utterances, T samples of 16 kHz sound, S encoder frames, D width.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedConfig
+
+
+class SpeechEncoder(Protocol):
+    """An `nn.Module` from waveforms to states, with true lengths in and out.
+
+    What lies in the padding (NaN included) reaches no output, and an utterance's states do not depend on its
+    neighbours in the batch. A clip shorter than the receptive field counts as one frame.
+    """
+
+    config: PreTrainedConfig
+    output_dim: int
+    normalize_waveform: bool
+
+    def __call__(self, waveform_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return states_BSD and the number of valid frames of each utterance."""
+        ...
+
+
+def valid_mask(lengths_B: Tensor, size: int) -> Tensor:
+    """Return a boolean (B, size) mask that is true at the first `lengths_B` positions."""
+    return torch.arange(size, device=lengths_B.device)[None, :] < lengths_B[:, None]
+
+
+def zero_padding(states_BSD: Tensor, lengths_B: Tensor) -> Tensor:
+    """Return the states with zeros behind each length. A multiplication would let NaN through."""
+    return states_BSD.masked_fill(~valid_mask(lengths_B, states_BSD.shape[1])[:, :, None], 0.0)
+
+
+def conv_lengths(lengths_B: Tensor, convolution: nn.Conv1d) -> Tensor:
+    """Return the lengths behind a convolution, from its own kernel, stride and padding."""
+    padding = int(convolution.padding[0])
+    return (lengths_B + 2 * padding - convolution.kernel_size[0]) // convolution.stride[0] + 1
+
+
+def collate_waveforms(waveforms: Sequence[Tensor], *, normalize: bool) -> tuple[Tensor, Tensor]:
+    """Pad 1-D waveforms to waveform_BT and lengths_B, each normalised on its own samples first.
+
+    Normalisation is to zero mean and unit variance with epsilon 1e-7, as transformers' feature extractor does it;
+    fairseq's epsilon is 1e-5, which differs for clips quieter than about -40 dBFS.
+    """
+    if normalize:
+        waveforms = [_standardize(waveform) for waveform in waveforms]
+    lengths_B = torch.tensor([waveform.shape[0] for waveform in waveforms])
+    return nn.utils.rnn.pad_sequence(list(waveforms), batch_first=True), lengths_B
+
+
+def _standardize(waveform: Tensor) -> Tensor:
+    if not waveform.numel():
+        return waveform
+    variance, mean = torch.var_mean(waveform, correction=0)
+    return (waveform - mean) / torch.sqrt(variance + 1e-7)

@@ -1,0 +1,76 @@
+"""Where a model lies: a local folder, or a Hub id in the cache or on the network."""
+
+import re
+from pathlib import Path
+
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from voxlate.errors import VoxlateError
+
+_SMALL_FILES = ["*.json", "sentencepiece.bpe.model"]
+
+
+def find_model(model: str | Path) -> Path:
+    """Return the folder of `model`: a folder, or ``owner/name`` or ``owner/name@revision`` of the Hub.
+
+    What the Hub cache lacks is downloaded: safetensors where the repository has them, else ``.bin``. With
+    HF_HUB_OFFLINE=1 nothing is asked of the network. VoxlateError says what is wanted and how to get it.
+    """
+    name = str(model)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    repository, _, revision = name.partition("@")
+    if folder.exists():
+        raise VoxlateError(f"model {name!r} is a file; expected the folder that holds it and its config.json")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository, re.ASCII) or name.startswith((".", "/", "~")):
+        raise VoxlateError(f"model {name!r}: no such folder; expected a folder or a Hub id such as owner/name")
+    return _from_hub(repository, revision or None)
+
+
+def _from_hub(repository: str, revision: str | None) -> Path:
+    def fetch(patterns: list[str]) -> Path:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
+
+    get_it = f"run `hf download {repository}{f' --revision {revision}' if revision else ''}` where there is a network"
+    try:
+        folder = fetch([*_SMALL_FILES, "model*.safetensors"])
+        if not any(folder.glob("model*.safetensors")):
+            folder = fetch([*_SMALL_FILES, "pytorch_model*.bin"])
+    except GatedRepoError:
+        raise VoxlateError(
+            f"model {repository} is gated; ask for access on its Hub page, then `hf auth login`"
+        ) from None
+    except RevisionNotFoundError:
+        raise VoxlateError(f"model {repository} has no revision {revision!r} on the Hub") from None
+    except RepositoryNotFoundError:
+        raise VoxlateError(f"model {repository}: no such folder here and no such repository on the Hub") from None
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
+        reason = "HF_HUB_OFFLINE forbids downloading it" if constants.HF_HUB_OFFLINE else _reason(error)
+        raise VoxlateError(
+            f"model {repository} is not on this machine and {reason}; {get_it}, copy the folder here, "
+            "and name it with --model"
+        ) from None
+    if not (folder / "config.json").is_file() or not any([*folder.glob("model*.safetensors"), *folder.glob("*.bin")]):
+        raise VoxlateError(f"model {repository} is only in part on this machine (in {folder}); {get_it}")
+    return folder
+
+
+def _reason(error: Exception) -> str:
+    cause = error.__cause__ or error
+    line = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+    return f"the Hub cannot be reached ({line[:120]})"
+
+
+def hub_revision(folder: Path) -> str | None:
+    """Return the commit that a folder of the Hub cache holds, None for other folders."""
+    parts = folder.parts
+    return parts[-1] if len(parts) > 2 and parts[-2] == "snapshots" and parts[-3].startswith("models--") else None

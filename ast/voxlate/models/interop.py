@@ -1,0 +1,212 @@
+"""Read and write transformers' SpeechEncoderDecoderModel folders: wav2vec 2.0 encoder, adapter, mBART decoder.
+
+Strict: a tensor that is missing, unexpected or of another shape stops the reading. Configs of 2021 and of today are
+read alike; what is written loads in plain transformers 5.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from transformers import SpeechEncoderDecoderConfig
+
+from voxlate.errors import VoxlateError
+from voxlate.files import whole_file, write_text
+from voxlate.languages import LANGUAGES, find_language, published_targets
+from voxlate.models import ENCODERS
+from voxlate.models.adapter import LengthAdapter
+from voxlate.models.conversion import (
+    adapter_config,
+    decoder_config,
+    fill,
+    from_transformers,
+    to_transformers,
+    transformers_config,
+)
+from voxlate.models.decoder import DecoderConfig, MBartDecoder
+from voxlate.models.hub import find_model
+from voxlate.models.translator import SpeechTranslator
+from voxlate.models.weights import read_weights
+from voxlate.registry import resolve
+from voxlate.text import BOS_ID, EOS_ID, PAD_ID, Tokenizer
+
+LANGUAGES_FILE = "languages.json"
+_TOKENIZER_FILE = "sentencepiece.bpe.model"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model with what belongs to it: its tokenizer, and the token id of each target language it knows."""
+
+    folder: Path
+    model: SpeechTranslator
+    tokenizer: Tokenizer
+    targets: Mapping[str, int]
+
+    def target_id(self, language: str) -> int:
+        """Return the tag id of a target language. VoxlateError names those that the model has."""
+        found = find_language(language)
+        if found.code not in self.targets:
+            raise VoxlateError(
+                f"{self.folder.name} does not translate into {found.name} ({found.code}); it has "
+                f"{', '.join(sorted(self.targets))}; a slot of its own can be named with --slot {found.code}=ID or in "
+                f"{LANGUAGES_FILE} beside its config.json"
+            )
+        return self.targets[found.code]
+
+
+def load_checkpoint(
+    model: str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    slots: Mapping[str, int | str] | None = None,
+) -> Checkpoint:
+    """Read a folder or Hub id, in evaluation mode. Weights already in `dtype` on the CPU stay memory-mapped.
+
+    `slots` overrides target languages' token ids, each by id or by mBART tag: ``{"lv": 250016}``, ``{"lv": "lv_LV"}``.
+    """
+    folder = find_model(model)
+    config = _read_config(folder)
+    tokenizer = _read_tokenizer(folder, config.decoder.vocab_size)
+    targets = _read_targets(folder, tokenizer, slots or {})
+    with torch.device("meta"):
+        translator = _build(config, normalize_waveform=_normalizes(folder))
+    fill(
+        translator, from_transformers(read_weights(folder), tied=config.decoder.tie_word_embeddings), dtype, str(folder)
+    )
+    return Checkpoint(folder, translator.to(device).eval(), tokenizer, targets)
+
+
+def save_checkpoint(
+    folder: str | Path, model: SpeechTranslator, tokenizer: Tokenizer, targets: Mapping[str, int]
+) -> None:
+    """Write a folder that `load_checkpoint` and transformers' `SpeechEncoderDecoderModel.from_pretrained` read."""
+    folder = Path(folder)
+    config = transformers_config(model)
+    tensors = to_transformers(model.state_dict())
+    write_text(folder / "config.json", config.to_json_string(use_diff=False))
+    write_text(folder / "generation_config.json", _json(_generation_config(model.decoder.config, targets)))
+    write_text(
+        folder / "preprocessor_config.json",
+        _json(
+            {
+                "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+                "do_normalize": model.encoder.normalize_waveform,
+                "feature_size": 1,
+                "padding_side": "right",
+                "padding_value": 0.0,
+                "return_attention_mask": True,
+                "sampling_rate": 16_000,
+            }
+        ),
+    )
+    write_text(folder / "tokenizer_config.json", _json({"tokenizer_class": "MBart50Tokenizer"}))
+    write_text(folder / LANGUAGES_FILE, _json({"targets": dict(targets)}))
+    with whole_file(folder / _TOKENIZER_FILE) as part:
+        shutil.copyfile(tokenizer.path, part)
+    with whole_file(folder / "model.safetensors") as part:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, metadata={"format": "pt"})
+
+
+def _build(config: Any, *, normalize_waveform: bool) -> SpeechTranslator:
+    encoder_class = resolve(ENCODERS, config.encoder.model_type, "speech encoder")
+    adapter = adapter_config(config.encoder)
+    width = config.decoder.d_model
+    return SpeechTranslator(
+        encoder_class(config.encoder, normalize_waveform=normalize_waveform),
+        LengthAdapter(adapter),
+        MBartDecoder(decoder_config(config.decoder)),
+        nn.Linear(adapter.output_dim, width) if adapter.output_dim != width else None,
+    )
+
+
+def _read_config(folder: Path) -> Any:
+    raw = read_json(folder / "config.json", "expected the folder of a SpeechEncoderDecoderModel")
+    kinds = (raw.get("model_type"), raw.get("decoder", {}).get("model_type"))
+    if kinds != ("speech-encoder-decoder", "mbart"):
+        raise VoxlateError(
+            f"{folder}: a {kinds[0]!r} model with decoder {kinds[1]!r}; expected 'speech-encoder-decoder' with 'mbart'"
+        )
+    for key, expected in (("decoder_start_token_id", EOS_ID), ("pad_token_id", PAD_ID), ("eos_token_id", EOS_ID)):
+        if raw.get(key, expected) != expected:
+            raise VoxlateError(f"{folder}/config.json: {key} is {raw[key]}, expected {expected} (the mBART-50 layout)")
+    return SpeechEncoderDecoderConfig.from_dict(raw)
+
+
+def _read_tokenizer(folder: Path, vocabulary_size: int) -> Tokenizer:
+    path = folder / _TOKENIZER_FILE
+    if not path.is_file():
+        raise VoxlateError(f"{folder}: no {_TOKENIZER_FILE}; copy it from the mBART-50 checkpoint the model came from")
+    tokenizer = Tokenizer(path)
+    if tokenizer.vocabulary_size != vocabulary_size:
+        raise VoxlateError(
+            f"{path}: makes {tokenizer.vocabulary_size} ids, but the decoder has {vocabulary_size}; "
+            "it belongs to another model"
+        )
+    return tokenizer
+
+
+def _read_targets(folder: Path, tokenizer: Tokenizer, slots: Mapping[str, int | str]) -> dict[str, int]:
+    """Return code → id: from languages.json, else from the published card, else every mBART-50 language."""
+    targets = published_targets(str(folder.resolve()))
+    if (folder / LANGUAGES_FILE).is_file():
+        listed = read_json(folder / LANGUAGES_FILE, "").get("targets")
+        if not isinstance(listed, dict):
+            raise VoxlateError(f'{folder / LANGUAGES_FILE}: expected {{"targets": {{"de": 250003, …}}}}')
+        targets = {find_language(code).code: index for code, index in listed.items()}
+    if targets is None:
+        targets = {language.code: tokenizer.tag_id(language.mbart_tag) for language in LANGUAGES if language.mbart_tag}
+    for code, slot in slots.items():
+        index = tokenizer.tag_id(slot) if isinstance(slot, str) else slot
+        targets[find_language(code).code] = index
+    for code, index in targets.items():
+        if not isinstance(index, int) or not 0 <= index < tokenizer.vocabulary_size:
+            raise VoxlateError(f"{folder}: slot {index!r} of {code} is not an id below {tokenizer.vocabulary_size}")
+    return targets
+
+
+def _normalizes(folder: Path) -> bool:
+    """Return whether waveforms are normalised, from the feature extractor's file or the joint processor's."""
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        if (folder / name).is_file():
+            raw = read_json(folder / name, "")
+            return bool(raw.get("feature_extractor", raw).get("do_normalize", True))
+    return True
+
+
+def _generation_config(shape: DecoderConfig, targets: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "bos_token_id": BOS_ID,
+        "decoder_start_token_id": EOS_ID,
+        "early_stopping": True,
+        "eos_token_id": EOS_ID,
+        "forced_bos_token_id": next(iter(targets.values()), None),
+        "forced_eos_token_id": EOS_ID,
+        "max_length": min(200, shape.max_positions),
+        "num_beams": 5,
+        "pad_token_id": PAD_ID,
+    }
+
+
+def read_json(path: Path, hint: str) -> dict[str, Any]:
+    """Return the object in a JSON file. VoxlateError names the file and what is wrong."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise VoxlateError(f"{path.parent}: no {path.name}; {hint}") from None
+    except ValueError as error:
+        raise VoxlateError(f"{path}: not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise VoxlateError(f"{path}: expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,59 @@
+"""The wav2vec 2.0 family as a speech encoder: XLS-R 300M, 1B and 2B, XLSR-53, wav2vec 2.0.
+
+The network is transformers' `Wav2Vec2Model` without its adapter. Lengths, padding and short clips are handled here.
+Shape letters: B utterances, T samples, S frames, D width.
+"""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from torch import Tensor, nn
+from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+from voxlate.models.encoder import conv_lengths, valid_mask, zero_padding
+
+
+class Wav2Vec2Encoder(nn.Module):
+    """A `SpeechEncoder` of 20 ms frames (Baevski et al. 2020; Babu et al. 2021)."""
+
+    def __init__(self, config: Wav2Vec2Config, *, normalize_waveform: bool = True) -> None:
+        super().__init__()
+        self.config = Wav2Vec2Config.from_dict({**config.to_dict(), "add_adapter": False})
+        self.output_dim: int = config.hidden_size
+        self.normalize_waveform = normalize_waveform
+        self.model: Any = Wav2Vec2Model(self.config)
+        self.min_samples = _receptive_field(config.conv_kernel, config.conv_stride)
+
+    def forward(self, waveform_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return states_BSD and frame lengths; see `SpeechEncoder`."""
+        waveform_BT = waveform_BT.masked_fill(~valid_mask(lengths_B, waveform_BT.shape[1]), 0.0)
+        waveform_BT = nn.functional.pad(waveform_BT, (0, max(0, self.min_samples - waveform_BT.shape[1])))
+        lengths_B = lengths_B.clamp(min=self.min_samples)
+
+        features_BSD = self._features(waveform_BT, lengths_B)
+        for layer in self.model.feature_extractor.conv_layers:
+            lengths_B = conv_lengths(lengths_B, layer.conv)
+        mask_BS = valid_mask(lengths_B, features_BSD.shape[1])
+        states_BSD, _ = self.model.feature_projection(features_BSD)
+        states_BSD = self.model._mask_hidden_states(states_BSD, attention_mask=mask_BS)
+        states_BSD = self.model.encoder(states_BSD, attention_mask=mask_BS).last_hidden_state
+        return zero_padding(states_BSD, lengths_B), lengths_B
+
+    def _features(self, waveform_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """Run the convolutions. Group norm averages over time: there every clip goes alone, at its own length."""
+        extractor = self.model.feature_extractor
+        if self.config.feat_extract_norm == "layer":
+            return cast("Tensor", extractor(waveform_BT).transpose(1, 2))
+        features = [
+            extractor(waveform_T[None, :length])[0].T
+            for waveform_T, length in zip(waveform_BT, lengths_B.tolist(), strict=True)
+        ]
+        return nn.utils.rnn.pad_sequence(features, batch_first=True)
+
+
+def _receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> int:
+    """Return the samples that one frame needs: 400 for every published model."""
+    samples = 1
+    for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
+        samples = (samples - 1) * stride + kernel
+    return samples
