@@ -3,11 +3,10 @@
 Shape letters: B utterances, S frames, D width.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import cast
 
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from voxlate.models.encoder import conv_lengths, zero_padding
 
@@ -32,9 +31,13 @@ class _Layer(nn.Module):
         super().__init__()
         # The padding of 1 does not grow with the kernel: that is how the published models were made.
         self.conv = nn.Conv1d(config.output_dim, 2 * config.output_dim, config.kernel, config.stride, padding=1)
+        self.min_frames = max(1, config.kernel - 2)
 
-    def forward(self, states_BSD: Tensor) -> Tensor:
-        return nn.functional.glu(self.conv(states_BSD.transpose(1, 2)), dim=1).transpose(1, 2)
+    def forward(self, states_BSD: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        states_BSD = F.pad(states_BSD, (0, 0, 0, max(0, self.min_frames - states_BSD.shape[1])))
+        lengths_B = conv_lengths(lengths_B.clamp(min=self.min_frames), self.conv)
+        states_BSD = F.glu(self.conv(states_BSD.transpose(1, 2)), dim=1).transpose(1, 2)
+        return zero_padding(states_BSD, lengths_B), lengths_B
 
 
 class LengthAdapter(nn.Module):
@@ -59,8 +62,6 @@ class LengthAdapter(nn.Module):
         if self.proj is not None and self.proj_layer_norm is not None:
             states_BSD = self.proj_layer_norm(self.proj(states_BSD))
         states_BSD = zero_padding(states_BSD, lengths_B)
-        for layer in cast("Iterable[_Layer]", self.layers):
-            states_BSD = layer(states_BSD)
-            lengths_B = conv_lengths(lengths_B, layer.conv)
-            states_BSD = zero_padding(states_BSD, lengths_B)
+        for layer in self.layers:
+            states_BSD, lengths_B = layer(states_BSD, lengths_B)
         return states_BSD, lengths_B

@@ -1,0 +1,138 @@
+"""The command line: parse, import the one command, call it."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from voxlate import __version__
+from voxlate.errors import VoxlateError
+
+app = typer.Typer(
+    name="voxlate",
+    help="Translate speech to text with XLS-R encoders and mBART decoders.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def main() -> None:
+    """Run the command line. Exit code 0: all done, 1: some inputs failed, 2: the command was wrong."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        app()
+    except VoxlateError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:  # the reader of a pipe has left; what remains has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"voxlate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def translate(
+    audio: Annotated[list[str], typer.Argument(help="Audio or video files, folders, globs, or - for standard input.")],
+    to: Annotated[str, typer.Option(help="Target language: code, ISO 639-3 code or English name.")],
+    source: Annotated[
+        str | None, typer.Option("--from", help="Source language. Only informative: the model hears for itself.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Folder, Hub id or id@revision. [default: the published checkpoint of the direction]"),
+    ] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", help="txt, tsv, json, srt, vtt; several with commas. [default: txt]"),
+    ] = None,
+    output_dir: Annotated[
+        Path | None, typer.Option(help="Write AUDIO.LANGUAGE.FORMAT files here, in the inputs' folders.")
+    ] = None,
+    beam: Annotated[int, typer.Option(help="Beam size; 1 is greedy.")] = 5,
+    n_best: Annotated[int, typer.Option(help="Hypotheses per segment, in json and tsv.")] = 1,
+    length_penalty: Annotated[float, typer.Option(help="Exponent of the length that divides scores.")] = 1.0,
+    max_length: Annotated[int, typer.Option(help="Most tokens of a segment's translation.")] = 200,
+    max_repeats: Annotated[
+        int, typer.Option(help="How often a phrase may follow itself; 0 for no guard, as in benchmarks.")
+    ] = 4,
+    batch_size: Annotated[int, typer.Option(help="Segments searched at once. Changes no result.")] = 16,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    slot: Annotated[
+        list[str] | None,
+        typer.Option(help="Token of a target language in this model: lv=250016 or lv=lv_LV."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what --output-dir already has.")] = False,
+) -> None:
+    """Translate audio into text of another language. Results go to standard output or into --output-dir."""
+    from voxlate.decoding.writers import WRITERS
+    from voxlate.languages import find_language
+
+    find_language(to)  # a typo is answered before torch is loaded
+    names = list(dict.fromkeys(name.strip().lower() for item in formats or ["txt"] for name in item.split(",")))
+    unknown = [name for name in names if name not in WRITERS]
+    if unknown:
+        raise VoxlateError(f"unknown format {', '.join(unknown)}; expected {', '.join(WRITERS)}")
+    slots = dict(_parse_slot(item) for item in slot or [])
+
+    from voxlate.decoding.command import TranslateCommand, run
+    from voxlate.decoding.search import SearchOptions
+
+    search = SearchOptions(
+        beam=beam,
+        n_best=n_best,
+        length_penalty=length_penalty,
+        max_length=max_length,
+        max_repeats=max_repeats or None,
+    )
+    command = TranslateCommand(
+        audio=audio,
+        to=to,
+        source=source,
+        model=model,
+        formats=names,
+        output_dir=output_dir,
+        search=search,
+        device=device,
+        dtype=dtype,
+        batch_size=batch_size,
+        slots=slots,
+        overwrite=overwrite,
+    )
+    raise typer.Exit(run(command))
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, which device and precision will be used, and whether the audio decoder is sound."""
+    from voxlate.doctor import run
+
+    raise typer.Exit(run())
+
+
+def _parse_slot(item: str) -> tuple[str, int | str]:
+    from voxlate.languages import find_language
+
+    language, separator, value = item.partition("=")
+    if not separator or not value:
+        raise VoxlateError(f"--slot {item}: expected LANGUAGE=TOKEN, such as lv=250016 or lv=lv_LV")
+    return find_language(language).code, int(value) if value.isdigit() else value

@@ -1,0 +1,225 @@
+"""The command ``voxlate translate``: inputs to results on standard output or in files."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from voxlate.data.audio import AudioSource
+from voxlate.decoding.engine import Translator
+from voxlate.decoding.inputs import Input, Inputs, find_inputs
+from voxlate.decoding.search import SearchOptions
+from voxlate.decoding.translation import Translation
+from voxlate.decoding.writers import TSV_HEADER, WRITERS, to_json_line, tsv_rows
+from voxlate.errors import AudioError, VoxlateError
+from voxlate.files import write_text
+from voxlate.languages import UNSETTLED_SLOTS, default_checkpoint, find_language, published_targets
+
+
+@dataclass(frozen=True)
+class TranslateCommand:
+    """What the user asked for; the fields are the options of the command line."""
+
+    audio: Sequence[str]
+    to: str
+    source: str | None
+    model: str | None
+    formats: Sequence[str]
+    output_dir: Path | None
+    search: SearchOptions
+    device: str
+    dtype: str
+    batch_size: int
+    slots: Mapping[str, int | str]
+    overwrite: bool
+
+
+def run(command: TranslateCommand) -> int:
+    """Translate; return 0 if every input was translated whole, 1 if some failed (each is named)."""
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    target = find_language(command.to).code
+    source = find_language(command.source).code if command.source else None
+    inputs = find_inputs(command.audio)
+    output = _Files(command, target) if command.output_dir else _StandardOutput(command, len(inputs.found))
+    todo = [item for item in inputs.found if not output.has(item)]
+    tally = _Tally(console, skipped=len(inputs.found) - len(todo))
+    tally.left_out(inputs)
+    try:
+        if todo:
+            translator = _load(command, target, source, console)
+            _translate(translator, todo, command, target, source, output, tally)
+    except KeyboardInterrupt:
+        console.print(f"interrupted: {tally.counts()}; the same command goes on from here", style="bold")
+        return 130
+    if len(inputs.found) != 1 or tally.whole != 1:
+        console.print(tally.counts())
+    return 1 if tally.failed or tally.in_part else 0
+
+
+def _load(command: TranslateCommand, target: str, source: str | None, console: Console) -> Translator:
+    model = command.model or default_checkpoint(target, source)
+    with console.status(f"loading {model}"):
+        translator = Translator(
+            model, device=command.device, dtype=command.dtype, batch_size=command.batch_size, slots=command.slots
+        )
+    if command.model is None:
+        heard = find_language(source).name if source else ("any of 21 languages" if target == "en" else "English")
+        console.print(f"model {model}: speech in {heard} → {find_language(target).name}")
+    published = published_targets(str(translator.checkpoint.folder.resolve()))
+    if published and target in UNSETTLED_SLOTS and target not in command.slots:
+        console.print(f"note: the slot of {target} is not settled: {UNSETTLED_SLOTS[target]}; try --slot {target}=…")
+    return translator
+
+
+def _translate(
+    translator: Translator,
+    todo: Sequence[Input],
+    command: TranslateCommand,
+    target: str,
+    source: str | None,
+    output: "_Files | _StandardOutput",
+    tally: "_Tally",
+) -> None:
+    recipe = translator.recipe(command.search) if "json" in command.formats else {}
+    with _progress_bar(tally.console) as progress:
+        stream = translator.stream(
+            (_source(item) for item in todo), to=target, source=source, options=command.search, progress=progress
+        )
+        for index, result in stream:
+            if isinstance(result, AudioError):
+                tally.fail(str(result))
+                output.put(index, todo[index], None)
+                continue
+            output.put(index, todo[index], replace(result, audio=todo[index].name, recipe=recipe))
+            if result.warnings:
+                tally.partial(f"{todo[index].name}: {'; '.join(result.warnings)}; what was decoded is translated")
+            else:
+                tally.whole += 1
+            if not result.segments:
+                tally.console.print(f"{todo[index].name}: nothing but silence; its translation is empty")
+
+
+def _source(item: Input) -> AudioSource:
+    if item.path is not None:
+        return item.path
+    if sys.stdin.isatty():
+        raise VoxlateError("'-' reads audio from standard input, but that is a terminal; pipe a file into it")
+    return sys.stdin.buffer
+
+
+class _Files:
+    """Results as files below a folder, each written whole or not at all."""
+
+    def __init__(self, command: TranslateCommand, target: str) -> None:
+        assert command.output_dir is not None
+        self._folder, self._formats, self._overwrite = command.output_dir, command.formats, command.overwrite
+        self._target = target
+        if self._folder.exists() and not self._folder.is_dir():
+            raise VoxlateError(f"--output-dir {self._folder}: is a file, expected a folder")
+
+    def has(self, item: Input) -> bool:
+        """Return whether all results of an input are there already."""
+        return not self._overwrite and all(self._path(item, suffix).is_file() for suffix in self._formats)
+
+    def put(self, index: int, item: Input, result: Translation | None) -> None:  # noqa: ARG002
+        """Write the results of one input; None stands for one that failed."""
+        if result is not None:
+            for suffix in self._formats:
+                write_text(self._path(item, suffix), WRITERS[suffix](result))
+
+    def _path(self, item: Input, suffix: str) -> Path:
+        return item.output(self._folder, self._target, suffix)
+
+
+class _StandardOutput:
+    """Results on standard output in the order of the inputs; those that come early wait for their turn."""
+
+    def __init__(self, command: TranslateCommand, count: int) -> None:
+        if len(command.formats) > 1:
+            raise VoxlateError(f"several formats ({', '.join(command.formats)}) need --output-dir")
+        [self._format] = command.formats
+        if self._format in ("srt", "vtt") and count > 1:
+            raise VoxlateError(f"{self._format} of several inputs needs --output-dir")
+        self._single = count == 1
+        self._next = 0
+        self._early: dict[int, Translation | None] = {}
+        self._header = TSV_HEADER if self._format == "tsv" else ""
+
+    def has(self, item: Input) -> bool:  # noqa: ARG002
+        """Return False: nothing of an earlier run is on standard output."""
+        return False
+
+    def put(self, index: int, item: Input, result: Translation | None) -> None:  # noqa: ARG002
+        """Write the result of one input, and those that waited for it."""
+        self._early[index] = result
+        while self._next in self._early:
+            ready = self._early.pop(self._next)
+            self._next += 1
+            if ready is not None:
+                sys.stdout.write(self._header + self._text(ready))
+                sys.stdout.flush()
+                self._header = ""
+
+    def _text(self, result: Translation) -> str:
+        if self._format == "tsv":
+            return tsv_rows(result)
+        if self._format == "json" and not self._single:
+            return to_json_line(result)
+        if self._format == "txt" and not self._single:
+            return f"{result.audio}\t{result.text}\n"
+        return WRITERS[self._format](result)
+
+
+class _Tally:
+    """Counts what became of the inputs, and names each one that failed."""
+
+    def __init__(self, console: Console, skipped: int) -> None:
+        self.console, self.skipped = console, skipped
+        self.whole = self.in_part = self.failed = 0
+
+    def fail(self, message: str) -> None:
+        self.failed += 1
+        self.console.print(f"error: {message}", style="red")
+
+    def partial(self, message: str) -> None:
+        self.in_part += 1
+        self.console.print(f"warning: {message}", style="yellow")
+
+    def left_out(self, inputs: Inputs) -> None:
+        for error in inputs.failed:
+            self.fail(str(error))
+        if inputs.left_out:
+            names = ", ".join(path.name for path in inputs.left_out[:3])
+            more = ", …" if len(inputs.left_out) > 3 else ""
+            self.console.print(f"left out {len(inputs.left_out)} files without a media suffix: {names}{more}")
+
+    def counts(self) -> str:
+        in_part = f", {self.in_part} in part" if self.in_part else ""
+        skipped = f", {self.skipped} there already (--overwrite does them again)" if self.skipped else ""
+        return f"{self.whole} translated{in_part}, {self.failed} failed{skipped}"
+
+
+@contextmanager
+def _progress_bar(console: Console) -> Iterator[Callable[[float, float], None]]:
+    """Show a bar on standard error where that is a terminal; give the function that moves it."""
+    columns = (
+        TextColumn("translating"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f} of {task.total:.0f} s of sound read so far"),
+        TimeElapsedColumn(),
+    )
+    # Results that go to the same terminal are printed above the bar; a pipe or file must get them itself.
+    with Progress(
+        *columns,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        redirect_stdout=sys.stdout.isatty(),
+        redirect_stderr=False,
+    ) as progress:
+        task = progress.add_task("translate", total=0)
+        yield lambda translated, read: progress.update(task, completed=translated, total=read)

@@ -1,0 +1,43 @@
+"""What the translation of one audio input is."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One hypothesis as text; `score` is its log-probability divided by its length (see `Hypothesis`)."""
+
+    text: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One piece of the audio, in seconds from its beginning, and its hypotheses, best first."""
+
+    start: float
+    end: float
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def text(self) -> str:
+        """The best hypothesis."""
+        return self.candidates[0].text
+
+
+@dataclass(frozen=True)
+class Translation:
+    """The translation of one input. There are no segments where there is no sound."""
+
+    audio: str
+    seconds: float
+    target_language: str
+    segments: tuple[Segment, ...]
+    source_language: str | None = None
+    warnings: tuple[str, ...] = ()
+    recipe: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The whole translation on one line."""
+        return " ".join(segment.text for segment in self.segments if segment.text)

@@ -1,0 +1,61 @@
+"""Build a random model of a published size, to measure memory and speed where the real weights are not at hand.
+
+    python eval/speed/build_full_size.py FOLDER --vocabulary sentencepiece.bpe.model [--size 300m]
+
+The weights are noise: the model has the published layout, sizes and files, and translates into nonsense.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from transformers import Wav2Vec2Config
+
+from voxlate.languages import PUBLISHED_TARGETS
+from voxlate.models.adapter import AdapterConfig, LengthAdapter
+from voxlate.models.decoder import DecoderConfig, MBartDecoder
+from voxlate.models.interop import save_checkpoint
+from voxlate.models.translator import SpeechTranslator
+from voxlate.models.wav2vec2 import Wav2Vec2Encoder
+from voxlate.text import Tokenizer
+
+# Hidden width, layers and feed-forward width of the XLS-R encoders (Babu et al. 2021, and the published configs).
+SIZES = {"300m": (1024, 24, 4096), "1b": (1280, 48, 5120), "2b": (1920, 48, 7680)}
+
+
+def build(size: str) -> SpeechTranslator:
+    """Return a random speech translation model of a published size: 793M, 1441M or 2639M parameters."""
+    width, layers, ffn_width = SIZES[size]
+    encoder = Wav2Vec2Config(
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=16,
+        intermediate_size=ffn_width,
+        feat_extract_norm="layer",
+        do_stable_layer_norm=True,
+        conv_bias=True,
+        mask_time_prob=0.075,
+    )
+    decoder = DecoderConfig()
+    return SpeechTranslator(
+        Wav2Vec2Encoder(encoder), LengthAdapter(AdapterConfig(width, decoder.width)), MBartDecoder(decoder)
+    )
+
+
+def main() -> None:
+    """Parse the command line, build, save."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--vocabulary", type=Path, required=True, help="the 250,000-piece mBART SentencePiece model")
+    parser.add_argument("--size", choices=SIZES, default="300m")
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    model = build(arguments.size)
+    targets = PUBLISHED_TARGETS["facebook/wav2vec2-xls-r-300m-en-to-15"]
+    save_checkpoint(arguments.folder, model, Tokenizer(arguments.vocabulary), targets)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    print(f"{arguments.folder}: {parameters / 1e6:.3f}M parameters")
+
+
+if __name__ == "__main__":
+    main()

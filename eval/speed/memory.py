@@ -1,0 +1,66 @@
+"""Measure peak memory and time of one translation, voxlate beside transformers, as whole processes in turn.
+
+    python eval/speed/memory.py FOLDER CLIP [--runs 3] [--max-length 20]
+
+Both sides load the same folder in float32 and search with beam 5; a random model rarely ends a hypothesis, so the
+length is bounded alike. Peak memory is the resident set that the operating system counts, file mappings included.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+# The Hub is not asked, and transformers reads the audio as voxlate does, so that only the models differ.
+_TRANSFORMERS = """
+import sys, torch
+from transformers import SpeechEncoderDecoderModel
+from voxlate.data.audio import load_audio
+folder, clip, max_length = sys.argv[1], sys.argv[2], int(sys.argv[3])
+waveform = torch.from_numpy(load_audio(clip).waveform)
+waveform = ((waveform - waveform.mean()) / (waveform.var(correction=0) + 1e-7).sqrt())[None]
+model = SpeechEncoderDecoderModel.from_pretrained(folder, dtype=torch.float32).eval()
+ids = model.generate(input_values=waveform, attention_mask=torch.ones_like(waveform).long(), num_beams=5,
+    max_length=max_length, early_stopping=True, length_penalty=1.0, forced_bos_token_id=250003)
+print(ids.tolist())
+"""
+
+
+def measure(command: list[str]) -> tuple[float, float]:
+    """Run a command to its end; return its peak resident memory in GiB and its seconds."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"HF_HUB_OFFLINE": "1"})
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        raise SystemExit(f"failed: {' '.join(command[:6])} …")
+    return usage.ru_maxrss / 2**20, time.perf_counter() - started
+
+
+def main() -> None:
+    """Parse the command line, run both sides in turn, print medians."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("clip", type=Path)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--max-length", type=int, default=20)
+    arguments = parser.parse_args()
+    folder, clip, length = str(arguments.folder), str(arguments.clip), str(arguments.max_length)
+    ours = [sys.executable, "-m", "voxlate", "translate", clip, "--model", folder, "--to", "de", "--max-length", length]
+    sides = {
+        "voxlate": [*ours, "--max-repeats", "0", "--dtype", "float32"],
+        "transformers": [sys.executable, "-c", _TRANSFORMERS, folder, clip, length],
+    }
+    results: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+    for _ in range(arguments.runs):
+        for name, command in sides.items():
+            results[name].append(measure(command))
+    for name, runs in results.items():
+        gibibytes, seconds = (statistics.median(column) for column in zip(*runs, strict=True))
+        print(f"{name:14} {gibibytes:5.2f} GiB peak   {seconds:6.1f} s   (medians of {len(runs)})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""What many tests share: tiny vocabularies and models, and the third-party data where it is there."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks anything of the network
+
+import torch
+
+from tiny import transformers_model, write_model, write_vocabulary
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The third-party data beside the project; tests that use it skip without it."""
+    if not SHARED.is_dir():
+        pytest.skip("../shared/data is not here")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def probe(shared: Path) -> Path:
+    """A small trained model with spoken clips and what transformers made of them."""
+    return shared / "probe-model"
+
+
+@pytest.fixture(scope="session")
+def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_vocabulary(tmp_path_factory.mktemp("vocabulary") / "sentencepiece.bpe.model")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory, vocabulary: Path) -> Path:
+    """The folder of a tiny random model that transformers wrote."""
+    return write_model(tmp_path_factory.mktemp("tiny") / "model", vocabulary, transformers_model(1))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _two_threads() -> None:
+    torch.set_num_threads(2)

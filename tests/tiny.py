@@ -1,0 +1,105 @@
+"""Tiny random models in transformers' format, and the vocabulary they share."""
+
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+import torch
+from transformers import MBartConfig, SpeechEncoderDecoderConfig, SpeechEncoderDecoderModel, Wav2Vec2Config
+
+PIECES = 48
+VOCABULARY = PIECES + 1 + 52 + 1  # specials, pieces, mBART-50's tags, <mask>
+_TEXT = [
+    "the train leaves at seven",
+    "we would like bread and coffee",
+    "how much does it cost",
+    "der zug fährt um sieben uhr",
+    "je voudrais du pain et du café",
+    "cuánto cuesta el billete",
+]
+
+
+def write_vocabulary(path: Path) -> Path:
+    """Train a SentencePiece model of 48 pieces in the mBART-50 layout."""
+    with path.open("wb") as file:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(_TEXT),
+            model_writer=file,
+            vocab_size=PIECES,
+            normalization_rule_name="nmt_nfkc",
+            minloglevel=2,
+        )
+    return path
+
+
+def transformers_model(
+    seed: int, *, encoder: dict[str, Any] | None = None, decoder: dict[str, Any] | None = None
+) -> Any:
+    """Return a random `SpeechEncoderDecoderModel` in evaluation mode; dicts override config fields.
+
+    Weights are larger than an untrained model's, so that states differ in time and hypotheses differ in length.
+    """
+    torch.manual_seed(seed)
+    fields = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 48,
+        "conv_dim": [8, 8, 8, 8, 8, 8, 16],
+        "num_conv_pos_embeddings": 8,
+        "num_conv_pos_embedding_groups": 4,
+        "feat_extract_norm": "layer",
+        "do_stable_layer_norm": True,
+        "conv_bias": True,
+        "add_adapter": True,
+        "num_adapter_layers": 3,
+        "output_hidden_size": 32,
+        "initializer_range": 0.2,
+        "mask_time_prob": 0.075,
+        "layerdrop": 0.0,
+    } | (encoder or {})
+    text = {
+        "vocab_size": VOCABULARY,
+        "d_model": 32,
+        "decoder_layers": 2,
+        "decoder_attention_heads": 4,
+        "decoder_ffn_dim": 48,
+        "activation_function": "relu",
+        "scale_embedding": True,
+        "max_position_embeddings": 64,
+        "init_std": 0.2,
+        "is_decoder": True,
+        "is_encoder_decoder": False,
+    } | (decoder or {})
+    config = SpeechEncoderDecoderConfig(
+        encoder=Wav2Vec2Config(**fields).to_dict(),
+        decoder=MBartConfig(**text).to_dict() | {"add_cross_attention": True},
+    )
+    config.decoder_start_token_id, config.pad_token_id, config.eos_token_id, config.bos_token_id = 2, 1, 2, 0
+    model = SpeechEncoderDecoderModel(config).eval()
+    with torch.no_grad():  # positions that matter keep hypotheses out of loops; a longer row for </s> ends some early
+        model.decoder.model.decoder.embed_positions.weight.normal_(std=2.0)
+        model.decoder.model.decoder.embed_tokens.weight[2] *= 3.0
+    generation = model.generation_config
+    generation.decoder_start_token_id, generation.pad_token_id = 2, 1
+    generation.eos_token_id, generation.bos_token_id, generation.forced_eos_token_id = 2, 0, 2
+    return model
+
+
+def write_model(folder: Path, vocabulary: Path, model: Any) -> Path:
+    """Save a transformers model with the files that belong to it."""
+    model.save_pretrained(folder)
+    (folder / "sentencepiece.bpe.model").write_bytes(vocabulary.read_bytes())
+    (folder / "preprocessor_config.json").write_text('{"do_normalize": true, "sampling_rate": 16000}')
+    return folder
+
+
+def waveforms(seed: int, *seconds: float) -> list[torch.Tensor]:
+    """Return noise whose colour and loudness change in time, so that no two frames are alike."""
+    generator = torch.Generator().manual_seed(seed)
+    made = []
+    for duration in seconds:
+        noise_T = torch.randn(round(duration * 16_000), generator=generator)
+        swell_T = torch.sin(torch.linspace(0, 9 + 3 * duration, len(noise_T)))
+        made.append(0.1 * noise_T * swell_T + 0.05 * torch.sin(noise_T.cumsum(0) * 0.1))
+    return made
