@@ -47,7 +47,7 @@ SETTINGS = [
 @pytest.mark.parametrize("options", SETTINGS, ids=str)
 def test_search_finds_what_generate_finds(options: SearchOptions) -> None:
     """Twenty random models, each with clips of its own: same ids, same scores, also in a batch."""
-    lengths = set()
+    lengths: set[int] = set()
     for seed in range(20):
         theirs = transformers_model(seed, encoder={"hidden_size": 32 if seed % 2 else 48})
         model = ours(theirs)
@@ -140,6 +140,6 @@ def test_the_guard_forbids_loops_and_nothing_else(beam: int) -> None:
         ({"beam": 0, "max_length": 0}, "beam is 0.*; max_length is 0"),
     ],
 )
-def test_options_that_make_no_sense(fields: dict[str, int], message: str) -> None:
+def test_options_that_make_no_sense(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(VoxlateError, match=message):
         SearchOptions(**fields)

@@ -3,8 +3,6 @@
 Shape letters: B utterances of a batch, T samples, S encoder states, D width.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -71,6 +69,26 @@ class _Job:
             for span in self.spans
         )
         return Translation(self.name, self.audio.seconds, self.target, segments, self.source, self.audio.warnings)
+
+
+class _Report:
+    """Tells a progress function the seconds translated and the seconds read."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._translated = self._read = 0.0
+
+    def read(self, seconds: float) -> None:
+        self._read += seconds
+        self._tell()
+
+    def translated(self, seconds: float) -> None:
+        self._translated += seconds
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(self._translated, self._read)
 
 
 class Translator:
@@ -201,26 +219,6 @@ class Translator:
             encoded += [states_SD[:length] for states_SD, length in zip(states_BSD, lengths_B.tolist(), strict=True)]
         lengths = torch.tensor([len(states_SD) for states_SD in encoded], device=model.device)
         return model.decoder.remember(torch.nn.utils.rnn.pad_sequence(encoded, batch_first=True), lengths)
-
-
-class _Report:
-    """Tells a progress function the seconds translated and the seconds read."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
-        self._translated = self._read = 0.0
-
-    def read(self, seconds: float) -> None:
-        self._read += seconds
-        self._tell()
-
-    def translated(self, seconds: float) -> None:
-        self._translated += seconds
-        self._tell()
-
-    def _tell(self) -> None:
-        if self._progress is not None:
-            self._progress(self._translated, self._read)
 
 
 def _as_audio(item: AudioSource | np.ndarray) -> Audio:

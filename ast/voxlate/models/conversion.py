@@ -20,15 +20,12 @@ _PREFIXES = (  # transformers' prefix, ours; in both directions the first that f
     ("decoder.model.decoder.", "decoder."),
     ("enc_to_dec_proj.", "bridge."),
 )
-_OLD_WEIGHT_NORM = {
-    ".weight_g": ".parametrizations.weight.original0",
-    ".weight_v": ".parametrizations.weight.original1",
-}
+_OLD_WEIGHT_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
 
 
 def from_transformers(tensors: Mapping[str, Tensor], *, tied: bool) -> dict[str, Tensor]:
     """Return the tensors under our names; of tied embeddings either one may be there, and only one is kept."""
-    renamed = {_rename(name): tensor for name, tensor in tensors.items()}
+    renamed = {_our_name(name): tensor for name, tensor in modern_names(tensors).items()}
     head, embedding = renamed.get("decoder.lm_head.weight"), renamed.get("decoder.embed_tokens.weight")
     if tied and head is not None:
         if embedding is not None and not torch.equal(head, embedding):
@@ -51,8 +48,8 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], dtype: torch.dtype, w
     """Put tensors into a module built on the meta device. VoxlateError for any name or shape that does not fit."""
     wanted = module.state_dict()
     tensors = dict(tensors)
-    if "encoder.model.masked_spec_embed" not in wanted:  # in the file, unused where the config turns masking off
-        tensors.pop("encoder.model.masked_spec_embed", None)
+    for name in [name for name in tensors.keys() - wanted.keys() if name.endswith("masked_spec_embed")]:
+        del tensors[name]  # every pretrained encoder has it, though it is unused where the config turns masking off
     shapes = [
         f"{name} is {tuple(tensors[name].shape)}, expected {tuple(tensor.shape)}"
         for name, tensor in wanted.items()
@@ -73,9 +70,16 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], dtype: torch.dtype, w
     module.load_state_dict({name: tensor.to(dtype) for name, tensor in tensors.items()}, assign=True)
 
 
-def _rename(name: str) -> str:
-    for old, new in _OLD_WEIGHT_NORM.items():
-        name = name.removesuffix(old) + new if name.endswith(old) else name
+def modern_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors with weight norm under the names that torch gives it today."""
+    renamed = {}
+    for name, tensor in tensors.items():
+        stem, _, suffix = name.rpartition(".")
+        renamed[f"{stem}.{_OLD_WEIGHT_NORM[suffix]}" if suffix in _OLD_WEIGHT_NORM else name] = tensor
+    return renamed
+
+
+def _our_name(name: str) -> str:
     for theirs, ours in _PREFIXES:
         if name.startswith(theirs):
             return ours + name.removeprefix(theirs)

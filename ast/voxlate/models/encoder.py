@@ -18,9 +18,13 @@ class SpeechEncoder(Protocol):
     neighbours in the batch. A clip shorter than the receptive field counts as one frame.
     """
 
-    config: PreTrainedConfig
     output_dim: int
     normalize_waveform: bool
+
+    @property
+    def config(self) -> PreTrainedConfig:
+        """transformers' config of the network, its adapter left out."""
+        ...
 
     def __call__(self, waveform_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return states_BSD and the number of valid frames of each utterance."""

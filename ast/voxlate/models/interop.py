@@ -74,10 +74,10 @@ def load_checkpoint(
     """
     folder = find_model(model)
     config = _read_config(folder)
-    tokenizer = _read_tokenizer(folder, config.decoder.vocab_size)
+    tokenizer = read_tokenizer(folder, config.decoder.vocab_size)
     targets = _read_targets(folder, tokenizer, slots or {})
     with torch.device("meta"):
-        translator = _build(config, normalize_waveform=_normalizes(folder))
+        translator = _build(config, normalize_waveform=normalizes(folder))
     fill(
         translator, from_transformers(read_weights(folder), tied=config.decoder.tie_word_embeddings), dtype, str(folder)
     )
@@ -140,7 +140,8 @@ def _read_config(folder: Path) -> Any:
     return SpeechEncoderDecoderConfig.from_dict(raw)
 
 
-def _read_tokenizer(folder: Path, vocabulary_size: int) -> Tokenizer:
+def read_tokenizer(folder: Path, vocabulary_size: int) -> Tokenizer:
+    """Return the tokenizer of a model folder; VoxlateError where it is missing or another model's."""
     path = folder / _TOKENIZER_FILE
     if not path.is_file():
         raise VoxlateError(f"{folder}: no {_TOKENIZER_FILE}; copy it from the mBART-50 checkpoint the model came from")
@@ -172,7 +173,7 @@ def _read_targets(folder: Path, tokenizer: Tokenizer, slots: Mapping[str, int | 
     return targets
 
 
-def _normalizes(folder: Path) -> bool:
+def normalizes(folder: Path) -> bool:
     """Return whether waveforms are normalised, from the feature extractor's file or the joint processor's."""
     for name in ("preprocessor_config.json", "processor_config.json"):
         if (folder / name).is_file():

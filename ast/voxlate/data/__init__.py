@@ -1,0 +1,1 @@
+"""From corpora and audio files to batches."""

@@ -1,0 +1,333 @@
+"""Any media file to a mono 16 kHz waveform, always by the same decoder and resampler.
+
+Shapes: T samples at 16 kHz. Files are opened by Python and FFmpeg sees only their bytes, so that neither a name nor
+a playlist inside a file can make it open anything else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, NoReturn, TypeAlias
+
+import av
+import av.error
+import numpy as np
+
+from voxlate.data.announced import announced_seconds
+from voxlate.data.resampling import MEDIA_ERRORS, SAMPLE_RATE_HZ, Waveform, mono_chunks
+from voxlate.errors import AudioError
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+
+__all__ = [
+    "MEDIA_SUFFIXES",
+    "SAMPLE_RATE_HZ",
+    "Audio",
+    "AudioSource",
+    "Waveform",
+    "check_decoder",
+    "decoder_fingerprint",
+    "load_audio",
+]
+
+AudioSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
+
+_SUFFIXES = (
+    ".3g2 .3gp .aac .ac3 .aif .aifc .aiff .amr .ape .asf .au .avi .caf .flac .flv .m2ts .m4a .m4b .m4v .mka .mkv .mov"
+    " .mp2 .mp3 .mp4 .mpeg .mpg .mpga .mts .mxf .oga .ogg .ogv .opus .rf64 .snd .sph .spx .ts .tta .vob .voc .w64 .wav"
+    " .webm .wma .wmv .wv"
+)
+MEDIA_SUFFIXES = frozenset(_SUFFIXES.split())
+
+# Demuxers that hold sound and read nothing but their own file: no playlists, images, subtitles, text or devices.
+DEMUXERS = (
+    "aa,aac,aax,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,dtshd,dv,eac3,flac,flv,gsm,gxf,iff,ircam,loas"
+    ",matroska,mlp,mmf,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,oga,ogg,oma,qcp,rm,shn,sox,swf,tak,truehd,tta"
+    ",voc,w64,wav,wsd,wtv,wv,xwma"
+)
+# Demuxers whose seeks land on a known sample. Chained ogg files restart their clock, so ogg is not one of them.
+EXACT_SEEK = {"aiff", "au", "caf", "flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "w64", "wav"}
+PREROLL_SECONDS = 0.5  # decoded ahead of a range, and dropped, for codecs and filters that need a past
+TRUNCATION_SECONDS = 0.25  # encoders' delay and padding make smaller differences in sound files, 0.21 s at 8 kHz
+
+PROBE_PATH = Path(__file__).with_name("vbr_probe.mp3")
+PROBE_CHECKSUM = "19200-aa6c3ab899f594ce"
+
+OPEN_REASONS: dict[type[Exception], str] = {
+    FileNotFoundError: "no such file",
+    IsADirectoryError: "is a directory, expected an audio or video file",
+    PermissionError: "no permission to read it",
+}
+
+
+@dataclass(frozen=True)
+class Audio:
+    """A decoded waveform, float32 of shape (T,) at 16 kHz, and what was wrong with its file."""
+
+    waveform: Waveform
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        return len(self.waveform) / SAMPLE_RATE_HZ
+
+
+def load_audio(
+    source: AudioSource, *, start_seconds: float = 0.0, end_seconds: float | None = None, name: str | None = None
+) -> Audio:
+    """Decode the first audio stream of a media file, or a time range of it.
+
+    A path is opened and closed; a file object is read from its beginning and left open. Time 0 is the first sample
+    of sound, and an end after the last sample means the last sample. A range is cut to the sample (in Matroska,
+    whose clock ticks in milliseconds, to the millisecond). Channels are averaged, surround ones as FFmpeg weighs them.
+
+    Raises AudioError, its message beginning with `name` (by default the path), where nothing can be decoded. What
+    can be decoded of a damaged file is returned with `warnings`.
+    """
+    try:
+        first_sample, last_sample = _sample_range(start_seconds, end_seconds)
+        with _open_source(source) as file:
+            audio = _decode(file, first_sample, last_sample, seek=start_seconds > PREROLL_SECONDS)
+            if audio is None:
+                audio = _decode(file, first_sample, last_sample, seek=False)
+            assert audio is not None
+            return audio
+    except AudioError as error:
+        if isinstance(source, (str, os.PathLike)):
+            name = name or os.fspath(source)
+        label = name or getattr(source, "name", f"<{type(source).__name__}>")
+        raise AudioError(f"{label}: {error}") from error.__cause__
+
+
+def _sample_range(start_seconds: float, end_seconds: float | None) -> tuple[int, int | None]:
+    times = (start_seconds,) if end_seconds is None else (start_seconds, end_seconds)
+    if start_seconds < 0 or not all(map(math.isfinite, times)):
+        raise AudioError(f"bad time range {times}: expected finite seconds, not negative")
+    first_sample, last_sample = round(times[0] * SAMPLE_RATE_HZ), round(times[-1] * SAMPLE_RATE_HZ)
+    if end_seconds is None:
+        return first_sample, None
+    if last_sample <= first_sample:
+        raise AudioError(f"bad time range: ends at {end_seconds} s, expected later than its start at {start_seconds} s")
+    return first_sample, last_sample
+
+
+@contextmanager
+def _open_source(source: AudioSource) -> Iterator[BinaryIO]:
+    if isinstance(source, bytes):
+        yield _seekable(io.BytesIO(source))
+    elif isinstance(source, (str, os.PathLike)):
+        try:
+            file = Path(source).open("rb")  # noqa: SIM115 (what happens inside `with` is not an error of opening)
+        except (OSError, ValueError) as error:
+            raise AudioError(OPEN_REASONS.get(type(error), f"cannot be opened: {error}")) from error
+        with file:
+            yield _seekable(file)
+    else:
+        yield _seekable(source)
+
+
+def _seekable(file: BinaryIO) -> BinaryIO:
+    """Return the file, or its contents in memory where FFmpeg could not read it as it is."""
+    try:
+        if not file.seekable():
+            file = io.BytesIO(file.read())
+        file.seek(0, os.SEEK_END)
+        size = file.tell()
+        file.seek(0)
+        tag = file.read(10)
+        # Tag sizes have seven bits a byte. A wrong one that points behind the end would hide the whole file.
+        if tag.startswith(b"ID3") and len(tag) == 10 and size < sum(b << 7 * i for i, b in enumerate(tag[:5:-1])):
+            file = io.BytesIO(file.read())
+    except OSError as error:
+        raise AudioError(f"cannot be read: {error}") from error
+    if size == 0:
+        raise AudioError("empty file (0 bytes)")
+    return file
+
+
+class _NamelessFile:
+    """A file without its name: FFmpeg would trust a wrong suffix more than the contents."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+
+@dataclass
+class _Media:
+    """An open container, its first audio stream, and what decoding has met so far."""
+
+    container: InputContainer
+    stream: AudioStream
+    first_byte: int = 0  # of the first packet
+    origin: int | None = None  # timestamp of the first frame, in units of the stream's time base
+    seconds: float = 0.0  # by the timestamps, from the origin to the end of the latest frame
+    packets: int = 0
+    damaged: int = 0
+    stopped: str = ""
+
+
+def _refuse(url: str, _flags: int, _options: dict[str, str]) -> NoReturn:
+    raise PermissionError(f"refused to open {url}, which the file refers to")
+
+
+@contextmanager
+def _open_media(file: BinaryIO) -> Iterator[_Media]:
+    file.seek(0)
+    whitelist = {"format_whitelist": DEMUXERS}
+    try:
+        container = av.open(
+            _NamelessFile(file), "r", container_options=whitelist, metadata_errors="replace", io_open=_refuse
+        )
+    except MEDIA_ERRORS as error:
+        file.seek(0)
+        if file.read(12)[4:8] == b"ftyp":
+            raise AudioError("MP4 file without a readable index ('moov'): probably truncated") from error
+        raise AudioError("not audio or video that FFmpeg's libraries can read") from error
+    with container:
+        if not container.streams.audio:
+            streams = Counter(stream.type for stream in container.streams)
+            found = ", ".join(f"{count} {kind}" for kind, count in sorted(streams.items())) or "none"
+            raise AudioError(f"no audio stream (its streams: {found})")
+        stream = container.streams.audio[0]
+        if stream.codec_context is None:
+            raise AudioError("its audio codec is not one that FFmpeg's libraries can decode")
+        yield _Media(container, stream)
+
+
+def _decode(file: BinaryIO, first_sample: int, last_sample: int | None, *, seek: bool) -> Audio | None:
+    """Decode the samples from first to last; None where seeking failed, so that only a full decode can tell."""
+    with _open_media(file) as media:
+        frames: Iterator[av.AudioFrame] = _frames(media)
+        position, announced = 0, 0.0
+        if seek and media.container.format.name in EXACT_SEEK:
+            landing = _seek(media, first_sample)
+            if landing is None:
+                return None
+            frames, position = landing
+        chunks: list[Waveform] = []
+        for chunk in mono_chunks(frames):
+            if position + len(chunk) > first_sample:
+                stop = None if last_sample is None else last_sample - position
+                chunks.append(chunk[max(first_sample - position, 0) : stop])
+            position += len(chunk)
+            if last_sample is not None and position >= last_sample:
+                break
+        else:
+            media.seconds = max(media.seconds, position / SAMPLE_RATE_HZ)
+            announced = announced_seconds(file, media.container, media.stream, media.first_byte, media.seconds)
+    if position == 0:
+        raise AudioError(_why_nothing(media))
+    if not chunks:
+        start_seconds = first_sample / SAMPLE_RATE_HZ
+        raise AudioError(f"bad time range: starts at {start_seconds:g} s, the audio ends at {media.seconds:.2f} s")
+    waveform_T = np.concatenate(chunks)
+    finite_T = np.isfinite(waveform_T)
+    if not finite_T.all():
+        seconds = (first_sample + int(finite_T.argmin())) / SAMPLE_RATE_HZ
+        raise AudioError(f"holds NaN or infinite samples, the first at {seconds:.2f} s: not a usable recording")
+    return Audio(waveform_T, tuple(_warnings(media, announced)))
+
+
+def _frames(media: _Media) -> Iterator[av.AudioFrame]:
+    """Decode frame by frame, over damaged packets, to the last readable one."""
+    packets = media.container.demux(media.stream)
+    packet: av.Packet[AudioStream] | None
+    while True:
+        try:
+            packet = next(packets, None)
+        except MEDIA_ERRORS as error:
+            packet, media.stopped = None, getattr(error, "strerror", None) or str(error)
+        if packet is not None:
+            if packet.size == 0:  # would end the decoding wherever it stands
+                continue
+            if media.packets == 0:
+                media.first_byte = packet.pos or 0
+            media.packets += 1
+        try:
+            frames = media.stream.decode(packet)
+        except MEDIA_ERRORS:
+            media.damaged += 1
+            frames = []
+        for frame in frames:
+            if frame.pts is not None and media.stream.time_base:
+                if media.origin is None:
+                    media.origin = frame.pts
+                media.seconds = float((frame.pts - media.origin) * media.stream.time_base)
+                media.seconds += frame.samples / frame.sample_rate
+            yield frame
+        if packet is None:
+            return
+
+
+def _seek(media: _Media, first_sample: int) -> tuple[Iterator[av.AudioFrame], int] | None:
+    """Return the frames from shortly before a sample, and the place of the first of them; None if that fails."""
+    next(_frames(media), None)  # finds the origin
+    if media.origin is None or not media.stream.time_base:
+        return None
+    # Whole hundredths of a second keep the phase of the resampler's filters for most rates and formats.
+    hundredths = math.floor((first_sample / SAMPLE_RATE_HZ - PREROLL_SECONDS) * 100)
+    try:
+        ticks = int(Fraction(hundredths, 100) / media.stream.time_base)
+        media.container.seek(media.origin + ticks, stream=media.stream)
+    except MEDIA_ERRORS:
+        return None
+    frames = _frames(media)
+    landing = next(frames, None)
+    if landing is None or landing.pts is None:
+        return None
+    position = round((landing.pts - media.origin) * media.stream.time_base * SAMPLE_RATE_HZ)
+    return None if position > first_sample else (chain([landing], frames), position)
+
+
+def _why_nothing(media: _Media) -> str:
+    if media.stopped:
+        return f"its audio stream cannot be read: {media.stopped}"
+    if media.packets and media.damaged:
+        return f"none of its {media.packets} audio packets could be decoded: damaged or encrypted"
+    return "its audio stream holds no samples"
+
+
+def _warnings(media: _Media, announced_seconds: float) -> Iterator[str]:
+    if announced_seconds > media.seconds + TRUNCATION_SECONDS:
+        yield f"truncated: {media.seconds:.2f} s decoded of the {announced_seconds:.2f} s its header announces"
+    if media.damaged:
+        yield f"damaged: {media.damaged} packet{'s' * (media.damaged > 1)} could not be decoded"
+    if media.stopped:
+        yield f"damaged: reading stopped at {media.seconds:.2f} s ({media.stopped})"
+
+
+def decoder_fingerprint() -> dict[str, str]:
+    """Name the decoder: versions of PyAV and FFmpeg's libraries, and a checksum of what they make of a VBR MP3.
+
+    The checksum is the number of samples and a hash of the mean levels of all 10 ms, in thousandths of full scale:
+    it is the same on processors that round differently, and another where samples are lost, added or moved.
+    """
+    libraries = ("libavformat", "libavcodec", "libswresample")
+    versions = {library: ".".join(map(str, av.library_versions[library])) for library in libraries}
+    waveform_T = load_audio(PROBE_PATH).waveform
+    levels = np.abs(waveform_T[: len(waveform_T) // 160 * 160]).reshape(-1, 160).mean(axis=1)
+    digest = hashlib.sha256(repr(np.rint(levels * 1000).astype(int).tolist()).encode()).hexdigest()
+    return {"pyav": av.__version__, **versions, "checksum": f"{len(waveform_T)}-{digest[:16]}"}
+
+
+def check_decoder() -> list[str]:
+    """Decode the built-in MP3 and return what is wrong with the result, one line each."""
+    try:
+        checksum = decoder_fingerprint()["checksum"]
+    except AudioError as error:
+        return [f"the built-in MP3 cannot be decoded: {error}"]
+    if checksum == PROBE_CHECKSUM:
+        return []
+    return [f"the built-in MP3 decodes to {checksum} (samples-levels), expected {PROBE_CHECKSUM}: scores may differ"]

@@ -1,0 +1,66 @@
+"""Decoded frames of any rate, layout and format to mono 16 kHz chunks, through FFmpeg's resampler alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TypeAlias
+
+import av
+import av.error
+import numpy as np
+
+from voxlate.errors import AudioError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+Waveform: TypeAlias = "npt.NDArray[np.float32]"
+
+SAMPLE_RATE_HZ = 16_000
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 1_000_000  # beyond them, a damaged header could ask for all memory or time
+
+# What PyAV raises for media it cannot read: FFmpegError itself is an Exception and no more.
+MEDIA_ERRORS = (av.error.FFmpegError, OSError, EOFError, LookupError, ValueError, OverflowError, NotImplementedError)
+
+
+def mono_chunks(frames: Iterator[av.AudioFrame]) -> Iterator[Waveform]:
+    """Resample, with a new resampler wherever rate, layout or format change in the middle of the stream."""
+    resampler, gain, shape = _resampler(), 1.0, None
+    for frame in frames:
+        new_shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+        # Compared here and not left to PyAV, which lets any frame pass once the first needed no conversion.
+        if new_shape != shape:
+            yield from _resample(resampler, None, gain)
+            resampler, gain, shape = _resampler(), _mono_gain(frame), new_shape
+        yield from _resample(resampler, frame, gain)
+    yield from _resample(resampler, None, gain)
+
+
+def _resampler() -> av.AudioResampler:
+    return av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
+
+
+def _mono_gain(frame: av.AudioFrame) -> float:
+    """Measure what FFmpeg's mix to mono makes of a signal common to all channels: 1.41 for stereo, 4.41 for 7.1."""
+    if not LOWEST_RATE_HZ <= frame.sample_rate <= HIGHEST_RATE_HZ:
+        limits = f"{LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}"
+        raise AudioError(f"sample rate of {frame.sample_rate} Hz, expected {limits}: its header is damaged")
+    if frame.layout.name == "mono":
+        return 1.0
+    ones = av.AudioFrame.from_ndarray(np.ones((1, 64 * frame.layout.nb_channels), np.float32), "flt", frame.layout)
+    ones.sample_rate = SAMPLE_RATE_HZ
+    gain = float(next(_resample(_resampler(), ones, 1.0))[32])
+    if gain < 0.1:
+        raise AudioError(f"its channel layout '{frame.layout.name}' holds nothing but bass effects")
+    return gain
+
+
+def _resample(resampler: av.AudioResampler, frame: av.AudioFrame | None, gain: float) -> Iterator[Waveform]:
+    try:
+        outputs = resampler.resample(frame)
+    except MEDIA_ERRORS as error:
+        source = f"{frame.layout.nb_channels} channels at {frame.sample_rate} Hz" if frame is not None else "its end"
+        raise AudioError(f"{source} cannot be converted to mono, expected 1 to 8 channels at 8 to 192 kHz") from error
+    for output in outputs:
+        if output is not None and output.samples:  # flushing a resampler with nothing to convert gives [None]
+            yield np.asarray(output.to_ndarray()[0], np.float32) / np.float32(gain)

@@ -1,0 +1,98 @@
+"""Start a speech translation model from a pretrained speech encoder and an mBART-50 checkpoint.
+
+Both are read strictly and by name. transformers' own way of joining them leaves the decoder's embeddings random where
+the checkpoint holds only ``model.shared.weight`` (every one that transformers 5 saves).
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, MBartConfig
+
+from voxlate.errors import VoxlateError
+from voxlate.languages import LANGUAGES
+from voxlate.models import ENCODERS
+from voxlate.models.adapter import AdapterConfig, LengthAdapter
+from voxlate.models.conversion import decoder_config, fill, modern_names
+from voxlate.models.decoder import MBartDecoder
+from voxlate.models.hub import find_model
+from voxlate.models.interop import Checkpoint, normalizes, read_json, read_tokenizer
+from voxlate.models.translator import SpeechTranslator
+from voxlate.models.weights import read_weights
+from voxlate.registry import resolve
+
+# What pretraining and CTC checkpoints hold besides the encoder.
+_ENCODER_HEADS = ("quantizer.", "project_hid.", "project_q.", "lm_head.")
+
+
+def start_model(
+    encoder: str | Path,
+    decoder: str | Path,
+    *,
+    adapter_layers: int = 3,
+    adapter_kernel: int = 3,
+    adapter_stride: int = 2,
+) -> Checkpoint:
+    """Join two checkpoints (folders or Hub ids) by a new adapter, in float32; every mBART-50 language is a target.
+
+    The adapter's weights are random (seed torch first), all others the checkpoints'. The encoder keeps its config,
+    layerdrop and masking included.
+    """
+    if adapter_layers < 1:
+        raise VoxlateError(f"adapter_layers is {adapter_layers}, expected 1 or more: it joins the two widths")
+    encoder_folder, decoder_folder = find_model(encoder), find_model(decoder)
+    read_json(encoder_folder / "config.json", "expected the folder of a pretrained speech encoder")
+    encoder_config = AutoConfig.from_pretrained(encoder_folder)
+    encoder_class = resolve(ENCODERS, encoder_config.model_type, "speech encoder")
+    mbart_config = _read_mbart_config(decoder_folder)
+    tokenizer = read_tokenizer(decoder_folder, mbart_config.vocab_size)
+
+    with torch.device("meta"):
+        speech = encoder_class(encoder_config, normalize_waveform=normalizes(encoder_folder))
+        text = MBartDecoder(decoder_config(mbart_config))
+    fill(speech.model, _encoder_tensors(encoder_folder, speech.model.base_model_prefix), torch.float32, str(encoder))
+    fill(text, _decoder_tensors(decoder_folder), torch.float32, str(decoder))
+    shape = AdapterConfig(speech.output_dim, text.config.width, adapter_layers, adapter_kernel, adapter_stride)
+    model = SpeechTranslator(speech, LengthAdapter(shape), text)
+    targets = {language.code: tokenizer.tag_id(language.mbart_tag) for language in LANGUAGES if language.mbart_tag}
+    return Checkpoint(encoder_folder, model, tokenizer, targets)
+
+
+def _read_mbart_config(folder: Path) -> Any:
+    raw = read_json(folder / "config.json", "expected the folder of an mBART-50 checkpoint")
+    if raw.get("model_type") != "mbart":
+        raise VoxlateError(f"{folder}: a {raw.get('model_type')!r} model, expected 'mbart'")
+    return MBartConfig.from_dict(raw)
+
+
+def _encoder_tensors(folder: Path, prefix: str) -> dict[str, Tensor]:
+    tensors = modern_names(read_weights(folder))
+    return {
+        name.removeprefix(f"{prefix}."): tensor
+        for name, tensor in tensors.items()
+        if not name.startswith(_ENCODER_HEADS)
+    }
+
+
+def _decoder_tensors(folder: Path) -> dict[str, Tensor]:
+    """Return the decoder's tensors; its embeddings under whichever of their three names the file has them."""
+    tensors = {name.removeprefix("model."): tensor for name, tensor in read_weights(folder).items()}
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("encoder.")}
+    bias = tensors.pop("final_logits_bias", None)
+    if bias is not None and bias.any():
+        raise VoxlateError(f"{folder}: final_logits_bias is not zero, and the decoder has no place for it")
+    embeddings = [
+        tensors.pop(name)
+        for name in ("decoder.embed_tokens.weight", "shared.weight", "lm_head.weight")
+        if name in tensors
+    ]
+    if not embeddings:
+        raise VoxlateError(f"{folder}: no embeddings; expected decoder.embed_tokens, shared or lm_head")
+    if not all(torch.equal(embeddings[0], other) for other in embeddings[1:]):
+        raise VoxlateError(f"{folder}: input and output embeddings differ; expected a tied mBART-50 checkpoint")
+    return {
+        "embed_tokens.weight": embeddings[0],
+        **{name.removeprefix("decoder."): tensor for name, tensor in tensors.items()},
+    }
