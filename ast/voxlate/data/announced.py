@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 HEADER_DURATION = {"aiff", "ape", "au", "flac", "mov,mp4,m4a,3gp,3g2,mj2", "nistsphere", "tta", "wv"}
 
 
-def announced_seconds(
-    file: BinaryIO, container: InputContainer, stream: AudioStream, first_byte: int, decoded_seconds: float
-) -> float:
+def announced_seconds(file: BinaryIO, container: InputContainer, stream: AudioStream, first_byte: int) -> float:
     """Find the duration that the file's header promises; 0 where it promises none and FFmpeg only estimates.
 
     Ogg, AAC and MPEG streams announce nothing. AVI, CAF and Wave64 do, but FFmpeg hides it when the file is cut.
@@ -24,7 +22,7 @@ def announced_seconds(
     kind = container.format.name
     seconds = float((stream.duration or 0) * (stream.time_base or 0))
     if kind == "wav":
-        return decoded_seconds * _wav_bytes_ratio(file)
+        return _wav_header_seconds(file)
     if kind == "mp3":
         return min(seconds, _mp3_header_seconds(file, first_byte, stream.sample_rate))
     if kind == "matroska,webm":  # the header's duration covers the video too
@@ -33,18 +31,21 @@ def announced_seconds(
     return seconds if kind in HEADER_DURATION else 0.0
 
 
-def _wav_bytes_ratio(file: BinaryIO) -> float:
-    """Divide the bytes of sound that a WAV header announces by those in the file; 1 where none are missing."""
+def _wav_header_seconds(file: BinaryIO) -> float:
+    """Divide the bytes of sound that a WAV header announces by its bytes a second; 0 where none are missing."""
     file.seek(12)
+    bytes_per_second = 0
     while len(header := file.read(8)) == 8:
         start, size = file.tell(), int.from_bytes(header[4:], "little")
+        if header.startswith(b"fmt "):
+            bytes_per_second = int.from_bytes(file.read(12)[8:], "little")
         if header.startswith(b"data"):
             file.seek(0, os.SEEK_END)
-            there = file.tell() - start
             # Programs that write to a pipe leave 0 or a number near the largest possible.
-            return size / there if 0 < there < size < 0x7FFF0000 else 1.0
+            missing = file.tell() - start < size < 0x7FFF0000
+            return size / bytes_per_second if missing and bytes_per_second else 0.0
         file.seek(start + size + size % 2)
-    return 1.0
+    return 0.0
 
 
 def _mp3_header_seconds(file: BinaryIO, first_byte: int, rate: int) -> float:

@@ -226,7 +226,7 @@ def _decode(file: BinaryIO, first_sample: int, last_sample: int | None, *, seek:
                 break
         else:
             media.seconds = max(media.seconds, position / SAMPLE_RATE_HZ)
-            announced = announced_seconds(file, media.container, media.stream, media.first_byte, media.seconds)
+            announced = announced_seconds(file, media.container, media.stream, media.first_byte)
     if position == 0:
         raise AudioError(_why_nothing(media))
     if not chunks:

@@ -29,13 +29,7 @@ class Input:
         A path below the working directory keeps its folders from there, any other one all its folders: no two inputs
         share an output, in this run or in a later one. The language is part of the name for the same reason.
         """
-        if self.path is None:
-            relative = Path("stdin")
-        else:
-            absolute = self.path.absolute()
-            parts = absolute.parts if ".." not in absolute.parts else absolute.resolve().parts
-            working = Path.cwd().parts
-            relative = Path(*(parts[len(working) :] if parts[: len(working)] == working else parts[1:]))
+        relative = Path("stdin") if self.path is None else _mirrored(self.path)
         return folder / relative.parent / f"{relative.name}.{language}.{suffix}"
 
 
@@ -73,6 +67,16 @@ def find_inputs(arguments: Sequence[str]) -> Inputs:
             inputs.found.append(Input(path))
     inputs.found = list(dict.fromkeys(inputs.found))
     return inputs
+
+
+def _mirrored(path: Path) -> Path:
+    absolute = Path(os.path.normpath(path.absolute()))
+    working = Path.cwd()
+    if absolute.is_relative_to(working):
+        relative = absolute.relative_to(working)
+        if not Path(absolute.anchor, relative).exists():  # else that file's results would have the same place
+            return relative
+    return absolute.relative_to(absolute.anchor)
 
 
 def _walk(top: Path, inputs: Inputs) -> None:

@@ -58,8 +58,10 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-    except (SafetensorError, OSError) as error:
+    except SafetensorError as error:
         raise VoxlateError(f"{path}: not a whole safetensors file ({error}); fetch it again") from None
+    except OSError as error:
+        raise VoxlateError(f"{path}: cannot be read ({error})") from None
 
 
 def _read_bin(path: Path) -> dict[str, Tensor]:

@@ -1,0 +1,134 @@
+"""What holds the house together: who may import whom, the name `ast`, a fast `--help`, files of readable size."""
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted([*(ROOT / "ast").rglob("*.py"), *(ROOT / "eval").rglob("*.py")])
+
+# What each room of voxlate may import of the others, besides itself.
+_BASE = {"errors", "files", "languages", "registry", "text"}
+MAY_IMPORT = {
+    "errors": set[str](),
+    "files": set[str](),
+    "registry": {"errors"},
+    "languages": {"errors"},
+    "text": {"errors", "languages"},
+    "hardware": {"errors"},
+    "data": _BASE,
+    "models": _BASE,
+    "decoding": _BASE | {"data", "models", "hardware", "__init__"},
+    "doctor": _BASE | {"data", "hardware", "__init__"},
+    "cli": {"__init__", "errors", "languages", "decoding", "doctor"},
+    "__main__": {"cli"},
+    "__init__": {"errors", "decoding"},
+}
+# Libraries that a room does without: data makes no tensors, the base is light.
+MAY_NOT_IMPORT = {
+    "data": {"torch", "transformers"},
+    **{room: {"torch", "transformers", "av"} for room in ("errors", "files", "registry", "languages", "text", "cli")},
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Return the modules that a file imports, at any depth, in full."""
+    found: set[str | None] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.update({node.module} if node.module != "voxlate" else {f"voxlate.{a.name}" for a in node.names})
+    return {name for name in found if name}
+
+
+def room(module: str) -> str:
+    """Return the first part of a module of voxlate; names of the package itself live in __init__."""
+    name = module.split(".")[1] if "." in module else "__init__"
+    return name if (ROOT / "ast/voxlate" / name).is_dir() or (ROOT / f"ast/voxlate/{name}.py").exists() else "__init__"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_layers(path: Path) -> None:
+    modules = imports(path)
+    parts = path.relative_to(ROOT).parts
+    if parts[:2] == ("eval", "voxlate_eval"):
+        assert not {name for name in modules if name.split(".")[0] in {"torch", "voxlate"}}
+    elif parts[0] == "ast":
+        own = parts[2].removesuffix(".py")
+        rooms = {room(name) for name in modules if name.split(".")[0] == "voxlate"}
+        assert rooms <= MAY_IMPORT[own] | {own}
+        assert not {name.split(".")[0] for name in modules} & MAY_NOT_IMPORT.get(own, set())
+
+
+def test_the_standard_librarys_ast_is_not_hidden() -> None:
+    assert not list((ROOT / "ast").glob("*.py"))
+    assert not list((ROOT / "eval").glob("*.py"))
+    assert "voxlate" not in str(ast.__file__)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_stay_readable(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    assert len(source.splitlines()) <= 350
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            length = (node.end_lineno or 0) - node.lineno + 1
+            assert length <= 80, f"{node.name}: {length} lines"
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True, timeout=60)
+
+
+def test_importing_voxlate_loads_no_torch() -> None:
+    heavy = "{'torch', 'transformers', 'av', 'numpy'} & sys.modules.keys()"
+    assert run("-c", f"import sys, voxlate; print({heavy})").stdout == "set()\n"
+
+
+def test_help_is_fast_and_needs_no_torch() -> None:
+    code = "import sys; sys.argv = ['voxlate', '--help']; from voxlate.cli import main"
+    check = "\ntry: main()\nfinally: assert not {'torch', 'transformers', 'av'} & sys.modules.keys()"
+    assert "translate" in run("-c", code + check).stdout
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        run("-m", "voxlate", "--help")
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.5
+
+
+def test_public_names_resolve() -> None:
+    import voxlate
+
+    assert {name: getattr(voxlate, name).__name__ for name in voxlate._LAZY} == {name: name for name in voxlate._LAZY}
+    with pytest.raises(AttributeError, match="module 'voxlate' has no attribute 'Nothing'"):
+        _ = voxlate.Nothing
+
+
+def test_the_registry_suggests() -> None:
+    from voxlate.errors import VoxlateError
+    from voxlate.registry import resolve
+
+    assert resolve({"path": "pathlib:Path"}, "path", "thing") is Path
+    with pytest.raises(VoxlateError, match="unknown thing 'pth'; did you mean 'path'"):
+        resolve({"path": "pathlib:Path"}, "pth", "thing")
+    with pytest.raises(VoxlateError, match="unknown thing 'x'; known: path"):
+        resolve({"path": "pathlib:Path"}, "x", "thing")
+
+
+def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    from voxlate.files import whole_file, write_text
+
+    target = tmp_path / "new" / "result.txt"
+    write_text(target, "first\n")
+    assert target.read_bytes() == b"first\n"
+    with pytest.raises(ZeroDivisionError), whole_file(target) as part:
+        part.write_text(f"half {1 / 0}")
+    assert target.read_text() == "first\n"
+    assert [path.name for path in target.parent.iterdir()] == ["result.txt"]

@@ -1,0 +1,90 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from voxlate.decoding.inputs import Input, find_inputs
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def touch(*names: str) -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+
+
+def found(*arguments: str) -> list[str]:
+    return [item.name for item in find_inputs(arguments).found]
+
+
+def failed(*arguments: str) -> list[str]:
+    return [str(error) for error in find_inputs(arguments).failed]
+
+
+def test_files_are_taken_as_named_whatever_their_suffix() -> None:
+    touch("b.wav", "a.odd")
+    assert found("b.wav", "a.odd", "missing.wav", "b.wav") == ["b.wav", "a.odd", "missing.wav"]
+
+
+def test_folders_give_their_media_files_at_any_depth() -> None:
+    touch("in/b.MP3", "in/a.wav", "in/deep/er/c.opus", "in/notes.txt", "in/.hidden.wav", "in/.git/d.wav")
+    inputs = find_inputs(["in"])
+    assert [item.name for item in inputs.found] == ["in/a.wav", "in/b.MP3", "in/deep/er/c.opus"]
+    assert [path.name for path in inputs.left_out] == [".hidden.wav", "notes.txt"]
+    assert not inputs.failed
+
+
+def test_folders_that_hold_no_audio_are_named() -> None:
+    touch("in/a.wav", "text/notes.txt")
+    Path("in/x.wav").mkdir()
+    Path("empty").mkdir()
+    assert failed("in") == ["in/x.wav: is a directory, not an audio file"]
+    [message] = failed("empty")
+    assert message.startswith("empty: no audio files in this folder; known suffixes: .wav")
+    assert failed("text")[0].startswith("text: no audio files")
+
+
+def test_globs() -> None:
+    touch("in/a.wav", "in/b.wav", "in/c.mp3", "in/deep/d.wav", "odd[1].wav")
+    assert found("in/*.wav") == ["in/a.wav", "in/b.wav"]
+    assert found("in/**/*.wav") == ["in/a.wav", "in/b.wav", "in/deep/d.wav"]
+    assert found("i?") == ["in/a.wav", "in/b.wav", "in/c.mp3", "in/deep/d.wav"]
+    assert found("odd[1].wav") == ["odd[1].wav"]
+    assert failed("in/*.flac") == ["in/*.flac: no file matches"]
+
+
+def test_a_link_back_up_ends() -> None:
+    touch("in/a.wav")
+    Path("in/loop").symlink_to(Path.cwd() / "in")
+    assert found("in") == ["in/a.wav"]
+
+
+def test_standard_input() -> None:
+    assert found("-") == ["stdin"]
+
+
+def output(name: str) -> str:
+    return str(Input(Path(name)).output(Path("out"), "de", "srt"))
+
+
+def test_outputs_keep_folders_and_suffixes() -> None:
+    assert output("a.wav") == "out/a.wav.de.srt"
+    assert output("talks/day1/a.mp3") == "out/talks/day1/a.mp3.de.srt"
+    assert output(f"{Path.cwd()}/talks/a.mp3") == "out/talks/a.mp3.de.srt"
+    assert output("/data/talks/a.mp3") == "out/data/talks/a.mp3.de.srt"
+    assert str(Input(None).output(Path("out"), "de", "txt")) == "out/stdin.de.txt"
+
+
+def test_no_two_inputs_share_an_output() -> None:
+    Path("work").mkdir()
+    os.chdir("work")
+    clash = Path.cwd() / str(Path.cwd())[1:] / "in"  # below the working directory, and named like its absolute path
+    touch("in/a.wav", f"{clash}/a.wav")
+    names = ["a.wav", "a.mp3", "../a.wav", "in/a.wav", "../in/a.wav", "a.wav.de", f"{clash}/a.wav"]
+    outputs = {output(name) for name in names}
+    assert len(outputs) == len(names)
+    assert not [path for path in outputs if ".." in Path(path).parts]
