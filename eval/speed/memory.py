@@ -16,7 +16,8 @@ from pathlib import Path
 
 # The Hub is not asked, and transformers reads the audio as voxlate does, so that only the models differ.
 _TRANSFORMERS = """
-import sys, torch
+import json, sys, torch
+from pathlib import Path
 from transformers import SpeechEncoderDecoderModel
 from voxlate.data.audio import load_audio
 folder, clip, max_length = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -24,7 +25,7 @@ waveform = torch.from_numpy(load_audio(clip).waveform)
 waveform = ((waveform - waveform.mean()) / (waveform.var(correction=0) + 1e-7).sqrt())[None]
 model = SpeechEncoderDecoderModel.from_pretrained(folder, dtype=torch.float32).eval()
 ids = model.generate(input_values=waveform, attention_mask=torch.ones_like(waveform).long(), num_beams=5,
-    max_length=max_length, early_stopping=True, length_penalty=1.0, forced_bos_token_id=250003)
+    max_length=max_length, early_stopping=True, length_penalty=1.0, forced_bos_token_id=json.loads(Path(folder, "languages.json").read_text())["targets"]["de"])
 print(ids.tolist())
 """
 

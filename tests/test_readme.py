@@ -1,0 +1,118 @@
+"""Every command and every piece of Python in the README is run, or shown to be what it says."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from voxlate.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HF_HUB_OFFLINE": "1"}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines()]
+SESSIONS = [part for block in blocks("console") for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
+
+
+def test_there_are_commands() -> None:
+    assert len(COMMANDS) >= 7
+    assert len(SESSIONS) >= 3
+
+
+@pytest.mark.parametrize("session", SESSIONS)
+def test_sessions_print_what_the_readme_shows(shared: Path, session: str) -> None:
+    command, _, expected = session.partition("\n")
+    result = subprocess.run(
+        ["bash", "-c", command], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert result.stdout == expected, result.stderr
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_prints_what_its_comment_says(shared: Path, code: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert result.stdout.strip() == re.findall(r"# (.*)$", code, re.MULTILINE)[-1]
+
+
+@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("voxlate ")])
+def test_commands_without_a_model_choose_the_published_one(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is downloaded here: the command is taken as far as the checkpoint that it wants."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    for name in ("talk.mp3", "interview.mp4", "recordings/a.wav", "more/b.wav"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    words = shlex.split(command.partition(" > ")[0])[1:]
+    expected = "21-to-en" if "en" in words else "en-to-15"
+    assert f"facebook/wav2vec2-xls-r-300m-{expected} is not on this machine" in str(
+        CliRunner().invoke(app, words).exception
+    )
+
+
+@pytest.mark.parametrize("command", [line for line in COMMANDS if not line.startswith("voxlate ")])
+def test_other_commands_name_what_exists(command: str) -> None:
+    words = shlex.split(command)
+    if words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    elif words[0] == "python":
+        help_text = subprocess.run(
+            [sys.executable, ROOT / words[1], "--help"], capture_output=True, text=True, check=True, timeout=60
+        ).stdout
+        assert {word for word in words if word.startswith("--")} <= set(re.findall(r"--[a-z-]+", help_text))
+    else:
+        assert command == "python3 -m pip install ."
+        assert (ROOT / "pyproject.toml").is_file()
+
+
+def test_the_table_of_checkpoints_is_the_registry() -> None:
+    from voxlate.languages import COVOST2_SOURCES, COVOST2_TARGETS
+
+    rows = [row.split("|") for row in README.splitlines() if row.startswith("| `facebook/")]
+    assert sorted(rows[0][2].split()) == sorted(COVOST2_SOURCES)
+    assert sorted(rows[1][3].split()) == sorted(COVOST2_TARGETS)
+
+
+def test_every_option_is_in_the_help() -> None:
+    help_text = CliRunner().invoke(app, ["translate", "--help"]).stdout
+    prose = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
+    named = {option for code in re.findall(r"`([^`]+)`", prose) for option in re.findall(r"--[a-z-]+", code)}
+    assert len(named) > 5
+    assert named <= set(re.findall(r"--[a-z-]+", help_text))
+
+
+def test_the_doctor_finds_nothing_wrong() -> None:
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 0
+    titles = [line.split("  ")[0] for line in result.stdout.splitlines()]
+    assert titles == [
+        "voxlate", "packages", "device", "precision", "audio decoder", "hub cache", "checkpoints", "audio",
+    ]  # fmt: skip
+    assert "sound: the built-in clip decodes as it should" in result.stdout
+
+
+def test_the_doctor_names_a_broken_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voxlate.doctor.check_decoder", lambda: ["it decodes to nothing"])
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 1
+    assert "PROBLEM          audio decoder: it decodes to nothing; reinstall PyAV" in result.stdout
+
+
+def test_version() -> None:
+    from voxlate import __version__
+
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"voxlate {__version__}\n"
