@@ -25,7 +25,16 @@ def test_memory_is_measured_on_both_sides(tiny_model: Path, tmp_path: Path) -> N
     checkpoint = load_checkpoint(tiny_model)
     save_checkpoint(tmp_path / "model", checkpoint.model, checkpoint.tokenizer, checkpoint.targets)
     clip = write_media(tmp_path / "clip.wav", sine(300, 1.0))
-    command = [sys.executable, SPEED / "memory.py", tmp_path / "model", clip, "--runs", "1", "--max-length", "8"]
+    command = [
+        sys.executable,
+        str(SPEED / "memory.py"),
+        str(tmp_path / "model"),
+        str(clip),
+        "--runs",
+        "1",
+        "--max-length",
+        "8",
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["voxlate", "transformers"]
     assert all(0.1 < float(line.split()[1]) < 4 for line in result.stdout.splitlines())

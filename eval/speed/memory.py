@@ -24,8 +24,9 @@ folder, clip, max_length = sys.argv[1], sys.argv[2], int(sys.argv[3])
 waveform = torch.from_numpy(load_audio(clip).waveform)
 waveform = ((waveform - waveform.mean()) / (waveform.var(correction=0) + 1e-7).sqrt())[None]
 model = SpeechEncoderDecoderModel.from_pretrained(folder, dtype=torch.float32).eval()
+tag_id = json.loads(Path(folder, "languages.json").read_text())["targets"]["de"]
 ids = model.generate(input_values=waveform, attention_mask=torch.ones_like(waveform).long(), num_beams=5,
-    max_length=max_length, early_stopping=True, length_penalty=1.0, forced_bos_token_id=json.loads(Path(folder, "languages.json").read_text())["targets"]["de"])
+    max_length=max_length, early_stopping=True, length_penalty=1.0, forced_bos_token_id=tag_id)
 print(ids.tolist())
 """
 
