@@ -16,7 +16,7 @@ from transformers import (
     Wav2Vec2Model,
 )
 
-from tiny import VOCABULARY, transformers_model, waveforms, write_model
+from tiny import VOCABULARY, transformers_model, waveforms, write_model, write_tokenizer_json
 from voxlate.errors import VoxlateError
 from voxlate.models.encoder import collate_waveforms
 from voxlate.models.interop import Checkpoint, load_checkpoint, save_checkpoint
@@ -160,6 +160,18 @@ def test_a_joint_processor_file_says_whether_to_normalise(tmp_path: Path, vocabu
     assert not load_checkpoint(folder).model.encoder.normalize_waveform
 
 
+def test_a_tokenizer_json_does_where_transformers_left_nothing_else(tmp_path: Path, vocabulary: Path) -> None:
+    folder = write_model(tmp_path / "model", vocabulary, transformers_model(2))
+    write_tokenizer_json(folder / "tokenizer.json", vocabulary)
+    (folder / "sentencepiece.bpe.model").unlink()
+    checkpoint = load_checkpoint(folder)
+    assert checkpoint.target_id("de") == 51
+    save_checkpoint(tmp_path / "again", checkpoint.model, checkpoint.tokenizer, checkpoint.targets)
+    text = "the train leaves at seven"
+    again = load_checkpoint(tmp_path / "again").tokenizer
+    assert again.decode(again.encode(text)) == text
+
+
 def test_precision(tiny_model: Path) -> None:
     model = load_checkpoint(tiny_model, dtype=torch.bfloat16).model
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
@@ -264,7 +276,7 @@ def test_vocabulary_missing_or_of_another_model(folder: Path, shared: Path) -> N
     path.write_bytes((shared / "probe-model" / path.name).read_bytes())
     refused(folder, rf"makes 432 ids, but the decoder has {VOCABULARY}; it belongs to another model")
     path.unlink()
-    refused(folder, r"no sentencepiece\.bpe\.model; copy it")
+    refused(folder, r"no sentencepiece\.bpe\.model or tokenizer\.json; copy it")
 
 
 # --- languages of a checkpoint ---------------------------------------------------------------------------------------

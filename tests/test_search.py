@@ -101,6 +101,15 @@ def test_no_search_beyond_the_positions_of_the_decoder() -> None:
         assert len(hypotheses[0].ids) <= 8
 
 
+@pytest.mark.parametrize("beam", [1, 5])
+def test_scores_that_are_not_numbers_are_an_error(beam: int) -> None:
+    model = ours(transformers_model(4))
+    with torch.no_grad():
+        model.decoder.layer_norm.weight.fill_(torch.nan)
+    with pytest.raises(VoxlateError, match="scores are not numbers in float32; the weights are damaged or overflow"):
+        found(model, waveforms(2, 1.0), SearchOptions(beam=beam, max_length=9))
+
+
 def repeats(ids: tuple[int, ...], period: int) -> int:
     """Return how often a phrase of `period` ids follows itself at most."""
     most = 1

@@ -1,8 +1,9 @@
 from pathlib import Path
 
 import pytest
+import tokenizers
 
-from tiny import PIECES, VOCABULARY
+from tiny import PIECES, VOCABULARY, write_tokenizer_json
 from voxlate.errors import VoxlateError
 from voxlate.text import EOS_ID, UNK_ID, Tokenizer
 
@@ -76,6 +77,25 @@ def test_tags_of_its_own(vocabulary: Path) -> None:
     assert tokenizer.vocabulary_size == PIECES + 4
     with pytest.raises(VoxlateError, match="unknown language tag 'de_DE'; expected one of en_XX, ca_ES"):
         tokenizer.tag_id("de_DE")
+
+
+def test_tokenizer_json_of_transformers_gives_the_same(small: Tokenizer, vocabulary: Path, tmp_path: Path) -> None:
+    other = Tokenizer(write_tokenizer_json(tmp_path / "tokenizer.json", vocabulary))
+    assert other.vocabulary_size == small.vocabulary_size
+    assert [other.tag_id(tag) for tag in other.tags] == [small.tag_id(tag) for tag in small.tags]
+    for text in ("the train leaves at seven", " how  much\tdoes it cost ", "der Zug ☃ fährt", "Ｈow", "</s> en_XX", ""):
+        assert other.encode(text) == small.encode(text)
+        assert other.decode(small.encode(text)) == small.decode(small.encode(text))
+
+
+def test_a_tokenizer_json_of_another_layout(tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_text("{}")
+    with pytest.raises(VoxlateError, match=r"tokenizer\.json: not a tokenizer of the tokenizers library"):
+        Tokenizer(path)
+    tokenizers.Tokenizer(tokenizers.models.Unigram([("a", 0.0), ("b", 0.0)], unk_id=0)).save(str(path))
+    with pytest.raises(VoxlateError, match=r"ids begin with \['a', 'b', None, None\], expected mBART-50's layout"):
+        Tokenizer(path)
 
 
 def test_not_a_vocabulary(tmp_path: Path) -> None:

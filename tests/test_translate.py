@@ -395,6 +395,12 @@ def test_arrays_that_are_no_waveforms(tiny_model: Path) -> None:
             translator.translate(array, to="de")
 
 
+def test_every_input_needs_a_language(tiny_model: Path) -> None:
+    stream = Translator(tiny_model).stream([sine(300, 0.2)] * 3, to=["de", "fr"])
+    with pytest.raises(VoxlateError, match="`to` has 2 languages, expected one for each input"):
+        list(stream)
+
+
 def test_results_come_when_they_are_complete_and_count_their_seconds(tiny_model: Path, clips: Path) -> None:
     translator = Translator(tiny_model, batch_size=2)
     told: list[tuple[float, float]] = []

@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import sentencepiece
+import tokenizers
 import torch
 from transformers import MBartConfig, SpeechEncoderDecoderConfig, SpeechEncoderDecoderModel, Wav2Vec2Config
+
+from voxlate.languages import MBART50_TAGS
 
 PIECES = 48
 VOCABULARY = PIECES + 1 + 52 + 1  # specials, pieces, mBART-50's tags, <mask>
@@ -29,6 +32,24 @@ def write_vocabulary(path: Path) -> Path:
             normalization_rule_name="nmt_nfkc",
             minloglevel=2,
         )
+    return path
+
+
+def write_tokenizer_json(path: Path, vocabulary: Path) -> Path:
+    """Write the vocabulary as transformers 5 saves it: for the tokenizers library, with specials and tags."""
+    model = sentencepiece.SentencePieceProcessor(model_file=str(vocabulary))
+    pieces = [(model.id_to_piece(index), model.get_score(index)) for index in range(3, model.get_piece_size())]
+    specials = ["<s>", "<pad>", "</s>", "<unk>"]
+    tags = [*MBART50_TAGS, "<mask>"]
+    unigram = tokenizers.models.Unigram(
+        [(name, 0.0) for name in specials] + pieces + [(name, 0.0) for name in tags], unk_id=3
+    )
+    tokenizer = tokenizers.Tokenizer(unigram)
+    tokenizer.normalizer = tokenizers.normalizers.NFKC()
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    tokenizer.decoder = tokenizers.decoders.Metaspace()
+    tokenizer.add_special_tokens([*specials, *tags])
+    tokenizer.save(str(path))
     return path
 
 

@@ -7,36 +7,36 @@ last piece, whatever the number of pieces.
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import sentencepiece
+import tokenizers
 
 from voxlate.errors import VoxlateError
 from voxlate.languages import MBART50_TAGS
 
 BOS_ID, PAD_ID, EOS_ID, UNK_ID = 0, 1, 2, 3
-_OFFSET = 1  # mBART id = SentencePiece index + 1, for every piece but <unk>, <s> and </s>
+VOCABULARY_FILES = ("sentencepiece.bpe.model", "tokenizer.json")
 
 
 class Tokenizer:
-    """Text to ids and back. The language tag is part of the ids, never of the text."""
+    """Text to ids and back. The language tag is part of the ids, never of the text.
+
+    `path` is a SentencePiece model, or the ``tokenizer.json`` that transformers 5 saves in its place.
+    """
 
     def __init__(self, path: str | Path, tags: Sequence[str] = MBART50_TAGS) -> None:
         self.path = Path(path)
-        try:
-            self._pieces = sentencepiece.SentencePieceProcessor(model_file=str(path))
-        except (OSError, RuntimeError) as error:
-            raise VoxlateError(f"{path}: not a SentencePiece model ({type(error).__name__})") from None
-        first = [self._pieces.id_to_piece(index) for index in range(min(3, self._pieces.get_piece_size()))]
-        if first != ["<unk>", "<s>", "</s>"]:
-            raise VoxlateError(f"{path}: pieces begin with {first}, expected <unk>, <s>, </s>; retrain it so")
         self.tags = tuple(tags)
-        self._first_tag_id = self._pieces.get_piece_size() + _OFFSET
-        self._tag_ids = {tag: self._first_tag_id + index for index, tag in enumerate(self.tags)}
+        self._pieces: _Pieces = (
+            _JsonPieces(self.path, self.tags) if self.path.suffix == ".json" else _SentencePieces(self.path)
+        )
+        self._tag_ids = {tag: self._pieces.end + index for index, tag in enumerate(self.tags)}
 
     @property
     def vocabulary_size(self) -> int:
         """Number of ids: specials, pieces, tags and ``<mask>``."""
-        return self._first_tag_id + len(self.tags) + 1
+        return self._pieces.end + len(self.tags) + 1
 
     def tag_id(self, tag: str) -> int:
         """Return the id of a language tag such as ``de_DE``."""
@@ -49,7 +49,7 @@ class Tokenizer:
 
         White space at the ends makes no piece, and words such as ``</s>`` or ``en_XX`` in the text stay text.
         """
-        return [UNK_ID if index == 0 else index + _OFFSET for index in self._pieces.encode(text)]
+        return self._pieces.encode(text)
 
     def encode_target(self, text: str, tag_id: int) -> list[int]:
         """Return the labels of a decoder: tag, pieces, ``</s>``."""
@@ -57,5 +57,53 @@ class Tokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of the pieces; specials (``<unk>`` too), tags and ``<mask>`` leave no trace."""
-        pieces = [index - _OFFSET for index in ids if UNK_ID < index < self._first_tag_id]
-        return str(self._pieces.decode(pieces)).strip()
+        return self._pieces.decode([index for index in ids if UNK_ID < index < self._pieces.end]).strip()
+
+
+class _Pieces(Protocol):
+    end: int  # the first id behind the pieces
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def decode(self, ids: list[int]) -> str: ...
+
+
+class _SentencePieces:
+    _OFFSET = 1  # mBART id = SentencePiece index + 1, for every piece but <unk>, <s> and </s>
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._model = sentencepiece.SentencePieceProcessor(model_file=str(path))
+        except (OSError, RuntimeError) as error:
+            raise VoxlateError(f"{path}: not a SentencePiece model ({type(error).__name__})") from None
+        self.end = self._model.get_piece_size() + self._OFFSET
+        first = [self._model.id_to_piece(index) for index in range(min(3, self.end - self._OFFSET))]
+        if first != ["<unk>", "<s>", "</s>"]:
+            raise VoxlateError(f"{path}: pieces begin with {first}, expected <unk>, <s>, </s>; retrain it so")
+
+    def encode(self, text: str) -> list[int]:
+        return [UNK_ID if index == 0 else index + self._OFFSET for index in self._model.encode(text)]
+
+    def decode(self, ids: list[int]) -> str:
+        return str(self._model.decode([index - self._OFFSET for index in ids]))
+
+
+class _JsonPieces:
+    def __init__(self, path: Path, tags: Sequence[str]) -> None:
+        try:
+            self._model = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises no narrower class
+            raise VoxlateError(f"{path}: not a tokenizer of the tokenizers library ({error})") from None
+        self._model.encode_special_tokens = True  # </s> in a text is text
+        specials = [self._model.id_to_token(index) for index in range(4)]
+        self.end = self._model.get_vocab_size() - len(tags) - 1
+        behind = [self._model.id_to_token(self.end + index) for index in range(len(tags))]
+        if specials != ["<s>", "<pad>", "</s>", "<unk>"] or behind != [*tags]:
+            raise VoxlateError(f"{path}: ids begin with {specials}, expected mBART-50's layout: specials, pieces, tags")
+
+    def encode(self, text: str) -> list[int]:
+        # SentencePiece folds white space; this library makes a piece of each blank too many.
+        return list(self._model.encode(" ".join(text.split()), add_special_tokens=False).ids)
+
+    def decode(self, ids: list[int]) -> str:
+        return str(self._model.decode(ids))

@@ -145,12 +145,13 @@ class Translator:
         changes no result. Inputs are read as they are needed. An input that cannot be read yields its AudioError.
         `progress` is told the seconds translated and the seconds read so far.
         """
-        languages = iter(lambda: to, None) if isinstance(to, str) else iter(to)
         report = _Report(progress)
         jobs: dict[int, _Job] = {}
         waiting: list[_Piece] = []
-        for index, (item, language) in enumerate(zip(inputs, languages, strict=False)):
-            target = find_language(language).code
+        for index, item in enumerate(inputs):
+            if not isinstance(to, str) and index >= len(to):
+                raise VoxlateError(f"`to` has {len(to)} languages, expected one for each input, and there are more")
+            target = find_language(to if isinstance(to, str) else to[index]).code
             tag_id = self.checkpoint.target_id(target)
             try:
                 audio = _as_audio(item)

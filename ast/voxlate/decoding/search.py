@@ -112,6 +112,11 @@ def search(
         cache.select(origins_R)
         tokens_RT = torch.cat([tokens_RT[origins_R], newest_RT], dim=1)
 
+    if not all(found):
+        precision = str(decoder.layer_norm.weight.dtype).removeprefix("torch.")
+        raise VoxlateError(
+            f"the model's scores are not numbers in {precision}; the weights are damaged or overflow: try float32"
+        )
     return [hypotheses[: options.n_best] for hypotheses in found]
 
 

@@ -34,10 +34,9 @@ from voxlate.models.hub import find_model
 from voxlate.models.translator import SpeechTranslator
 from voxlate.models.weights import read_weights
 from voxlate.registry import resolve
-from voxlate.text import BOS_ID, EOS_ID, PAD_ID, Tokenizer
+from voxlate.text import BOS_ID, EOS_ID, PAD_ID, VOCABULARY_FILES, Tokenizer
 
 LANGUAGES_FILE = "languages.json"
-_TOKENIZER_FILE = "sentencepiece.bpe.model"
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,8 @@ def save_checkpoint(
     )
     write_text(folder / "tokenizer_config.json", _json({"tokenizer_class": "MBart50Tokenizer"}))
     write_text(folder / LANGUAGES_FILE, _json({"targets": dict(targets)}))
-    with whole_file(folder / _TOKENIZER_FILE) as part:
+    name = "tokenizer.json" if tokenizer.path.suffix == ".json" else "sentencepiece.bpe.model"
+    with whole_file(folder / name) as part:
         shutil.copyfile(tokenizer.path, part)
     with whole_file(folder / "model.safetensors") as part:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, metadata={"format": "pt"})
@@ -142,9 +142,10 @@ def _read_config(folder: Path) -> Any:
 
 def read_tokenizer(folder: Path, vocabulary_size: int) -> Tokenizer:
     """Return the tokenizer of a model folder; VoxlateError where it is missing or another model's."""
-    path = folder / _TOKENIZER_FILE
-    if not path.is_file():
-        raise VoxlateError(f"{folder}: no {_TOKENIZER_FILE}; copy it from the mBART-50 checkpoint the model came from")
+    path = next((folder / name for name in VOCABULARY_FILES if (folder / name).is_file()), None)
+    if path is None:
+        expected = " or ".join(VOCABULARY_FILES)
+        raise VoxlateError(f"{folder}: no {expected}; copy it from the mBART-50 checkpoint that the model came from")
     tokenizer = Tokenizer(path)
     if tokenizer.vocabulary_size != vocabulary_size:
         raise VoxlateError(
