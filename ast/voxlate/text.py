@@ -5,6 +5,7 @@ tags, then ``<mask>`` (Tang et al. 2020). Small vocabularies with the same layou
 last piece, whatever the number of pieces.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -89,21 +90,28 @@ class _SentencePieces:
 
 
 class _JsonPieces:
+    _SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
+
     def __init__(self, path: Path, tags: Sequence[str]) -> None:
         try:
-            self._model = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises no narrower class
-            raise VoxlateError(f"{path}: not a tokenizer of the tokenizers library ({error})") from None
-        self._model.encode_special_tokens = True  # </s> in a text is text
-        specials = [self._model.id_to_token(index) for index in range(4)]
-        self.end = self._model.get_vocab_size() - len(tags) - 1
-        behind = [self._model.id_to_token(self.end + index) for index in range(len(tags))]
-        if specials != ["<s>", "<pad>", "</s>", "<unk>"] or behind != [*tags]:
-            raise VoxlateError(f"{path}: ids begin with {specials}, expected mBART-50's layout: specials, pieces, tags")
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            names = [name for name, _ in stored["model"]["vocab"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise VoxlateError(f"{path}: not a unigram tokenizer ({type(error).__name__})") from None
+        self.end = names.index(tags[0]) if tags[0] in names else len(names)
+        if names[:4] != [*self._SPECIALS] or names[self.end : self.end + len(tags)] not in ([*tags], []):
+            raise VoxlateError(
+                f"{path}: ids begin with {names[:4]}, expected mBART-50's layout: specials, pieces, tags"
+            )
+        # This library would find specials and tags in a text. Under names that no text has, they are out of its reach.
+        for index in (*range(4), *range(self.end, len(names))):
+            stored["model"]["vocab"][index][0] = f"\0{names[index]}"
+        stored |= {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
+        self._model = tokenizers.Tokenizer.from_str(json.dumps(stored))
 
     def encode(self, text: str) -> list[int]:
         # SentencePiece folds white space; this library makes a piece of each blank too many.
-        return list(self._model.encode(" ".join(text.split()), add_special_tokens=False).ids)
+        return list(self._model.encode(" ".join(text.split())).ids)
 
     def decode(self, ids: list[int]) -> str:
         return str(self._model.decode(ids))
