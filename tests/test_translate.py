@@ -406,6 +406,7 @@ def test_results_come_when_they_are_complete_and_count_their_seconds(tiny_model:
     told: list[tuple[float, float]] = []
     inputs = [sine(200 + 50 * n, 0.3 + 0.1 * (n % 5)) for n in range(40)]
     inputs[7] = np.zeros(SAMPLE_RATE_HZ, np.float32)
+    inputs[9] = np.concatenate([sine(300, 1.0), np.zeros(31 * SAMPLE_RATE_HZ, np.float32), sine(300, 1.0)])
     stream = translator.stream(
         inputs, to="de", options=SearchOptions(beam=1), progress=lambda done, read: told.append((done, read))
     )

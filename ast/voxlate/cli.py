@@ -94,31 +94,36 @@ def translate(
         raise VoxlateError(f"unknown format {', '.join(unknown)}; expected {', '.join(WRITERS)}")
     slots = dict(_parse_slot(item) for item in slot or [])
 
-    from voxlate.decoding.command import TranslateCommand, run
-    from voxlate.decoding.search import SearchOptions
+    try:
+        from voxlate.decoding.command import TranslateCommand, run
+        from voxlate.decoding.search import SearchOptions
 
-    search = SearchOptions(
-        beam=beam,
-        n_best=n_best,
-        length_penalty=length_penalty,
-        max_length=max_length,
-        max_repeats=max_repeats or None,
-    )
-    command = TranslateCommand(
-        audio=audio,
-        to=to,
-        source=source,
-        model=model,
-        formats=names,
-        output_dir=output_dir,
-        search=search,
-        device=device,
-        dtype=dtype,
-        batch_size=batch_size,
-        slots=slots,
-        overwrite=overwrite,
-    )
-    raise typer.Exit(run(command))
+        search = SearchOptions(
+            beam=beam,
+            n_best=n_best,
+            length_penalty=length_penalty,
+            max_length=max_length,
+            max_repeats=max_repeats or None,
+        )
+        command = TranslateCommand(
+            audio=audio,
+            to=to,
+            source=source,
+            model=model,
+            formats=names,
+            output_dir=output_dir,
+            search=search,
+            device=device,
+            dtype=dtype,
+            batch_size=batch_size,
+            slots=slots,
+            overwrite=overwrite,
+        )
+        code = run(command)
+    except KeyboardInterrupt:  # while libraries were loaded; from then on the command itself answers
+        print("interrupted", file=sys.stderr)
+        code = 130
+    raise typer.Exit(code)
 
 
 @app.command()

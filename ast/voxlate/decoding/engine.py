@@ -33,8 +33,6 @@ DEFAULT_SEARCH = SearchOptions(max_repeats=4)
 _WINDOW_BATCHES = 8  # how many batches are read ahead, so that utterances of like length meet
 
 Progress = Callable[[float, float], None]
-
-
 Span = tuple[int, int]
 
 
@@ -58,6 +56,10 @@ class _Job:
     target: str
     source: str | None
     found: dict[Span, list[Hypothesis]] = field(default_factory=dict)
+
+    @property
+    def silent_seconds(self) -> float:
+        return (len(self.audio.waveform) - sum(end - start for start, end in self.spans)) / SAMPLE_RATE_HZ
 
     def translation(self, tokenizer: Tokenizer) -> Translation:
         segments = tuple(
@@ -163,9 +165,9 @@ class Translator:
             jobs[index] = _Job(_name(item), audio, spans, target, source)
             waveform_T = torch.from_numpy(audio.waveform)
             waiting += [_Piece(index, span, waveform_T[slice(*span)], tag_id) for span in spans]
+            report.translated(jobs[index].silent_seconds)
             if not spans:
                 yield index, jobs.pop(index).translation(self.checkpoint.tokenizer)
-                report.translated(audio.seconds)
             if len(waiting) >= self._batch_size * _WINDOW_BATCHES:
                 yield from self._translate_pieces(waiting, jobs, options, report)
                 waiting.clear()
