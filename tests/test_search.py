@@ -145,6 +145,8 @@ def test_the_guard_forbids_loops_and_nothing_else(beam: int) -> None:
         ({"beam": 0}, "beam is 0, expected 1"),
         ({"beam": 2, "n_best": 3}, "n_best is 3, expected 1 to the beam, 2"),
         ({"max_length": 2}, "max_length is 2, expected 3"),
+        ({"length_penalty": float("nan")}, "length_penalty is nan, expected a number between -10 and 10"),
+        ({"length_penalty": 1e308}, r"length_penalty is 1e\+308"),
         ({"max_repeats": 0}, "max_repeats is 0, expected 1 or more, or None"),
         ({"beam": 0, "max_length": 0}, "beam is 0.*; max_length is 0"),
     ],

@@ -308,6 +308,61 @@ def test_wrong_commands(tiny_model: Path, clips: Path, tmp_path: Path) -> None:
     assert cli(clips, *model).exit_code == 2  # --to is missing
 
 
+def test_names_of_every_kind(tiny_model: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = [
+        b"-dash.wav",
+        b"a b.wav",
+        b"bad\xff.wav",
+        b"line\nbreak.wav",
+        b"m" * 250 + b".wav",
+        "ü[red]%s.wav".encode(),
+    ]
+    Path("in").mkdir()
+    for name in names:
+        shutil.copy(os.fsencode(clips / "0.wav"), b"in/" + name)
+    lines = cli("in", "--model", tiny_model, "--to", "de").stdout.splitlines()
+    assert [line.split("\t")[0] for line in lines] == [
+        "in/-dash.wav", "in/a b.wav", "in/bad\\xff.wav", "in/line break.wav", f"in/{'m' * 250}.wav", "in/ü[red]%s.wav",
+    ]  # fmt: skip
+    result = cli("in", "--model", tiny_model, "--to", "de", "--format", "json", "--output-dir", "out")
+    assert result.exit_code == 1
+    assert "its result's name would be too long for the file system; shorten it" in result.stderr
+    assert "5 translated, 1 failed" in result.stderr
+    written = sorted(os.fsencode(path.name) for path in Path("out/in").iterdir())
+    assert written == sorted(name + b".de.json" for name in names if len(name) < 250)
+    assert json.loads(Path(os.fsdecode(b"out/in/bad\xff.wav.de.json")).read_text())["audio"] == "in/bad\\xff.wav"
+
+
+def shell(rest: str, probe: Path) -> "subprocess.CompletedProcess[str]":
+    """Run ``voxlate translate`` in bash, with redirections; CLIP stands for a clip."""
+    rest = rest.replace("CLIP", str(probe / "clips" / "fr-en_00.flac"))
+    line = f"{sys.executable} -m voxlate translate --model {probe} --to en {rest}"
+    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("CLIP --output-dir /dev/null/x", "--output-dir /dev/null/x: cannot be made (Not a directory)"),
+        ("CLIP > /dev/full", "results cannot be written (No space left on device: standard output); 0 translated, "),
+        ("CLIP >&-", "standard output is closed; open it, or name an --output-dir"),
+        ("- <&-", "'-' reads audio from standard input, but that is closed; pipe a file into it"),
+    ],
+)
+def test_results_and_inputs_that_have_no_place(probe: Path, command: str, message: str) -> None:
+    result = shell(command, probe)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: {message}")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_reader_that_leaves_is_no_error_of_ours(probe: Path) -> None:
+    result = shell(f"{probe}/clips --format json | (exec 0<&-; sleep 5)", probe)
+    assert "Traceback" not in result.stderr
+    assert "error" not in result.stderr
+
+
 @pytest.mark.parametrize(
     ("target", "checkpoint"),
     [("de", "facebook/wav2vec2-xls-r-300m-en-to-15"), ("en", "facebook/wav2vec2-xls-r-300m-21-to-en")],

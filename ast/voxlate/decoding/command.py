@@ -1,5 +1,7 @@
 """The command ``voxlate translate``: inputs to results on standard output or in files."""
 
+import errno
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ from voxlate.decoding.engine import Translator
 from voxlate.decoding.inputs import Input, Inputs, find_inputs
 from voxlate.decoding.search import SearchOptions
 from voxlate.decoding.translation import Translation
-from voxlate.decoding.writers import TSV_HEADER, WRITERS, to_json_line, tsv_rows
+from voxlate.decoding.writers import TSV_HEADER, WRITERS, to_json_line, to_line, tsv_rows
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.files import write_text
 from voxlate.languages import UNSETTLED_SLOTS, default_checkpoint, find_language, published_targets
@@ -52,6 +54,11 @@ def run(command: TranslateCommand) -> int:
         if todo:
             translator = _load(command, target, source, console)
             _translate(translator, todo, command, target, source, output, tally)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = error.filename or "standard output"
+        raise VoxlateError(f"results cannot be written ({error.strerror}: {where}); {tally.counts()}") from None
     except KeyboardInterrupt:
         console.print(f"interrupted: {tally.counts()}; the same command goes on from here", style="bold")
         return 130
@@ -62,10 +69,9 @@ def run(command: TranslateCommand) -> int:
 
 def _load(command: TranslateCommand, target: str, source: str | None, console: Console) -> Translator:
     model = command.model or default_checkpoint(target, source)
-    with console.status(f"loading {model}"):
-        translator = Translator(
-            model, device=command.device, dtype=command.dtype, batch_size=command.batch_size, slots=command.slots
-        )
+    translator = Translator(
+        model, device=command.device, dtype=command.dtype, batch_size=command.batch_size, slots=command.slots
+    )
     if command.model is None:
         heard = find_language(source).name if source else ("any of 21 languages" if target == "en" else "English")
         console.print(f"model {model}: speech in {heard} → {find_language(target).name}")
@@ -94,7 +100,13 @@ def _translate(
                 tally.fail(str(result))
                 output.put(index, todo[index], None)
                 continue
-            output.put(index, todo[index], replace(result, audio=todo[index].name, recipe=recipe))
+            try:
+                output.put(index, todo[index], replace(result, audio=todo[index].name, recipe=recipe))
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    raise
+                tally.fail(f"{todo[index].name}: its result's name would be too long for the file system; shorten it")
+                continue
             if result.warnings:
                 tally.partial(f"{todo[index].name}: {'; '.join(result.warnings)}; what was decoded is translated")
             else:
@@ -106,8 +118,9 @@ def _translate(
 def _source(item: Input) -> AudioSource:
     if item.path is not None:
         return item.path
-    if sys.stdin.isatty():
-        raise VoxlateError("'-' reads audio from standard input, but that is a terminal; pipe a file into it")
+    if sys.stdin is None or sys.stdin.isatty():
+        state = "is closed" if sys.stdin is None else "is a terminal"
+        raise VoxlateError(f"'-' reads audio from standard input, but that {state}; pipe a file into it")
     return sys.stdin.buffer
 
 
@@ -118,12 +131,18 @@ class _Files:
         assert command.output_dir is not None
         self._folder, self._formats, self._overwrite = command.output_dir, command.formats, command.overwrite
         self._target = target
-        if self._folder.exists() and not self._folder.is_dir():
-            raise VoxlateError(f"--output-dir {self._folder}: is a file, expected a folder")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = "is a file, expected a folder" if self._folder.is_file() else f"cannot be made ({error.strerror})"
+            raise VoxlateError(f"--output-dir {self._folder}: {reason}") from None
 
     def has(self, item: Input) -> bool:
         """Return whether all results of an input are there already."""
-        return not self._overwrite and all(self._path(item, suffix).is_file() for suffix in self._formats)
+        return not self._overwrite and all(
+            os.path.isfile(self._path(item, suffix))  # noqa: PTH113 (is_file raises where a name is too long)
+            for suffix in self._formats
+        )
 
     def put(self, index: int, item: Input, result: Translation | None) -> None:  # noqa: ARG002
         """Write the results of one input; None stands for one that failed."""
@@ -144,6 +163,8 @@ class _StandardOutput:
         [self._format] = command.formats
         if self._format in ("srt", "vtt") and count > 1:
             raise VoxlateError(f"{self._format} of several inputs needs --output-dir")
+        if sys.stdout is None:
+            raise VoxlateError("standard output is closed; open it, or name an --output-dir")
         self._single = count == 1
         self._next = 0
         self._early: dict[int, Translation | None] = {}
@@ -170,7 +191,7 @@ class _StandardOutput:
         if self._format == "json" and not self._single:
             return to_json_line(result)
         if self._format == "txt" and not self._single:
-            return f"{result.audio}\t{result.text}\n"
+            return to_line(result)
         return WRITERS[self._format](result)
 
 
@@ -218,7 +239,7 @@ def _progress_bar(console: Console) -> Iterator[Callable[[float, float], None]]:
         console=console,
         transient=True,
         disable=not console.is_terminal,
-        redirect_stdout=sys.stdout.isatty(),
+        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
         redirect_stderr=False,
     ) as progress:
         task = progress.add_task("translate", total=0)

@@ -20,8 +20,8 @@ class Input:
 
     @property
     def name(self) -> str:
-        """What messages and results call it."""
-        return "stdin" if self.path is None else str(self.path)
+        """What messages and results call it: its path, with bytes that are no UTF-8 as backslash escapes."""
+        return "stdin" if self.path is None else os.fsencode(self.path).decode("utf-8", "backslashreplace")
 
     def output(self, folder: Path, language: str, suffix: str) -> Path:
         """Return where a result goes: the input's own path below `folder`, with its suffix kept.

@@ -39,6 +39,8 @@ class SearchOptions:
             problems.append(f"n_best is {self.n_best}, expected 1 to the beam, {self.beam}")
         if self.max_length < 3:
             problems.append(f"max_length is {self.max_length}, expected 3 tokens or more (start, tag, end)")
+        if not abs(self.length_penalty) <= 10:  # a NaN is not either
+            problems.append(f"length_penalty is {self.length_penalty}, expected a number between -10 and 10")
         if self.max_repeats is not None and self.max_repeats < 1:
             problems.append(f"max_repeats is {self.max_repeats}, expected 1 or more, or None")
         if problems:

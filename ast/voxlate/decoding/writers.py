@@ -13,6 +13,11 @@ def to_txt(translation: Translation) -> str:
     return "".join(f"{segment.text}\n" for segment in translation.segments) or "\n"
 
 
+def to_line(translation: Translation) -> str:
+    """Return the input's name and its whole translation on one line, with a tab between them."""
+    return f"{_one_cell(translation.audio)}\t{translation.text}\n"
+
+
 def tsv_rows(translation: Translation) -> str:
     """Return one row per segment and hypothesis, without the header. Times are in seconds."""
     return "".join(
