@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks anything of the network
-
-import torch
+# Tiny models gain nothing by threads, which wait for each other dearly where the machine has other work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tiny import transformers_model, write_model, write_vocabulary
 
@@ -37,8 +37,3 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory, vocabulary: Path) -> Path:
     """The folder of a tiny random model that transformers wrote."""
     return write_model(tmp_path_factory.mktemp("tiny") / "model", vocabulary, transformers_model(1))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _two_threads() -> None:
-    torch.set_num_threads(2)
