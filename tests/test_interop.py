@@ -130,12 +130,26 @@ def test_a_config_of_2021(tmp_path: Path, vocabulary: Path) -> None:
     generation = {"max_length": 200, "num_beams": 5, "early_stopping": True, "forced_bos_token_id": 53}
     old = {"transformers_version": "4.13.0.dev0", "torch_dtype": "float32", "feature_extractor_type": "wav2vec2"}
     text = {"is_encoder_decoder": True, "forced_bos_token_id": None, "bad_words_ids": None, "return_dict": True}
-    config |= generation | old | {"processor_class": "Wav2Vec2Processor", "tokenizer_class": "mbart50"}
+    config |= (
+        {"eos_token_id": None}
+        | generation
+        | old
+        | {"processor_class": "Wav2Vec2Processor", "tokenizer_class": "mbart50"}
+    )
     config["decoder"] |= generation | text
     config["encoder"] |= {"mask_channel_length": 10, "mask_channel_prob": 0.0, "torch_dtype": None, "num_beams": 1}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "generation_config.json").unlink()
     retouch(folder, old_weight_norm, as_bin=True)
+    same(logits(load_checkpoint(folder).model), their_logits(theirs))
+
+
+def test_a_bin_older_than_zip_files(tmp_path: Path, vocabulary: Path) -> None:
+    theirs = transformers_model(2)
+    folder = write_model(tmp_path / "model", vocabulary, theirs)
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(tensors, folder / "pytorch_model.bin", _use_new_zipfile_serialization=False)
     same(logits(load_checkpoint(folder).model), their_logits(theirs))
 
 
@@ -285,7 +299,7 @@ def test_vocabulary_missing_or_of_another_model(folder: Path, shared: Path) -> N
 def test_every_mbart_language_unless_the_folder_says_otherwise(folder: Path) -> None:
     checkpoint = load_checkpoint(folder)
     assert checkpoint.target_id("German") == 51
-    with pytest.raises(VoxlateError, match=r"model does not translate into Catalan \(ca\); it has af, .*--slot ca=ID"):
+    with pytest.raises(VoxlateError, match=r"/model does not translate into Catalan \(ca\); it has af, .*--slot ca=ID"):
         checkpoint.target_id("ca")
     (folder / "languages.json").write_text('{"targets": {"ca": 53, "zh-CN": 73}}')
     checkpoint = load_checkpoint(folder)

@@ -116,7 +116,6 @@ class Translator:
         self.checkpoint = load_checkpoint(
             model, device=self._device, dtype=choose_dtype(dtype, self._device), slots=slots
         )
-        self.model_name = str(model)
 
     def translate(
         self,
@@ -177,7 +176,7 @@ class Translator:
         """Return what a result depends on, besides the audio: weights, search, precision, decoder, versions."""
         return {
             "voxlate": voxlate.__version__,
-            "model": self.model_name,
+            "model": self.checkpoint.name,
             "revision": hub_revision(self.checkpoint.folder),
             "weights_sha256": self._weights_sha256,
             **{f"search_{name}": value for name, value in asdict(options).items()},

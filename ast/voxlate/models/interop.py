@@ -41,8 +41,12 @@ LANGUAGES_FILE = "languages.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model with what belongs to it: its tokenizer, and the token id of each target language it knows."""
+    """A model with what belongs to it: its tokenizer, and the token id of each target language it knows.
 
+    `name` is what the user called it, `folder` where it lies.
+    """
+
+    name: str
     folder: Path
     model: SpeechTranslator
     tokenizer: Tokenizer
@@ -53,7 +57,7 @@ class Checkpoint:
         found = find_language(language)
         if found.code not in self.targets:
             raise VoxlateError(
-                f"{self.folder.name} does not translate into {found.name} ({found.code}); it has "
+                f"{self.name} does not translate into {found.name} ({found.code}); it has "
                 f"{', '.join(sorted(self.targets))}; a slot of its own can be named with --slot {found.code}=ID or in "
                 f"{LANGUAGES_FILE} beside its config.json"
             )
@@ -80,7 +84,7 @@ def load_checkpoint(
     fill(
         translator, from_transformers(read_weights(folder), tied=config.decoder.tie_word_embeddings), dtype, str(folder)
     )
-    return Checkpoint(folder, translator.to(device).eval(), tokenizer, targets)
+    return Checkpoint(str(model), folder, translator.to(device).eval(), tokenizer, targets)
 
 
 def save_checkpoint(
@@ -135,7 +139,7 @@ def _read_config(folder: Path) -> Any:
             f"{folder}: a {kinds[0]!r} model with decoder {kinds[1]!r}; expected 'speech-encoder-decoder' with 'mbart'"
         )
     for key, expected in (("decoder_start_token_id", EOS_ID), ("pad_token_id", PAD_ID), ("eos_token_id", EOS_ID)):
-        if raw.get(key, expected) != expected:
+        if raw.get(key) not in (None, expected):
             raise VoxlateError(f"{folder}/config.json: {key} is {raw[key]}, expected {expected} (the mBART-50 layout)")
     return SpeechEncoderDecoderConfig.from_dict(raw)
 

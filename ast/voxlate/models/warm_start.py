@@ -57,7 +57,7 @@ def start_model(
     shape = AdapterConfig(speech.output_dim, text.config.width, adapter_layers, adapter_kernel, adapter_stride)
     model = SpeechTranslator(speech, LengthAdapter(shape), text)
     targets = {language.code: tokenizer.tag_id(language.mbart_tag) for language in LANGUAGES if language.mbart_tag}
-    return Checkpoint(encoder_folder, model, tokenizer, targets)
+    return Checkpoint(f"{encoder} + {decoder}", encoder_folder, model, tokenizer, targets)
 
 
 def _read_mbart_config(folder: Path) -> Any:
