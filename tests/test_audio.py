@@ -544,3 +544,16 @@ def test_media_suffixes() -> None:
     assert {".wav", ".mp3", ".flac", ".opus", ".m4a", ".webm", ".mp4", ".mkv", ".sph"} <= MEDIA_SUFFIXES
     assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in MEDIA_SUFFIXES)
     assert not {".txt", ".srt", ".m3u8", ".jpg", ".json"} & MEDIA_SUFFIXES
+
+
+def test_what_is_no_audio_source(tmp_path: Path) -> None:
+    path = write_media(tmp_path / "a.wav", sine(300, 0.1))
+    with pytest.raises(AudioError, match="<list>: not an input; expected a path, bytes or a binary file"):
+        load_audio([1, 2])  # type: ignore[arg-type]
+    with (
+        path.open(encoding="latin-1") as file,
+        pytest.raises(AudioError, match="opened as text; open it with mode 'rb'"),
+    ):
+        load_audio(file)  # type: ignore[arg-type]
+    with pytest.raises(AudioError, match="cannot be read"):
+        load_audio(file)  # type: ignore[arg-type]

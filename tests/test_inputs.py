@@ -57,6 +57,29 @@ def test_globs() -> None:
     assert failed("in/*.flac") == ["in/*.flac: no file matches"]
 
 
+def test_one_file_by_several_names_is_one_input() -> None:
+    touch("in/a.wav")
+    assert found("in/a.wav", "./in/a.wav", "in/../in/a.wav", f"{Path.cwd()}/in/a.wav", "-", "-") == [
+        "in/a.wav",
+        "stdin",
+    ]
+
+
+def test_pipes_in_a_folder_are_left_alone() -> None:
+    touch("in/a.wav")
+    os.mkfifo("in/pipe.wav")
+    inputs = find_inputs(["in"])
+    assert [item.name for item in inputs.found] == ["in/a.wav"]
+    assert [path.name for path in inputs.left_out] == ["pipe.wav"]
+
+
+def test_names_that_are_no_paths_here() -> None:
+    assert failed("http://example.org/a.wav") == [
+        "http://example.org/a.wav: addresses are not read; download the file and name it"
+    ]
+    assert found("~nobody.wav", "a" * 300) == ["~nobody.wav", "a" * 300]
+
+
 def test_a_link_back_up_ends() -> None:
     touch("in/a.wav")
     Path("in/loop").symlink_to(Path.cwd() / "in")

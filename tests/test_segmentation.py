@@ -47,6 +47,15 @@ def test_long_audio_is_cut_where_it_is_quietest() -> None:
     assert pieces[-1][1] == len(waveform_T) / RATE
 
 
+def test_the_longest_pause_is_cut_well_inside() -> None:
+    waveform_T = talk((12.0, 0.1), (0.2, 0.0), (2.8, 0.1), (0.8, 0.0), (24.2, 0.1))
+    assert segment(waveform_T)[0][1] / RATE == pytest.approx(15.4, abs=0.2)
+
+
+def test_no_sample_is_too_loud() -> None:
+    assert len(segment(np.full(16_000, 1e30, np.float32))) == 1
+
+
 def test_long_pauses_part_pieces_and_are_left_out() -> None:
     pieces = seconds(segment(talk((6.0, 0.1), (8.0, 1e-4), (5.0, 0.1), (0.6, 1e-4), (5.0, 0.1), (30.0, 1e-4))))
     expected = [(0.0, 6.2), (13.8, 24.8)]

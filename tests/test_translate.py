@@ -21,6 +21,7 @@ from tiny import transformers_model, write_model
 from voxlate import AudioError, SearchOptions, Translator, VoxlateError
 from voxlate.cli import app
 from voxlate.data.audio import SAMPLE_RATE_HZ
+from voxlate.decoding.translation import Translation
 
 
 def cli(*arguments: object, stdin: bytes | None = None) -> Any:
@@ -251,12 +252,36 @@ def test_ten_good_files_and_ten_bad_ones(tiny_model: Path, tmp_path: Path, monke
     assert {path: path.stat().st_mtime_ns for path in sorted(out.rglob("*"))} == written
 
 
+def test_a_result_that_cannot_be_written_stops_no_other(tiny_model: Path, clips: Path, tmp_path: Path) -> None:
+    taken = tmp_path / clips.relative_to("/") / "1.wav.de.txt"
+    taken.mkdir(parents=True)
+    result = cli(clips, "--model", tiny_model, "--to", "de", "--output-dir", tmp_path)
+    assert result.exit_code == 1
+    assert f"error: {clips / '1.wav'}: its result cannot be written (Is a directory)" in result.stderr
+    assert "2 translated, 1 failed" in result.stderr
+
+
 def test_a_missing_file_is_a_failure_among_others(tiny_model: Path, clips: Path) -> None:
     result = cli(clips / "0.wav", clips / "nowhere.wav", clips / "1.wav", "--model", tiny_model, "--to", "de")
     assert result.exit_code == 1
     assert f"error: {clips / 'nowhere.wav'}: no such file" in result.stderr
     assert "2 translated, 1 failed" in result.stderr
     assert len(result.stdout.splitlines()) == 2
+
+
+def test_interrupted_on_standard_output_writes_what_is_done(
+    tiny_model: Path, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stream(translator: Translator, *arguments: Any, **options: Any) -> Iterator[Any]:
+        yield 2, Translation("", 1.0, "de", ())
+        yield 1, Translation("", 1.0, "de", ())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Translator, "stream", stream)
+    result = cli(clips, "--model", tiny_model, "--to", "de")
+    assert result.exit_code == 130
+    assert result.stdout == f"{clips / '1.wav'}\t\n{clips / '2.wav'}\t\n"
+    assert "interrupted: 2 translated, 0 failed; with --output-dir it could go on" in result.stderr
 
 
 def test_interrupted_and_run_again(probe: Path, tmp_path: Path) -> None:
@@ -296,8 +321,23 @@ def test_wrong_commands(tiny_model: Path, clips: Path, tmp_path: Path) -> None:
     fails("unknown format doc, pdf; expected txt, tsv, json, srt, vtt", clips, "--to", "de", "--format", "doc,txt,pdf")
     fails("several formats (txt, srt) need --output-dir", clips, *model, "--to", "de", "--format", "txt,srt")
     fails("srt of several inputs needs --output-dir", clips, *model, "--to", "de", "--format", "srt")
-    fails("n_best is 3, expected 1 to the beam, 2", clips, *model, "--to", "de", "--beam", 2, "--n-best", 3)
-    fails("device 'tpu9' is not usable here", clips, *model, "--to", "de", "--device", "tpu9")
+    table = ("--format", "tsv")
+    fails("n_best is 3, expected 1 to the beam, 2", clips, *model, *table, "--to", "de", "--beam", 2, "--n-best", 3)
+    for device in ("tpu9", "meta"):
+        fails(
+            f"device '{device}' is not usable here; expected one of auto, cpu",
+            clips,
+            *model,
+            "--to",
+            "de",
+            "--device",
+            device,
+        )
+    fails("an empty name; is a variable of your shell not set?", "", *model, "--to", "de")
+    fails("an empty name", clips, "--model", "", "--to", "de")
+    fails(
+        "--n-best 2 needs --format json or tsv; txt has the best one only", clips, *model, "--to", "de", "--n-best", 2
+    )
     fails("unknown dtype 'int3'; expected one of auto, float32", clips, *model, "--to", "de", "--dtype", "int3")
     fails("batch_size is 0", clips, *model, "--to", "de", "--batch-size", 0)
     fails("does not translate into Catalan (ca)", clips, *model, "--to", "ca")
@@ -327,7 +367,7 @@ def test_names_of_every_kind(tiny_model: Path, clips: Path, tmp_path: Path, monk
     ]  # fmt: skip
     result = cli("in", "--model", tiny_model, "--to", "de", "--format", "json", "--output-dir", "out")
     assert result.exit_code == 1
-    assert "its result's name would be too long for the file system; shorten it" in result.stderr
+    assert "its result cannot be written (File name too long)" in result.stderr
     assert "5 translated, 1 failed" in result.stderr
     written = sorted(os.fsencode(path.name) for path in Path("out/in").iterdir())
     assert written == sorted(name + b".de.json" for name in names if len(name) < 250)
@@ -451,9 +491,13 @@ def test_arrays_that_are_no_waveforms(tiny_model: Path) -> None:
 
 
 def test_every_input_needs_a_language(tiny_model: Path) -> None:
-    stream = Translator(tiny_model).stream([sine(300, 0.2)] * 3, to=["de", "fr"])
+    translator = Translator(tiny_model)
     with pytest.raises(VoxlateError, match="`to` has 2 languages, expected one for each input"):
-        list(stream)
+        list(translator.stream([sine(300, 0.2)] * 3, to=["de", "fr"]))
+    with pytest.raises(VoxlateError, match="unknown language 'xx'"):
+        next(translator.stream([sine(300, 0.2)] * 3, to=["de", "fr", "xx"]))
+    with pytest.raises(VoxlateError, match="inputs is one str, expected several; put it into a list"):
+        next(translator.stream("a.wav", to="de"))
 
 
 def test_results_come_when_they_are_complete_and_count_their_seconds(tiny_model: Path, clips: Path) -> None:

@@ -32,6 +32,9 @@ def main() -> None:
     except BrokenPipeError:  # the reader of a pipe has left; what remains has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        print(f"error: {error.strerror}: {error.filename or 'standard output'}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _print_version(wanted: bool) -> None:
@@ -51,7 +54,10 @@ def _root(
 
 @app.command()
 def translate(
-    audio: Annotated[list[str], typer.Argument(help="Audio or video files, folders, globs, or - for standard input.")],
+    audio: Annotated[
+        list[str],
+        typer.Argument(metavar="AUDIO...", help="Audio or video files, folders, globs, or - for standard input."),
+    ],
     to: Annotated[str, typer.Option(help="Target language: code, ISO 639-3 code or English name.")],
     source: Annotated[
         str | None, typer.Option("--from", help="Source language. Only informative: the model hears for itself.")
@@ -88,10 +94,14 @@ def translate(
     from voxlate.languages import find_language
 
     find_language(to)  # a typo is answered before torch is loaded
+    if not all(audio) or model == "":
+        raise VoxlateError("an empty name; is a variable of your shell not set?")
     names = list(dict.fromkeys(name.strip().lower() for item in formats or ["txt"] for name in item.split(",")))
     unknown = [name for name in names if name not in WRITERS]
     if unknown:
         raise VoxlateError(f"unknown format {', '.join(unknown)}; expected {', '.join(WRITERS)}")
+    if n_best > 1 and not {"json", "tsv"} & set(names):
+        raise VoxlateError(f"--n-best {n_best} needs --format json or tsv; {', '.join(names)} has the best one only")
     slots = dict(_parse_slot(item) for item in slot or [])
 
     try:
@@ -128,7 +138,7 @@ def translate(
 
 @app.command()
 def doctor() -> None:
-    """Say what is installed, which device and precision will be used, and whether the audio decoder is sound."""
+    """Report packages, device, precision and the audio decoder."""
     from voxlate.doctor import run
 
     raise typer.Exit(run())

@@ -13,12 +13,11 @@ def choose_device(name: str = "auto") -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise VoxlateError(
-            f"device {name!r} is not usable here ({str(error).splitlines()[0]}); try auto or cpu"
-        ) from None
+        device = torch.device(name.lower())
+        torch.zeros(1, device=device).item()  # the meta device has no values
+    except (RuntimeError, AssertionError, NotImplementedError):
+        gpus = "".join(f", cuda:{index}" for index in range(torch.cuda.device_count()))
+        raise VoxlateError(f"device {name!r} is not usable here; expected one of auto, cpu{gpus}") from None
     return device
 
 

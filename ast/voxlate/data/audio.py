@@ -134,6 +134,8 @@ def _open_source(source: AudioSource) -> Iterator[BinaryIO]:
             raise AudioError(OPEN_REASONS.get(type(error), f"cannot be opened: {error}")) from error
         with file:
             yield _seekable(file)
+    elif not hasattr(source, "read"):
+        raise AudioError("not an input; expected a path, bytes or a binary file")
     else:
         yield _seekable(source)
 
@@ -147,10 +149,12 @@ def _seekable(file: BinaryIO) -> BinaryIO:
         size = file.tell()
         file.seek(0)
         tag = file.read(10)
+        if not isinstance(tag, bytes):
+            raise AudioError("a file opened as text; open it with mode 'rb'")
         # Tag sizes have seven bits a byte. A wrong one that points behind the end would hide the whole file.
         if tag.startswith(b"ID3") and len(tag) == 10 and size < sum(b << 7 * i for i, b in enumerate(tag[:5:-1])):
             file = io.BytesIO(file.read())
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: the file is closed
         raise AudioError(f"cannot be read: {error}") from error
     if size == 0:
         raise AudioError("empty file (0 bytes)")

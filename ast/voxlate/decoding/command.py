@@ -21,6 +21,9 @@ from voxlate.errors import AudioError, VoxlateError
 from voxlate.files import write_text
 from voxlate.languages import UNSETTLED_SLOTS, default_checkpoint, find_language, published_targets
 
+# What keeps every further result from being written, too.
+_HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EPIPE)
+
 
 @dataclass(frozen=True)
 class TranslateCommand:
@@ -60,7 +63,9 @@ def run(command: TranslateCommand) -> int:
         where = error.filename or "standard output"
         raise VoxlateError(f"results cannot be written ({error.strerror}: {where}); {tally.counts()}") from None
     except KeyboardInterrupt:
-        console.print(f"interrupted: {tally.counts()}; the same command goes on from here", style="bold")
+        output.close()
+        hint = "the same command goes on from here" if command.output_dir else "with --output-dir it could go on"
+        console.print(f"interrupted: {tally.counts()}; {hint}", style="bold")
         return 130
     if len(inputs.found) != 1 or tally.whole != 1:
         console.print(tally.counts())
@@ -103,16 +108,16 @@ def _translate(
             try:
                 output.put(index, todo[index], replace(result, audio=todo[index].name, recipe=recipe))
             except OSError as error:
-                if error.errno != errno.ENAMETOOLONG:
+                if error.errno in _HOPELESS:
                     raise
-                tally.fail(f"{todo[index].name}: its result's name would be too long for the file system; shorten it")
+                tally.fail(f"{todo[index].name}: its result cannot be written ({error.strerror})")
                 continue
             if result.warnings:
                 tally.partial(f"{todo[index].name}: {'; '.join(result.warnings)}; what was decoded is translated")
             else:
                 tally.whole += 1
             if not result.segments:
-                tally.console.print(f"{todo[index].name}: nothing but silence; its translation is empty")
+                tally.console.print(f"note: {todo[index].name}: nothing but silence; its translation is empty")
 
 
 def _source(item: Input) -> AudioSource:
@@ -136,6 +141,8 @@ class _Files:
         except OSError as error:
             reason = "is a file, expected a folder" if self._folder.is_file() else f"cannot be made ({error.strerror})"
             raise VoxlateError(f"--output-dir {self._folder}: {reason}") from None
+        if not os.access(self._folder, os.W_OK | os.X_OK):
+            raise VoxlateError(f"--output-dir {self._folder}: no permission to write there")
 
     def has(self, item: Input) -> bool:
         """Return whether all results of an input are there already."""
@@ -149,6 +156,9 @@ class _Files:
         if result is not None:
             for suffix in self._formats:
                 write_text(self._path(item, suffix), WRITERS[suffix](result))
+
+    def close(self) -> None:
+        """Do nothing: every result is written when it comes."""
 
     def _path(self, item: Input, suffix: str) -> Path:
         return item.output(self._folder, self._target, suffix)
@@ -178,12 +188,19 @@ class _StandardOutput:
         """Write the result of one input, and those that waited for it."""
         self._early[index] = result
         while self._next in self._early:
-            ready = self._early.pop(self._next)
+            self._write(self._early.pop(self._next))
             self._next += 1
-            if ready is not None:
-                sys.stdout.write(self._header + self._text(ready))
-                sys.stdout.flush()
-                self._header = ""
+
+    def close(self) -> None:
+        """Write what waits, for inputs before it that will not come any more."""
+        for index in sorted(self._early):
+            self._write(self._early.pop(index))
+
+    def _write(self, result: Translation | None) -> None:
+        if result is not None:
+            sys.stdout.write(self._header + self._text(result))
+            sys.stdout.flush()
+            self._header = ""
 
     def _text(self, result: Translation) -> str:
         if self._format == "tsv":
@@ -214,9 +231,9 @@ class _Tally:
         for error in inputs.failed:
             self.fail(str(error))
         if inputs.left_out:
-            names = ", ".join(path.name for path in inputs.left_out[:3])
+            names = ", ".join(Input(Path(path.name)).name for path in inputs.left_out[:3])
             more = ", …" if len(inputs.left_out) > 3 else ""
-            self.console.print(f"left out {len(inputs.left_out)} files without a media suffix: {names}{more}")
+            self.console.print(f"left out of the folders: {len(inputs.left_out)} hidden or not media: {names}{more}")
 
     def counts(self) -> str:
         in_part = f", {self.in_part} in part" if self.in_part else ""

@@ -146,14 +146,18 @@ class Translator:
         changes no result. Inputs are read as they are needed. An input that cannot be read yields its AudioError.
         `progress` is told the seconds translated and the seconds read so far.
         """
+        if isinstance(inputs, str | bytes | PathLike):
+            raise VoxlateError(f"inputs is one {type(inputs).__name__}, expected several; put it into a list")
+        languages = [find_language(language).code for language in ([to] if isinstance(to, str) else to)]
+        tag_ids = {language: self.checkpoint.target_id(language) for language in languages}
         report = _Report(progress)
         jobs: dict[int, _Job] = {}
         waiting: list[_Piece] = []
         for index, item in enumerate(inputs):
-            if not isinstance(to, str) and index >= len(to):
+            if not isinstance(to, str) and index >= len(languages):
                 raise VoxlateError(f"`to` has {len(to)} languages, expected one for each input, and there are more")
-            target = find_language(to if isinstance(to, str) else to[index]).code
-            tag_id = self.checkpoint.target_id(target)
+            target = languages[0] if isinstance(to, str) else languages[index]
+            tag_id = tag_ids[target]
             try:
                 audio = _as_audio(item)
             except AudioError as error:

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,13 +50,17 @@ def find_inputs(arguments: Sequence[str]) -> Inputs:
     """
     inputs = Inputs()
     for argument in arguments:
-        path = Path(argument).expanduser()
+        path = Path(argument)
         if argument == STDIN:
             inputs.found.append(Input(None))
-        elif path.is_dir():
+        elif os.path.isdir(path):  # noqa: PTH112 (the methods of Path raise where a name is too long)
             _walk(path, inputs)
-        elif not path.exists() and glob.has_magic(argument):
-            matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207
+        elif os.path.lexists(path):
+            inputs.found.append(Input(path))
+        elif "://" in argument:
+            inputs.failed.append(AudioError(f"{argument}: addresses are not read; download the file and name it"))
+        elif glob.has_magic(argument):
+            matches = sorted(Path(match) for match in glob.glob(argument, recursive=True))  # noqa: PTH207
             if not matches:
                 inputs.failed.append(AudioError(f"{argument}: no file matches"))
             for match in matches:
@@ -65,12 +70,19 @@ def find_inputs(arguments: Sequence[str]) -> Inputs:
                     _walk(match, inputs)
         else:
             inputs.found.append(Input(path))
-    inputs.found = list(dict.fromkeys(inputs.found))
+    unique: dict[str | None, Input] = {}
+    for item in inputs.found:
+        unique.setdefault(_absolute(item.path), item)
+    inputs.found = list(unique.values())
     return inputs
 
 
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else os.path.abspath(path)  # noqa: PTH100
+
+
 def _mirrored(path: Path) -> Path:
-    absolute = Path(os.path.normpath(path.absolute()))
+    absolute = Path(_absolute(path) or "")
     working = Path.cwd()
     if absolute.is_relative_to(working):
         relative = absolute.relative_to(working)
@@ -81,7 +93,7 @@ def _mirrored(path: Path) -> Path:
 
 def _walk(top: Path, inputs: Inputs) -> None:
     """Add the media files below a folder. A folder that has none, or is named like a file, was meant as audio."""
-    found_before, seen = len(inputs.found), set()
+    found_before, seen = len(inputs.found) + len(inputs.failed), set()
     for root, folders, names in os.walk(top, followlinks=True, onerror=lambda error: _not_listed(error, inputs)):
         folder, real = Path(root), os.path.realpath(root)
         if real in seen:  # a link back up
@@ -95,14 +107,21 @@ def _walk(top: Path, inputs: Inputs) -> None:
         inputs.left_out += [file for file in files if not _is_media(file)]
         if folder != top and _is_media(folder) and not media and not folders:
             inputs.failed.append(AudioError(f"{folder}: is a directory, not an audio file"))
-    if len(inputs.found) == found_before:
+    if len(inputs.found) + len(inputs.failed) == found_before:
         inputs.failed.append(
             AudioError(f"{top}: no audio files in this folder; known suffixes: .wav .mp3 .flac .mp4 …")
         )
 
 
 def _is_media(path: Path) -> bool:
-    return path.suffix.lower() in MEDIA_SUFFIXES and not path.name.startswith(".")
+    """Return whether the name is a media file's; pipes and devices, which could block for ever, are not taken."""
+    if path.suffix.lower() not in MEDIA_SUFFIXES or path.name.startswith("."):
+        return False
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # a link to nowhere, or no permission: reading it says so
+        return True
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
 def _not_listed(error: OSError, inputs: Inputs) -> None:

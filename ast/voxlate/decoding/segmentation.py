@@ -36,7 +36,7 @@ def segment(waveform_T: np.ndarray) -> list[tuple[int, int]]:
 def _levels(waveform_T: np.ndarray) -> np.ndarray:
     """Return the level of each frame in dBFS, averaged over 100 ms."""
     padded = np.pad(waveform_T, (0, -len(waveform_T) % _FRAME))
-    power_F = np.square(padded.reshape(-1, _FRAME)).mean(axis=1)
+    power_F = np.square(padded.reshape(-1, _FRAME), dtype=np.float64).mean(axis=1)
     width = min(5, max(1, power_F.size))
     smooth_F = np.convolve(power_F, np.full(width, 1 / width), mode="same") if power_F.size else power_F
     return 10 * np.log10(np.maximum(smooth_F, 1e-12))
@@ -56,12 +56,13 @@ def _stretches(sounds_F: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _cut(levels_F: np.ndarray, start: int, end: int) -> list[tuple[int, int]]:
-    """Cut frames start to end into pieces of at most 20 s, each at the quietest frame of its second half."""
+    """Cut frames start to end into pieces of at most 20 s, each at the quietest half second of its second half."""
     longest = round(MAX_PIECE_SECONDS * 50)
+    around_F = np.convolve(levels_F, np.full(25, 1 / 25), mode="same")
     pieces = []
     while end - start > longest:
         first = start + longest // 2
-        quietest = first + int(np.argmin(levels_F[first : start + longest]))
+        quietest = first + int(np.argmin(around_F[first : start + longest]))
         pieces.append((start, quietest))
         start = quietest
     return [*pieces, (start, end)]

@@ -1,5 +1,6 @@
 """Where a model lies: a local folder, or a Hub id in the cache or on the network."""
 
+import os
 import re
 from pathlib import Path
 
@@ -25,11 +26,11 @@ def find_model(model: str | Path) -> Path:
     HF_HUB_OFFLINE=1 nothing is asked of the network. VoxlateError says what is wanted and how to get it.
     """
     name = str(model)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    folder = Path(name)
+    if name and os.path.isdir(folder):  # noqa: PTH112 (the methods of Path raise where a name is too long)
         return folder
     repository, _, revision = name.partition("@")
-    if folder.exists():
+    if os.path.lexists(folder):
         raise VoxlateError(f"model {name!r} is a file; expected the folder that holds it and its config.json")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository, re.ASCII) or name.startswith((".", "/", "~")):
         raise VoxlateError(f"model {name!r}: no such folder; expected a folder or a Hub id such as owner/name")

@@ -207,6 +207,8 @@ def read_json(path: Path, hint: str) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise VoxlateError(f"{path.parent}: no {path.name}; {hint}") from None
+    except OSError as error:
+        raise VoxlateError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:
         raise VoxlateError(f"{path}: not JSON ({error})") from None
     if not isinstance(value, dict):
