@@ -56,7 +56,7 @@ def _root(
 def translate(
     audio: Annotated[
         list[str],
-        typer.Argument(metavar="AUDIO...", help="Audio or video files, folders, globs, or - for standard input."),
+        typer.Argument(metavar="AUDIO", help="Audio or video files, folders, globs, or - for standard input."),
     ],
     to: Annotated[str, typer.Option(help="Target language: code, ISO 639-3 code or English name.")],
     source: Annotated[
@@ -80,7 +80,7 @@ def translate(
     max_repeats: Annotated[
         int, typer.Option(help="How often a phrase may follow itself; 0 for no guard, as in benchmarks.")
     ] = 4,
-    batch_size: Annotated[int, typer.Option(help="Segments searched at once. Changes no result.")] = 16,
+    batch_size: Annotated[int, typer.Option(help="Segments searched at once; in float32 it changes no result.")] = 16,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     slot: Annotated[
