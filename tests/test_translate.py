@@ -318,7 +318,9 @@ def test_interrupted_and_run_again(probe: Path, tmp_path: Path) -> None:
 def test_wrong_commands(tiny_model: Path, clips: Path, tmp_path: Path) -> None:
     model = ("--model", tiny_model)
     fails("unknown language 'Klingon'", clips, *model, "--to", "Klingon")
-    fails("unknown format doc, pdf; expected txt, tsv, json, srt, vtt", clips, "--to", "de", "--format", "doc,txt,pdf")
+    fails(
+        "unknown format 'doc', 'pdf'; expected txt, tsv, json, srt, vtt", clips, "--to", "de", "--format", "doc,txt,pdf"
+    )
     fails("several formats (txt, srt) need --output-dir", clips, *model, "--to", "de", "--format", "txt,srt")
     fails("srt of several inputs needs --output-dir", clips, *model, "--to", "de", "--format", "srt")
     table = ("--format", "tsv")

@@ -90,16 +90,12 @@ def translate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what --output-dir already has.")] = False,
 ) -> None:
     """Translate audio into text of another language. Results go to standard output or into --output-dir."""
-    from voxlate.decoding.writers import WRITERS
     from voxlate.languages import find_language
 
     find_language(to)  # a typo is answered before torch is loaded
     if not all(audio) or model == "":
         raise VoxlateError("an empty name; is a variable of your shell not set?")
-    names = list(dict.fromkeys(name.strip().lower() for item in formats or ["txt"] for name in item.split(",")))
-    unknown = [name for name in names if name not in WRITERS]
-    if unknown:
-        raise VoxlateError(f"unknown format {', '.join(unknown)}; expected {', '.join(WRITERS)}")
+    names = _parse_formats(formats or ["txt"])
     if n_best > 1 and not {"json", "tsv"} & set(names):
         raise VoxlateError(f"--n-best {n_best} needs --format json or tsv; {', '.join(names)} has the best one only")
     slots = dict(_parse_slot(item) for item in slot or [])
@@ -142,6 +138,16 @@ def doctor() -> None:
     from voxlate.doctor import run
 
     raise typer.Exit(run())
+
+
+def _parse_formats(items: list[str]) -> list[str]:
+    from voxlate.decoding.writers import WRITERS
+
+    names = list(dict.fromkeys(name.strip().lower() for item in items for name in item.split(",")))
+    unknown = [repr(name) for name in names if name not in WRITERS]
+    if unknown:
+        raise VoxlateError(f"unknown format {', '.join(unknown)}; expected {', '.join(WRITERS)}")
+    return names
 
 
 def _parse_slot(item: str) -> tuple[str, int | str]:
