@@ -317,6 +317,11 @@ def test_slots_that_the_user_names(folder: Path) -> None:
         load_checkpoint(folder, slots={"lv": "lv_XX"})
 
 
+def test_languages_file_with_an_unknown_language(folder: Path) -> None:
+    (folder / "languages.json").write_text('{"targets": {"klingon": 53}}')
+    refused(folder, r"languages\.json: unknown language 'klingon'")
+
+
 def test_languages_file_that_is_no_table(folder: Path) -> None:
     (folder / "languages.json").write_text('{"targets": ["ca"]}')
     refused(folder, r'languages\.json: expected \{"targets": \{"de": 250003, …\}\}')

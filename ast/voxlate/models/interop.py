@@ -166,7 +166,10 @@ def _read_targets(folder: Path, tokenizer: Tokenizer, slots: Mapping[str, int | 
         listed = read_json(folder / LANGUAGES_FILE, "").get("targets")
         if not isinstance(listed, dict):
             raise VoxlateError(f'{folder / LANGUAGES_FILE}: expected {{"targets": {{"de": 250003, …}}}}')
-        targets = {find_language(code).code: index for code, index in listed.items()}
+        try:
+            targets = {find_language(code).code: index for code, index in listed.items()}
+        except VoxlateError as error:
+            raise VoxlateError(f"{folder / LANGUAGES_FILE}: {error}") from None
     if targets is None:
         targets = {language.code: tokenizer.tag_id(language.mbart_tag) for language in LANGUAGES if language.mbart_tag}
     for code, slot in slots.items():
