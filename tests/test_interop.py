@@ -206,7 +206,7 @@ def folder(tmp_path: Path, vocabulary: Path) -> Path:
     return write_model(tmp_path / "model", vocabulary, transformers_model(2))
 
 
-def refused(folder: Path, message: str) -> None:
+def check_refused(folder: Path, message: str) -> None:
     with pytest.raises(VoxlateError, match=message) as caught:
         load_checkpoint(folder)
     assert "\n" not in str(caught.value)
@@ -219,20 +219,20 @@ def test_missing_unexpected_and_misshapen_tensors(folder: Path) -> None:
         return tensors | {"encoder.quantizer.codevectors": torch.ones(2)}
 
     retouch(folder, change)
-    refused(
+    check_refused(
         folder, r"1 missing: adapter\.layers\.1\.conv\.bias; 1 unexpected: encoder\.model\.quantizer\.codevectors; "
     )
-    refused(folder, r"1 of another shape: decoder\.layer_norm\.weight is \(31,\), expected \(32,\)")
+    check_refused(folder, r"1 of another shape: decoder\.layer_norm\.weight is \(31,\), expected \(32,\)")
 
 
 def test_a_tensor_outside_the_model(folder: Path) -> None:
     retouch(folder, lambda tensors: tensors | {"stray": torch.ones(1)})
-    refused(folder, r"1 unexpected: \[stray\]")
+    check_refused(folder, r"1 unexpected: \[stray\]")
 
 
 def test_tied_heads_that_differ(folder: Path) -> None:
     retouch(folder, lambda tensors: tensors | {"decoder.lm_head.weight": torch.zeros(VOCABULARY, 32)})
-    refused(folder, "lm_head and decoder.embed_tokens differ, but the config says that they are tied")
+    check_refused(folder, "lm_head and decoder.embed_tokens differ, but the config says that they are tied")
 
 
 class Stray:
@@ -241,19 +241,19 @@ class Stray:
 
 def test_a_bin_with_more_than_tensors(folder: Path) -> None:
     retouch(folder, lambda tensors: {**tensors, "stray": Stray()}, as_bin=True)
-    refused(folder, r"pytorch_model\.bin: holds Python objects besides tensors, which are never loaded")
+    check_refused(folder, r"pytorch_model\.bin: holds Python objects besides tensors, which are never loaded")
 
 
 def test_a_bin_that_is_none(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_text("<html>no such file</html>")
-    refused(folder, r"pytorch_model\.bin: ")
+    check_refused(folder, r"pytorch_model\.bin: ")
 
 
 def test_half_a_file(folder: Path) -> None:
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:5000])
-    refused(folder, r"model\.safetensors: not a whole safetensors file .*; fetch it again")
+    check_refused(folder, r"model\.safetensors: not a whole safetensors file .*; fetch it again")
 
 
 def edit_config(folder: Path, **fields: object) -> None:
@@ -262,35 +262,35 @@ def edit_config(folder: Path, **fields: object) -> None:
 
 
 def test_folders_that_are_no_models(folder: Path, tmp_path: Path) -> None:
-    refused(tmp_path / "nowhere", "no such folder; expected a folder or a Hub id such as owner/name")
-    refused(folder / "config.json", "is a file; expected the folder that holds it")
+    check_refused(tmp_path / "nowhere", "no such folder; expected a folder or a Hub id such as owner/name")
+    check_refused(folder / "config.json", "is a file; expected the folder that holds it")
     (folder / "model.safetensors").unlink()
-    refused(folder, r"no weights; expected one of model\.safetensors, .*pytorch_model\.bin")
+    check_refused(folder, r"no weights; expected one of model\.safetensors, .*pytorch_model\.bin")
     (folder / "config.json").write_text("{")
-    refused(folder, r"config\.json: not JSON")
+    check_refused(folder, r"config\.json: not JSON")
     (folder / "config.json").unlink()
-    refused(folder, r"no config\.json; expected the folder of a SpeechEncoderDecoderModel")
+    check_refused(folder, r"no config\.json; expected the folder of a SpeechEncoderDecoderModel")
 
 
 def test_other_models(folder: Path) -> None:
     edit_config(folder, decoder_start_token_id=0)
-    refused(folder, r"decoder_start_token_id is 0, expected 2 \(the mBART-50 layout\)")
+    check_refused(folder, r"decoder_start_token_id is 0, expected 2 \(the mBART-50 layout\)")
     edit_config(folder, model_type="whisper")
-    refused(folder, "a 'whisper' model with decoder 'mbart'; expected 'speech-encoder-decoder' with 'mbart'")
+    check_refused(folder, "a 'whisper' model with decoder 'mbart'; expected 'speech-encoder-decoder' with 'mbart'")
 
 
 def test_an_encoder_family_that_is_not_known(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     edit_config(folder, encoder=config["encoder"] | {"model_type": "sew"})
-    refused(folder, "unknown speech encoder 'sew'")
+    check_refused(folder, "unknown speech encoder 'sew'")
 
 
 def test_vocabulary_missing_or_of_another_model(folder: Path, shared: Path) -> None:
     path = folder / "sentencepiece.bpe.model"
     path.write_bytes((shared / "probe-model" / path.name).read_bytes())
-    refused(folder, rf"makes 432 ids, but the decoder has {VOCABULARY}; it belongs to another model")
+    check_refused(folder, rf"makes 432 ids, but the decoder has {VOCABULARY}; it belongs to another model")
     path.unlink()
-    refused(folder, r"no sentencepiece\.bpe\.model or tokenizer\.json; copy it")
+    check_refused(folder, r"no sentencepiece\.bpe\.model or tokenizer\.json; copy it")
 
 
 # --- languages of a checkpoint ---------------------------------------------------------------------------------------
@@ -319,12 +319,12 @@ def test_slots_that_the_user_names(folder: Path) -> None:
 
 def test_languages_file_with_an_unknown_language(folder: Path) -> None:
     (folder / "languages.json").write_text('{"targets": {"klingon": 53}}')
-    refused(folder, r"languages\.json: unknown language 'klingon'")
+    check_refused(folder, r"languages\.json: unknown language 'klingon'")
 
 
 def test_languages_file_that_is_no_table(folder: Path) -> None:
     (folder / "languages.json").write_text('{"targets": ["ca"]}')
-    refused(folder, r'languages\.json: expected \{"targets": \{"de": 250003, …\}\}')
+    check_refused(folder, r'languages\.json: expected \{"targets": \{"de": 250003, …\}\}')
 
 
 # --- a new model from an encoder and mBART ---------------------------------------------------------------------------

@@ -399,6 +399,20 @@ def test_results_and_inputs_that_have_no_place(probe: Path, command: str, messag
     assert result.stderr.count("\n") == 1
 
 
+def test_results_are_utf8_in_every_locale(probe: Path) -> None:
+    line = f"{sys.executable} -m voxlate translate --model {probe} --to fr {probe}/clips/en-fr_15.flac"
+    result = subprocess.run(
+        ["bash", "-c", f"PYTHONIOENCODING=ascii {line}"], capture_output=True, check=True, timeout=60
+    )
+    assert result.stdout.decode() == "On se voit samedi 30 décembre.\n"
+
+
+def test_a_name_too_long_for_any_file(tiny_model: Path, tmp_path: Path) -> None:
+    result = cli("a" * 300, "--model", tiny_model, "--to", "de", "--output-dir", tmp_path)
+    assert result.exit_code == 1
+    assert "cannot be opened: [Errno 36] File name too long" in result.stderr
+
+
 def test_a_reader_that_leaves_is_no_error_of_ours(probe: Path) -> None:
     result = shell(f"{probe}/clips --format json | (exec 0<&-; sleep 5)", probe)
     assert "Traceback" not in result.stderr

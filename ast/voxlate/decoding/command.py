@@ -1,6 +1,7 @@
 """The command ``voxlate translate``: inputs to results on standard output or in files."""
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from voxlate.files import write_text
 from voxlate.languages import UNSETTLED_SLOTS, default_checkpoint, find_language, published_targets
 
 # What keeps every further result from being written, too.
-_HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EPIPE)
+_HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,6 @@ def run(command: TranslateCommand) -> int:
         if todo:
             translator = _load(command, target, source, console)
             _translate(translator, todo, command, target, source, output, tally)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        where = error.filename or "standard output"
-        raise VoxlateError(f"results cannot be written ({error.strerror}: {where}); {tally.counts()}") from None
     except KeyboardInterrupt:
         output.close()
         hint = "the same command goes on from here" if command.output_dir else "with --output-dir it could go on"
@@ -107,9 +103,12 @@ def _translate(
                 continue
             try:
                 output.put(index, todo[index], replace(result, audio=todo[index].name, recipe=recipe))
+            except BrokenPipeError:
+                raise
             except OSError as error:
                 if error.errno in _HOPELESS:
-                    raise
+                    where = f"{error.strerror}: {error.filename or 'standard output'}"
+                    raise VoxlateError(f"results cannot be written ({where}); {tally.counts()}") from None
                 tally.fail(f"{todo[index].name}: its result cannot be written ({error.strerror})")
                 continue
             if result.warnings:
@@ -175,6 +174,8 @@ class _StandardOutput:
             raise VoxlateError(f"{self._format} of several inputs needs --output-dir")
         if sys.stdout is None:
             raise VoxlateError("standard output is closed; open it, or name an --output-dir")
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # whatever the locale: it may lack the target's script
         self._single = count == 1
         self._next = 0
         self._early: dict[int, Translation | None] = {}

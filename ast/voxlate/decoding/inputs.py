@@ -70,23 +70,23 @@ def find_inputs(arguments: Sequence[str]) -> Inputs:
                     _walk(match, inputs)
         else:
             inputs.found.append(Input(path))
-    unique: dict[str | None, Input] = {}
+    unique: dict[Path | None, Input] = {}
     for item in inputs.found:
-        unique.setdefault(_absolute(item.path), item)
+        unique.setdefault(item.path and _absolute(item.path), item)
     inputs.found = list(unique.values())
     return inputs
 
 
-def _absolute(path: Path | None) -> str | None:
-    return None if path is None else os.path.abspath(path)  # noqa: PTH100
+def _absolute(path: Path) -> Path:
+    """Return the path from the root, without `..`, its links not followed."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
 
 
 def _mirrored(path: Path) -> Path:
-    absolute = Path(_absolute(path) or "")
-    working = Path.cwd()
+    absolute, working = _absolute(path), Path.cwd()
     if absolute.is_relative_to(working):
         relative = absolute.relative_to(working)
-        if not Path(absolute.anchor, relative).exists():  # else that file's results would have the same place
+        if not os.path.lexists(Path(absolute.anchor, relative)):  # else that file's results would have the same place
             return relative
     return absolute.relative_to(absolute.anchor)
 
@@ -104,7 +104,7 @@ def _walk(top: Path, inputs: Inputs) -> None:
         files = [folder / name for name in sorted(names)]
         media = [file for file in files if _is_media(file)]
         inputs.found += [Input(file) for file in media]
-        inputs.left_out += [file for file in files if not _is_media(file)]
+        inputs.left_out += sorted(set(files) - set(media))
         if folder != top and _is_media(folder) and not media and not folders:
             inputs.failed.append(AudioError(f"{folder}: is a directory, not an audio file"))
     if len(inputs.found) + len(inputs.failed) == found_before:
