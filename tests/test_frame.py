@@ -20,9 +20,11 @@ MAY_IMPORT = {
     "languages": {"errors"},
     "text": {"errors", "languages"},
     "hardware": {"errors"},
-    "manifest": _BASE,
+    "tables": {"errors"},
+    "manifest_checks": {"errors", "languages", "tables"},
+    "manifest": _BASE | {"tables", "manifest_checks"},
     "config": _BASE,
-    "data": _BASE | {"manifest"},
+    "data": _BASE | {"manifest", "tables"},
     "models": _BASE,
     "decoding": _BASE | {"data", "models", "hardware", "__init__"},
     "training": _BASE | {"manifest", "config", "data", "models", "decoding", "hardware", "__init__"},
@@ -31,12 +33,13 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "__init__": {"errors", "decoding"},
 }
+_LIGHT = ("errors", "files", "registry", "languages", "text", "tables", "manifest_checks", "cli", "cli_prepare")
 # Libraries that a room does without: of data only batching.py makes tensors, the base is light.
 MAY_NOT_IMPORT = {
     "data": {"torch", "transformers"},
     "manifest": {"torch", "transformers", "av"},
     "config": {"torch", "transformers", "av"},
-    **{room: {"torch", "transformers", "av"} for room in ("errors", "files", "registry", "languages", "text", "cli")},
+    **{room: {"torch", "transformers", "av"} for room in _LIGHT},
 }
 _MAKES_TENSORS = ROOT / "ast/voxlate/data/batching.py"
 

@@ -1,0 +1,114 @@
+"""What can be wrong with the contents of a manifest, found in whole columns at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from voxlate.errors import VoxlateError
+from voxlate.languages import find_language
+from voxlate.tables import Problems
+
+
+class Folder(Protocol):
+    """Where the files of a manifest lie."""
+
+    def absolute(self, name: str) -> str:
+        """Return the absolute path of a file."""
+
+
+def check(
+    table: pa.Table,
+    columns: Sequence[str],
+    needed: Sequence[str],
+    problems: Problems,
+    folder: Folder | None,
+    portable: bool,
+) -> None:
+    """Add to `problems` what is wrong with the rows of a table. `columns` are the names that its file has.
+
+    `folder` is given if the audio files must be there; `portable` refuses paths that lead out of it.
+    """
+    if not table.num_rows and not problems.found:
+        problems.add(0, "holds no utterances")
+    if not columns:
+        return
+    lines = table.column("line").to_numpy()
+    whole = pc.is_null(table.column("error"))
+
+    def report(mask: Any, problem: Callable[[int], str]) -> None:
+        for row in np.flatnonzero(pc.fill_null(mask, False).to_numpy()):
+            problems.add(int(lines[row]), problem(int(row)))
+
+    for name in needed:
+        if name not in columns:
+            problems.add(0, _no_column(name, columns))
+        else:
+            wanted = pc.or_(whole, name == "id")
+            report(pc.and_(_blank(table, name), wanted), lambda _, name=name: f"{name} is empty")  # type: ignore[misc]
+    seconds = table.column("seconds")
+    usual = pc.and_(pc.is_finite(seconds), pc.greater_equal(seconds, 0.0))
+    report(pc.invert(usual), lambda row: f"seconds is {seconds[row].as_py()}, expected 0 or more")
+    for name in ("source_language", "target_language"):
+        column = table.column(name)
+        for value in pc.unique(column).to_pylist():
+            wrong = _unknown_language(value)
+            if wrong:
+                report(pc.equal(column, value), lambda _, text=f"{name}: {wrong}": text)  # type: ignore[misc]
+    _check_ids(table.column("id"), lines, problems)
+    if folder is not None or portable:
+        _check_audio(table, lines, problems, folder, portable)
+
+
+def _no_column(name: str, columns: Sequence[str]) -> str:
+    if len(columns) == 1 and (separator := next((mark for mark in (";", "\t", "|") if mark in columns[0]), "")):
+        expected = "tabs (.tsv) or commas (.csv)"
+        return f"no column {name!r}: its first line looks like one divided by {separator!r}, expected {expected}"
+    close = get_close_matches(name, columns, n=1)
+    hint = f"did you mean to call {close[0]!r} so?" if close else f"its columns: {', '.join(columns)}"
+    return f"no column {name!r}; {hint}"
+
+
+def _blank(table: pa.Table, name: str) -> Any:
+    missing = pc.is_null(table.column(name))
+    if name == "audio":
+        return pc.and_(missing, pc.is_null(table.column("audio_bytes")))
+    if name == "seconds":
+        return missing
+    return pc.or_(missing, pc.equal(pc.utf8_trim_whitespace(pc.fill_null(table.column(name), "")), ""))
+
+
+def _unknown_language(name: str | None) -> str:
+    try:
+        if name is not None:
+            find_language(name)
+    except VoxlateError as error:
+        return str(error)
+    return ""
+
+
+def _check_ids(column: pa.ChunkedArray, lines: Any, problems: Problems) -> None:
+    if pc.count_distinct(column).as_py() == len(column) - column.null_count:
+        return
+    first: dict[str, int] = {}
+    for line, name in zip(lines.tolist(), column.to_pylist(), strict=True):
+        if name is not None and first.setdefault(name, line) != line:
+            problems.add(line, f"id {name!r} is there already, in {problems.unit} {first[name]}")
+
+
+def _check_audio(table: pa.Table, lines: Any, problems: Problems, folder: Folder | None, portable: bool) -> None:
+    outside = pc.and_(pc.is_null(table.column("audio_bytes")), pc.is_valid(table.column("audio")))
+    rows = np.flatnonzero(outside.to_numpy())
+    names = table.column("audio").take(pa.array(rows)).to_pylist()
+    failed = pc.is_valid(table.column("error")).to_numpy()
+    for row, name in zip(rows.tolist(), names, strict=True):
+        if portable and (name.startswith("/") or (".." in name and os.path.normpath(name).startswith(".."))):
+            problems.add(int(lines[row]), f"audio {name!r} leads out of the manifest's folder")
+        elif folder is not None and not failed[row] and not os.path.isfile(path := folder.absolute(name)):  # noqa: PTH113
+            problems.add(int(lines[row]), f"audio {name!r} not found (looked for {path})")

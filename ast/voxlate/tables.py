@@ -1,0 +1,174 @@
+"""Rows of jsonl, tsv, csv and parquet files with their line numbers, and the problems found in them.
+
+Nothing is guessed: a cell of a tsv or csv file is text, whatever it looks like ("NA", "null", "00123", "1e5"), and an
+empty one is None. A tsv file knows no quotes, so that every quotation mark in it is text; a csv file follows RFC 4180.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+from voxlate.errors import VoxlateError
+
+Row: TypeAlias = tuple[int, dict[str, Any]]
+Rows: TypeAlias = Generator[Row, None, None]
+
+_SHOWN = 20
+
+
+@dataclass
+class Problems:
+    """What is wrong with a file, by line (0: with the file as a whole), to be reported together."""
+
+    file: str
+    unit: str = "line"
+    found: list[tuple[int, str]] = field(default_factory=list)
+
+    def add(self, line: int, problem: str) -> None:
+        self.found.append((line, problem))
+
+    def raise_any(self) -> None:
+        """Raise VoxlateError that names the first problems and counts the others, if there are any."""
+        if not self.found:
+            return
+        texts = [f"{self.unit} {line}: {text}" if line else text for line, text in sorted(self.found)]
+        if len(texts) == 1:
+            raise VoxlateError(f"{self.file}: {texts[0]}")
+        more = [f"… and {len(texts) - _SHOWN:,} more"] if len(texts) > _SHOWN else []
+        raise VoxlateError("\n  ".join([f"{self.file}: {len(texts):,} problems", *texts[:_SHOWN], *more]))
+
+
+class Table:
+    """The rows of a file; `columns` holds the names met so far, all of them once the rows have been read."""
+
+    def __init__(self, path: Path, wanted: Sequence[str], problems: Problems) -> None:
+        if path.suffix.lower() not in _READERS:
+            kinds = ", ".join(sorted(_READERS))
+            raise VoxlateError(f"{path}: unknown kind of table {path.suffix or path.name!r}; expected {kinds}")
+        self.path, self.wanted, self.problems = path, wanted, problems
+        self.columns: dict[str, None] = {}
+        problems.unit = "row" if path.suffix.lower() == ".parquet" else "line"
+
+    def __iter__(self) -> Iterator[Row]:
+        try:
+            with self.path.open("rb") as file, closing(_READERS[self.path.suffix.lower()](self, file)) as rows:
+                yield from rows
+        except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+            raise VoxlateError(f"{self.path}: cannot be read ({error.strerror})") from None
+
+    def header(self, cells: Sequence[str]) -> None:
+        """Take the names of the columns from a first line."""
+        self.columns = dict.fromkeys(cells)
+        for name in self.columns:
+            if cells.count(name) > 1:
+                self.problems.add(1, f"column {name!r} is there {cells.count(name)} times")
+
+
+def text_lines(file: BinaryIO, problems: Problems) -> Iterator[tuple[int, str]]:
+    r"""Decode the lines of a file, with their ends. Only \n ends a line; U+2028 and its kind are text."""
+    for line, raw in enumerate(file, 1):
+        if line == 1:
+            if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+                problems.add(0, "is UTF-16, expected UTF-8; save it as UTF-8")
+                return
+            raw = raw.removeprefix(b"\xef\xbb\xbf")  # noqa: PLW2901
+        try:
+            yield line, raw.decode()
+        except UnicodeDecodeError as error:
+            byte = f"byte 0x{raw[error.start]:02X}, the {error.start + 1}th of the line"
+            problems.add(line, f"not UTF-8 ({byte}); save the file as UTF-8")
+
+
+def tsv_rows(table: Table, file: BinaryIO) -> Rows:
+    """Split lines at tabs."""
+    header: list[str] = []
+    for line, text in text_lines(file, table.problems):
+        text = text.removesuffix("\n").removesuffix("\r")  # noqa: PLW2901
+        if not text:
+            continue
+        cells = text.split("\t")
+        if not header:
+            header = cells
+            table.header(header)
+        elif len(cells) != len(header):
+            table.problems.add(line, f"{len(cells)} columns, expected {len(header)} as in the first line")
+        else:
+            yield line, {name: cell or None for name, cell in zip(header, cells, strict=True)}
+
+
+def _csv_rows(table: Table, file: BinaryIO) -> Rows:
+    reader = csv.reader((text for _, text in text_lines(file, table.problems)), strict=True)
+    header: list[str] = []
+    line = 1
+    try:
+        for cells in reader:
+            start, line = line, reader.line_num + 1
+            if not cells:
+                continue
+            if not header:
+                header = cells
+                table.header(header)
+            elif len(cells) != len(header):
+                table.problems.add(start, f"{len(cells)} columns, expected {len(header)} as in the first line")
+            else:
+                yield start, {name: cell or None for name, cell in zip(header, cells, strict=True)}
+    except csv.Error as error:
+        table.problems.add(line, f"not CSV ({error}); quotes in a quoted cell are doubled")
+
+
+def _jsonl_rows(table: Table, file: BinaryIO) -> Rows:
+    for line, text in text_lines(file, table.problems):
+        if text.isspace():
+            continue
+        try:
+            record = json.loads(text)
+            if "\\u" in text:  # half of a surrogate pair can be escaped, but is no text
+                json.dumps(record, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            table.problems.add(line, "holds half of a surrogate pair (\\ud800 to \\udfff), which is no text")
+        except (ValueError, RecursionError) as error:
+            place = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+            table.problems.add(line, f"not JSON ({place}); expected one object on each line")
+        else:
+            if isinstance(record, dict):
+                table.columns.update(dict.fromkeys(record))
+                yield line, record
+            else:
+                table.problems.add(line, f"is {kind(record)}, expected one object on each line")
+
+
+def _parquet_rows(table: Table, file: BinaryIO) -> Rows:
+    import pyarrow as pa  # noqa: PLC0415 (half a second that other tables do without)
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    try:
+        parquet = pq.ParquetFile(file)
+        table.columns = dict.fromkeys(parquet.schema_arrow.names)
+        wanted = [name for name in table.wanted if name in table.columns]
+        row = 0
+        # Few rows at a time: they can hold audio.
+        for batch in parquet.iter_batches(batch_size=500, columns=wanted):
+            for record in batch.to_pylist():
+                row += 1
+                yield row, record
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        table.problems.add(0, f"not a whole parquet file ({reason})")
+
+
+_READERS: dict[str, Callable[[Table, BinaryIO], Rows]] = {
+    ".jsonl": _jsonl_rows,
+    ".tsv": tsv_rows,
+    ".csv": _csv_rows,
+    ".parquet": _parquet_rows,
+}
+
+
+def kind(value: object) -> str:
+    """Say in errors what a value is."""
+    names = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return names.get(type(value), type(value).__name__)
