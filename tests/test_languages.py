@@ -33,6 +33,24 @@ from voxlate.languages import (
         ("Welsh", "cy"),
         (" English ", "en"),
         ("Farsi", "fa"),
+        # Languages that mBART-50 lacks, as ISO 639, Common Voice, XLS-R and people name them.
+        ("bg", "bg"),
+        ("Hungarian", "hu"),
+        ("lao", "lo"),
+        ("ga-IE", "ga"),
+        ("hy_AM", "hy"),
+        ("pa-IN", "pa"),
+        ("nn-NO", "nn"),
+        ("jw", "jv"),
+        ("Kurmanji", "kmr"),
+        ("rm-sursilv", "rm-sursilv"),
+        ("rm-CH", "rm"),
+        ("nan-TW", "nan-tw"),
+        ("yue", "yue"),
+        ("yue-Hant-HK", "yue"),
+        ("zgh", "zgh"),
+        ("sr-Cyrl", "sr"),
+        ("Cymraeg", "cy"),
     ],
 )
 def test_names_of_languages(name: str, code: str | None) -> None:
@@ -48,6 +66,41 @@ def test_unknown_language_suggests() -> None:
         find_language("Germn")
     with pytest.raises(VoxlateError, match=r"unknown language 'qqqqqq'; give a code"):
         find_language("qqqqqq")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("Seerbian", r"did you mean sr \(Serbian\)\?"),
+        ("Itlian", r"did you mean it \(Italian\)\?"),
+        ("xqz", "give a code"),
+        ("tlh", "did you mean"),
+        ("nan", "did you mean"),  # an empty cell, not Min Nan
+    ],
+)
+def test_three_letters_and_typos_are_not_taken_for_rare_languages(name: str, hint: str) -> None:
+    with pytest.raises(VoxlateError, match=f"unknown language '{name}'; {hint}"):
+        find_language(name)
+
+
+def test_languages_of_common_voice_and_xls_r_are_known() -> None:
+    common_voice = (
+        "ab af am ar as ast az ba bas be bg bn br ca ckb cnh cs cv cy da de dv dyu el en eo es et eu fa fi fr fy-NL "
+        "ga-IE gl gn ha he hi hsb ht hu hy-AM ia id ig is it ja ka kab kk kmr ko ky lg lij lo lt ltg lv mdf mhr mk ml "
+        "mn mr mrj mt myv nan-tw ne-NP nhi nl nn-NO nr nso oc or os pa-IN pl ps pt quy rm-sursilv rm-vallader ro ru "
+        "rw sah sat sc sk skr sl sq sr ss st sv-SE sw ta te th ti tig tk tn tok tr ts tt tw ug uk ur uz ve vi vot xh "
+        "yi yo yue zgh zh-CN zu zza"
+    )
+    pretraining = "bo bs ceb fo gv haw jv kn km la lb ln mg mi ms my no ps sa sco sd si sn so su tg tl tpi war"
+    for code in (*common_voice.split(), *pretraining.split()):
+        assert find_language(code).code in (code, code.split("-")[0])
+
+
+def test_codes_are_unique_and_find_their_language() -> None:
+    assert len({language.code for language in LANGUAGES}) == len(LANGUAGES)
+    for language in LANGUAGES:
+        assert find_language(language.code) is language
+        assert find_language(language.name.upper()) is language
 
 
 def test_traditional_chinese_is_not_taken_for_simplified() -> None:

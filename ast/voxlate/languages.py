@@ -7,14 +7,14 @@ Pretraining and Finetuning").
 
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 from voxlate.errors import VoxlateError
 
 
 @dataclass(frozen=True)
 class Language:
-    """One language; `mbart_tag` is None where mBART-50 has no tag for it (Catalan, Welsh)."""
+    """One language; `mbart_tag` is None where mBART-50 has no tag for it."""
 
     code: str
     name: str
@@ -22,7 +22,54 @@ class Language:
     aliases: tuple[str, ...] = ()
 
 
-# In the order of mBART-50's ids; the two CoVoST-2 languages that it lacks follow.
+# What else is in ISO 639-1 and is spoken, XLS-R's pretraining, Common Voice or FLEURS. Each entry: code, other codes:
+# name, other names. Min Nan goes by Common Voice's nan-tw alone: "nan" is what an empty cell of a table reads as.
+_BEYOND_MBART50 = """
+    aa aar: Afar; ab abk: Abkhazian, Abkhaz; ady: Adyghe; aeb: Tunisian Arabic; ak aka: Akan; am amh: Amharic;
+    an arg: Aragonese; apc: Levantine Arabic; ary: Moroccan Arabic; arz: Egyptian Arabic; as asm: Assamese;
+    ast: Asturian; av ava: Avaric, Avar; ay aym: Aymara; ba bak: Bashkir; bas: Basaa; be bel: Belarusian; bem: Bemba;
+    bg bul: Bulgarian; bho: Bhojpuri; bi bis: Bislama; bm bam: Bambara; bo bod tib: Tibetan; br bre: Breton;
+    brx: Bodo; bs bos: Bosnian; ce che: Chechen; ceb: Cebuano; ch cha: Chamorro; ckb: Central Kurdish, Sorani;
+    cnh: Hakha Chin; co cos: Corsican; cr cre: Cree; crh: Crimean Tatar; cv chv: Chuvash; da dan: Danish; doi: Dogri;
+    dsb: Lower Sorbian; dv div: Dhivehi, Divehi, Maldivian; dyu: Dyula; dz dzo: Dzongkha; ee: Ewe; el ell gre: Greek;
+    eo epo: Esperanto; eu eus baq: Basque; ff ful: Fula, Fulah, Fulani; fj fij: Fijian; fo fao: Faroese; fon: Fongbe;
+    fur: Friulian; fy fry: Western Frisian, Frisian; ga gle: Irish; gag: Gagauz; gd gla: Scottish Gaelic;
+    gn grn: Guarani; gsw: Swiss German; gv glv: Manx; ha hau: Hausa; haw: Hawaiian; ho hmo: Hiri Motu;
+    hsb: Upper Sorbian; ht hat: Haitian Creole, Haitian; hu hun: Hungarian; hy hye arm: Armenian; hz her: Herero;
+    ia ina: Interlingua; ig ibo: Igbo; ii iii: Nuosu, Sichuan Yi; ik ipk: Inupiaq; is isl ice: Icelandic;
+    iu iku: Inuktitut; jv jav jw: Javanese; kaa: Karakalpak; kab: Kabyle; kam: Kamba; kbd: Kabardian;
+    kea: Kabuverdianu, Cape Verdean Creole; kg kon: Kongo; ki kik: Kikuyu, Gikuyu; kj kua: Kwanyama, Kuanyama;
+    kl kal: Greenlandic, Kalaallisut; kmr: Northern Kurdish, Kurmanji; kn kan: Kannada; kok: Konkani; kr kau: Kanuri;
+    ks kas: Kashmiri; ku kur: Kurdish; kv kom: Komi; kw cor: Cornish; ky kir: Kyrgyz, Kirghiz; la lat: Latin;
+    lb ltz: Luxembourgish; lg lug: Ganda, Luganda; li lim: Limburgish; lij: Ligurian; ln lin: Lingala; lo: Lao;
+    ltg: Latgalian; lu lub: Luba-Katanga; luo: Dholuo; mai: Maithili; mdf: Moksha; mg mlg plt: Malagasy;
+    mh mah: Marshallese; mhr: Meadow Mari, Eastern Mari; mi mri mao: Māori, Maori; mni: Manipuri, Meitei;
+    mrj: Hill Mari, Western Mari; ms msa may zsm: Malay; mt mlt: Maltese; myv: Erzya; na nau: Nauruan;
+    nan-tw: Taiwanese, Min Nan Chinese, Min Nan, Hokkien; nb nob: Norwegian Bokmål, Bokmål; nd nde: Northern Ndebele;
+    ng ndo: Ndonga; nhi: Western Sierra Puebla Nahuatl; nn nno: Norwegian Nynorsk, Nynorsk; no nor: Norwegian;
+    nr nbl: Southern Ndebele; nso: Northern Sotho, Sepedi; nv nav: Navajo; ny nya: Chichewa, Nyanja, Chewa;
+    oc oci: Occitan; oj oji: Ojibwe; om orm: Oromo; or ori ory: Odia, Oriya; os oss: Ossetian, Ossetic;
+    pa pan: Punjabi, Panjabi; qu que: Quechua; quy: Ayacucho Quechua, Quechua Chanka; rm roh: Romansh;
+    rm-sursilv: Romansh Sursilvan; rm-vallader: Romansh Vallader; rn run: Rundi, Kirundi; rw kin: Kinyarwanda;
+    sa san: Sanskrit; sah: Yakut, Sakha; sat: Santali; sc srd: Sardinian; scn: Sicilian; sco: Scots; sd snd: Sindhi;
+    se sme: Northern Sami; sg sag: Sango; sk slk slo: Slovak; skr: Saraiki; sm smo: Samoan; sn sna: Shona;
+    so som: Somali; sq sqi alb: Albanian; sr srp: Serbian; ss ssw: Swati, Swazi; st sot: Southern Sotho, Sesotho;
+    su sun: Sundanese; szl: Silesian; tg tgk: Tajik; ti tir: Tigrinya; tig: Tigre; tk tuk: Turkmen; tmh: Tamasheq;
+    tn tsn: Tswana, Setswana; to ton: Tongan; tok: Toki Pona; tpi: Tok Pisin; ts tso: Tsonga; tt tat: Tatar; tw: Twi;
+    ty tah: Tahitian; udm: Udmurt; ug uig: Uyghur, Uighur; umb: Umbundu; uz uzb uzn: Uzbek; ve ven: Venda;
+    vec: Venetian; vot: Votic; wa wln: Walloon; war: Waray; wo wol: Wolof; yi yid ydd: Yiddish; yo yor: Yoruba;
+    yue: Cantonese; za zha: Zhuang; zgh: Standard Moroccan Tamazight, Tamazight; zu zul: Zulu; zza: Zaza
+"""
+
+
+def _parse(entry: str) -> Language:
+    codes, names = entry.split(":")
+    code, *other_codes = codes.split()
+    name, *other_names = (name.strip() for name in names.split(","))
+    return Language(code, name, None, (*other_codes, *other_names))
+
+
+# In the order of mBART-50's ids; the two CoVoST-2 languages that it lacks follow, then the rest.
 LANGUAGES: tuple[Language, ...] = (
     Language("ar", "Arabic", "ar_AR", ("ara", "arb")),
     Language("cs", "Czech", "cs_CZ", ("ces", "cze")),
@@ -78,6 +125,7 @@ LANGUAGES: tuple[Language, ...] = (
     Language("sl", "Slovenian", "sl_SI", ("slv", "Slovene")),
     Language("ca", "Catalan", None, ("cat", "Català", "Valencian")),
     Language("cy", "Welsh", None, ("cym", "wel", "Cymraeg")),
+    *map(_parse, _BEYOND_MBART50.split(";")),
 )
 
 MBART50_TAGS: tuple[str, ...] = tuple(language.mbart_tag for language in LANGUAGES if language.mbart_tag is not None)
@@ -109,7 +157,7 @@ COVOST2_SOURCES = (
 COVOST2_TARGETS = ("de", "tr", "fa", "sv", "mn", "zh", "cy", "ca", "sl", "et", "id", "ar", "ta", "lv", "ja")
 
 # Regional or script variants that are not served by the language of their first part.
-_DISTINCT_VARIANTS = {"zh-tw", "zh-hk", "zh-mo", "zh-hant"}
+_DISTINCT_VARIANTS = {"zh-tw", "zh-hk", "zh-mo", "zh-hant", "sr-latn"}
 
 
 def _key(name: str) -> str:
@@ -137,6 +185,9 @@ def find_language(name: str) -> Language:
         if language is not None:
             return language
     close = get_close_matches(key, _BY_ALIAS, n=3, cutoff=0.7)
+    if close:  # of 240 languages many are a little alike: only those that are nearly as close as the closest
+        closest = SequenceMatcher(None, close[0], key).ratio()
+        close = get_close_matches(key, close, n=3, cutoff=closest - 0.1)
     suggestions = list(dict.fromkeys(f"{_BY_ALIAS[match].code} ({_BY_ALIAS[match].name})" for match in close))
     hint = (
         f"did you mean {' or '.join(suggestions)}?"

@@ -1,0 +1,1 @@
+"""Scores of translations from their text alone: no model, no audio, no torch."""
