@@ -6,7 +6,7 @@ read alike; what is written loads in plain transformers 5.
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,8 +77,9 @@ def load_checkpoint(
     """
     folder = find_model(model)
     config = _read_config(folder)
-    tokenizer = read_tokenizer(folder, config.decoder.vocab_size)
-    targets = _read_targets(folder, tokenizer, slots or {})
+    listed = _listed_targets(folder)
+    tokenizer = read_tokenizer(folder, config.decoder.vocab_size, added=(listed or {}).values())
+    targets = _read_targets(folder, listed, tokenizer, config.decoder.vocab_size, slots or {})
     with torch.device("meta"):
         translator = _build(config, normalize_waveform=normalizes(folder))
     fill(
@@ -90,8 +91,14 @@ def load_checkpoint(
 def save_checkpoint(
     folder: str | Path, model: SpeechTranslator, tokenizer: Tokenizer, targets: Mapping[str, int]
 ) -> None:
-    """Write a folder that `load_checkpoint` and transformers' `SpeechEncoderDecoderModel.from_pretrained` read."""
+    """Write a folder that `load_checkpoint` and transformers' `SpeechEncoderDecoderModel.from_pretrained` read.
+
+    VoxlateError where an id of the decoder is neither the tokenizer's nor a target's: nobody could say what it is.
+    """
     folder = Path(folder)
+    unnamed = _unnamed_ids(tokenizer, model.decoder.config.vocabulary_size, targets.values())
+    if unnamed:
+        raise VoxlateError(f"{folder}: no target has id {unnamed[0]} of the decoder; expected one for each added id")
     config = transformers_config(model)
     tensors = to_transformers(model.state_dict())
     write_text(folder / "config.json", config.to_json_string(use_diff=False))
@@ -110,7 +117,7 @@ def save_checkpoint(
             }
         ),
     )
-    write_text(folder / "tokenizer_config.json", _json({"tokenizer_class": "MBart50Tokenizer"}))
+    write_text(folder / "tokenizer_config.json", _json(_tokenizer_config(tokenizer, targets)))
     write_text(folder / LANGUAGES_FILE, _json({"targets": dict(targets)}))
     name = "tokenizer.json" if tokenizer.path.suffix == ".json" else "sentencepiece.bpe.model"
     with whole_file(folder / name) as part:
@@ -144,14 +151,17 @@ def _read_config(folder: Path) -> Any:
     return SpeechEncoderDecoderConfig.from_dict(raw)
 
 
-def read_tokenizer(folder: Path, vocabulary_size: int) -> Tokenizer:
-    """Return the tokenizer of a model folder; VoxlateError where it is missing or another model's."""
+def read_tokenizer(folder: Path, vocabulary_size: int, *, added: Collection[int] = ()) -> Tokenizer:
+    """Return the tokenizer of a model folder; VoxlateError where it is missing or another model's.
+
+    Of the decoder's ids it makes all but those `added` behind ``<mask>`` for new target languages.
+    """
     path = next((folder / name for name in VOCABULARY_FILES if (folder / name).is_file()), None)
     if path is None:
         expected = " or ".join(VOCABULARY_FILES)
         raise VoxlateError(f"{folder}: no {expected}; copy it from the mBART-50 checkpoint that the model came from")
     tokenizer = Tokenizer(path)
-    if tokenizer.vocabulary_size != vocabulary_size:
+    if tokenizer.vocabulary_size > vocabulary_size or _unnamed_ids(tokenizer, vocabulary_size, added):
         raise VoxlateError(
             f"{path}: makes {tokenizer.vocabulary_size} ids, but the decoder has {vocabulary_size}; "
             "it belongs to another model"
@@ -159,25 +169,39 @@ def read_tokenizer(folder: Path, vocabulary_size: int) -> Tokenizer:
     return tokenizer
 
 
-def _read_targets(folder: Path, tokenizer: Tokenizer, slots: Mapping[str, int | str]) -> dict[str, int]:
-    """Return code → id: from languages.json, else from the published card, else every mBART-50 language."""
-    targets = published_targets(str(folder.resolve()))
-    if (folder / LANGUAGES_FILE).is_file():
-        listed = read_json(folder / LANGUAGES_FILE, "").get("targets")
-        if not isinstance(listed, dict):
-            raise VoxlateError(f'{folder / LANGUAGES_FILE}: expected {{"targets": {{"de": 250003, …}}}}')
-        try:
-            targets = {find_language(code).code: index for code, index in listed.items()}
-        except VoxlateError as error:
-            raise VoxlateError(f"{folder / LANGUAGES_FILE}: {error}") from None
+def _unnamed_ids(tokenizer: Tokenizer, vocabulary_size: int, added: Collection[int]) -> list[int]:
+    return [index for index in range(tokenizer.vocabulary_size, vocabulary_size) if index not in added]
+
+
+def _listed_targets(folder: Path) -> dict[str, int] | None:
+    if not (folder / LANGUAGES_FILE).is_file():
+        return None
+    listed = read_json(folder / LANGUAGES_FILE, "").get("targets")
+    if not isinstance(listed, dict):
+        raise VoxlateError(f'{folder / LANGUAGES_FILE}: expected {{"targets": {{"de": 250003, …}}}}')
+    try:
+        return {find_language(code).code: index for code, index in listed.items()}
+    except VoxlateError as error:
+        raise VoxlateError(f"{folder / LANGUAGES_FILE}: {error}") from None
+
+
+def _read_targets(
+    folder: Path,
+    listed: dict[str, int] | None,
+    tokenizer: Tokenizer,
+    vocabulary_size: int,
+    slots: Mapping[str, int | str],
+) -> dict[str, int]:
+    """Return code → id: as listed in the folder, else from the published card, else every mBART-50 language."""
+    targets = listed if listed is not None else published_targets(str(folder.resolve()))
     if targets is None:
         targets = {language.code: tokenizer.tag_id(language.mbart_tag) for language in LANGUAGES if language.mbart_tag}
     for code, slot in slots.items():
         index = tokenizer.tag_id(slot) if isinstance(slot, str) else slot
         targets[find_language(code).code] = index
     for code, index in targets.items():
-        if not isinstance(index, int) or not 0 <= index < tokenizer.vocabulary_size:
-            raise VoxlateError(f"{folder}: slot {index!r} of {code} is not an id below {tokenizer.vocabulary_size}")
+        if not isinstance(index, int) or not 0 <= index < vocabulary_size:
+            raise VoxlateError(f"{folder}: slot {index!r} of {code} is not an id below {vocabulary_size}")
     return targets
 
 
@@ -188,6 +212,18 @@ def normalizes(folder: Path) -> bool:
             raw = read_json(folder / name, "")
             return bool(raw.get("feature_extractor", raw).get("do_normalize", True))
     return True
+
+
+def _tokenizer_config(tokenizer: Tokenizer, targets: Mapping[str, int]) -> dict[str, Any]:
+    """Return what transformers' tokenizer needs to know: ids behind ``<mask>`` are tags too, and no text."""
+    config: dict[str, Any] = {"tokenizer_class": "MBart50Tokenizer"}
+    added = {index: code for code, index in targets.items() if index >= tokenizer.vocabulary_size}
+    if added:
+        # Named as M2M-100 does: mBART's own es_XX may be another language's slot, and then es needs another name.
+        config["added_tokens_decoder"] = {
+            str(index): {"content": f"__{added[index]}__", "special": True} for index in sorted(added)
+        }
+    return config
 
 
 def _generation_config(shape: DecoderConfig, targets: Mapping[str, int]) -> dict[str, Any]:
