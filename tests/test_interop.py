@@ -17,8 +17,8 @@ from transformers import (
 )
 
 from tiny import VOCABULARY, transformers_model, waveforms, write_model, write_tokenizer_json
+from voxlate.data.batching import collate_waveforms
 from voxlate.errors import VoxlateError
-from voxlate.models.encoder import collate_waveforms
 from voxlate.models.interop import Checkpoint, load_checkpoint, save_checkpoint
 from voxlate.models.translator import SpeechTranslator
 from voxlate.models.warm_start import start_model

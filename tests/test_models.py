@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from tiny import transformers_model, waveforms
+from voxlate.data.batching import collate_waveforms
 from voxlate.models import ENCODERS
 from voxlate.models.adapter import AdapterConfig, LengthAdapter
 from voxlate.models.conversion import adapter_config, decoder_config, from_transformers
 from voxlate.models.decoder import MBartDecoder, SelfCache
-from voxlate.models.encoder import collate_waveforms
 from voxlate.models.translator import SpeechTranslator
 from voxlate.models.wav2vec2 import Wav2Vec2Encoder
 from voxlate.registry import resolve

@@ -9,10 +9,10 @@ import torch
 from transformers import SpeechEncoderDecoderModel
 
 from tiny import VOCABULARY, transformers_model, waveforms, write_model, write_tokenizer_json
+from voxlate.data.batching import collate_waveforms
 from voxlate.decoding.search import SearchOptions, search
 from voxlate.errors import VoxlateError
 from voxlate.languages import MBART50_TAGS
-from voxlate.models.encoder import collate_waveforms
 from voxlate.models.interop import Checkpoint, load_checkpoint, save_checkpoint
 from voxlate.models.new_language import add_language
 

@@ -7,9 +7,9 @@ import torch
 
 from test_models import ours
 from tiny import transformers_model, waveforms
+from voxlate.data.batching import collate_waveforms
 from voxlate.decoding.search import Hypothesis, SearchOptions, search
 from voxlate.errors import VoxlateError
-from voxlate.models.encoder import collate_waveforms
 from voxlate.models.translator import SpeechTranslator
 
 TAG = 52

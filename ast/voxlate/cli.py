@@ -133,6 +133,37 @@ def translate(
 
 
 @app.command()
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file of settings; see recipes/.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings to change: optimizer.lr=1e-4 …")
+    ] = None,
+    add_language: Annotated[
+        list[str] | None, typer.Option(help="Target language that the model lacks; its token becomes a new one.")
+    ] = None,
+    init_from: Annotated[
+        list[str] | None, typer.Option(help="Language of the model whose token the new one begins as a copy of.")
+    ] = None,
+) -> None:
+    """Train a model; the same command goes on where a run was interrupted. Several processes: accelerate launch."""
+    from voxlate.training.command import run
+
+    raise typer.Exit(run(config, overrides or [], add_language or [], init_from or []))
+
+
+@app.command()
+def average(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that voxlate train wrote.")],
+    last: Annotated[int | None, typer.Option(help="How many of the last checkpoints. [default: all kept]")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder of the model. [default: RUN/averaged]")] = None,
+) -> None:
+    """Average the weights of a run's last checkpoints into one model."""
+    from voxlate.training.average import run
+
+    raise typer.Exit(run(run_folder, last, output or run_folder / "averaged"))
+
+
+@app.command()
 def doctor() -> None:
     """Report packages, device, precision and the audio decoder."""
     from voxlate.doctor import run

@@ -17,6 +17,7 @@ from voxlate.errors import VoxlateError
 from voxlate.languages import MBART50_TAGS
 
 BOS_ID, PAD_ID, EOS_ID, UNK_ID = 0, 1, 2, 3
+IGNORED_ID = -100  # the label of a position that is no target, as torch and transformers have it
 VOCABULARY_FILES = ("sentencepiece.bpe.model", "tokenizer.json")
 
 

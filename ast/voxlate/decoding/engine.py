@@ -16,6 +16,7 @@ from torch import Tensor
 
 import voxlate
 from voxlate.data.audio import SAMPLE_RATE_HZ, Audio, AudioSource, decoder_fingerprint, load_audio
+from voxlate.data.batching import collate_waveforms
 from voxlate.decoding.search import Hypothesis, SearchOptions, search
 from voxlate.decoding.segmentation import segment
 from voxlate.decoding.translation import Candidate, Segment, Translation
@@ -23,7 +24,6 @@ from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import choose_device, choose_dtype
 from voxlate.languages import find_language
 from voxlate.models.decoder import Memory
-from voxlate.models.encoder import collate_waveforms
 from voxlate.models.hub import hub_revision
 from voxlate.models.interop import load_checkpoint
 from voxlate.models.weights import weights_sha256

@@ -12,6 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
+from torch.utils.checkpoint import checkpoint
 
 from voxlate.models.encoder import valid_mask, zero_padding
 from voxlate.text import PAD_ID
@@ -173,6 +174,7 @@ class MBartDecoder(nn.Module):
         if not config.tie_embeddings:
             self.lm_head = nn.Linear(config.width, config.vocabulary_size, bias=False)
         self.dropout = nn.Dropout(config.dropout)
+        self.gradient_checkpointing = False
         self._scale = sqrt(config.width) if config.scale_embedding else 1.0
         self._initialize()
 
@@ -197,12 +199,20 @@ class MBartDecoder(nn.Module):
         for index, layer in enumerate(self.layers):
             if self.training and self.config.layerdrop and torch.rand(()) < self.config.layerdrop:
                 continue
-            states_RTD = layer(states_RTD, memory, index, cache)
+            if self.training and self.gradient_checkpointing:
+                states_RTD = checkpoint(layer, states_RTD, memory, index, cache, use_reentrant=False)
+            else:
+                states_RTD = layer(states_RTD, memory, index, cache)
         return cast("Tensor", self.layer_norm(states_RTD))
 
     def logits(self, states: Tensor) -> Tensor:
         """Return the scores of the vocabulary, (..., V), for states (..., D)."""
-        return F.linear(states, self.lm_head.weight if self.lm_head is not None else self.embed_tokens.weight)
+        return F.linear(states, self.output_weight)
+
+    @property
+    def output_weight(self) -> Tensor:
+        """The output layer's matrix, (V, D): the embeddings where they are tied."""
+        return self.lm_head.weight if self.lm_head is not None else self.embed_tokens.weight
 
     def _initialize(self) -> None:
         for module in self.modules():

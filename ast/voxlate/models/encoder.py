@@ -3,8 +3,7 @@
 Shape letters: B utterances, T samples of 16 kHz sound, S encoder frames, D width.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +19,12 @@ class SpeechEncoder(Protocol):
 
     output_dim: int
     normalize_waveform: bool
+    model: Any  # transformers' network, whose names of tensors are those of its checkpoints
+
+    @property
+    def masks_time(self) -> bool:
+        """Whether training masks frames, and so trains the embedding that stands for them."""
+        ...
 
     @property
     def config(self) -> PreTrainedConfig:
@@ -45,22 +50,3 @@ def conv_lengths(lengths_B: Tensor, convolution: nn.Conv1d) -> Tensor:
     """Return the lengths behind a convolution, from its own kernel, stride and padding."""
     padding = int(convolution.padding[0])
     return (lengths_B + 2 * padding - convolution.kernel_size[0]) // convolution.stride[0] + 1
-
-
-def collate_waveforms(waveforms: Sequence[Tensor], *, normalize: bool) -> tuple[Tensor, Tensor]:
-    """Pad 1-D waveforms to waveform_BT and lengths_B, each normalised on its own samples first.
-
-    Normalisation is to zero mean and unit variance with epsilon 1e-7, as transformers' feature extractor does it;
-    fairseq's epsilon is 1e-5, which differs for clips quieter than about -40 dBFS.
-    """
-    if normalize:
-        waveforms = [_standardize(waveform) for waveform in waveforms]
-    lengths_B = torch.tensor([waveform.shape[0] for waveform in waveforms])
-    return nn.utils.rnn.pad_sequence(list(waveforms), batch_first=True), lengths_B
-
-
-def _standardize(waveform: Tensor) -> Tensor:
-    if not waveform.numel():
-        return waveform
-    variance, mean = torch.var_mean(waveform, correction=0)
-    return (waveform - mean) / torch.sqrt(variance + 1e-7)

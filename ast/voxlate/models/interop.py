@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 from transformers import SpeechEncoderDecoderConfig
 
 from voxlate.errors import VoxlateError
@@ -70,13 +70,15 @@ def load_checkpoint(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     slots: Mapping[str, int | str] | None = None,
+    fields: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Checkpoint:
     """Read a folder or Hub id, in evaluation mode. Weights already in `dtype` on the CPU stay memory-mapped.
 
-    `slots` overrides target languages' token ids, each by id or by mBART tag: ``{"lv": 250016}``, ``{"lv": "lv_LV"}``.
+    `slots` overrides target languages' token ids, each by id or by mBART tag: ``{"lv": 250016}``, ``{"lv": "lv_LV"}``;
+    `fields` overrides fields of the config's ``encoder`` and ``decoder``, such as ``{"decoder": {"dropout": 0.2}}``.
     """
     folder = find_model(model)
-    config = _read_config(folder)
+    config = _read_config(folder, fields or {})
     listed = _listed_targets(folder)
     tokenizer = read_tokenizer(folder, config.decoder.vocab_size, added=(listed or {}).values())
     targets = _read_targets(folder, listed, tokenizer, config.decoder.vocab_size, slots or {})
@@ -89,10 +91,15 @@ def load_checkpoint(
 
 
 def save_checkpoint(
-    folder: str | Path, model: SpeechTranslator, tokenizer: Tokenizer, targets: Mapping[str, int]
+    folder: str | Path,
+    model: SpeechTranslator,
+    tokenizer: Tokenizer,
+    targets: Mapping[str, int],
+    tensors: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write a folder that `load_checkpoint` and transformers' `SpeechEncoderDecoderModel.from_pretrained` read.
 
+    `tensors` are the weights under our names, where the model itself does not hold them whole and plain.
     VoxlateError where an id of the decoder is neither the tokenizer's nor a target's: nobody could say what it is.
     """
     folder = Path(folder)
@@ -100,7 +107,7 @@ def save_checkpoint(
     if unnamed:
         raise VoxlateError(f"{folder}: no target has id {unnamed[0]} of the decoder; expected one for each added id")
     config = transformers_config(model)
-    tensors = to_transformers(model.state_dict())
+    tensors = to_transformers(model.state_dict() if tensors is None else tensors)
     write_text(folder / "config.json", config.to_json_string(use_diff=False))
     write_text(folder / "generation_config.json", _json(_generation_config(model.decoder.config, targets)))
     write_text(
@@ -138,7 +145,7 @@ def _build(config: Any, *, normalize_waveform: bool) -> SpeechTranslator:
     )
 
 
-def _read_config(folder: Path) -> Any:
+def _read_config(folder: Path, fields: Mapping[str, Mapping[str, Any]]) -> Any:
     raw = read_json(folder / "config.json", "expected the folder of a SpeechEncoderDecoderModel")
     kinds = (raw.get("model_type"), raw.get("decoder", {}).get("model_type"))
     if kinds != ("speech-encoder-decoder", "mbart"):
@@ -148,6 +155,8 @@ def _read_config(folder: Path) -> Any:
     for key, expected in (("decoder_start_token_id", EOS_ID), ("pad_token_id", PAD_ID), ("eos_token_id", EOS_ID)):
         if raw.get(key) not in (None, expected):
             raise VoxlateError(f"{folder}/config.json: {key} is {raw[key]}, expected {expected} (the mBART-50 layout)")
+    for part, changed in fields.items():
+        raw[part] |= changed
     return SpeechEncoderDecoderConfig.from_dict(raw)
 
 

@@ -31,7 +31,11 @@ class SpeechTranslator(nn.Module):
     def encode(self, waveform_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return the states that the decoder reads and their lengths."""
         waveform_BT = waveform_BT.to(self.device, self.dtype)
-        states_BSD, lengths_B = self.adapter(*self.encoder(waveform_BT, lengths_B.to(self.device)))
+        return self.adapt(*self.encoder(waveform_BT, lengths_B.to(self.device)))
+
+    def adapt(self, states_BSD: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the decoder reads of the encoder's states."""
+        states_BSD, lengths_B = self.adapter(states_BSD, lengths_B)
         if self.bridge is not None:
             states_BSD = zero_padding(self.bridge(states_BSD), lengths_B)
         return states_BSD, lengths_B
@@ -39,6 +43,11 @@ class SpeechTranslator(nn.Module):
     def remember(self, waveform_BT: Tensor, lengths_B: Tensor) -> Memory:
         """Return the cross-attention memory of utterances, for search."""
         return self.decoder.remember(*self.encode(waveform_BT, lengths_B))
+
+    def checkpoint_gradients(self) -> None:
+        """Keep only the layers' inputs for the backward pass and compute the rest again (Chen et al. 2016)."""
+        self.encoder.model.gradient_checkpointing_enable({"use_reentrant": False})
+        self.decoder.gradient_checkpointing = True
 
     def forward(self, waveform_BT: Tensor, lengths_B: Tensor, tokens_BT: Tensor) -> Tensor:
         """Return logits_BTV for decoder input ``</s>``, tag, pieces."""

@@ -4,6 +4,7 @@ Both are read strictly and by name. transformers' own way of joining them leaves
 the checkpoint holds only ``model.shared.weight`` (every one that transformers 5 saves).
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +35,21 @@ def start_model(
     adapter_layers: int = 3,
     adapter_kernel: int = 3,
     adapter_stride: int = 2,
+    fields: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Checkpoint:
     """Join two checkpoints (folders or Hub ids) by a new adapter, in float32; every mBART-50 language is a target.
 
-    The adapter's weights are random (seed torch first), all others the checkpoints'. The encoder keeps its config,
-    layerdrop and masking included.
+    The adapter's weights are random (seed torch first), all others the checkpoints'. Encoder and decoder keep their
+    configs, layerdrop and masking included, but for the `fields` given (see `load_checkpoint`).
     """
+    changed = fields or {}
     if adapter_layers < 1:
         raise VoxlateError(f"adapter_layers is {adapter_layers}, expected 1 or more: it joins the two widths")
     encoder_folder, decoder_folder = find_model(encoder), find_model(decoder)
     read_json(encoder_folder / "config.json", "expected the folder of a pretrained speech encoder")
-    encoder_config = AutoConfig.from_pretrained(encoder_folder)
+    encoder_config = AutoConfig.from_pretrained(encoder_folder, **changed.get("encoder", {}))
     encoder_class = resolve(ENCODERS, encoder_config.model_type, "speech encoder")
-    mbart_config = _read_mbart_config(decoder_folder)
+    mbart_config = _read_mbart_config(decoder_folder, changed.get("decoder", {}))
     tokenizer = read_tokenizer(decoder_folder, mbart_config.vocab_size)
 
     with torch.device("meta"):
@@ -60,11 +63,11 @@ def start_model(
     return Checkpoint(f"{encoder} + {decoder}", encoder_folder, model, tokenizer, targets)
 
 
-def _read_mbart_config(folder: Path) -> Any:
+def _read_mbart_config(folder: Path, changed: Mapping[str, Any]) -> Any:
     raw = read_json(folder / "config.json", "expected the folder of an mBART-50 checkpoint")
     if raw.get("model_type") != "mbart":
         raise VoxlateError(f"{folder}: a {raw.get('model_type')!r} model, expected 'mbart'")
-    return MBartConfig.from_dict(raw)
+    return MBartConfig.from_dict({**raw, **changed})
 
 
 def _encoder_tensors(folder: Path, prefix: str) -> dict[str, Tensor]:

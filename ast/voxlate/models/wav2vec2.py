@@ -7,10 +7,12 @@ Shape letters: B utterances, T samples, S frames, D width.
 from collections.abc import Sequence
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from voxlate.models.encoder import conv_lengths, valid_mask, zero_padding
+from voxlate.models.masking import span_mask
 
 
 class Wav2Vec2Encoder(nn.Module):
@@ -24,6 +26,11 @@ class Wav2Vec2Encoder(nn.Module):
         self.model: Any = Wav2Vec2Model(self.config)
         self.min_samples = _receptive_field(config.conv_kernel, config.conv_stride)
 
+    @property
+    def masks_time(self) -> bool:
+        """Whether training masks frames, and so trains the embedding that stands for them."""
+        return bool(self.config.apply_spec_augment and self.config.mask_time_prob > 0)
+
     def forward(self, waveform_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return states_BSD and frame lengths; see `SpeechEncoder`."""
         waveform_BT = waveform_BT.masked_fill(~valid_mask(lengths_B, waveform_BT.shape[1]), 0.0)
@@ -35,9 +42,25 @@ class Wav2Vec2Encoder(nn.Module):
             lengths_B = conv_lengths(lengths_B, layer.conv)
         mask_BS = valid_mask(lengths_B, features_BSD.shape[1])
         states_BSD, _ = self.model.feature_projection(features_BSD)
-        states_BSD = self.model._mask_hidden_states(states_BSD, attention_mask=mask_BS)
+        if self.training and self.config.apply_spec_augment:
+            states_BSD = self._mask(states_BSD, lengths_B)
         states_BSD = self.model.encoder(states_BSD, attention_mask=mask_BS).last_hidden_state
         return zero_padding(states_BSD, lengths_B), lengths_B
+
+    def _mask(self, states_BSD: Tensor, lengths_B: Tensor) -> Tensor:
+        """Mask spans of frames and channels. transformers' own masking fails on batches shorter than one span."""
+        config, size = self.config, states_BSD.shape[1]
+        if config.mask_time_prob > 0:
+            mask_BS = span_mask(lengths_B, size, probability=config.mask_time_prob, span=config.mask_time_length)
+            embedding_D = self.model.masked_spec_embed.to(states_BSD.dtype)
+            states_BSD = torch.where(mask_BS.to(states_BSD.device)[:, :, None], embedding_D, states_BSD)
+        if config.mask_feature_prob > 0:
+            width_B = torch.full((len(states_BSD),), states_BSD.shape[2])
+            mask_BD = span_mask(
+                width_B, states_BSD.shape[2], probability=config.mask_feature_prob, span=config.mask_feature_length
+            )
+            states_BSD = states_BSD.masked_fill(mask_BD.to(states_BSD.device)[:, None, :], 0.0)
+        return states_BSD
 
     def _features(self, waveform_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Run the convolutions. Group norm averages over time: there every clip goes alone, at its own length."""

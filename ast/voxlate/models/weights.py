@@ -1,6 +1,5 @@
 """Tensor files of a model folder: safetensors first, else ``.bin`` that holds nothing but tensors."""
 
-import hashlib
 import json
 import pickle
 import zipfile
@@ -12,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from voxlate.errors import VoxlateError
+from voxlate.files import file_sha256
 
 _CANDIDATES = (
     "model.safetensors",
@@ -47,12 +47,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
 def weights_sha256(folder: Path) -> str:
     """Return the SHA-256 of the weight files; of a single file it is the one that the Hub shows."""
-    digest = hashlib.sha256()
-    for path in weight_files(folder):
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 24):
-                digest.update(chunk)
-    return digest.hexdigest()
+    return file_sha256(*weight_files(folder))
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

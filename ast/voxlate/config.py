@@ -1,0 +1,279 @@
+"""The settings of a training run: closed models of its YAML, ``key=value`` overrides, all problems at once."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+from pydantic import ValidationError as PydanticError
+
+from voxlate.errors import VoxlateError
+
+Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
+Preset = Literal["all", "lna-e", "lna-d", "lna-ed", "adapter-only", "decoder-only", "lora"]
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ScratchConfig(_Closed):
+    """A model without pretrained parts: fields of transformers' configs and a vocabulary in mBART-50's layout."""
+
+    encoder: dict[str, Any] = {}
+    decoder: dict[str, Any] = {}
+    vocabulary: Path
+    encoder_type: str = "wav2vec2"
+    normalize_waveform: bool = True
+
+
+class NewLanguage(_Closed):
+    """A target language that the model lacks: its embedding begins as a copy of another's."""
+
+    init_from: str
+    slot: str | int | None = None  # an mBART tag or token id to reuse; a new token by default
+
+
+class ModelConfig(_Closed):
+    """Where the weights come from: a trained model, or an encoder and a decoder to join, or nothing (scratch)."""
+
+    init_from: str | None = None
+    encoder: str | None = None
+    decoder: str | None = None
+    scratch: ScratchConfig | None = None
+    adapter_layers: PositiveInt = 3
+    adapter_kernel: PositiveInt = 3
+    adapter_stride: PositiveInt = 2
+    slots: dict[str, str | int] = {}  # token of a target language, such as ca: es_XX
+    add_languages: dict[str, NewLanguage] = {}
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "ModelConfig":
+        joined = self.encoder is not None and self.decoder is not None
+        sources = [self.init_from is not None, joined, self.scratch is not None]
+        if sum(sources) != 1 or (not joined and (self.encoder or self.decoder)):
+            raise ValueError("expected exactly one of init_from, scratch, or encoder together with decoder")
+        return self
+
+
+class DataConfig(_Closed):
+    """What to train and validate on, and how utterances become batches."""
+
+    train: list[Path] = Field(min_length=1)
+    dev: list[Path] = []
+    replay: list[Path] = []  # data of directions that the model knows already and shall not forget
+    replay_share: float = Field(default=0.25, gt=0.0, lt=1.0)
+    directions: list[str] | None = None  # such as fr-en; all by default
+    min_seconds: PositiveFloat = 0.1
+    max_seconds: PositiveFloat = 30.0  # CoVoST 2 training drops more than 30 s (fairseq's preparation)
+    max_target_characters: PositiveInt = 512  # as in the CoVoST 2 paper
+    temperature: float = Field(default=1.0, ge=1.0)
+    sample_by: Literal["utterances", "hours"] = "utterances"
+    batch_seconds: PositiveFloat = 120.0
+    quadratic_seconds: PositiveFloat = 120.0
+    token_seconds: NonNegativeFloat = 0.03
+    buckets: PositiveInt = 16
+    batches_per_update: PositiveInt = 1
+    workers: NonNegativeInt = 1
+
+
+class RegularizationConfig(_Closed):
+    """Dropout and masking; what is not given stays as the checkpoint has it."""
+
+    encoder_dropout: Probability | None = None
+    encoder_attention_dropout: Probability | None = None
+    encoder_activation_dropout: Probability | None = None
+    encoder_layerdrop: Probability | None = None
+    decoder_dropout: Probability | None = None
+    decoder_attention_dropout: Probability | None = None
+    decoder_activation_dropout: Probability | None = None
+    decoder_layerdrop: Probability | None = None
+    time_masking: Probability | None = None
+    time_mask_frames: PositiveInt | None = None
+    channel_masking: Probability | None = None
+    channel_mask_width: PositiveInt | None = None
+
+
+class LoraConfig(_Closed):
+    """Low-rank updates (Hu et al. 2021) of the attention projections, through peft."""
+
+    rank: PositiveInt = 16
+    alpha: PositiveInt = 32
+    dropout: Probability = 0.0
+    projections: list[Literal["q_proj", "k_proj", "v_proj", "out_proj"]] = ["q_proj", "v_proj"]
+
+
+class TrainableConfig(_Closed):
+    """Which parameters learn. See voxlate.training.freezing for the presets."""
+
+    preset: Preset = "all"
+    feature_encoder: bool = False  # whether the convolutions on the waveform learn
+    freeze_encoder_updates: NonNegativeInt = 0
+    lora: LoraConfig = LoraConfig()
+
+
+class OptimizerConfig(_Closed):
+    """AdamW (Loshchilov and Hutter 2019) and its learning rate."""
+
+    updates: PositiveInt
+    lr: PositiveFloat
+    schedule: Literal["tri_stage", "inverse_sqrt", "linear", "constant"] = "tri_stage"
+    warmup_updates: NonNegativeInt | None = None  # default: a tenth
+    hold_updates: NonNegativeInt | None = None  # tri_stage only; default: four tenths
+    final_lr_scale: float = Field(default=0.05, ge=0.0, le=1.0)  # tri_stage only
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: PositiveFloat = 1e-8
+    weight_decay: NonNegativeFloat = 0.0
+    clip_norm: PositiveFloat = 1.0
+
+
+class LossConfig(_Closed):
+    """Label-smoothed cross-entropy, and CTC on the characters of the source text if its weight is above 0."""
+
+    label_smoothing: Probability = 0.1
+    ctc_weight: NonNegativeFloat = 0.0
+
+
+class ValidationConfig(_Closed):
+    """Dev loss and BLEU per direction; the best checkpoint is the one with the best mean BLEU over directions."""
+
+    every_updates: PositiveInt = 1000
+    beam: PositiveInt = 1
+    max_length: int = Field(default=200, ge=3)
+    batch_seconds: PositiveFloat = 120.0
+    patience: PositiveInt | None = None  # validations without a better BLEU before training stops; None: never
+    at_start: bool = False
+
+
+class CheckpointConfig(_Closed):
+    """How often the state is saved, and how many of the last ones are kept."""
+
+    every_updates: PositiveInt = 500
+    keep_last: PositiveInt = 3
+
+
+class TrainConfig(_Closed):
+    """One training run. Paths are relative to the working directory."""
+
+    output: Path
+    model: ModelConfig
+    data: DataConfig
+    optimizer: OptimizerConfig
+    loss: LossConfig = LossConfig()
+    trainable: TrainableConfig = TrainableConfig()
+    regularization: RegularizationConfig = RegularizationConfig()
+    validation: ValidationConfig = ValidationConfig()
+    checkpoints: CheckpointConfig = CheckpointConfig()
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    gradient_checkpointing: bool = False
+    sharded: bool = False  # parameters, gradients and optimiser state over the processes (FSDP)
+    device: str = "auto"
+    seed: NonNegativeInt = 1
+    log_every: PositiveInt = 20
+
+    @property
+    def compares_directions(self) -> bool:
+        """Whether a trained model learns something new, so that scores before and after tell what it forgot."""
+        return bool(self.model.add_languages or self.data.replay)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "TrainConfig":
+        problems = []
+        if self.data.min_seconds >= self.data.max_seconds:
+            problems.append(f"data.min_seconds {self.data.min_seconds:g} is not below data.max_seconds")
+        if self.validation.patience and not self.data.dev:
+            problems.append("validation.patience needs data.dev")
+        if self.sharded and (self.regularization.encoder_layerdrop or self.regularization.decoder_layerdrop):
+            problems.append("layerdrop cannot be sharded: processes would skip different layers; set it to 0")
+        warmup, hold = self.optimizer.warmup_updates or 0, self.optimizer.hold_updates or 0
+        if warmup + hold > self.optimizer.updates:
+            problems.append(f"optimizer: warm-up and hold are {warmup + hold} updates of {self.optimizer.updates}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def read_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Return the settings of a YAML file with ``key=value`` overrides such as ``optimizer.lr=1e-4``.
+
+    A value is read as YAML. VoxlateError names every problem of the file and the overrides, one a line.
+    """
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise VoxlateError(f"{path}: cannot be read ({error.strerror}); expected a YAML file of settings") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise VoxlateError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(raw, dict):
+        raise VoxlateError(f"{path}: expected settings such as 'output: runs/fr-en', got {type(raw).__name__}")
+    problems = list(_override(raw, overrides))
+    try:
+        config = TrainConfig.model_validate(raw)
+    except PydanticError as error:
+        problems += _explain(error)
+    if problems:
+        raise VoxlateError(f"{path}: " + "\n  ".join([_count(problems), *problems]))
+    return config
+
+
+def dump_config(config: TrainConfig) -> str:
+    """Return every setting as YAML that `read_config` takes."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _override(raw: dict[str, Any], overrides: Sequence[str]) -> Iterator[str]:
+    """Set the overrides in place; yield what is wrong with them."""
+    for item in overrides:
+        key, separator, text = item.partition("=")
+        if not separator or not key.strip():
+            yield f"override {item!r}: expected key=value, such as optimizer.lr=1e-4"
+            continue
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            yield f"override {item!r}: its value is not YAML; quote it"
+            continue
+        place, parts = raw, key.strip().split(".")
+        for part in parts[:-1]:
+            if not isinstance(place.get(part), dict):
+                place[part] = {}
+            place = place[part]
+        place[parts[-1]] = value
+
+
+def _explain(error: PydanticError) -> Iterator[str]:
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            yield f"{where}: unknown setting{_suggestion(problem['loc'])}"
+        elif problem["type"] == "missing":
+            yield f"{where}: missing"
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            got = "" if isinstance(problem["input"], dict | BaseModel) else f", got {problem['input']!r}"
+            yield f"{where}: {message}{got}" if where else message
+
+
+def _suggestion(location: tuple[int | str, ...]) -> str:
+    fields: Mapping[str, Any] = TrainConfig.model_fields
+    for part in location[:-1]:
+        annotation = getattr(fields.get(str(part)), "annotation", None)
+        fields = getattr(annotation, "model_fields", {})
+    close = get_close_matches(str(location[-1]), fields, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; expected one of {', '.join(fields)}" if fields else ""
+
+
+def _count(problems: Sequence[str]) -> str:
+    return "a problem" if len(problems) == 1 else f"{len(problems)} problems"

@@ -1,0 +1,199 @@
+"""Utterances to batches of tensors: worker processes decode and pad ahead of the model.
+
+Shape letters: B utterances, T samples of 16 kHz sound or target tokens, L source labels.
+"""
+
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from voxlate.data.audio import load_audio
+from voxlate.data.corpus import Corpus
+from voxlate.data.planning import Integers, Place
+from voxlate.errors import AudioError
+from voxlate.manifest import Utterance
+from voxlate.text import EOS_ID, IGNORED_ID, PAD_ID, Tokenizer
+
+_PREFETCH = 4  # batches that each worker makes ahead
+
+Request = tuple[Place, Place, Integers]  # place, end of its update, utterances of a corpus
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded utterances as the model takes them, and what could not be read of those asked for.
+
+    tokens_BT is the decoder's input (``</s>``, tag, pieces), labels_BT what it shall say: pieces, ``</s>``. The tag is
+    no target: at translation it is given. characters_BL are CTC's labels, 0 behind each length.
+    """
+
+    place: Place
+    end: Place  # where the update ends that the batch is part of
+    indices: tuple[int, ...]  # in the corpus
+    directions: tuple[str, ...]
+    waveform_BT: Tensor
+    lengths_B: Tensor
+    tokens_BT: Tensor
+    labels_BT: Tensor
+    characters_BL: Tensor
+    character_lengths_B: Tensor
+    unreadable: tuple[tuple[int, str], ...] = ()  # index and reason
+    seconds: float = 0.0  # of sound, without padding
+
+    @property
+    def target_tokens(self) -> int:
+        """Number of positions that have a label."""
+        return int((self.labels_BT != IGNORED_ID).sum())
+
+    @property
+    def characters(self) -> int:
+        """Number of CTC labels."""
+        return int(self.character_lengths_B.sum())
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch with its tensors on a device."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Batch":
+        """Return the batch in page-locked memory, from where a GPU copies it while the processor works on."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        changed = {
+            item.name: change(value) for item in fields(self) if isinstance(value := getattr(self, item.name), Tensor)
+        }
+        return replace(self, **changed)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class BatchMaker(Dataset[Batch]):
+    """Makes the batch of some utterances of a corpus: decodes, normalises, tokenises, pads. Sent to every worker."""
+
+    corpus: Corpus
+    tokenizer: Tokenizer
+    targets: Mapping[str, int]  # token of each target language
+    normalize: bool  # waveforms to zero mean and unit variance
+    characters: Mapping[str, int] = field(default_factory=dict)  # CTC label of each character of the source text
+
+    def __getitem__(self, request: Request) -> Batch:
+        """Return the batch that is asked for. An utterance whose audio cannot be read is left out and named."""
+        place, end, indices = request
+        kept: list[tuple[int, Utterance, Tensor]] = []
+        unreadable = []
+        for index in indices.tolist():
+            utterance = self.corpus[index]
+            try:
+                kept.append((index, utterance, _waveform(utterance)))
+            except AudioError as error:
+                unreadable.append((index, str(error)))
+        waveforms = [waveform_T for _, _, waveform_T in kept]
+        waveform_BT, lengths_B = collate_waveforms(waveforms or [torch.zeros(1)], normalize=self.normalize)
+        texts = [self._target(utterance) for _, utterance, _ in kept] or [[]]
+        spelled = [self._spell(utterance.source_text) for _, utterance, _ in kept] or [[]]
+        return Batch(
+            place,
+            end,
+            tuple(index for index, _, _ in kept),
+            tuple(self.corpus.direction(index) for index, _, _ in kept),
+            waveform_BT,
+            lengths_B,
+            _pad([[EOS_ID, *labels[:-1]] for labels in texts], PAD_ID),
+            _pad([[IGNORED_ID, *labels[1:]] for labels in texts], IGNORED_ID),
+            _pad(spelled, 0),
+            torch.tensor([len(labels) for labels in spelled]),
+            tuple(unreadable),
+            sum(len(waveform_T) for waveform_T in waveforms) / 16_000,
+        )
+
+    def _target(self, utterance: Utterance) -> list[int]:
+        return self.tokenizer.encode_target(utterance.target_text or "", self.targets[utterance.target_language or ""])
+
+    def _spell(self, text: str | None) -> list[int]:
+        return [self.characters[character] for character in ctc_text(text or "") if character in self.characters]
+
+
+def ctc_text(text: str) -> str:
+    """Return what CTC reads of a source text: lower case, single spaces, no punctuation but apostrophes."""
+    letters = (character if character.isalnum() or character in "'’" else " " for character in text.lower())
+    return " ".join("".join(letters).split())
+
+
+def read_batches(
+    maker: BatchMaker, requests: Iterable[Request], *, workers: int, pinned: bool = False
+) -> Iterator[Batch]:
+    """Yield the batches of requests in their order, made ahead by worker processes (in this one if there are none)."""
+    loader = DataLoader(
+        maker,
+        sampler=cast("Any", _Requests(requests)),
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=_PREFETCH if workers else None,
+        worker_init_fn=_ignore_interrupts,
+        pin_memory=pinned,
+    )
+    return iter(loader)
+
+
+class _Requests:
+    """Requests as a sampler: all that a DataLoader does with one is iterate."""
+
+    def __init__(self, requests: Iterable[Request]) -> None:
+        self._requests = requests
+
+    def __iter__(self) -> Iterator[Request]:
+        return iter(self._requests)
+
+
+def in_order(corpus: Corpus, batch_seconds: float) -> list[Request]:
+    """Return requests for every utterance of a corpus once, longest first, `batch_seconds` of padded sound each."""
+    order = np.argsort(-np.nan_to_num(corpus.seconds_N, nan=0.0), kind="stable")
+    requests: list[Request] = []
+    first = 0
+    while first < len(order):
+        longest = max(float(np.nan_to_num(corpus.seconds_N[order[first]])), 0.1)
+        size = max(1, int(batch_seconds / longest))
+        place = Place(number=len(requests))
+        requests.append((place, place, order[first : first + size]))
+        first += size
+    return requests
+
+
+def collate_waveforms(waveforms: Sequence[Tensor], *, normalize: bool) -> tuple[Tensor, Tensor]:
+    """Pad 1-D waveforms to waveform_BT and lengths_B, each normalised on its own samples first.
+
+    Normalisation is to zero mean and unit variance with epsilon 1e-7, as transformers' feature extractor does it;
+    fairseq's epsilon is 1e-5, which differs for clips quieter than about -40 dBFS.
+    """
+    if normalize:
+        waveforms = [_standardize(waveform) for waveform in waveforms]
+    lengths_B = torch.tensor([waveform.shape[0] for waveform in waveforms])
+    return nn.utils.rnn.pad_sequence(list(waveforms), batch_first=True), lengths_B
+
+
+def _standardize(waveform: Tensor) -> Tensor:
+    if not waveform.numel():
+        return waveform
+    variance, mean = torch.var_mean(waveform, correction=0)
+    return (waveform - mean) / torch.sqrt(variance + 1e-7)
+
+
+def _waveform(utterance: Utterance) -> Tensor:
+    if utterance.error is not None:
+        raise AudioError(utterance.error)
+    source = utterance.audio if not hasattr(utterance.audio, "read") else utterance.audio.read()
+    return torch.from_numpy(load_audio(source, name=utterance.id).waveform)
+
+
+def _pad(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
+    width = max(1, *map(len, rows)) if rows else 1
+    return torch.tensor([[*row, *[filler] * (width - len(row))] for row in rows])
+
+
+def _ignore_interrupts(_worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the training process decides when to stop

@@ -1,0 +1,75 @@
+"""CTC on the characters of the source text, beside the translation loss: its loss as a sum, its files.
+
+Shape letters: B utterances, S encoder frames, D width, V labels, L source characters.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (its usual name)
+
+from voxlate.files import whole_file
+
+_FILE = "ctc.safetensors"
+_CHARACTERS = "characters"  # in the file's metadata, in the order of their labels, from 1
+
+
+class CtcHead(nn.Module):
+    """Scores of source units at every encoder frame, for CTC (Graves et al. 2006) beside the translation loss.
+
+    Label 0 is the blank; real labels begin at 1.
+    """
+
+    def __init__(self, width: int, labels: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(width, labels)
+
+    def forward(self, states_BSD: Tensor, lengths_B: Tensor, labels_BL: Tensor, label_lengths_B: Tensor) -> Tensor:
+        """Return the sum of the CTC losses of the utterances that have labels and frames enough for them."""
+        repeats_B = ((labels_BL[:, 1:] == labels_BL[:, :-1]) & (labels_BL[:, 1:] > 0)).sum(dim=1)
+        usable_B = (label_lengths_B > 0) & (label_lengths_B + repeats_B <= lengths_B)
+        log_probs_BSV = F.log_softmax(self.projection(states_BSD).float(), dim=-1)
+        losses_B = F.ctc_loss(
+            log_probs_BSV.transpose(0, 1),
+            labels_BL,
+            lengths_B,
+            label_lengths_B * usable_B,
+            reduction="none",
+            zero_infinity=True,
+        )
+        return (losses_B * usable_B).sum()
+
+
+def write_ctc(folder: Path, tensors: Mapping[str, Tensor], characters: Mapping[str, int]) -> None:
+    """Write the head's tensors with their characters beside a model. transformers does not look at this file."""
+    ordered = "".join(sorted(characters, key=characters.__getitem__))
+    with whole_file(folder / _FILE) as part:
+        save_file(dict(tensors), part, metadata={"format": "pt", _CHARACTERS: ordered})
+
+
+def read_ctc(folder: Path) -> tuple[dict[str, Tensor], dict[str, int]] | None:
+    """Return the tensors and characters of the head beside a model, or None where it has none."""
+    path = folder / _FILE
+    if not path.is_file():
+        return None
+    with safe_open(path, framework="pt") as file:
+        characters = (file.metadata() or {})[_CHARACTERS]
+    return load_file(path), {character: label for label, character in enumerate(characters, start=1)}
+
+
+def adopt_ctc(head: CtcHead, characters: Mapping[str, int], folder: Path) -> None:
+    """Take over what the head of another model knows of the blank and of the characters that both have."""
+    stored = read_ctc(folder)
+    if stored is None or stored[0]["projection.weight"].shape[1] != head.projection.in_features:
+        return
+    tensors, known = stored
+    shared = [character for character in characters if character in known]
+    ours = torch.tensor([0, *(characters[character] for character in shared)])
+    theirs = torch.tensor([0, *(known[character] for character in shared)])
+    with torch.no_grad():
+        head.projection.weight[ours] = tensors["projection.weight"][theirs]
+        head.projection.bias[ours] = tensors["projection.bias"][theirs]

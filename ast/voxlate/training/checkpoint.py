@@ -1,0 +1,245 @@
+"""The state of a run on disk: written beside, checksummed, renamed into place, and trusted only if it is whole.
+
+A checkpoint holds what training changes: the parameters that learn, the optimiser's moments, and a JSON file with the
+place in the data, the best score, and the SHA-256 of every file. Each process writes the rows of the moments that it
+holds, and reads those that it will hold, so that the number of processes may change in between.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list, gather_object
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from voxlate.data.planning import Place
+from voxlate.errors import VoxlateError
+from voxlate.files import file_sha256
+from voxlate.training.distributed import is_sharded, like, local, local_rows, whole
+
+CHECKPOINTS = "checkpoints"
+WEIGHTS = "weights.safetensors"
+STATE = "state.json"
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass
+class Progress:
+    """What a run must remember besides weights and moments."""
+
+    update: int = 0
+    place: Place = field(default_factory=Place)
+    audio_seconds: float = 0.0
+    best_bleu: float | None = None
+    best_update: int | None = None
+    worse_in_a_row: int = 0  # validations since the best
+    finished: bool = False
+    unreadable: dict[str, str] = field(default_factory=dict)  # id and reason
+    before: dict[str, dict[str, Any]] = field(default_factory=dict)  # scores of directions before the first update
+    scores: dict[str, dict[str, Any]] = field(default_factory=dict)  # and the latest ones
+    window: dict[str, Any] = field(default_factory=dict)  # sums since the last line of the log
+
+
+def save(
+    run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, accelerator: Accelerator
+) -> Path:
+    """Write a checkpoint; every process must call it. It appears under its name only when it is complete."""
+    folder = run / CHECKPOINTS / f"update-{progress.update:08}"
+    part = folder.with_name(f".{folder.name}.part")
+    if accelerator.is_main_process:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+    accelerator.wait_for_everyone()
+    weights = learned_weights(model)
+    sums: dict[str, dict[str, Any]] = {}
+    if accelerator.is_main_process:
+        sums[WEIGHTS] = _write(part / WEIGHTS, weights, {})
+    if accelerator.is_main_process or is_sharded(model):
+        shard_name = f"optimizer-{accelerator.process_index:05}.safetensors"
+        sums[shard_name] = _write(part / shard_name, *_moments(model, optimizer))
+    gathered: list[dict[str, Any]] = gather_object([sums])
+    if accelerator.is_main_process:
+        state = {"progress": asdict(progress), "files": {name: one[name] for one in gathered for name in one}}
+        (part / STATE).write_text(json.dumps(state, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        _sync(part / STATE)
+        if folder.exists():
+            shutil.rmtree(folder)
+        part.rename(folder)
+        _sync(folder.parent)
+    accelerator.wait_for_everyone()
+    return folder
+
+
+def prune(run: Path, keep_last: int, keep_update: int | None) -> None:
+    """Remove all checkpoints but the last ones and the best."""
+    folders = checkpoints(run)
+    for folder in folders[:-keep_last]:
+        if keep_update is None or folder.name != f"update-{keep_update:08}":
+            shutil.rmtree(folder)
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """Return the checkpoint folders of a run, oldest first."""
+    folders = (run / CHECKPOINTS).glob("update-*")
+    return sorted(folder for folder in folders if re.fullmatch(r"update-\d{8,}", folder.name))
+
+
+def clean(run: Path) -> None:
+    """Remove what a killed process left half written."""
+    for folder in (run / CHECKPOINTS).glob(".update-*.part"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def find_newest(run: Path, accelerator: Accelerator) -> tuple[Path | None, list[str]]:
+    """Return the newest whole checkpoint, and a line on each newer one that is not. VoxlateError if none is whole."""
+    answer: list[Any] = [None, [], None]
+    if accelerator.is_main_process:
+        refused = []
+        for folder in reversed(checkpoints(run)):
+            problem = damage(folder)
+            if problem is None:
+                answer[0] = str(folder)
+                break
+            refused.append(problem)
+        answer[1] = refused
+        if refused and answer[0] is None:
+            answer[2] = f"{'; '.join(refused)}; no checkpoint is whole: remove {run / CHECKPOINTS} to begin anew"
+    broadcast_object_list(answer)
+    if answer[2]:
+        raise VoxlateError(answer[2])
+    return (Path(answer[0]) if answer[0] else None), answer[1]
+
+
+def damage(folder: Path) -> str | None:
+    """Return what is wrong with a checkpoint in one line, or None if every file is as it was written."""
+    try:
+        files = read_state(folder)["files"]
+        for name, expected in files.items():
+            path = folder / name
+            if not path.is_file():
+                return f"{path}: missing"
+            if path.stat().st_size != expected["bytes"]:
+                return f"{path}: {path.stat().st_size} bytes, expected {expected['bytes']}: truncated or altered"
+            if file_sha256(path) != expected["sha256"]:
+                return f"{path}: its SHA-256 is not the one in {STATE}: altered"
+    except (VoxlateError, KeyError, TypeError, AttributeError) as error:
+        return str(error) if isinstance(error, VoxlateError) else f"{folder / STATE}: not the state of a checkpoint"
+    return None
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """Return the JSON of a checkpoint."""
+    try:
+        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise VoxlateError(f"{folder / STATE}: cannot be read ({type(error).__name__})") from None
+    assert isinstance(state, dict)
+    return state
+
+
+def read_progress(folder: Path) -> Progress:
+    """Return what a checkpoint remembers."""
+    stored = read_state(folder)["progress"]
+    return Progress(**{**stored, "place": Place(**stored["place"])})
+
+
+def learned_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return copies of the parameters that learn, whole; every process must ask for it."""
+    return {
+        name: whole(parameter.detach()).cpu().contiguous()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+def load_weights(folder: Path, model: nn.Module) -> None:
+    """Put the weights of a checkpoint into a model that is not sharded yet."""
+    set_weights(model, load_file(folder / WEIGHTS), str(folder / WEIGHTS))
+
+
+def set_weights(model: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
+    """Copy tensors into the parameters that learn. VoxlateError where names or shapes differ."""
+    wanted = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if {key: tensor.shape for key, tensor in tensors.items()} != {key: p.shape for key, p in wanted.items()}:
+        other = sorted(wanted.keys() ^ tensors.keys())[:3] or "shapes"
+        raise VoxlateError(f"{name}: belongs to another model or preset (differs in {other}); use another output")
+    with torch.no_grad():
+        for key, parameter in wanted.items():
+            parameter.copy_(tensors[key])
+
+
+def load_moments(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Put a checkpoint's moments into the optimiser: of each parameter the rows that this process holds."""
+    with torch.no_grad():
+        stored: dict[str, list[tuple[int, int, Path]]] = {}
+        for path in sorted(folder.glob("optimizer-*.safetensors")):
+            with safe_open(path, framework="pt") as file:
+                for name, (first, last) in json.loads((file.metadata() or {})["rows"]).items():
+                    stored.setdefault(name, []).append((first, last, path))
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad and name in stored:
+                first, last = local_rows(parameter)
+                state: dict[str, Tensor] = {"step": _step(stored[name][0][2], name)}
+                for moment in _MOMENTS:
+                    rows = _rows(stored[name], f"{name}.{moment}", first, last, local(parameter))
+                    state[moment] = like(parameter, rows)
+                optimizer.state[parameter] = state
+
+
+def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, str]]:
+    tensors: dict[str, Tensor] = {}
+    rows: dict[str, tuple[int, int]] = {}
+    for name, parameter in model.named_parameters():
+        state = optimizer.state.get(parameter)
+        if state:
+            rows[name] = local_rows(parameter)
+            tensors[f"{name}.step"] = torch.as_tensor(state["step"]).cpu()
+            for moment in _MOMENTS:
+                tensors[f"{name}.{moment}"] = local(state[moment]).cpu().contiguous()
+    return tensors, {"rows": json.dumps(rows)}
+
+
+def _step(path: Path, name: str) -> Tensor:
+    with safe_open(path, framework="pt") as file:
+        step: Tensor = file.get_tensor(f"{name}.step")
+    return step
+
+
+def _rows(pieces: list[tuple[int, int, Path]], key: str, first: int, last: int, like_parameter: Tensor) -> Tensor:
+    """Return rows first to last of a tensor that lies in pieces."""
+    found = []
+    for start, end, path in sorted(set(pieces), key=lambda piece: piece[0]):
+        low, high = max(first, start), min(last, end)
+        if low < high:
+            with safe_open(path, framework="pt") as file:
+                tensor = file.get_tensor(key)
+            found.append(tensor[low - start : high - start] if tensor.ndim else tensor)
+            first = high
+    if not found:
+        return torch.empty_like(like_parameter)
+    joined = torch.cat(found) if found[0].ndim else found[0]
+    return joined.to(like_parameter.device)
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> dict[str, Any]:
+    save_file(tensors, path, metadata={"format": "pt", **metadata})
+    _sync(path)
+    return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+
+
+def _sync(path: Path) -> None:
+    """Make sure that a file or folder is on the disk, not only in memory."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

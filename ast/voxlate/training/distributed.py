@@ -1,0 +1,119 @@
+"""Several processes: parameters sharded over them (FSDP), and weights brought back together.
+
+accelerate starts and joins the processes and wraps the model for DDP. Sharding is torch's `fully_shard` itself, the
+same on CPU and GPU: accelerate's FSDP falls back to DDP on CPU without a word.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor, Shard
+
+from voxlate.config import TrainConfig
+from voxlate.errors import VoxlateError
+from voxlate.hardware import choose_device, choose_dtype
+from voxlate.training.objective import Objective
+
+
+def start_processes(config: TrainConfig) -> Accelerator:
+    """Join the processes that accelerate launch or torchrun started. VoxlateError where they cannot share the work."""
+    if config.device == "auto" and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    device = choose_device(config.device)
+    precision = choose_dtype(config.precision, device)
+    accelerator = Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision="bf16" if precision == torch.bfloat16 else "no",
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=_may_skip_parameters(config))],
+    )
+    processes, batches = accelerator.num_processes, config.data.batches_per_update
+    if batches % processes:
+        raise VoxlateError(
+            f"data.batches_per_update is {batches}, expected a multiple of the {processes} processes; "
+            f"take {-(-batches // processes) * processes}"
+        )
+    if config.sharded and processes == 1:
+        raise VoxlateError("sharded needs several processes; start them with accelerate launch, or leave it out")
+    return accelerator
+
+
+def distribute(objective: Objective, config: TrainConfig, accelerator: Accelerator) -> Any:
+    """Put the objective on its device; return it sharded, wrapped by DDP, or as it is."""
+    objective.to(accelerator.device)
+    if config.sharded:
+        shard(objective, dtype=torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32)
+    if config.sharded or accelerator.num_processes == 1:
+        return objective
+    return accelerator.prepare_model(objective)
+
+
+def _may_skip_parameters(config: TrainConfig) -> bool:
+    """Return whether a backward pass may miss parameters: DDP then has to look for them."""
+    regularization = config.regularization
+    layerdrop = (regularization.encoder_layerdrop, regularization.decoder_layerdrop)
+    return config.trainable.freeze_encoder_updates > 0 or any(share is None or share > 0 for share in layerdrop)
+
+
+def shard(objective: Objective, *, dtype: torch.dtype) -> None:
+    """Shard parameters, gradients and optimiser state layer by layer, in place (Zhao et al. 2023).
+
+    Parameters are gathered in `dtype` for computing; gradients are summed and weights kept in float32.
+    """
+    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
+    translator = objective.translator
+    for layer in (*translator.encoder.model.encoder.layers, *translator.decoder.layers):
+        fully_shard(layer, mp_policy=policy)
+    fully_shard(objective, mp_policy=policy)
+
+
+@contextmanager
+def gathered(model: nn.Module) -> Iterator[None]:
+    """Keep sharded parameters whole in a block, so that processes can run different numbers of forward passes."""
+    parts = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    for part in parts:
+        part.set_reshard_after_forward(False, recurse=False)
+        part.unshard()
+    yield
+    for number, part in enumerate(parts):
+        part.reshard()
+        part.set_reshard_after_forward(number > 0, recurse=False)  # the root stays whole until its backward pass
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Return whether processes hold parts of the parameters."""
+    return any(isinstance(parameter, DTensor) for parameter in model.parameters())
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Return a tensor as it is without sharding; every process must ask for it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def local_rows(tensor: Tensor) -> tuple[int, int]:
+    """Return the first row that this process holds of a tensor, and the row behind its last."""
+    rows = tensor.shape[0] if tensor.ndim else 1
+    if not isinstance(tensor, DTensor):
+        return 0, rows
+    assert tensor.placements == (Shard(0),)
+    size = -(-rows // tensor.device_mesh.size())  # as torch.chunk cuts
+    first = min(rows, tensor.device_mesh.get_local_rank() * size)
+    return first, min(rows, first + size)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """Return the part of a tensor that this process holds."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def like(tensor: Tensor, rows: Tensor) -> Tensor:
+    """Return this process's rows as a tensor that is sharded like another."""
+    if not isinstance(tensor, DTensor):
+        return rows
+    return DTensor.from_local(rows, tensor.device_mesh, tensor.placements, shape=tensor.shape, stride=tensor.stride())

@@ -1,0 +1,66 @@
+"""Tables on the console: what will be trained on what, and what came of it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from voxlate.config import TrainConfig
+from voxlate.files import write_text
+from voxlate.training.checkpoint import Progress
+from voxlate.training.objective import Objective
+from voxlate.training.record import Record
+from voxlate.training.setup import Data, memory_estimate, parameter_table
+from voxlate.training.validation import DirectionScore, mean_bleu
+
+BEFORE_AFTER = "before_after.json"
+
+
+def print_setup(
+    record: Record, config: TrainConfig, data: Data, objective: Objective, progress: Progress, processes: int
+) -> None:
+    """Print directions with their shares, what was left out, parameters, memory, and where the run stands."""
+    sampling = [
+        (name, f"{count:,}", f"{hours:.2f}", f"{share:.1%}", f"{times:.2f}")
+        for name, count, hours, share, times in data.sampling.table()
+    ]
+    record.table("training data", ("direction", "utterances", "hours", "share", "times an epoch"), sampling)
+    for reason, count in sorted(data.train.drops.items()):
+        record.say(f"left out of training: {count:,} {reason}")
+    if data.dev is not None:
+        record.say(f"dev: {len(data.dev):,} utterances of {', '.join(sorted(data.dev.directions))}")
+    parameters = [
+        (part, f"{total / 1e6:.2f}M", f"{learning / 1e6:.2f}M", f"{learning / total:.1%}")
+        for part, total, learning in parameter_table(objective)
+    ]
+    record.table(f"parameters (preset {config.trainable.preset})", ("part", "all", "trained", "share"), parameters)
+    estimate = memory_estimate(config, objective, processes)
+    listed = ", ".join(f"{name} {gibibytes:.2f}" for name, gibibytes in estimate.items())
+    record.say(f"memory of each process, estimated: {sum(estimate.values()):.2f} GiB ({listed})")
+    shared = f"{processes} processes{', sharded' if config.sharded else ''}" if processes > 1 else "1 process"
+    start = f"going on from update {progress.update}" if progress.update else "starting"
+    record.say(f"{start}: {config.optimizer.updates} updates on {shared}, into {config.output}")
+
+
+def print_scores(record: Record, progress: Progress, scores: Mapping[str, DirectionScore], *, better: bool) -> None:
+    """Print the dev scores of an update."""
+    rows = [
+        (direction, f"{score.bleu:.1f}", f"{score.loss:.3f}", f"{score.utterances:,}", f"{score.failed or ''}")
+        for direction, score in scores.items()
+    ]
+    if len(rows) > 1:
+        rows.append(("mean", f"{mean_bleu(scores):.1f}", "", "", ""))
+    note = "best so far" if better else f"best: {progress.best_bleu:.1f} at update {progress.best_update}"
+    headings = ("direction", "BLEU", "loss", "utterances", "failed")
+    record.table(f"dev at update {progress.update} ({note})", headings, rows)
+
+
+def print_forgetting(record: Record, output: Path, progress: Progress) -> None:
+    """Print and write each direction's dev BLEU before and after training."""
+    compared = [
+        (direction, float(progress.before[direction]["bleu"]), float(after["bleu"]))
+        for direction, after in sorted(progress.scores.items())
+    ]
+    cells = [(name, f"{old:.1f}", f"{new:.1f}", f"{new - old:+.1f}") for name, old, new in compared]
+    record.table("dev BLEU before and after", ("direction", "before", "after", "change"), cells)
+    rows = [{"direction": name, "before": old, "after": new, "change": new - old} for name, old, new in compared]
+    write_text(output / BEFORE_AFTER, json.dumps(rows, indent=2) + "\n")

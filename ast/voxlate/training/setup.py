@@ -1,0 +1,253 @@
+"""From settings to what the loop needs: corpora, the model, its losses, what is printed before training."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, MBartConfig
+
+from voxlate.config import RegularizationConfig, ScratchConfig, TrainConfig
+from voxlate.data.batching import ctc_text
+from voxlate.data.corpus import Corpus, Limits, Sampling, make_sampling, read_corpus
+from voxlate.data.planning import Cost, Plan
+from voxlate.errors import VoxlateError
+from voxlate.languages import find_language
+from voxlate.models import ENCODERS
+from voxlate.models.adapter import AdapterConfig, LengthAdapter
+from voxlate.models.conversion import decoder_config
+from voxlate.models.ctc import CtcHead, adopt_ctc
+from voxlate.models.decoder import MBartDecoder
+from voxlate.models.interop import Checkpoint, load_checkpoint
+from voxlate.models.new_language import add_language
+from voxlate.models.translator import SpeechTranslator
+from voxlate.models.warm_start import start_model
+from voxlate.registry import resolve
+from voxlate.text import Tokenizer
+from voxlate.training.objective import Objective
+
+_ENCODER_FIELDS = {  # our setting: the field of transformers' config
+    "encoder_dropout": "hidden_dropout",
+    "encoder_attention_dropout": "attention_dropout",
+    "encoder_activation_dropout": "activation_dropout",
+    "encoder_layerdrop": "layerdrop",
+    "time_masking": "mask_time_prob",
+    "time_mask_frames": "mask_time_length",
+    "channel_masking": "mask_feature_prob",
+    "channel_mask_width": "mask_feature_length",
+}
+_DECODER_FIELDS = {
+    "decoder_dropout": "dropout",
+    "decoder_attention_dropout": "attention_dropout",
+    "decoder_activation_dropout": "activation_dropout",
+    "decoder_layerdrop": "decoder_layerdrop",
+}
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run trains and validates on."""
+
+    train: Corpus
+    dev: Corpus | None
+    sampling: Sampling
+    plan: Plan
+
+
+def read_data(config: TrainConfig) -> Data:
+    """Read all manifests and plan the batches. VoxlateError names every problem of every manifest."""
+    settings = config.data
+    limits = Limits(settings.min_seconds, settings.max_seconds, settings.max_target_characters)
+    problems: list[str] = []
+    train = dev = None
+    try:
+        train = read_corpus([*settings.train, *settings.replay], directions=settings.directions, limits=limits)
+    except VoxlateError as error:
+        problems.append(str(error))
+    if settings.dev:
+        try:
+            dev = read_corpus(settings.dev, directions=settings.directions, limits=None)
+        except VoxlateError as error:
+            problems.append(str(error))
+    if problems or train is None:
+        raise VoxlateError("\n".join(problems))
+    sampling = make_sampling(
+        train,
+        temperature=settings.temperature,
+        by_hours=settings.sample_by == "hours",
+        first_replayed=len(settings.train) if settings.replay else None,
+        replay_share=settings.replay_share,
+    )
+    cost = Cost(settings.quadratic_seconds, settings.token_seconds)
+    plan = Plan(
+        train.seconds_N,
+        train.tokens_N,
+        sampling.group_N,
+        sampling.shares_G,
+        cost,
+        settings.batch_seconds,
+        settings.buckets,
+        config.seed,
+    )
+    return Data(train, dev, sampling, plan)
+
+
+def build_model(config: TrainConfig, data: Data) -> Checkpoint:
+    """Return the model to train, in float32 on the CPU, with a slot for every target language of the data."""
+    settings = config.model
+    fields = _fields(config.regularization)
+    torch.manual_seed(config.seed)  # for what is new: adapter, scratch weights, CTC head
+    if settings.init_from is not None:
+        checkpoint = load_checkpoint(settings.init_from, fields=fields)
+    elif settings.scratch is not None:
+        checkpoint = _from_scratch(settings.scratch, config, fields)
+    else:
+        assert settings.encoder is not None
+        assert settings.decoder is not None
+        checkpoint = start_model(
+            settings.encoder,
+            settings.decoder,
+            adapter_layers=settings.adapter_layers,
+            adapter_kernel=settings.adapter_kernel,
+            adapter_stride=settings.adapter_stride,
+            fields=fields,
+        )
+    for code, new in settings.add_languages.items():
+        checkpoint = add_language(checkpoint, code, init_from=new.init_from, slot=new.slot)
+    wanted = {*data.train.target_languages(), *(data.dev.target_languages() if data.dev else [])}
+    targets = _with_slots(checkpoint, settings.slots, wanted)
+    if settings.init_from is None:  # mBART-50 has 52 tags, but the model will know what it is taught
+        targets = {code: token for code, token in targets.items() if code in wanted}
+    _check_targets(checkpoint.name, targets, wanted)
+    return replace(checkpoint, targets=targets)
+
+
+def build_objective(config: TrainConfig, checkpoint: Checkpoint, data: Data) -> tuple[Objective, dict[str, int]]:
+    """Return model and losses as one module, and the characters of the CTC head (none without one)."""
+    characters: dict[str, int] = {}
+    ctc = None
+    if config.loss.ctc_weight > 0:
+        characters = ctc_characters(data.train)
+        torch.manual_seed(config.seed)
+        ctc = CtcHead(checkpoint.model.encoder.output_dim, len(characters) + 1)
+        adopt_ctc(ctc, characters, checkpoint.folder)
+    if config.gradient_checkpointing:
+        checkpoint.model.checkpoint_gradients()
+    return Objective(checkpoint.model, ctc, config.loss.label_smoothing).train(), characters
+
+
+def ctc_characters(corpus: Corpus) -> dict[str, int]:
+    """Return the characters of the source texts with their labels, from 1. VoxlateError if there are no texts."""
+    found: set[str] = set()
+    for number, manifest in enumerate(corpus.manifests):
+        rows = set(corpus.row_N[corpus.manifest_N == number].tolist())
+        for row, text in enumerate(manifest.column("source_text")):
+            if row in rows:
+                found.update(ctc_text(text or ""))
+    if not found:
+        raise VoxlateError(
+            "loss.ctc_weight is above 0, but no utterance has a source_text; add transcripts or set it to 0"
+        )
+    return {character: label for label, character in enumerate(sorted(found), start=1)}
+
+
+def parameter_table(objective: nn.Module) -> list[tuple[str, int, int]]:
+    """Return part, parameters, and how many of them learn, for each part of the model and for all."""
+    rows: dict[str, list[int]] = {}
+    for name, parameter in objective.named_parameters():
+        part = name.removeprefix("translator.").split(".")[0]
+        for key in (part, "all"):
+            counts = rows.setdefault(key, [0, 0])
+            counts[0] += parameter.numel()
+            counts[1] += parameter.numel() * parameter.requires_grad
+    rows["all"] = rows.pop("all")
+    return [(part, total, learning) for part, (total, learning) in rows.items()]
+
+
+def memory_estimate(config: TrainConfig, objective: Objective, processes: int) -> dict[str, float]:
+    """Estimate the GiB of each process: weights, gradients and moments exactly, activations roughly.
+
+    Activations: of every transformer layer about 34 values of its width per frame and two of its feed-forward width
+    (Korthikanti et al. 2022), in the precision of training; with gradient checkpointing its input alone. A batch is
+    `batch_seconds` long; scores of the vocabulary exist for some rows at a time.
+    """
+    parts = parameter_table(objective)[-1]
+    share = processes if config.sharded else 1
+    bytes_each = 4 if config.precision == "float32" else 2
+    encoder, decoder = objective.translator.encoder, objective.translator.decoder
+    frames = config.data.batch_seconds * 50
+    layers = int(encoder.config.num_hidden_layers)
+    per_frame = encoder.output_dim * (1 if config.gradient_checkpointing else 34)
+    tokens = config.data.batch_seconds * 3
+    per_token = decoder.config.width * (1 if config.gradient_checkpointing else 44)
+    activations = (frames * layers * per_frame + tokens * decoder.config.layers * per_token) * bytes_each
+    front_end = config.data.batch_seconds * 3200 * 512 * bytes_each * (12 if config.trainable.feature_encoder else 2)
+    return {
+        "weights": parts[1] * 4 / share / 2**30,
+        "gradients": parts[2] * 4 / share / 2**30,
+        "moments": parts[2] * 8 / share / 2**30,
+        "activations": (activations + front_end) / 2**30,
+    }
+
+
+def _fields(settings: RegularizationConfig) -> dict[str, dict[str, Any]]:
+    """Return what the settings change in the configs of encoder and decoder."""
+    given = settings.model_dump(exclude_none=True)
+    encoder = {field: given[name] for name, field in _ENCODER_FIELDS.items() if name in given}
+    if encoder.get("mask_time_prob") or encoder.get("mask_feature_prob"):
+        encoder["apply_spec_augment"] = True
+    return {
+        "encoder": encoder,
+        "decoder": {field: given[name] for name, field in _DECODER_FIELDS.items() if name in given},
+    }
+
+
+def _from_scratch(scratch: ScratchConfig, config: TrainConfig, fields: dict[str, dict[str, Any]]) -> Checkpoint:
+    """Return a model with random weights."""
+    tokenizer = Tokenizer(scratch.vocabulary)
+    encoder_class = resolve(ENCODERS, scratch.encoder_type, "speech encoder")
+    encoder_config = AutoConfig.for_model(scratch.encoder_type, **{**scratch.encoder, **fields["encoder"]})
+    text = decoder_config(
+        MBartConfig(**{**scratch.decoder, **fields["decoder"], "vocab_size": tokenizer.vocabulary_size})
+    )
+    encoder = encoder_class(encoder_config, normalize_waveform=scratch.normalize_waveform)
+    settings = config.model
+    adapter = AdapterConfig(
+        encoder.output_dim, text.width, settings.adapter_layers, settings.adapter_kernel, settings.adapter_stride
+    )
+    model = SpeechTranslator(encoder, LengthAdapter(adapter), MBartDecoder(text))
+    targets = {language: tokenizer.tag_id(tag) for language, tag in _tags(tokenizer).items()}
+    return Checkpoint("a new model", Path(scratch.vocabulary).parent, model, tokenizer, targets)
+
+
+def _tags(tokenizer: Tokenizer) -> dict[str, str]:
+    return {find_language(tag).code: tag for tag in tokenizer.tags}
+
+
+def _with_slots(checkpoint: Checkpoint, slots: dict[str, str | int], wanted: set[str]) -> dict[str, int]:
+    """Return the targets with slots named by the user; a language that one of them displaces is no target any more."""
+    named = {
+        find_language(code).code: checkpoint.tokenizer.tag_id(slot) if isinstance(slot, str) else slot
+        for code, slot in slots.items()
+    }
+    kept = {
+        code: token
+        for code, token in checkpoint.targets.items()
+        if code not in named and (token not in named.values() or code in wanted)
+    }
+    return kept | named
+
+
+def _check_targets(name: str, targets: dict[str, int], wanted: set[str]) -> None:
+    missing = sorted(wanted - targets.keys())
+    if missing:
+        raise VoxlateError(
+            f"{name} has no token for {', '.join(missing)}; give it a new one with --add-language {missing[0]} "
+            f"--init-from LANGUAGE, or name one to use with model.slots={{{missing[0]}: es_XX}}"
+        )
+    taken: dict[int, str] = {}
+    for code, token in targets.items():
+        if token in taken:
+            raise VoxlateError(f"{code} and {taken[token]} share the token {token}; give one of them another slot")
+        taken[token] = code

@@ -1,0 +1,280 @@
+"""The training loop. It reads downward: what stands above happens first.
+
+An update is `batches_per_update` batches of the plan, whatever the number of processes: each takes its part of them.
+All randomness of a batch (dropout, masks) follows from the seed and the batch's number, and the learning rate from the
+number of the update, so that nothing random has to be saved: resumed equals uninterrupted, also with other processes.
+"""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from rich.console import Console
+
+from voxlate.config import TrainConfig
+from voxlate.data.batching import Batch, BatchMaker, Request, read_batches
+from voxlate.data.planning import Place, Plan
+from voxlate.errors import VoxlateError
+from voxlate.models.interop import Checkpoint
+from voxlate.training import checkpoint as checkpoints
+from voxlate.training.checkpoint import Progress
+from voxlate.training.distributed import distribute, start_processes, whole
+from voxlate.training.export import export
+from voxlate.training.freezing import choose_trainable
+from voxlate.training.interrupts import Interrupts
+from voxlate.training.objective import Objective
+from voxlate.training.optim import learning_rate, make_optimizer
+from voxlate.training.record import Record, Window
+from voxlate.training.report import print_forgetting, print_scores, print_setup
+from voxlate.training.run_folder import BEST, open_run, write_environment
+from voxlate.training.setup import build_model, build_objective, read_data
+from voxlate.training.validation import DirectionScore, as_numbers, mean_bleu, validate
+
+_NOT_FINITE = 10  # updates in a row without a finite gradient after which training stops
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run consists of. Nothing here changes but weights and moments; what does is in `Progress`."""
+
+    config: TrainConfig
+    accelerator: Accelerator
+    checkpoint: Checkpoint  # the model with tokenizer and targets
+    objective: Objective
+    wrapped: Any  # the objective as it is called in training: itself, or wrapped by DDP
+    optimizer: torch.optim.Optimizer
+    plan: Plan
+    maker: BatchMaker
+    dev: BatchMaker | None
+    record: Record
+
+
+def train(config: TrainConfig, console: Console) -> int:
+    """Train to the end or to an interruption; return the exit code: 0 done, 130 interrupted (it can go on)."""
+    accelerator = start_processes(config)
+    lock = open_run(config) if accelerator.is_main_process else None
+    try:
+        with Interrupts() as interrupts:
+            return _set_up_and_train(config, console, accelerator, interrupts)
+    except OSError as error:
+        what = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+        raise VoxlateError(
+            f"output {config.output} cannot be written ({what}); once that is mended, the same command goes on from "
+            "the last checkpoint"
+        ) from None
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def _set_up_and_train(config: TrainConfig, console: Console, accelerator: Accelerator, interrupts: Interrupts) -> int:
+    data = read_data(config)
+    checkpoint = build_model(config, data)
+    objective, characters = build_objective(config, checkpoint, data)
+    choose_trainable(objective, config.trainable, masks_time=checkpoint.model.encoder.masks_time)
+
+    output, main = config.output, accelerator.is_main_process
+    if main:
+        checkpoints.clean(output)
+    newest, refused = checkpoints.find_newest(output, accelerator)
+    progress = Progress() if newest is None else checkpoints.read_progress(newest)
+    if newest is not None:
+        checkpoints.load_weights(newest, objective)
+    wrapped = distribute(objective, config, accelerator)
+    optimizer = make_optimizer(objective, config.optimizer, fused=not config.sharded)
+    if newest is not None:
+        checkpoints.load_moments(newest, objective, optimizer)
+
+    normalize = checkpoint.model.encoder.normalize_waveform
+    maker = BatchMaker(data.train, checkpoint.tokenizer, checkpoint.targets, normalize, characters)
+    dev = BatchMaker(data.dev, checkpoint.tokenizer, checkpoint.targets, normalize) if data.dev else None
+    with Record(output, console, update=progress.update, updates=config.optimizer.updates, active=main) as record:
+        for line in refused:
+            record.say(f"warning: {line}; taking the checkpoint before it", style="yellow")
+        if progress.finished:
+            record.say(f"{output}: finished at update {progress.update}; the model is {output / BEST}")
+            return 0
+        if main:
+            write_environment(output, {"processes": accelerator.num_processes, "model": checkpoint.name})
+        print_setup(record, config, data, objective, progress, accelerator.num_processes)
+        run = Run(config, accelerator, checkpoint, objective, wrapped, optimizer, data.plan, maker, dev, record)
+        return _loop(run, progress, interrupts)
+
+
+def _loop(run: Run, progress: Progress, interrupts: Interrupts) -> int:
+    config, accelerator = run.config, run.accelerator
+    if progress.update == 0 and run.dev is not None and (config.validation.at_start or config.compares_directions):
+        progress.before = as_numbers(_score(run, progress))
+    window = Window(**progress.window)
+    batches = _own_batches(run, progress.place)
+    while progress.update < config.optimizer.updates and not _stops_early(config, progress):
+        micro_batches = list(islice(batches, config.data.batches_per_update // accelerator.num_processes))
+        totals = _sum_over_processes(run, micro_batches, interrupts)
+        _name_unreadable(run, progress, micro_batches, totals)
+        losses, gradient_norm = _update(run, progress.update, micro_batches, totals)
+
+        progress.update += 1
+        progress.place = micro_batches[-1].end
+        progress.audio_seconds += totals["seconds"]
+        window.add(losses, totals, gradient_norm)
+        if window.not_finite_in_a_row >= _NOT_FINITE:
+            raise VoxlateError(
+                f"the loss was not finite in {_NOT_FINITE} updates in a row, up to update {progress.update}; "
+                "lower optimizer.lr, or look at the data: log.jsonl has the last good numbers"
+            )
+        if progress.update % config.log_every == 0 or progress.update == config.optimizer.updates:
+            numbers = window.numbers(learning_rate(progress.update - 1, config.optimizer))
+            run.record.event("train", progress.update, {**numbers, "epoch": progress.place.epoch})
+            run.record.progress(progress.update, numbers)
+            window = Window(not_finite_in_a_row=window.not_finite_in_a_row)
+        else:
+            run.record.progress(progress.update)
+
+        last = progress.update == config.optimizer.updates
+        if run.dev is not None and (last or progress.update % config.validation.every_updates == 0):
+            _validate(run, progress)
+        stopping = last or _stops_early(config, progress)
+        if stopping or totals["interrupts"] or progress.update % config.checkpoints.every_updates == 0:
+            progress.finished, progress.window = stopping, window.as_dict()
+            if stopping and run.dev is None:
+                _export(run)
+            checkpoints.save(config.output, run.objective, run.optimizer, progress, accelerator)
+            if accelerator.is_main_process:
+                checkpoints.prune(config.output, config.checkpoints.keep_last, progress.best_update)
+        if totals["interrupts"] and not stopping:
+            run.record.say(f"interrupted: saved at update {progress.update}; the same command goes on from here")
+            return 130
+    _conclude(run, progress)
+    return 0
+
+
+def _own_batches(run: Run, start: Place) -> Iterator[Batch]:
+    """Yield this process's batches from a place on, update after update, made ahead by workers."""
+    data, accelerator = run.config.data, run.accelerator
+
+    def requests() -> Iterator[Request]:
+        stream = run.plan.batches(start)
+        while True:
+            update = list(islice(stream, data.batches_per_update))
+            last = update[-1][0]
+            end = Place(last.epoch, last.offset + 1, last.number + 1)
+            for place, indices in update[accelerator.process_index :: accelerator.num_processes]:
+                yield place, end, indices
+
+    return read_batches(run.maker, requests(), workers=data.workers, pinned=accelerator.device.type == "cuda")
+
+
+def _sum_over_processes(run: Run, micro_batches: list[Batch], interrupts: Interrupts) -> dict[str, float]:
+    """Return what an update holds in all processes together: by these counts its sums are divided, once."""
+    own = {
+        "tokens": sum(batch.target_tokens for batch in micro_batches),
+        "characters": sum(batch.characters for batch in micro_batches),
+        "seconds": sum(batch.seconds for batch in micro_batches),
+        "unreadable": sum(len(batch.unreadable) for batch in micro_batches),
+        "interrupts": interrupts.count,
+    }
+    summed = run.accelerator.reduce(
+        torch.tensor(list(own.values()), dtype=torch.float64, device=run.accelerator.device)
+    )
+    return dict(zip(own, summed.tolist(), strict=True))
+
+
+def _update(
+    run: Run, update: int, micro_batches: list[Batch], totals: dict[str, float]
+) -> tuple[dict[str, float], float]:
+    """Make one optimiser step; return the sums of the losses over all processes and the norm of the gradient."""
+    config, accelerator = run.config, run.accelerator
+    # Processes' gradients are averaged, so that each must be larger by their number to make a sum.
+    scale = torch.tensor(
+        [
+            accelerator.num_processes / max(1.0, totals["tokens"]),
+            accelerator.num_processes * config.loss.ctc_weight / max(1.0, totals["characters"]),
+        ],
+        device=accelerator.device,
+    )
+    frozen = update < config.trainable.freeze_encoder_updates
+    sums = torch.zeros(2, device=accelerator.device)
+    for number, batch in enumerate(micro_batches, start=1):
+        torch.manual_seed(_seed(config.seed, batch.place.number))
+        with nullcontext() if number == len(micro_batches) else accelerator.no_sync(run.wrapped):
+            with accelerator.autocast():
+                losses = run.wrapped(batch.to(accelerator.device), encoder_frozen=frozen)
+            accelerator.backward((losses * scale).sum())
+        sums += losses.detach()
+    parameters = [parameter for parameter in run.objective.parameters() if parameter.requires_grad]
+    norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.clip_norm)))
+    if np.isfinite(norm):
+        for group in run.optimizer.param_groups:
+            group["lr"] = learning_rate(update, config.optimizer)
+        run.optimizer.step()
+    run.optimizer.zero_grad(set_to_none=True)
+    translation, spelling = accelerator.reduce(sums.double()).tolist()
+    return {"translation": translation, "ctc": spelling}, norm
+
+
+def _seed(seed: int, number: int) -> int:
+    """Return the seed of a batch: of a hash, so that neighbours have nothing in common."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _name_unreadable(run: Run, progress: Progress, micro_batches: list[Batch], totals: dict[str, float]) -> None:
+    """Count and name clips that could not be read, each once. VoxlateError where an update has no other."""
+    if not totals["unreadable"]:
+        return
+    own = [(run.maker.corpus[index].id, reason) for batch in micro_batches for index, reason in batch.unreadable]
+    for name, reason in sorted(gather_object(own)):
+        if name not in progress.unreadable:
+            progress.unreadable[name] = reason
+            run.record.say(f"warning: left out: {reason}", style="yellow")
+            run.record.event("unreadable", progress.update + 1, {"id": name, "reason": reason})
+    if not totals["tokens"]:
+        raise VoxlateError(
+            f"none of the {totals['unreadable']:.0f} clips of update {progress.update + 1} can be read, such as: "
+            f"{next(iter(progress.unreadable.values()))}; is the audio still where the manifest says?"
+        )
+
+
+def _score(run: Run, progress: Progress) -> dict[str, DirectionScore]:
+    assert run.dev is not None
+    output = run.config.output / "dev" / f"update-{progress.update:08}.jsonl"
+    workers = run.config.data.workers
+    return validate(run.objective, run.dev, run.config.validation, run.accelerator, workers=workers, output=output)
+
+
+def _validate(run: Run, progress: Progress) -> None:
+    """Score the dev sets, keep the model if it is the best so far."""
+    scores = _score(run, progress)
+    bleu = mean_bleu(scores)
+    run.record.event("dev", progress.update, {"mean_bleu": bleu, "directions": as_numbers(scores)})
+    better = progress.best_bleu is None or bleu > progress.best_bleu
+    print_scores(run.record, progress, scores, better=better)
+    progress.scores = as_numbers(scores)
+    if better:
+        progress.best_bleu, progress.best_update, progress.worse_in_a_row = bleu, progress.update, 0
+        _export(run)
+    else:
+        progress.worse_in_a_row += 1
+
+
+def _stops_early(config: TrainConfig, progress: Progress) -> bool:
+    patience = config.validation.patience
+    return patience is not None and progress.worse_in_a_row >= patience
+
+
+def _export(run: Run) -> None:
+    export(run.config.output / BEST, run.objective, run.checkpoint, run.maker.characters, run.config, run.accelerator)
+
+
+def _conclude(run: Run, progress: Progress) -> None:
+    """Say what came of it: the model, the best score, and what other directions lost or won."""
+    if progress.before:
+        print_forgetting(run.record, run.config.output, progress)
+    best = f" (mean dev BLEU {progress.best_bleu:.1f} at update {progress.best_update})" if progress.best_update else ""
+    early = f", stopped early after {progress.update} updates" if _stops_early(run.config, progress) else ""
+    run.record.say(f"done{early}: the model is {run.config.output / BEST}{best}")

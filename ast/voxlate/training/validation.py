@@ -1,0 +1,144 @@
+"""Dev loss and dev BLEU per direction, shared by all processes.
+
+Shape letters: B utterances, T tokens.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list, gather_object
+
+from voxlate.config import ValidationConfig
+from voxlate.data.batching import Batch, BatchMaker, in_order, read_batches
+from voxlate.decoding.search import SearchOptions, search
+from voxlate.files import write_text
+from voxlate.models.loss import smoothed_cross_entropy
+from voxlate.text import IGNORED_ID
+from voxlate.training.distributed import gathered
+from voxlate.training.objective import Objective
+from voxlate_eval.metrics.bleu import corpus_bleu
+
+
+@dataclass(frozen=True)
+class DirectionScore:
+    """One direction: BLEU with its signature, cross-entropy in nats per token, utterances, and those without audio."""
+
+    bleu: float
+    loss: float
+    utterances: int
+    failed: int
+    signature: str
+
+
+def validate(
+    objective: Objective,
+    maker: BatchMaker,
+    settings: ValidationConfig,
+    accelerator: Accelerator,
+    *,
+    workers: int,
+    output: Path,
+) -> dict[str, DirectionScore]:
+    """Return the scores of each direction, the same in every process; hypotheses go to `output` as JSON lines.
+
+    An utterance whose audio cannot be read has an empty hypothesis: it counts against BLEU, and is left out of loss.
+    """
+    objective.eval()
+    options = SearchOptions(beam=settings.beam, max_length=settings.max_length)
+    requests = in_order(maker.corpus, settings.batch_seconds)
+    own = requests[accelerator.process_index :: accelerator.num_processes]
+    texts: dict[int, str] = {}
+    errors: dict[int, str] = {}
+    sums: dict[str, tuple[float, int]] = {}
+    with torch.inference_mode(), gathered(objective), accelerator.autocast():
+        for batch in read_batches(maker, own, workers=min(workers, len(own))):
+            errors.update(batch.unreadable)
+            if batch.indices:
+                texts.update(_score_batch(objective, batch.to(accelerator.device), maker, options, sums))
+    objective.train()
+    everything = gather_object([(texts, errors, sums)])
+    answer = [_join(maker, everything, output, settings) if accelerator.is_main_process else None]
+    broadcast_object_list(answer)
+    assert answer[0] is not None
+    return answer[0]
+
+
+def mean_bleu(scores: Mapping[str, DirectionScore]) -> float:
+    """Return the unweighted mean over directions, as the tables of the field have it."""
+    return sum(score.bleu for score in scores.values()) / len(scores)
+
+
+def as_numbers(scores: Mapping[str, DirectionScore]) -> dict[str, dict[str, object]]:
+    """Return scores as JSON holds them."""
+    return {direction: asdict(score) for direction, score in scores.items()}
+
+
+def _score_batch(
+    objective: Objective,
+    batch: Batch,
+    maker: BatchMaker,
+    options: SearchOptions,
+    sums: dict[str, tuple[float, int]],
+) -> dict[int, str]:
+    """Return the hypotheses of a batch by index; add its losses to `sums`, (sum, tokens) by direction."""
+    translator = objective.translator
+    memory = translator.remember(batch.waveform_BT, batch.lengths_B)
+    states_BTD = translator.decoder(batch.tokens_BT, memory)
+    for direction in sorted(set(batch.directions)):
+        own_B = torch.tensor([name == direction for name in batch.directions], device=states_BTD.device)
+        labels_BT = batch.labels_BT.masked_fill(~own_B[:, None], IGNORED_ID)
+        loss = smoothed_cross_entropy(
+            states_BTD.flatten(0, 1), translator.decoder.output_weight, labels_BT.flatten(), 0.0
+        )
+        total, count = sums.get(direction, (0.0, 0))
+        sums[direction] = (total + float(loss), count + int((labels_BT != IGNORED_ID).sum()))
+    tags = [maker.targets[direction.split("-")[1]] for direction in batch.directions]
+    found = search(translator.decoder, memory, tags, options)
+    return {
+        index: maker.tokenizer.decode(hypotheses[0].ids) for index, hypotheses in zip(batch.indices, found, strict=True)
+    }
+
+
+def _join(
+    maker: BatchMaker,
+    everything: list[tuple[dict[int, str], dict[int, str], dict[str, tuple[float, int]]]],
+    output: Path,
+    settings: ValidationConfig,
+) -> dict[str, DirectionScore]:
+    texts: dict[int, str] = {}
+    errors: dict[int, str] = {}
+    totals: dict[str, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
+    for own_texts, own_errors, own_sums in everything:
+        texts.update(own_texts)
+        errors.update(own_errors)
+        for direction, (total, count) in sorted(own_sums.items()):
+            totals[direction] = (totals[direction][0] + total, totals[direction][1] + count)
+    corpus = maker.corpus
+    assert texts.keys() | errors.keys() == set(range(len(corpus)))
+    rows: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    lines = []
+    for index in range(len(corpus)):
+        utterance, direction = corpus[index], corpus.direction(index)
+        rows[direction].append((texts.get(index, ""), utterance.target_text or ""))
+        line = {"id": utterance.id, "direction": direction, "text": texts.get(index, "")}
+        lines.append(json.dumps(line | ({"error": errors[index]} if index in errors else {}), ensure_ascii=False))
+    write_text(output, "\n".join(lines) + "\n")
+    failed = [corpus.direction(index) for index in errors]
+    scores = {}
+    for direction in sorted(rows):
+        hypotheses, references = zip(*rows[direction], strict=True)
+        bleu = corpus_bleu(hypotheses, references, direction.split("-")[1])
+        total, count = totals[direction]
+        scores[direction] = DirectionScore(
+            bleu.value,
+            total / count if count else float("nan"),
+            len(rows[direction]),
+            failed.count(direction),
+            f"{bleu.signature}|beam:{settings.beam}|max_length:{settings.max_length}",
+        )
+    return scores
