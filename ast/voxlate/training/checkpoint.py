@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from voxlate.data.planning import Place
 from voxlate.errors import VoxlateError
-from voxlate.files import file_sha256
+from voxlate.files import file_sha256, whole_file
 from voxlate.training.distributed import is_sharded, like, local, local_rows, whole
 
 CHECKPOINTS = "checkpoints"
@@ -231,8 +231,9 @@ def _rows(pieces: list[tuple[int, int, Path]], key: str, first: int, last: int, 
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> dict[str, Any]:
-    save_file(tensors, path, metadata={"format": "pt", **metadata})
-    _sync(path)
+    with whole_file(path) as part:
+        save_file(tensors, part, metadata={"format": "pt", **metadata})
+        _sync(part)
     return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
 
 

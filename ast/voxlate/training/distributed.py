@@ -4,16 +4,17 @@ accelerate starts and joins the processes and wraps the model for DDP. Sharding 
 same on CPU and GPU: accelerate's FSDP falls back to DDP on CPU without a word.
 """
 
+import copy
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, Shard
 
 from voxlate.config import TrainConfig
@@ -44,14 +45,14 @@ def start_processes(config: TrainConfig) -> Accelerator:
     return accelerator
 
 
-def distribute(objective: Objective, config: TrainConfig, accelerator: Accelerator) -> Any:
-    """Put the objective on its device; return it sharded, wrapped by DDP, or as it is."""
+def distribute(objective: Objective, config: TrainConfig, accelerator: Accelerator) -> tuple[Any, Objective | None]:
+    """Put the objective on its device; return it sharded, wrapped by DDP, or as it is, and see `gathered`."""
     objective.to(accelerator.device)
     if config.sharded:
+        skeleton = _skeleton(objective)
         shard(objective, dtype=torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32)
-    if config.sharded or accelerator.num_processes == 1:
-        return objective
-    return accelerator.prepare_model(objective)
+        return objective, skeleton
+    return (objective if accelerator.num_processes == 1 else accelerator.prepare_model(objective)), None
 
 
 def _may_skip_parameters(config: TrainConfig) -> bool:
@@ -68,22 +69,36 @@ def shard(objective: Objective, *, dtype: torch.dtype) -> None:
     """
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
     translator = objective.translator
-    for layer in (*translator.encoder.model.encoder.layers, *translator.decoder.layers):
+    for layer in translator.encoder.model.encoder.layers:
+        fully_shard(layer, mp_policy=policy)
+    for layer in cast(
+        "Any", translator.decoder.layers
+    ):  # its keys and values of the speech are made outside of its forward pass
+        fully_shard([layer.encoder_attn.k_proj, layer.encoder_attn.v_proj], mp_policy=policy)
         fully_shard(layer, mp_policy=policy)
     fully_shard(objective, mp_policy=policy)
 
 
 @contextmanager
-def gathered(model: nn.Module) -> Iterator[None]:
-    """Keep sharded parameters whole in a block, so that processes can run different numbers of forward passes."""
-    parts = [module for module in model.modules() if isinstance(module, FSDPModule)]
-    for part in parts:
-        part.set_reshard_after_forward(False, recurse=False)
-        part.unshard()
-    yield
-    for number, part in enumerate(parts):
-        part.reshard()
-        part.set_reshard_after_forward(number > 0, recurse=False)  # the root stays whole until its backward pass
+def gathered(objective: Objective, skeleton: Objective | None) -> Iterator[Objective]:
+    """Give an objective that this process can call alone, as often as it likes; every process must ask for it.
+
+    It is the objective itself where it is not sharded, else the skeleton with whole weights. (Calling the sharded one
+    a different number of times in each process would leave them with different ideas of what to gather next.)
+    """
+    if skeleton is None:
+        yield objective
+        return
+    skeleton.load_state_dict({name: whole(part.detach()) for name, part in objective.state_dict().items()}, assign=True)
+    yield skeleton
+    skeleton.to("meta")
+
+
+def _skeleton(objective: Objective) -> Objective:
+    """Return a copy without weights."""
+    assert not list(objective.buffers())
+    empty = {id(parameter): nn.Parameter(parameter.detach().to("meta")) for parameter in objective.parameters()}
+    return copy.deepcopy(objective, empty)
 
 
 def is_sharded(model: nn.Module) -> bool:

@@ -24,7 +24,7 @@ from voxlate.errors import VoxlateError
 from voxlate.models.interop import Checkpoint
 from voxlate.training import checkpoint as checkpoints
 from voxlate.training.checkpoint import Progress
-from voxlate.training.distributed import distribute, start_processes, whole
+from voxlate.training.distributed import distribute, gathered, start_processes, whole
 from voxlate.training.export import export
 from voxlate.training.freezing import choose_trainable
 from voxlate.training.interrupts import Interrupts
@@ -48,6 +48,7 @@ class Run:
     checkpoint: Checkpoint  # the model with tokenizer and targets
     objective: Objective
     wrapped: Any  # the objective as it is called in training: itself, or wrapped by DDP
+    skeleton: Objective | None  # see `gathered`
     optimizer: torch.optim.Optimizer
     plan: Plan
     maker: BatchMaker
@@ -86,7 +87,7 @@ def _set_up_and_train(config: TrainConfig, console: Console, accelerator: Accele
     progress = Progress() if newest is None else checkpoints.read_progress(newest)
     if newest is not None:
         checkpoints.load_weights(newest, objective)
-    wrapped = distribute(objective, config, accelerator)
+    wrapped, skeleton = distribute(objective, config, accelerator)
     optimizer = make_optimizer(objective, config.optimizer, fused=not config.sharded)
     if newest is not None:
         checkpoints.load_moments(newest, objective, optimizer)
@@ -103,7 +104,9 @@ def _set_up_and_train(config: TrainConfig, console: Console, accelerator: Accele
         if main:
             write_environment(output, {"processes": accelerator.num_processes, "model": checkpoint.name})
         print_setup(record, config, data, objective, progress, accelerator.num_processes)
-        run = Run(config, accelerator, checkpoint, objective, wrapped, optimizer, data.plan, maker, dev, record)
+        run = Run(
+            config, accelerator, checkpoint, objective, wrapped, skeleton, optimizer, data.plan, maker, dev, record
+        )
         return _loop(run, progress, interrupts)
 
 
@@ -244,7 +247,8 @@ def _score(run: Run, progress: Progress) -> dict[str, DirectionScore]:
     assert run.dev is not None
     output = run.config.output / "dev" / f"update-{progress.update:08}.jsonl"
     workers = run.config.data.workers
-    return validate(run.objective, run.dev, run.config.validation, run.accelerator, workers=workers, output=output)
+    with gathered(run.objective, run.skeleton) as objective:
+        return validate(objective, run.dev, run.config.validation, run.accelerator, workers=workers, output=output)
 
 
 def _validate(run: Run, progress: Progress) -> None:

@@ -19,7 +19,6 @@ from voxlate.decoding.search import SearchOptions, search
 from voxlate.files import write_text
 from voxlate.models.loss import smoothed_cross_entropy
 from voxlate.text import IGNORED_ID
-from voxlate.training.distributed import gathered
 from voxlate.training.objective import Objective
 from voxlate_eval.metrics.bleu import corpus_bleu
 
@@ -55,7 +54,7 @@ def validate(
     texts: dict[int, str] = {}
     errors: dict[int, str] = {}
     sums: dict[str, tuple[float, int]] = {}
-    with torch.inference_mode(), gathered(objective), accelerator.autocast():
+    with torch.inference_mode(), accelerator.autocast():
         for batch in read_batches(maker, own, workers=min(workers, len(own))):
             errors.update(batch.unreadable)
             if batch.indices:
