@@ -29,7 +29,8 @@ MAY_IMPORT = {
     "decoding": _BASE | {"data", "models", "hardware", "__init__"},
     "training": _BASE | {"manifest", "config", "data", "models", "decoding", "hardware", "__init__"},
     "doctor": _BASE | {"data", "hardware", "__init__"},
-    "cli": {"__init__", "errors", "languages", "registry", "data", "decoding", "training", "doctor"},
+    "cli_prepare": {"errors", "registry", "data"},
+    "cli": {"__init__", "cli_prepare", "errors", "languages", "registry", "data", "decoding", "training", "doctor"},
     "__main__": {"cli"},
     "__init__": {"errors", "decoding"},
 }
