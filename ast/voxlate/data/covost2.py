@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,17 +13,18 @@ from voxlate.data.common_voice import Release, find_release, flac_path
 from voxlate.data.preparation import (
     Preparation,
     conclude,
+    find_pair,
     interruptible,
     known_drops,
+    noted,
     output_folder,
     progress_bar,
+    refuse,
     remove_parts,
     stderr,
 )
 from voxlate.data.splits import SPLITS, Row, Tallies, official_rows, unique, write_splits
 from voxlate.data.translations import Translations, find_translations
-from voxlate.errors import VoxlateError
-from voxlate.languages import find_language
 
 # The official rule: train takes in what version 1 of the corpus had added to it, dev and test do not.
 _SPLIT_OF = {"train": "train", "train_covost": "train", "dev": "dev", "test": "test"}
@@ -85,7 +84,7 @@ def parse_pairs(texts: tuple[str, ...], problems: list[str]) -> list[str]:
     }
     pairs, unknown = [], []
     for text in (part.strip() for item in texts for part in item.split(",")):
-        pair = _pair_name(text)
+        pair = find_pair(text) or text
         if text.lower() in groups:
             pairs += groups[text.lower()]
         elif pair in known:
@@ -102,17 +101,6 @@ def parse_pairs(texts: tuple[str, ...], problems: list[str]) -> list[str]:
     return list(dict.fromkeys(pairs))
 
 
-def _pair_name(text: str) -> str:
-    """Return the name of a pair in our codes: en-zh-CN, en_zh-CN and EN-ZH are en-zh."""
-    for match in re.finditer("[-_]", text):
-        try:
-            source, target = find_language(text[: match.start()]), find_language(text[match.end() :])
-        except VoxlateError:
-            continue
-        return f"{source.code}-{target.code}"
-    return text
-
-
 def _find_inputs(command: CoVoST2) -> list[_Pair]:
     """Find what all pairs are made from; one VoxlateError names all that is missing."""
     problems: list[str] = []
@@ -122,27 +110,17 @@ def _find_inputs(command: CoVoST2) -> list[_Pair]:
     if not command.covost.exists():
         problems.append(f"--covost {command.covost}: no such folder")
     for name in names if command.covost.exists() else ():
-        with _noted(problems):
+        with noted(problems):
             found[name] = find_translations(command.covost, *name.split("-"))
     if not command.common_voice.exists():
         problems.append(f"--common-voice {command.common_voice}: no such folder")
     for language in dict.fromkeys(name.split("-")[0] for name in names) if command.common_voice.exists() else ():
         joined = not any(tables.whole for name, tables in found.items() if name.startswith(f"{language}-"))
         unpacked = command.output / "clips" / language
-        with _noted(problems):
+        with noted(problems):
             releases[language] = find_release(command.common_voice, language, unpacked, with_sentences=not joined)
-    if problems:
-        raise VoxlateError(problems[0] if len(problems) == 1 else "\n  ".join(["nothing was prepared:", *problems]))
+    refuse(problems)
     return [_Pair(name, releases[name.split("-")[0]], found[name]) for name in names]
-
-
-@contextmanager
-def _noted(problems: list[str]) -> Iterator[None]:
-    """Add what is wrong to the problems, to be told with the others."""
-    try:
-        yield
-    except VoxlateError as error:
-        problems.append(str(error))
 
 
 def _prepare_language(command: CoVoST2, language: str, pairs: list[_Pair]) -> dict[str, dict[str, Any]]:
@@ -152,14 +130,14 @@ def _prepare_language(command: CoVoST2, language: str, pairs: list[_Pair]) -> di
     if flac is not None:
         remove_parts(flac)
     remove_parts(command.output / "clips" / language)
-    wanted = dict.fromkeys(row.clip for pair in pairs for row in pair.translations if row.label in _SPLIT_OF)
-    wanted = {name: None for name in wanted if _is_plain(name)}
+    names = dict.fromkeys(row.clip for pair in pairs for row in pair.translations if row.label in _SPLIT_OF)
+    wanted = {name: None for name in names if _is_plain(name)}
     with Journal(command.output / "durations" / f"{language}{'.flac' if flac else ''}.jsonl") as journal:
         with progress_bar(f"{language}: clips", len(wanted)) as advance:
             advance(sum(name in journal.findings for name in wanted))
             examine(release.clips(wanted, journal, flac), journal, command.workers, advance)
         needed = any(pair.translations.whole is not None for pair in pairs)
-        sentences = release.sentences(wanted) if needed else {}
+        sentences = release.sentences(names) if needed else {}
 
         def finding(clip: str) -> Finding:
             if not _is_plain(clip):

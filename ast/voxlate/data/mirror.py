@@ -16,17 +16,17 @@ from voxlate.data.common_voice import codes, flac_path
 from voxlate.data.preparation import (
     Preparation,
     conclude,
+    find_pair,
     interruptible,
     known_drops,
     output_folder,
     progress_bar,
+    refuse,
     remove_parts,
     stderr,
 )
 from voxlate.data.splits import SPLITS, Row, Tallies, unique, write_splits
-from voxlate.errors import VoxlateError
 from voxlate.files import whole_file
-from voxlate.languages import find_language
 
 _SPLIT_NAMES = {"train": "train", "validation": "dev", "valid": "dev", "dev": "dev", "test": "test"}
 _TEXTS = ("sentence", "translation", "client_id", "id", "file")
@@ -44,9 +44,8 @@ class Parquet(Preparation):
 @interruptible
 def prepare(command: Parquet) -> int:
     """Write the clips, OUTPUT/PAIR/{train,dev,test}.jsonl and drops.json; return 1 if some clips failed, else 0."""
-    source, target = _languages(command.pair)
-    files = _find_files(command, source, target)
-    pair, splits = f"{source}-{target}", [split for split in SPLITS if split in files.values()]
+    pair, files = _find_files(command)
+    source, splits = pair.split("-")[0], [split for split in SPLITS if split in files.values()]
     folder = command.output / pair
     inputs = {path.name: file_state(path) for path in files} | {"transcoded": command.transcode}
     with output_folder(command.output):
@@ -77,19 +76,14 @@ def prepare(command: Parquet) -> int:
     return conclude([drops])
 
 
-def _languages(pair: str) -> tuple[str, str]:
-    for match in re.finditer("[-_]", pair):
-        try:
-            return find_language(pair[: match.start()]).code, find_language(pair[match.end() :]).code
-        except VoxlateError:
-            continue
-    raise VoxlateError(f"--pair {pair}: expected two languages, such as fr-en")
-
-
-def _find_files(command: Parquet, source: str, target: str) -> dict[Path, str]:
-    """Return the files with their splits; VoxlateError names all that cannot be used."""
+def _find_files(command: Parquet) -> tuple[str, dict[Path, str]]:
+    """Return the pair and the files with their splits; VoxlateError names all that cannot be used."""
     files: list[Path] = []
     problems = []
+    pair = find_pair(command.pair)
+    if pair is None:
+        problems.append(f"--pair {command.pair}: expected two languages, such as fr-en")
+    source, target = (pair or "-").split("-")
     for path in command.sources:
         if not path.is_dir():
             files.append(path)
@@ -113,13 +107,12 @@ def _find_files(command: Parquet, source: str, target: str) -> dict[Path, str]:
             splits[path] = split
     if not splits and not problems:
         problems.append(f"no files of the split {wanted} among {len(files)}")
-    if problems:
-        raise VoxlateError(problems[0] if len(problems) == 1 else "\n  ".join(["nothing was prepared:", *problems]))
-    return splits
+    refuse(problems)
+    return str(pair), splits
 
 
 def _split_of(path: Path) -> str | None:
-    words = [word for part in (path.stem, path.parent.name) for word in re.split("[^a-z]+", part.lower())]
+    words = [*re.split("[^a-z]+", path.stem.lower()), path.parent.name.lower()]
     return next((_SPLIT_NAMES[word] for word in words if word in _SPLIT_NAMES), None)
 
 

@@ -6,8 +6,9 @@ import errno
 import fcntl
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -18,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from voxlate.errors import VoxlateError
 from voxlate.files import write_text
+from voxlate.languages import find_language
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,29 @@ def interruptible(prepare: Callable[[Command], int]) -> Callable[[Command], int]
             return 130
 
     return wrapper
+
+
+def find_pair(text: str) -> str | None:
+    """Return the pair that a text such as en-zh-CN or en_zh means, in our codes; None if it means none."""
+    for match in re.finditer("[-_]", text):
+        with suppress(VoxlateError):
+            return f"{find_language(text[: match.start()]).code}-{find_language(text[match.end() :]).code}"
+    return None
+
+
+@contextmanager
+def noted(problems: list[str]) -> Iterator[None]:
+    """Add what is wrong to the problems, to be told with the others."""
+    try:
+        yield
+    except VoxlateError as error:
+        problems.append(str(error))
+
+
+def refuse(problems: list[str]) -> None:
+    """Raise one VoxlateError that names all problems, if there are any."""
+    if problems:
+        raise VoxlateError(problems[0] if len(problems) == 1 else "\n  ".join(["nothing was prepared:", *problems]))
 
 
 @contextmanager

@@ -16,8 +16,10 @@ from voxlate.data.preparation import (
     add_drops,
     conclude,
     interruptible,
+    noted,
     output_folder,
     progress_bar,
+    refuse,
     remove_parts,
 )
 from voxlate.data.splits import SPLITS, Tally, settle
@@ -49,7 +51,7 @@ def prepare(command: UserTable) -> int:
     if not command.transcode and command.output.suffix.lower() != ".parquet":
         _refuse_embedded(manifest)
     audio = folder / "audio" if command.transcode else None
-    name = "" if command.split_by else f"{command.output.stem}."
+    drops = folder / ("drops.json" if command.split_by else f"{command.output.stem}.drops.json")
     with output_folder(folder):
         if audio is not None:
             remove_parts(audio)
@@ -67,11 +69,11 @@ def prepare(command: UserTable) -> int:
                 write_manifest(command.output, _settled(command, manifest, journal, {}, None, tallies))
     report = {split: tally.report(None) for split, tally in tallies.items()}
     inputs = {command.table.name: file_state(command.table)}
-    return conclude([add_drops(folder / f"{name}drops.json", command.table.name, report, inputs)])
+    return conclude([add_drops(drops, command.table.name, report, inputs)])
 
 
 def _check_options(command: UserTable) -> None:
-    problems = []
+    problems: list[str] = []
     if command.split_by not in (None, "speaker"):
         problems.append(f"--split-by {command.split_by}: expected speaker")
     if command.split_by and command.output.is_file():
@@ -83,12 +85,9 @@ def _check_options(command: UserTable) -> None:
     if not (command.dev >= 0 and command.test >= 0 and command.dev + command.test < 1):
         problems.append(f"--dev {command.dev:g} --test {command.test:g}: expected shares of the rows, below 1 together")
     for language in filter(None, (command.source_language, command.target_language)):
-        try:
+        with noted(problems):
             find_language(language)
-        except VoxlateError as error:
-            problems.append(str(error))
-    if problems:
-        raise VoxlateError(problems[0] if len(problems) == 1 else "\n  ".join(["nothing was prepared:", *problems]))
+    refuse(problems)
 
 
 def split_by_speaker(manifest: Manifest, dev: float, test: float, seed: int) -> dict[str, str]:
@@ -111,7 +110,7 @@ def split_by_speaker(manifest: Manifest, dev: float, test: float, seed: int) -> 
         empty.insert(0, "train")
     if empty:
         raise VoxlateError(
-            f"no speaker of the {len(rows):,} is left for {' and '.join(empty)}: the smallest has {min(rows.values()):,} "
+            f"no speaker is left for {' and '.join(empty)}: of {len(rows):,}, the smallest has {min(rows.values()):,} "
             f"of {len(manifest):,} rows; give other shares with --dev and --test"
         )
     return split_of
@@ -128,13 +127,11 @@ def _refuse_embedded(manifest: Manifest) -> None:
 def _clips(manifest: Manifest, journal: Journal, folder: Path | None) -> Iterator[Clip]:
     table = f"{manifest.path.name}-{file_state(manifest.path)}"
     for utterance in manifest:
-        embedded = isinstance(utterance.audio, EmbeddedAudio)
-        state = table if isinstance(utterance.audio, EmbeddedAudio) else file_state(utterance.audio)
+        audio = utterance.audio
+        state = table if isinstance(audio, EmbeddedAudio) else file_state(audio)
         flac = None if folder is None else folder / file_name(utterance.id)
         if not journal.knows(utterance.id, state, flac):
-            source = utterance.audio.read() if isinstance(utterance.audio, EmbeddedAudio) else utterance.audio
-            yield Clip(utterance.id, source, state, flac)
-        del embedded
+            yield Clip(utterance.id, audio.read() if isinstance(audio, EmbeddedAudio) else audio, state, flac)
 
 
 def file_name(name: str) -> str:
@@ -154,21 +151,21 @@ def _settled(
     tallies: dict[str, Tally],
 ) -> Iterator[Utterance]:
     """Give the utterances of a split, or all of them, as they are to be written."""
-    languages = {
-        "source_language": command.source_language and find_language(command.source_language).code,
-        "target_language": command.target_language and find_language(command.target_language).code,
-    }
+    source = command.source_language and find_language(command.source_language).code
+    target = command.target_language and find_language(command.target_language).code
+    folder = command.output if command.split_by else command.output.parent
     for utterance in manifest:
         split = split_of.get(utterance.speaker or "", utterance.split)
         if wanted not in (None, split):
             continue
-        filled = {name: getattr(utterance, name) or code for name, code in languages.items()}
-        audio = utterance.audio
-        if command.transcode:
-            folder = command.output if command.split_by else command.output.parent
-            audio = folder / "audio" / file_name(utterance.id)
-        found = journal.findings[utterance.id]
+        filled = replace(
+            utterance,
+            audio=folder / "audio" / file_name(utterance.id) if command.transcode else utterance.audio,
+            source_language=utterance.source_language or source,
+            target_language=utterance.target_language or target,
+            split=split,
+        )
         tally = tallies.setdefault(split or "all", Tally())
-        settled = settle(replace(utterance, split=split, audio=audio, **filled), utterance.id, found, None, tally)
+        settled = settle(filled, utterance.id, journal.findings[utterance.id], None, tally)
         if settled is not None:
             yield settled
