@@ -279,7 +279,7 @@ def test_archives_of_other_names_and_nested_folders(corpus: Path, tmp_path: Path
     name = "covost_v2.fr_en.tsv"
     with tarfile.open(tmp_path / "covost" / "fr_en" / f"{name}.tar.gz", "w:gz") as tar:
         tar.add(corpus / "covost" / name, name)
-    places = {"common_voice": tmp_path / "voice", "covost": tmp_path / "covost"}
+    places = {"common_voice": tmp_path / "voice" / "fr-v4.tar.gz", "covost": tmp_path / "covost"}
     assert run(covost2(corpus, tmp_path / "out", **places, transcode=True)) == 1
     assert [drops(tmp_path / "out" / "fr-en")[split]["rows"] for split in ("train", "dev", "test")] == [8, 4, 5]
     assert not list((tmp_path / "out").rglob("*.mp3"))

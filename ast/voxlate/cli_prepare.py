@@ -87,6 +87,10 @@ def parquet(
     _run("parquet", "Parquet", output, transcode, workers, overwrite, sources=tuple(sources), pair=pair, split=split)
 
 
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _run(
     corpus: str,
     command: str,
@@ -112,7 +116,7 @@ def _run(
             kind(
                 output=output,
                 transcode=transcode == "flac",
-                workers=workers or len(os.sched_getaffinity(0)),
+                workers=workers or _cores(),
                 overwrite=overwrite,
                 **options,
             )

@@ -48,7 +48,7 @@ def file_state(path: Path) -> str:
     """Return what changes when a file does; "missing" where there is none."""
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no file can have such a name
         return "missing"
     return f"{status.st_size}-{status.st_mtime_ns}"
 

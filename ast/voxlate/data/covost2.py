@@ -174,4 +174,4 @@ def _rows(pair: _Pair, sentences: dict[str, tuple[str, str]], tallies: Tallies) 
 
 
 def _is_plain(name: str) -> bool:
-    return name == Path(name).name and name not in ("", ".", "..")
+    return name == Path(name).name and name not in ("", ".", "..") and "\0" not in name

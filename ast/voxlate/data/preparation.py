@@ -162,9 +162,9 @@ def summary(all_drops: Iterable[dict[str, Any]]) -> str:
             change = f"({difference:+,})".replace("-", "−") if difference else ""
             texts = (f"{counts['rows']:,}", "" if official is None else f"{official:,}", change)
             lines.append((drops["title"], split, *texts, f"{counts['hours']:.2f}", f"{counts['errors']:,}"))
-            for kind, verb in (("left_out", "left out"), ("kept", "kept")):
+            for kind, verb in (("left_out", "left out of"), ("kept", "kept in")):
                 for reason, entry in counts[kind].items():
-                    remarks.setdefault(f"{verb} of {split}: {reason}", {})[drops["title"]] = entry["count"]
+                    remarks.setdefault(f"{verb} {split}: {reason}", {})[drops["title"]] = entry["count"]
     columns = list(zip(*lines, strict=True))
     widths = [max(map(len, column)) for column in columns]
     sides = [str.ljust, str.ljust, *[str.rjust] * (len(columns) - 2)]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from voxlate.data.clips import Finding
-from voxlate.data.preparation import add_drops
+from voxlate.data.preparation import add_drops, remove_parts
 from voxlate.manifest import Utterance, write_manifest
 
 SPLITS = ("train", "dev", "test")
@@ -24,7 +24,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a corpus before its clip was looked at; `name` is unique within its pair and `clip` names its clip."""
+    """One row of a corpus before its clip was looked at; `name` becomes part of its id, `clip` names its clip."""
 
     name: str
     clip: str
@@ -134,6 +134,7 @@ def write_splits(
 ) -> dict[str, Any]:
     """Write the manifests of a pair's splits and drops.json into its folder; return what drops.json holds."""
     source, target = pair.split("-")
+    remove_parts(folder)
 
     def utterances(split: str) -> Iterator[Utterance]:
         for row in rows:
