@@ -29,7 +29,8 @@ MAY_IMPORT = {
     "decoding": _BASE | {"data", "models", "hardware", "__init__"},
     "training": _BASE | {"manifest", "config", "data", "models", "decoding", "hardware", "__init__"},
     "doctor": _BASE | {"data", "hardware", "__init__"},
-    "cli": {"__init__", "errors", "languages", "registry", "data", "decoding", "training", "doctor"},
+    "cli_prepare": {"errors", "registry", "data"},
+    "cli": {"__init__", "cli_prepare", "errors", "languages", "registry", "data", "decoding", "training", "doctor"},
     "__main__": {"cli"},
     "__init__": {"errors", "decoding"},
 }
@@ -103,9 +104,10 @@ def test_importing_voxlate_loads_no_torch() -> None:
 
 
 def test_help_is_fast_and_needs_no_torch() -> None:
-    code = "import sys; sys.argv = ['voxlate', '--help']; from voxlate.cli import main"
-    check = "\ntry: main()\nfinally: assert not {'torch', 'transformers', 'av'} & sys.modules.keys()"
-    assert "translate" in run("-c", code + check).stdout
+    for arguments, expected in ((["--help"], "translate"), (["prepare", "covost2", "--help"], "--common-voice")):
+        code = f"import sys; sys.argv = {['voxlate', *arguments]}; from voxlate.cli import main"
+        heavy = "{'torch', 'transformers', 'av', 'numpy', 'pyarrow', 'datasets'}"
+        assert expected in run("-c", f"{code}\ntry: main()\nfinally: assert not {heavy} & sys.modules.keys()").stdout
     seconds = []
     for _ in range(5):
         started = time.perf_counter()

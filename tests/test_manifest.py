@@ -72,8 +72,9 @@ def test_texts_stay_what_they_are(tmp_path: Path, suffix: str) -> None:
     assert manifest[-1].id == f"clip{len(TEXTS) - 1}"
     assert [utterance.id for utterance in manifest[2:6:2]] == ["clip2", "clip4"]
     assert manifest.column("source_language") == ["zh"] * len(TEXTS)
-    with pytest.raises(IndexError):
-        _ = manifest[len(TEXTS)]
+    for index in (len(TEXTS), -len(TEXTS) - 1):
+        with pytest.raises(IndexError):
+            _ = manifest[index]
 
 
 def test_unknown_seconds_are_nan_in_columns_and_none_in_utterances(tmp_path: Path) -> None:

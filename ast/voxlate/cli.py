@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from voxlate import __version__
+from voxlate import __version__, cli_prepare
 from voxlate.errors import VoxlateError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(cli_prepare.app, name="prepare")
 
 
 def main() -> None:

@@ -98,8 +98,9 @@ class Manifest(Sequence[Utterance]):
     def __getitem__(self, index: int | slice) -> Utterance | list[Utterance]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        if index < 0:
-            index += len(self)
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"utterance {index} of {len(self)}")
+        index %= len(self)
         record = self._records[index]
         data = self._dataset.data.column("audio_bytes")[index].as_buffer()
         name = record["audio"]

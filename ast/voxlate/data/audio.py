@@ -7,7 +7,6 @@ a playlist inside a file can make it open anything else.
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import os
 from collections import Counter
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 import av
 import av.error
@@ -25,6 +24,7 @@ import numpy as np
 
 from voxlate.data.announced import announced_seconds
 from voxlate.data.resampling import MEDIA_ERRORS, SAMPLE_RATE_HZ, Waveform, mono_chunks
+from voxlate.data.sources import AudioSource, open_source
 from voxlate.errors import AudioError
 
 if TYPE_CHECKING:
@@ -40,9 +40,8 @@ __all__ = [
     "check_decoder",
     "decoder_fingerprint",
     "load_audio",
+    "measure_audio",
 ]
-
-AudioSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
 
 _SUFFIXES = (
     ".3g2 .3gp .aac .ac3 .aif .aifc .aiff .amr .ape .asf .au .avi .caf .flac .flv .m2ts .m4a .m4b .m4v .mka .mkv .mov"
@@ -64,12 +63,6 @@ TRUNCATION_SECONDS = 0.25  # encoders' delay and padding make smaller difference
 
 PROBE_PATH = Path(__file__).with_name("vbr_probe.mp3")
 PROBE_CHECKSUM = "19200-aa6c3ab899f594ce"
-
-OPEN_REASONS: dict[type[Exception], str] = {
-    FileNotFoundError: "no such file",
-    IsADirectoryError: "is a directory, expected an audio or video file",
-    PermissionError: "no permission to read it",
-}
 
 
 @dataclass(frozen=True)
@@ -96,14 +89,52 @@ def load_audio(
     Raises AudioError, its message beginning with `name` (by default the path), where nothing can be decoded. What
     can be decoded of a damaged file is returned with `warnings`.
     """
-    try:
+    with _named(source, name), open_source(source) as file:
         first_sample, last_sample = _sample_range(start_seconds, end_seconds)
-        with _open_source(source) as file:
-            audio = _decode(file, first_sample, last_sample, seek=start_seconds > PREROLL_SECONDS)
-            if audio is None:
-                audio = _decode(file, first_sample, last_sample, seek=False)
+        audio = _decode(file, first_sample, last_sample, seek=start_seconds > PREROLL_SECONDS)
+        if audio is None:
+            audio = _decode(file, first_sample, last_sample, seek=False)
+        assert audio is not None
+        return audio
+
+
+def measure_audio(source: AudioSource, *, name: str | None = None) -> tuple[float, tuple[str, ...]]:
+    """Return the seconds and the warnings of what `load_audio` would decode, and raise what it would raise.
+
+    MP3 is decoded without being resampled, which is five times faster and gives the same seconds to a sample.
+    """
+    with _named(source, name), open_source(source) as file:
+        measured = _measure_mp3(file)
+        if measured is None:
+            audio = _decode(file, 0, None, seek=False)
             assert audio is not None
-            return audio
+            measured = audio.seconds, audio.warnings
+        return measured
+
+
+def _measure_mp3(file: BinaryIO) -> tuple[float, tuple[str, ...]] | None:
+    """Count the samples of an MP3; None if the file is anything else, or changes its sample rate."""
+    with _open_media(file) as media:
+        if media.container.format.name != "mp3" or not media.stream.codec_context.name.startswith("mp3"):
+            return None
+        samples, rate = 0, media.stream.sample_rate
+        for frame in _frames(media):
+            if frame.sample_rate != rate:
+                return None
+            samples += frame.samples
+        if samples == 0:
+            raise AudioError(_why_nothing(media))
+        seconds = samples / rate
+        media.seconds = max(media.seconds, seconds)
+        announced = announced_seconds(file, media.container, media.stream, media.first_byte)
+    return seconds, tuple(_warnings(media, announced))
+
+
+@contextmanager
+def _named(source: AudioSource, name: str | None) -> Iterator[None]:
+    """Begin the message of an AudioError with the name of its input."""
+    try:
+        yield
     except AudioError as error:
         if isinstance(source, (str, os.PathLike)):
             name = name or os.fspath(source)
@@ -121,44 +152,6 @@ def _sample_range(start_seconds: float, end_seconds: float | None) -> tuple[int,
     if last_sample <= first_sample:
         raise AudioError(f"bad time range: ends at {end_seconds} s, expected later than its start at {start_seconds} s")
     return first_sample, last_sample
-
-
-@contextmanager
-def _open_source(source: AudioSource) -> Iterator[BinaryIO]:
-    if isinstance(source, bytes):
-        yield _seekable(io.BytesIO(source))
-    elif isinstance(source, (str, os.PathLike)):
-        try:
-            file = Path(source).open("rb")  # noqa: SIM115 (what happens inside `with` is not an error of opening)
-        except (OSError, ValueError) as error:
-            raise AudioError(OPEN_REASONS.get(type(error), f"cannot be opened: {error}")) from error
-        with file:
-            yield _seekable(file)
-    elif not hasattr(source, "read"):
-        raise AudioError("not an input; expected a path, bytes or a binary file")
-    else:
-        yield _seekable(source)
-
-
-def _seekable(file: BinaryIO) -> BinaryIO:
-    """Return the file, or its contents in memory where FFmpeg could not read it as it is."""
-    try:
-        if not file.seekable():
-            file = io.BytesIO(file.read())
-        file.seek(0, os.SEEK_END)
-        size = file.tell()
-        file.seek(0)
-        tag = file.read(10)
-        if not isinstance(tag, bytes):
-            raise AudioError("a file opened as text; open it with mode 'rb'")
-        # Tag sizes have seven bits a byte. A wrong one that points behind the end would hide the whole file.
-        if tag.startswith(b"ID3") and len(tag) == 10 and size < sum(b << 7 * i for i, b in enumerate(tag[:5:-1])):
-            file = io.BytesIO(file.read())
-    except (OSError, ValueError) as error:  # ValueError: the file is closed
-        raise AudioError(f"cannot be read: {error}") from error
-    if size == 0:
-        raise AudioError("empty file (0 bytes)")
-    return file
 
 
 class _NamelessFile:

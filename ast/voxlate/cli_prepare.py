@@ -1,0 +1,126 @@
+"""The commands ``voxlate prepare …``: parse, import the one command, call it."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="Make manifests: corpora and tables become checked jsonl files, with a count of all that is left out.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Output = Annotated[Path, typer.Option(help="Folder for the manifests; a command run again goes on in it.")]
+Transcode = Annotated[
+    str | None, typer.Option(help="flac: write each clip once as 16 kHz FLAC, several times faster to read.")
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes that read clips. [default: one per core]")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write again what is there already.")]
+
+
+@app.command()
+def covost2(
+    common_voice: Annotated[
+        Path, typer.Option(help="Common Voice: folders or archives (.tar.gz) of the source languages.")
+    ],
+    covost: Annotated[Path, typer.Option(help="Folder of CoVoST-2's covost_v2.SOURCE_TARGET.tsv files.")],
+    pairs: Annotated[list[str], typer.Option(help="fr-en, en-de, …; x-en, en-x or all; several with commas.")],
+    output: Output,
+    transcode: Transcode = None,
+    workers: Workers = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """CoVoST-2: join its translations with Common Voice, by the official rule."""
+    _run(
+        "covost2",
+        "CoVoST2",
+        output,
+        transcode,
+        workers,
+        overwrite,
+        common_voice=common_voice,
+        covost=covost,
+        pairs=tuple(pairs),
+    )
+
+
+@app.command()
+def manifest(
+    table: Annotated[
+        Path, typer.Argument(metavar="TABLE", help="Table with the columns id and audio, and others of a manifest.")
+    ],
+    output: Annotated[Path, typer.Option(help="A .jsonl or .parquet file; with --split-by a folder.")],
+    split_by: Annotated[
+        str | None, typer.Option(help="speaker: write train, dev and test without common speakers.")
+    ] = None,
+    dev: Annotated[float, typer.Option(help="Share of the rows for dev.")] = 0.05,
+    test: Annotated[float, typer.Option(help="Share of the rows for test.")] = 0.05,
+    seed: Annotated[int, typer.Option(help="Another number, another split.")] = 1,
+    source_language: Annotated[str | None, typer.Option(help="Of rows that do not say.")] = None,
+    target_language: Annotated[str | None, typer.Option(help="Of rows that do not say.")] = None,
+    transcode: Transcode = None,
+    workers: Workers = None,
+) -> None:
+    """Your own table (jsonl, tsv, csv, parquet): check it, measure its clips, perhaps split it by speaker."""
+    options = {"split_by": split_by, "dev": dev, "test": test, "seed": seed}
+    languages = {"source_language": source_language, "target_language": target_language}
+    _run("manifest", "UserTable", output, transcode, workers, False, table=table, **options, **languages)
+
+
+@app.command()
+def parquet(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER|FILES", help="Parquet files with the clips in them.")
+    ],
+    pair: Annotated[str, typer.Option(help="Source and target language, such as fr-en.")],
+    output: Output,
+    split: Annotated[
+        str | None, typer.Option(help="train, dev or test: only this one; also of files whose names do not say.")
+    ] = None,
+    transcode: Transcode = None,
+    workers: Workers = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Mirrors of CoVoST-2 in parquet: columns audio, sentence, translation, and perhaps client_id, id and file."""
+    _run("parquet", "Parquet", output, transcode, workers, overwrite, sources=tuple(sources), pair=pair, split=split)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _run(
+    corpus: str,
+    command: str,
+    output: Path,
+    transcode: str | None,
+    workers: int | None,
+    overwrite: bool,
+    **options: Any,
+) -> None:
+    from voxlate.errors import VoxlateError
+
+    if transcode not in (None, "flac"):
+        raise VoxlateError(f"--transcode {transcode}: expected flac")
+    try:
+        from importlib import import_module
+
+        from voxlate.data import CORPORA
+        from voxlate.registry import resolve
+
+        prepare = resolve(CORPORA, corpus, "corpus")
+        kind = getattr(import_module(prepare.__module__), command)
+        code = prepare(
+            kind(
+                output=output,
+                transcode=transcode == "flac",
+                workers=workers or _cores(),
+                overwrite=overwrite,
+                **options,
+            )
+        )
+    except KeyboardInterrupt:  # while libraries were loaded; from then on the command itself answers
+        code = 130
+    raise typer.Exit(code)

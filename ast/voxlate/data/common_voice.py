@@ -1,0 +1,236 @@
+"""Releases of Common Voice, unpacked or packed, as a source of clips and of the sentences that were read."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+import zlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Protocol
+
+from voxlate.data.clips import Clip, Journal, file_state
+from voxlate.errors import VoxlateError
+from voxlate.files import whole_file
+from voxlate.languages import find_language
+from voxlate.tables import Problems, text_lines
+
+# How Common Voice and CoVoST-2 write the codes that differ from ours.
+LONG_CODES = {"zh": "zh-CN", "sv": "sv-SE"}
+_ARCHIVE = (".tar.gz", ".tgz", ".tar")
+
+Sentences = dict[str, tuple[str, str]]  # clip -> sentence, speaker
+
+
+def codes(language: str) -> list[str]:
+    """Return how a language is called in names of files: `zh-CN` and `zh`."""
+    return [LONG_CODES[language], language] if language in LONG_CODES else [language]
+
+
+class Release(Protocol):
+    """One language of a release of Common Voice."""
+
+    @property
+    def language(self) -> str:
+        """Return its code."""
+
+    def path(self, clip: str) -> Path:
+        """Return where a clip lies, or will lie."""
+
+    def clips(self, wanted: Collection[str], journal: Journal, flac: Path | None) -> Iterator[Clip]:
+        """Give the wanted clips that the journal does not know, to be written into the folder `flac` if it is given."""
+
+    def sentences(self, wanted: Collection[str]) -> Sentences:
+        """Return what validated.tsv says of the clips, after `clips` was run through."""
+
+    def inputs(self) -> dict[str, str]:
+        """Return the files that are read, and their states."""
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """A folder with clips/ and, unless the translations hold the sentences, validated.tsv."""
+
+    language: str
+    folder: Path
+
+    def path(self, clip: str) -> Path:
+        return self.folder / "clips" / clip
+
+    def clips(self, wanted: Collection[str], journal: Journal, flac: Path | None) -> Iterator[Clip]:
+        for name in wanted:
+            source = self.path(name)
+            target, state = flac_path(flac, name), file_state(source)
+            if not journal.knows(name, state, target):
+                yield Clip(name, source, state, target)
+
+    def sentences(self, wanted: Collection[str]) -> Sentences:
+        with (self.folder / "validated.tsv").open("rb") as file:
+            return _sentences(file, wanted, self.folder / "validated.tsv")
+
+    def inputs(self) -> dict[str, str]:
+        validated = self.folder / "validated.tsv"
+        return {"clips": str(self.folder / "clips"), "validated.tsv": file_state(validated)}
+
+
+@dataclass(frozen=True)
+class Packed:
+    """An archive, which is read once from its beginning to its end; `folder` is for what is taken out of it."""
+
+    language: str
+    archive: Path
+    folder: Path
+
+    def path(self, clip: str) -> Path:
+        return self.folder / clip
+
+    def clips(self, wanted: Collection[str], journal: Journal, flac: Path | None) -> Iterator[Clip]:
+        state = f"{self.archive.name}-{file_state(self.archive)}"
+        todo = {name for name in wanted if not journal.knows(name, state, flac_path(flac, name) or self.path(name))}
+        if not todo and self._validated().exists():
+            return
+        for name, contents in _members(self.archive, todo):
+            if name == "validated.tsv":
+                _write(self._validated(), contents)
+                continue
+            todo.remove(name)
+            if flac is None:
+                _write(self.path(name), contents)
+                yield Clip(name, self.path(name), state)
+            else:
+                yield Clip(name, contents, state, flac_path(flac, name))
+        for name in sorted(todo):  # not in the archive; reading a file that is not there says so
+            yield Clip(name, self.path(name), state, flac_path(flac, name))
+
+    def sentences(self, wanted: Collection[str]) -> Sentences:
+        if not self._validated().exists():
+            raise VoxlateError(f"{self.archive}: holds no validated.tsv; is it a release of Common Voice?")
+        with self._validated().open("rb") as file:
+            return _sentences(file, wanted, self.archive)
+
+    def inputs(self) -> dict[str, str]:
+        return {"archive": f"{self.archive} {file_state(self.archive)}"}
+
+    def _validated(self) -> Path:
+        return self.folder / f"validated-{file_state(self.archive)}.tsv"
+
+
+def flac_path(folder: Path | None, clip: str) -> Path | None:
+    """Return where the FLAC file of a clip goes."""
+    return None if folder is None else folder / f"{Path(clip).stem}.flac"
+
+
+def find_release(root: Path, language: str, unpacked: Path, *, with_sentences: bool) -> Release:
+    """Find a language's release in a folder (or the release that `root` is itself); VoxlateError if there is none.
+
+    `unpacked` is the folder for what is taken out of an archive.
+    """
+    names = codes(language)
+    folders = [root / name for name in names]
+    folders += [folder for name in names for folder in sorted(root.glob(f"*/{name}"))]
+    found: list[Path] = list({path.resolve(): path for path in folders if _is_release(path)}.values())
+    if not found and _is_release(root) and _is_of(root, names):
+        found = [root]
+    if not found:
+        found = [
+            path for path in [root, *sorted(root.glob("*")), *sorted(root.glob("*/*"))] if _is_archive(path, names)
+        ]
+    if len(found) > 1:
+        paths = ", ".join(map(str, found))
+        raise VoxlateError(f"several releases of {names[0]} ({paths}); name the folder of one with --common-voice")
+    if not found:
+        expected = f"clips/, {names[0]}/clips/, VERSION/{names[0]}/clips/ or an archive such as {names[0]}.tar.gz"
+        raise VoxlateError(f"no Common Voice in {find_language(language).name} under {root}; expected {expected}")
+    if found[0].is_file():
+        return Packed(language, found[0], unpacked)
+    if with_sentences and not (found[0] / "validated.tsv").is_file():
+        raise VoxlateError(f"{found[0]}: no validated.tsv, which holds the sentences; copy it from the release")
+    return Unpacked(language, found[0])
+
+
+def _is_release(folder: Path) -> bool:
+    return (folder / "clips").is_dir() or (folder / "validated.tsv").is_file()
+
+
+def _is_of(folder: Path, names: list[str]) -> bool:
+    """Return whether a folder that holds one language is that of `names`, as far as it says."""
+    validated = folder / "validated.tsv"
+    if not validated.is_file():
+        return True
+    with validated.open("rb") as file:
+        first, _, _ = next(_sentence_rows(file, validated), ("", "", ""))
+    return not first.startswith("common_voice_") or any(first.startswith(f"common_voice_{name}_") for name in names)
+
+
+def _is_archive(path: Path, names: list[str]) -> bool:
+    stem = next((path.name[: -len(end)] for end in _ARCHIVE if path.name.lower().endswith(end)), None)
+    if stem is None or not path.is_file():
+        return False
+    # As a word of its own, not followed by a region of another language: zh-TW is not zh.
+    return any(re.search(rf"(?<![A-Za-z]){name}(?![A-Za-z]|-[A-Z]{{2}}(?![A-Za-z]))", stem) for name in names)
+
+
+def _members(archive: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    """Read validated.tsv and the wanted clips of an archive, in its order.
+
+    Only regular files are read, and what is taken of their names is the last part: nothing in an archive can make
+    its reader write outside its own folder.
+    """
+    count = 0
+    try:
+        with tarfile.open(archive, "r|*") as tar:
+            for member in tar:
+                parts = PurePosixPath(member.name).parts
+                if not member.isreg() or not parts or ".." in parts or member.name.startswith("/"):
+                    continue
+                name = parts[-1]
+                if name == "validated.tsv" or (name in wanted and parts[-2:-1] == ("clips",)):
+                    file = tar.extractfile(member)
+                    assert file is not None
+                    contents = file.read()
+                    count += 1
+                    yield name, contents
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise VoxlateError(f"{archive}: damaged behind {count:,} wanted files ({error}); fetch it again") from None
+
+
+def _write(path: Path, contents: bytes) -> None:
+    with whole_file(path) as part:
+        part.write_bytes(contents)
+
+
+def _sentences(file: BinaryIO, wanted: Collection[str], path: Path) -> Sentences:
+    sentences: Sentences = {}
+    for clip, sentence, speaker in _sentence_rows(file, path):
+        if clip in wanted:
+            sentences.setdefault(clip, (sentence, speaker))
+    return sentences
+
+
+def _sentence_rows(file: BinaryIO, path: Path) -> Iterator[tuple[str, str, str]]:
+    """Give clip, sentence and speaker of each row. Releases differ in the columns behind them, and so do rows."""
+    problems = Problems(str(path))
+    places: list[int] = []
+    for line, text in text_lines(file, problems):
+        cells = text.rstrip("\r\n").split("\t")
+        if line == 1:
+            missing = [name for name in ("path", "sentence", "client_id") if name not in cells]
+            if missing:
+                raise VoxlateError(
+                    f"{path}: no column {', '.join(missing)} in its first line; expected a TSV of Common Voice"
+                )
+            places = [cells.index(name) for name in ("path", "sentence", "client_id")]
+        elif len(cells) > max(places):
+            yield unescape(cells[places[0]]), unescape(cells[places[1]]), cells[places[2]]
+    problems.raise_any()
+
+
+def unescape(cell: str) -> str:
+    r"""Undo the escapes of CoVoST-2's TSV files: a backslash ahead of a backslash, a quotation mark or a tab.
+
+    They are what pandas writes with `quoting=QUOTE_NONE, escapechar="\\"`, which is how CoVoST-2's script
+    (get_covost_splits.py) reads and writes TSVs. Read so, any other backslash would vanish from its text (`C:\new`
+    would be `C:new`): here it stays. Quotation marks are text.
+    """
+    return re.sub(r'\\([\\"\t])', r"\1", cell) if "\\" in cell else cell

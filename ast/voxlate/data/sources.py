@@ -1,0 +1,59 @@
+"""Paths, bytes and file objects as seekable binary files that FFmpeg can read."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+from voxlate.errors import AudioError
+
+AudioSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
+
+OPEN_REASONS: dict[type[Exception], str] = {
+    FileNotFoundError: "no such file",
+    IsADirectoryError: "is a directory, expected an audio or video file",
+    PermissionError: "no permission to read it",
+}
+
+
+@contextmanager
+def open_source(source: AudioSource) -> Iterator[BinaryIO]:
+    """Open a path, or take the file object as it is; AudioError, without a name, where that fails."""
+    if isinstance(source, bytes):
+        yield _seekable(io.BytesIO(source))
+    elif isinstance(source, (str, os.PathLike)):
+        try:
+            file = Path(source).open("rb")  # noqa: SIM115 (what happens inside `with` is not an error of opening)
+        except (OSError, ValueError) as error:
+            raise AudioError(OPEN_REASONS.get(type(error), f"cannot be opened: {error}")) from error
+        with file:
+            yield _seekable(file)
+    elif not hasattr(source, "read"):
+        raise AudioError("not an input; expected a path, bytes or a binary file")
+    else:
+        yield _seekable(source)
+
+
+def _seekable(file: BinaryIO) -> BinaryIO:
+    """Return the file, or its contents in memory where FFmpeg could not read it as it is."""
+    try:
+        if not file.seekable():
+            file = io.BytesIO(file.read())
+        file.seek(0, os.SEEK_END)
+        size = file.tell()
+        file.seek(0)
+        tag = file.read(10)
+        if not isinstance(tag, bytes):
+            raise AudioError("a file opened as text; open it with mode 'rb'")
+        # Tag sizes have seven bits a byte. A wrong one that points behind the end would hide the whole file.
+        if tag.startswith(b"ID3") and len(tag) == 10 and size < sum(b << 7 * i for i, b in enumerate(tag[:5:-1])):
+            file = io.BytesIO(file.read())
+    except (OSError, ValueError) as error:  # ValueError: the file is closed
+        raise AudioError(f"cannot be read: {error}") from error
+    if size == 0:
+        raise AudioError("empty file (0 bytes)")
+    return file

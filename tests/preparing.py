@@ -1,0 +1,106 @@
+"""What tests of `voxlate prepare` share: small corpora of each kind, commands, and what they left."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from corpus import spoken, write_covost2
+from media import write_media
+from voxlate.data import CORPORA
+from voxlate.data.covost2 import CoVoST2
+from voxlate.data.mirror import Parquet
+from voxlate.data.preparation import Preparation
+from voxlate.data.user_table import UserTable
+from voxlate.errors import VoxlateError
+from voxlate.registry import resolve
+
+
+def covost2(corpus: Path, output: Path, *pairs: str, **options: Any) -> CoVoST2:
+    places = {"common_voice": corpus / "common_voice", "covost": corpus / "covost"}
+    return CoVoST2(output, **{**places, "pairs": pairs or ("fr-en",), **options})
+
+
+def run(command: Preparation) -> int:
+    kinds = {CoVoST2: "covost2", UserTable: "manifest", Parquet: "parquet"}
+    code: int = resolve(CORPORA, kinds[type(command)], "corpus")(command)
+    return code
+
+
+def error_of(command: Preparation) -> str:
+    with pytest.raises(VoxlateError) as error:
+        run(command)
+    return str(error.value)
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """Return all that a command left but what it needs to go on."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def drops(folder: Path) -> dict[str, Any]:
+    contents: dict[str, Any] = json.loads((folder / "drops.json").read_text(encoding="utf-8"))["splits"]
+    return contents
+
+
+def counts(entries: dict[str, Any]) -> dict[str, int]:
+    return {reason: entry["count"] for reason, entry in entries.items()}
+
+
+def table_of(folder: Path) -> Path:
+    """A user's table with four speakers, and clips of which two are broken, one of them in dev."""
+    for i in range(8):
+        write_media(folder / f"{i}.wav", spoken([i % 6], 16_000))
+    (folder / "3.wav").write_bytes(b"")
+    (folder / "6.wav").write_text("no sound")
+    rows = [f"{i}\t{i}.wav\ts{i % 4}\t{'dev' if i == 3 else 'train'}\ttext {i}\tclip{'s' * i}" for i in range(8)]
+    path = folder / "table.tsv"
+    path.write_text("\n".join(["id\taudio\tspeaker\tsplit\ttarget_text\tother", *rows]) + "\n")
+    return path
+
+
+def mirror_of(folder: Path, splits: tuple[str, ...] = ("train", "validation", "test")) -> Path:
+    """A parquet mirror with three rows a split, in row groups of two: one clip is broken, one translation empty."""
+    (folder / "fr_en").mkdir(parents=True)
+    for split in splits:
+        rows = []
+        for i in range(3):
+            name = f"common_voice_fr_{split}{i}.mp3"
+            contents = write_media(folder / "clip.mp3", spoken([i], 48_000), 48_000).read_bytes() if i != 1 else b""
+            text = "" if i == 2 and split == "train" else f"text {i}"
+            audio = {"bytes": contents, "path": name}
+            rows.append(
+                {
+                    "client_id": f"s{i}",
+                    "file": f"/x/{name}",
+                    "audio": audio,
+                    "sentence": "un",
+                    "translation": text,
+                    "id": name[:-4],
+                }
+            )
+        pq.write_table(
+            pa.Table.from_pylist(rows), folder / "fr_en" / f"{split}-00000-of-00001.parquet", row_group_size=2
+        )
+    (folder / "clip.mp3").unlink()
+    return folder
+
+
+Make = Callable[[Path, Path], Preparation]
+COMMANDS: dict[str, Make] = {
+    "covost2": lambda root, output: (write_covost2(root, pairs=["fr-en"]), covost2(root, output))[1],
+    "manifest": lambda root, output: UserTable(output / "all.jsonl", table=table_of(root)),
+    "parquet": lambda root, output: Parquet(output, sources=(mirror_of(root),), pair="fr-en"),
+}

@@ -1,0 +1,389 @@
+"""CoVoST-2: the official join, nothing disappears silently, archives are not trusted."""
+
+import csv
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import datasets
+import pytest
+
+from corpus import add_member, write_covost2
+from media import sine, write_media
+from preparing import counts, covost2, drops, error_of, lines, results, run
+from voxlate.data.audio import load_audio, measure_audio
+from voxlate.data.clips import Clip, Finding
+from voxlate.data.common_voice import unescape
+from voxlate.data.covost2 import CoVoST2
+from voxlate.data.splits import official_rows
+from voxlate.languages import COVOST2_SOURCES, COVOST2_TARGETS
+from voxlate.manifest import Utterance, read_manifest
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The micro corpus, in folders by language."""
+    root = tmp_path_factory.mktemp("corpus")
+    write_covost2(root)
+    return root
+
+
+def test_each_defect_is_counted_and_test_loses_nothing(corpus: Path, tmp_path: Path) -> None:
+    assert run(covost2(corpus, tmp_path, "fr-en,de_en", "zh-CN_en", "en_sv-SE,en-de")) == 1
+    assert {path.name for path in tmp_path.iterdir()} >= {"fr-en", "de-en", "zh-en", "en-sv", "en-de"}
+    found = drops(tmp_path / "fr-en")
+    assert {split: counts(found[split]["left_out"]) for split in found} == {
+        "train": {
+            "not in validated.tsv": 1,
+            "duplicate of an earlier row's path": 1,
+            "clip of 0 bytes": 1,
+            "clip missing": 1,
+            "clip unreadable": 1,
+            "no translation": 1,
+        },
+        "dev": {"labelled 'dev_covost', not of the split": 1},
+        "test": {"labelled 'test_covost', not of the split": 1},
+    }
+    assert {split: counts(found[split]["kept"]) for split in found} == {
+        "train": {},
+        "dev": {"clip missing": 1, "clip of 0 bytes": 1},
+        "test": {"clip unreadable": 2},
+    }
+    assert found["train"]["left_out"]["clip missing"]["first"] == ["common_voice_fr_1011.flac"]
+    assert [found[split]["rows"] for split in found] == [8, 4, 5]
+    assert (found["dev"]["official"], found["dev"]["difference"], found["dev"]["errors"]) == (14760, 4 - 14760, 2)
+    rows = lines(tmp_path / "fr-en" / "train.jsonl")
+    assert "NA" in {row["target_text"] for row in rows}
+    assert any(row["target_text"].startswith('"') and row["source_text"].startswith('"') for row in rows)
+    errors = [row["error"] for row in lines(tmp_path / "fr-en" / "dev.jsonl") if "error" in row]
+    assert errors == ["common_voice_fr_1020.flac: no such file", "common_voice_fr_1021.mp3: empty file (0 bytes)"]
+    everything = [
+        row["id"] for path in tmp_path.glob("*/*.jsonl") if path.parent.name != "durations" for row in lines(path)
+    ]
+    assert len(set(everything)) == len(everything) == 5 * 17
+    first = read_manifest(tmp_path / "zh-en" / "train.jsonl")[0]
+    assert replace(first, seconds=None, audio=Path(), source_text="", target_text="") == Utterance(
+        "zh-en/common_voice_zh-CN_1000", Path(), None, "zh", "en", "", "", "speaker0", "train"
+    )
+    assert first.source_text
+    assert re.fullmatch("[一二三四五六]+", first.source_text)
+    assert len(lines(tmp_path / "durations" / "en.jsonl")) == 22  # each clip once, though two pairs use it
+
+
+@pytest.mark.parametrize("layout", ["flat", "version", "tar.gz"])
+def test_other_layouts_give_the_same_rows(corpus: Path, tmp_path: Path, layout: str) -> None:
+    run(covost2(corpus, tmp_path / "1"))
+    write_covost2(tmp_path / "in", layout=layout, pairs=["fr-en"])
+    assert run(covost2(tmp_path / "in", tmp_path / "2")) == 1
+    for split in ("train", "dev", "test"):
+        one, two = ([{**row, "audio": ""} for row in lines(tmp_path / i / "fr-en" / f"{split}.jsonl")] for i in "12")
+        assert one == two
+        for utterance in read_manifest(tmp_path / "2" / "fr-en" / f"{split}.jsonl"):
+            assert utterance.error or load_audio(str(utterance.audio)).seconds == utterance.seconds
+    clips = [*(tmp_path / "2").rglob("*.mp3")]
+    assert bool(clips) == (layout == "tar.gz")  # referenced where they are files
+
+
+def test_archives_of_other_names_and_nested_folders(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "voice").mkdir()
+    with tarfile.open(tmp_path / "voice" / "fr-v4.tar.gz", "w:gz") as tar:
+        tar.add(corpus / "common_voice" / "fr", "cv-corpus-4/fr")
+    (tmp_path / "covost" / "fr_en").mkdir(parents=True)
+    name = "covost_v2.fr_en.tsv"
+    with tarfile.open(tmp_path / "covost" / "fr_en" / f"{name}.tar.gz", "w:gz") as tar:
+        tar.add(corpus / "covost" / name, name)
+    places = {"common_voice": tmp_path / "voice" / "fr-v4.tar.gz", "covost": tmp_path / "covost"}
+    assert run(covost2(corpus, tmp_path / "out", **places, transcode=True)) == 1
+    assert [drops(tmp_path / "out" / "fr-en")[split]["rows"] for split in ("train", "dev", "test")] == [8, 4, 5]
+    assert not list((tmp_path / "out").rglob("*.mp3"))
+
+
+def test_archives_cannot_write_outside(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "in/voice").mkdir(parents=True)
+    victim = tmp_path / "in" / "victim"
+    victim.write_text("whole")
+    with tarfile.open(tmp_path / "in/voice/fr.tar.gz", "w:gz") as tar:
+        for name in ("../evil.mp3", "/tmp/evil.mp3", "clips/../../evil.mp3", "clips/../clips/common_voice_fr_1000.mp3"):
+            add_member(tar, name)
+        add_member(tar, "clips/common_voice_fr_1003.mp3", link=str(victim))
+        add_member(tar, "clips/unwanted.mp3")
+        for path in ("validated.tsv", "clips/common_voice_fr_1000.mp3"):
+            tar.add(corpus / "common_voice" / "fr" / path, path)
+    assert run(covost2(corpus, tmp_path / "out", common_voice=tmp_path / "in/voice")) == 1
+    assert victim.read_text() == "whole"
+    assert not list(tmp_path.rglob("*evil*"))
+    assert not Path("/tmp/evil.mp3").exists()
+    clips = [path.name for path in (tmp_path / "out/clips/fr").iterdir() if path.suffix != ".tsv"]
+    assert clips == ["common_voice_fr_1000.mp3"]
+    assert [row["id"] for row in lines(tmp_path / "out/fr-en/train.jsonl")] == ["fr-en/common_voice_fr_1000"]
+
+
+def test_paths_in_translations_stay_in_the_clips_folder(tmp_path: Path) -> None:
+    write_covost2(tmp_path / "in", pairs=["fr-en"], defects=False)
+    voice, table = tmp_path / "in/common_voice/fr", tmp_path / "in/covost/covost_v2.fr_en.tsv"
+    write_media(voice / "out.wav", sine(440, 0.5))
+    with (voice / "validated.tsv").open("a") as file:
+        file.write("s\t../out.wav\tx\t2\t0\t\t\t\n")
+    with table.open("a") as file:
+        file.write("../out.wav\tx\ttrain\n../out.wav\tx\ttest\n")
+    assert run(covost2(tmp_path / "in", tmp_path / "out")) == 1
+    assert (
+        lines(tmp_path / "out/fr-en/test.jsonl")[-1]["error"] == "../out.wav: its path leads out of the folder of clips"
+    )
+
+
+def test_a_damaged_archive_is_named(corpus: Path, tmp_path: Path) -> None:
+    write_covost2(tmp_path, layout="tar.gz", pairs=["fr-en"])
+    archive = tmp_path / "common_voice" / "cv-corpus-4-2019-12-10-fr.tar.gz"
+    contents = archive.read_bytes()
+    archive.write_bytes(contents[: len(contents) // 2])
+    message = error_of(covost2(tmp_path, tmp_path / "out"))
+    assert re.search(r"fr.tar.gz: damaged behind \d+ wanted files \(.+\); fetch it again", message)
+    archive.write_bytes(contents)
+    assert run(covost2(tmp_path, tmp_path / "out")) == 1
+    with tarfile.open(archive, "w:gz") as tar:
+        add_member(tar, "readme")
+    assert "holds no validated.tsv; is it a release of Common Voice?" in error_of(covost2(tmp_path, tmp_path / "new"))
+
+
+def test_duplicate_paths_between_splits(tmp_path: Path) -> None:
+    write_covost2(tmp_path, pairs=["fr-en"], defects=False)
+    with (tmp_path / "covost" / "covost_v2.fr_en.tsv").open("a") as file:
+        file.write("common_voice_fr_1003.mp3\tother\ttest\ncommon_voice_fr_1004.wav\tx\ttrain\n")
+        file.write("common_voice_fr_1003.mp3\tthird\tdev\n")
+    assert run(covost2(tmp_path, tmp_path / "out")) == 0
+    assert [row["id"] for row in lines(tmp_path / "out/fr-en/test.jsonl")][-1] == "fr-en/common_voice_fr_1003#2"
+    assert [row["id"] for row in lines(tmp_path / "out/fr-en/dev.jsonl")][-1] == "fr-en/common_voice_fr_1003#3"
+    found = drops(tmp_path / "out/fr-en")
+    assert counts(found["train"]["left_out"]) == {"its clip is in dev or test": 1}
+    assert counts(found["dev"]["kept"]) == {"path is there more than once": 1}
+
+
+def test_what_is_there_is_not_done_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_covost2(tmp_path, pairs=["fr-en"], defects=False)
+    command = covost2(tmp_path, tmp_path / "out")
+    assert run(command) == 0
+    manifest = tmp_path / "out/fr-en/train.jsonl"
+    before = manifest.stat().st_mtime_ns
+    capsys.readouterr()
+    assert run(command) == 0
+    assert "there already: fr-en; --overwrite does them again" in capsys.readouterr().err
+    assert manifest.stat().st_mtime_ns == before
+    assert run(replace(command, overwrite=True)) == 0
+    assert manifest.stat().st_mtime_ns != before
+    table = tmp_path / "covost" / "covost_v2.fr_en.tsv"
+    table.write_text(table.read_text().replace("\ttrain\n", "!\ttrain\n", 1))
+    assert run(command) == 0
+    assert lines(manifest)[0]["target_text"].endswith("!")
+    manifest.unlink()
+    assert run(command) == 0
+    assert manifest.exists()
+
+
+def test_a_clip_that_comes_later_is_found(tmp_path: Path) -> None:
+    write_covost2(tmp_path, pairs=["fr-en"], defects=False)
+    clip = tmp_path / "common_voice/fr/clips/common_voice_fr_1003.mp3"
+    clip.rename(tmp_path / "away.mp3")
+    assert run(covost2(tmp_path, tmp_path / "out")) == 1
+    (tmp_path / "away.mp3").rename(clip)
+    assert run(covost2(tmp_path, tmp_path / "out")) == 0
+    assert all("error" not in row for row in lines(tmp_path / "out/fr-en/dev.jsonl"))
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill"])
+@pytest.mark.parametrize("transcode", [False, True])
+def test_an_interrupted_run_goes_on(tmp_path: Path, sent: signal.Signals, transcode: bool) -> None:
+    voice, covost = write_covost2(tmp_path / "in", pairs=["fr-en"], utterances=6)
+    clips = voice / "fr" / "clips"
+    long = write_media(tmp_path / "long.mp3", sine(440, 40), 48_000)
+    with (voice / "fr/validated.tsv").open("a") as file, (covost / "covost_v2.fr_en.tsv").open("a") as table:
+        for i in range(300):
+            (clips / f"common_voice_fr_{5000 + i}.mp3").hardlink_to(long)
+            file.write(f"s\tcommon_voice_fr_{5000 + i}.mp3\tun\t2\t0\t\t\t\n")
+            table.write(f"common_voice_fr_{5000 + i}.mp3\tone\ttrain\n")
+    command = covost2(tmp_path / "in", tmp_path / "out", transcode=transcode, workers=2)
+    names = {
+        "--common-voice": voice,
+        "--covost": covost,
+        "--pairs": "fr-en",
+        "--output": tmp_path / "out",
+        "--workers": 2,
+    }
+    arguments = [str(part) for pair in names.items() for part in pair] + (["--transcode", "flac"] if transcode else [])
+    journal = tmp_path / "out/durations" / f"fr{'.flac' if transcode else ''}.jsonl"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "voxlate", "prepare", "covost2", *map(str, arguments)], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 30
+    while (not journal.exists() or not journal.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=30)
+    if sent == signal.SIGINT:
+        assert (process.returncode, errors) == (130, "interrupted; the same command goes on from here\n")
+    assert not (tmp_path / "out/fr-en").exists()
+    with journal.open("ab") as file_:
+        file_.write(b'{"name": "torn li')
+    known = len(journal.read_bytes().splitlines()) - 1
+    assert 0 < known < 300
+    examined: list[str] = []
+    finding = Finding("", "", 40.0)
+
+    def cheaply(clip: Clip) -> Finding:
+        examined.append(clip.name)
+        if clip.flac is not None:
+            clip.flac.touch()
+        return replace(finding, name=clip.name, state=clip.state)
+
+    with pytest.MonkeyPatch.context() as patch:  # they need not all be decoded to see which would be
+        patch.setattr("voxlate.data.clips._examine", cheaply)
+        run(replace(command, workers=1))
+    assert len(examined) == 318 - known
+    assert len(lines(journal)) == 318
+    assert len(lines(tmp_path / "out/fr-en/train.jsonl")) > 300
+    assert not list((tmp_path / "out").rglob("*.part"))
+
+
+def test_an_interrupted_run_gives_identical_files(corpus: Path, tmp_path: Path) -> None:
+    assert run(covost2(corpus, tmp_path / "whole")) == 1
+    journal = (tmp_path / "whole/durations/fr.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "part/durations").mkdir(parents=True)
+    (tmp_path / "part/durations/fr.jsonl").write_bytes(b"".join(journal[:7]) + journal[7][:20])
+    assert run(covost2(corpus, tmp_path / "part")) == 1
+    assert results(tmp_path / "part") == results(tmp_path / "whole")
+
+
+def test_all_that_is_wrong_is_said_at_once(corpus: Path, tmp_path: Path) -> None:
+    message = error_of(covost2(corpus, tmp_path / "out", "fr-xx", "es-en", "ca-en"))
+    pairs, *others = message.splitlines()[1:]
+    assert pairs == (
+        "  --pairs: 'fr-xx' (did you mean fr-en?): not among the 36 pairs of CoVoST-2; expected pairs such as fr-en "
+        "and en-de, or x-en, en-x or all"
+    )
+    voice, covost = corpus / "common_voice", corpus / "covost"
+    assert others == [
+        *(
+            f"  no covost_v2.{code}_en.tsv under {covost}; expected it, covost_v2.{code}_en.tsv.tar.gz or "
+            f"covost_v2.{code}_en.train.tsv, .dev.tsv and .test.tsv there or in {code}_en/"
+            for code in ("es", "ca")
+        ),
+        *(
+            f"  no Common Voice in {name} under {voice}; expected clips/, {code}/clips/, VERSION/{code}/clips/ or an "
+            f"archive such as {code}.tar.gz"
+            for code, name in (("es", "Spanish"), ("ca", "Catalan"))
+        ),
+    ]
+    places = {"common_voice": tmp_path / "cv", "covost": tmp_path / "st"}
+    assert error_of(covost2(corpus, tmp_path / "out", **places)).splitlines() == [
+        "nothing was prepared:",
+        f"  --covost {tmp_path / 'st'}: no such folder",
+        f"  --common-voice {tmp_path / 'cv'}: no such folder",
+    ]
+    assert "--pairs: '': not among the 36 pairs" in error_of(covost2(corpus, tmp_path / "out", ""))
+    assert not (tmp_path / "out").exists()
+
+
+def test_releases_that_cannot_be_used(corpus: Path, tmp_path: Path) -> None:
+    voice = tmp_path / "voice"
+    shutil.copytree(corpus / "common_voice/fr", voice / "v4/fr")
+    shutil.copytree(corpus / "common_voice/fr", voice / "v5/fr")
+    options = {"common_voice": voice}
+    message = error_of(covost2(corpus, tmp_path / "out", **options))
+    assert message == (
+        f"several releases of fr ({voice / 'v4/fr'}, {voice / 'v5/fr'}); name the folder of one with --common-voice"
+    )
+    shutil.rmtree(voice / "v5")
+    (voice / "v4/fr/validated.tsv").rename(voice / "v4/fr/train.tsv")
+    assert "no validated.tsv, which holds the sentences" in error_of(covost2(corpus, tmp_path / "out", **options))
+    (voice / "v4/fr/validated.tsv").write_text("path\tsentence\n")
+    message = error_of(covost2(corpus, tmp_path / "out", **options))
+    assert "validated.tsv: no column client_id in its first line; expected a TSV of Common Voice" in message
+    flat = {"common_voice": corpus / "common_voice/de"}  # German, and says so
+    assert "no Common Voice in French under" in error_of(covost2(corpus, tmp_path / "out", **flat))
+
+
+@pytest.mark.parametrize(
+    ("contents", "expected"),
+    [
+        ("", "holds nothing; fetch it again"),
+        ("path\ttranslation\n", "no column split; its columns: path, translation"),
+        ("path\ttranslation\tsplit\na.mp3\tx\n", "line 2: 2 columns, expected 3 as in the first line"),
+    ],
+)
+def test_translations_that_cannot_be_used(corpus: Path, tmp_path: Path, contents: str, expected: str) -> None:
+    (tmp_path / "covost_v2.fr_en.tsv").write_text(contents)
+    assert expected in error_of(covost2(corpus, tmp_path / "out", covost=tmp_path))
+
+
+def test_archives_of_translations_that_cannot_be_used(corpus: Path, tmp_path: Path) -> None:
+    path = tmp_path / "covost_v2.fr_en.tsv.tar.gz"
+    path.touch()  # as those of two pairs once were
+    assert "damaged or empty archive" in error_of(covost2(corpus, tmp_path / "out", covost=tmp_path))
+    with tarfile.open(path, "w:gz") as tar:
+        add_member(tar, "readme")
+    assert "holds 0 TSV files, expected one" in error_of(covost2(corpus, tmp_path / "out", covost=tmp_path))
+
+
+def test_escapes_are_undone_and_other_backslashes_stay(tmp_path: Path) -> None:
+    assert unescape('say \\"hi\\"') == 'say "hi"'
+    assert unescape("C:\\new \\\\x") == "C:\\new \\x"
+    write_covost2(tmp_path, pairs=["fr-en"], defects=False)
+    with (tmp_path / "covost" / "covost_v2.fr_en.tsv").open("a") as file:
+        file.write("common_voice_fr_1003.mp3\tone\\\ttwo\ttest\n")
+        file.write("common_voice_fr_1003.mp3\tends so \\\ttest\n")
+    assert run(covost2(tmp_path, tmp_path / "out")) == 0
+    texts = [row["target_text"] for row in lines(tmp_path / "out/fr-en/test.jsonl")][-2:]
+    assert texts == ["one\ttwo", "ends so \\"]
+
+
+def test_the_real_german_texts_are_kept_to_the_byte(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = tmp_path / "voice" / "clips"
+    clips.mkdir(parents=True)
+    sound = write_media(tmp_path / "clip.wav", sine(440, 0.1), 16_000)
+    once = lru_cache(lambda inode: measure_audio(sound))  # all clips are links to one
+    monkeypatch.setattr("voxlate.data.clips.measure_audio", lambda path, name: once(path.stat().st_ino))
+    official = {}
+    for split in ("dev", "test"):
+        table = shared / "covost2-de-en" / f"covost_v2.de_en.{split}.tsv"
+        official[split] = [line.split("\t") for line in table.read_text(encoding="utf-8").split("\n")[1:] if line]
+        for row in official[split]:
+            (clips / row[0]).hardlink_to(sound)
+    command = CoVoST2(
+        tmp_path / "out", common_voice=tmp_path / "voice", covost=shared / "covost2-de-en", pairs=("de-en",)
+    )
+    assert run(command) == 0
+    printed = capsys.readouterr()
+    assert "de-en: no file of train among its translations" in printed.err
+    damaged = 0
+    for split, rows in official.items():
+        written = lines(tmp_path / "out/de-en" / f"{split}.jsonl")
+        keys = ("source_text", "target_text", "speaker")
+        assert [[row["audio"].split("/")[-1], *(row[key] for key in keys)] for row in written] == rows
+        table = shared / "covost2-de-en" / f"covost_v2.de_en.{split}.tsv"
+        with table.open(encoding="utf-8", newline="") as file:
+            quoted = list(csv.reader(file, delimiter="\t"))[1:]
+        damaged += sum(one != other for one, other in zip(quoted, rows, strict=True))
+        assert re.search(rf"de-en +{split} +13,509 +13,511 +\(−2\) +0\.38 +0", printed.out)
+        assert drops(tmp_path / "out/de-en")[split]["difference"] == -2
+    assert damaged == 59
+
+
+def test_the_official_numbers_are_those_of_36_pairs() -> None:
+    pairs = [f"{code}-en" for code in COVOST2_SOURCES] + [f"en-{code}" for code in COVOST2_TARGETS]
+    assert sorted(official_rows()) == sorted(pairs)
+    assert official_rows()["de-en"] == {"train": 127834, "dev": 13511, "test": 13511}
+    assert {tuple(official_rows()[f"en-{code}"].values()) for code in COVOST2_TARGETS} == {(289430, 15531, 15531)}

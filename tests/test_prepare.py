@@ -1,0 +1,160 @@
+"""`voxlate prepare`: every corpus of the table keeps the same promises."""
+
+import os
+import re
+import shutil
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from corpus import PAIRS, spoken, write_covost2
+from media import sine, write_media
+from preparing import COMMANDS, error_of, mirror_of, results, run, table_of
+from voxlate.cli import app
+from voxlate.data import CORPORA
+from voxlate.data.audio import load_audio, measure_audio
+from voxlate.data.clips import Clip, Journal, examine
+from voxlate.data.flac import write_flac
+from voxlate.data.preparation import Preparation
+from voxlate.errors import VoxlateError
+from voxlate.manifest import read_manifest
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The micro corpus, in folders by language."""
+    root = tmp_path_factory.mktemp("corpus")
+    write_covost2(root)
+    return root
+
+
+@pytest.fixture(params=CORPORA)
+def command(request: pytest.FixtureRequest, tmp_path: Path) -> Preparation:
+    (tmp_path / "in").mkdir()
+    return COMMANDS[request.param](tmp_path / "in", tmp_path / "out")
+
+
+def test_every_corpus_keeps_the_promises(
+    command: Preparation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command) == 1  # each has broken clips
+    first = capsys.readouterr()
+    assert "clips failed; see the rows' errors and drops.json" in first.err
+    assert re.search(r"split +rows +official +hours +errors", first.out)
+    before = results(tmp_path / "out")
+    for path in (tmp_path / "out").rglob("*.jsonl"):
+        if path.parent.name == "durations":
+            continue
+        manifest = read_manifest(path, need=("audio", "target_text"))
+        for utterance in manifest:
+            assert utterance.error or load_audio(str(utterance.audio)).seconds == utterance.seconds
+            assert not (utterance.error and utterance.split == "train")
+    assert run(command) == 1
+    assert capsys.readouterr().out == first.out
+    assert results(tmp_path / "out") == before
+    other = replace(command, output=tmp_path / "2" / command.output.relative_to(tmp_path / "out"), workers=2)
+    assert run(other) == 1
+    assert {name: text.count(b"\n") for name, text in results(tmp_path / "2").items()} == {
+        name: text.count(b"\n") for name, text in before.items()
+    }
+    shutil.rmtree(tmp_path / "out")  # the same place, for paths in the manifests are relative
+    assert run(replace(command, workers=2)) == 1
+    assert results(tmp_path / "out") == before
+
+
+def test_every_corpus_becomes_flac(command: Preparation, tmp_path: Path) -> None:
+    assert run(replace(command, transcode=True)) == 1
+    audio = [path for path in (tmp_path / "out").rglob("*") if path.suffix in (".flac", ".mp3", ".wav")]
+    assert audio
+    assert {path.suffix for path in audio} == {".flac"}
+    for path in (tmp_path / "out").rglob("*.jsonl"):
+        if path.parent.name != "durations":
+            for utterance in read_manifest(path):
+                assert utterance.error or load_audio(str(utterance.audio)).seconds == utterance.seconds
+    written = {path: path.stat().st_mtime_ns for path in audio}
+    audio[0].unlink()
+    assert run(replace(command, transcode=True)) == 1  # what is missing is made again, and nothing else
+    assert audio[0].exists()
+    assert all(path.stat().st_mtime_ns == time_ns for path, time_ns in written.items() if path != audio[0])
+
+
+def test_every_corpus_names_an_output_that_cannot_be_written(command: Preparation, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    output = tmp_path / "file" / command.output.relative_to(tmp_path)
+    assert "cannot be written (Not a directory)" in error_of(replace(command, output=output))
+    if os.geteuid():
+        (tmp_path / "out").mkdir(mode=0o555)
+        assert "cannot be written (Permission denied)" in error_of(command)
+
+
+def test_two_commands_do_not_share_an_output(command: Preparation, tmp_path: Path) -> None:
+    import fcntl
+
+    (tmp_path / "out").mkdir()
+    with (tmp_path / "out" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another command is preparing data there" in error_of(command)
+
+
+def test_measuring_is_as_long_as_decoding(tmp_path: Path) -> None:
+    for name, rate in (("a.mp3", 48_000), ("b.mp3", 22_050), ("c.mp3", 8_000), ("d.wav", 44_100), ("e.flac", 16_000)):
+        path = write_media(tmp_path / name, spoken([1, 2], rate), rate)
+        audio = load_audio(path)
+        seconds, warnings = measure_audio(path)
+        assert seconds == pytest.approx(audio.seconds, abs=1 / 16_000)
+        assert warnings == audio.warnings
+    whole = write_media(tmp_path / "f.mp3", np.tile(sine(440, 4, 48_000), (2, 1)), 48_000)
+    whole.write_bytes(whole.read_bytes()[:20_000])
+    seconds, warnings = measure_audio(whole)
+    assert seconds == pytest.approx(load_audio(whole).seconds, abs=1 / 16_000)
+    assert [text[:13] for text in warnings] == [text[:13] for text in load_audio(whole).warnings] == ["truncated: 1."]
+
+
+def test_flac_is_true_to_a_16_bit_step(tmp_path: Path) -> None:
+    waveform_T = np.concatenate([sine(440, 2.34, amplitude=0.9), np.array([1.2, -1.2, 0], np.float32)])
+    write_flac(tmp_path / "new" / "a.flac", waveform_T)
+    read_T = load_audio(tmp_path / "new" / "a.flac").waveform
+    assert len(read_T) == len(waveform_T)
+    assert np.abs(read_T - np.clip(waveform_T, -1, 1)).max() <= 0.5 / 32768 + 1 / 32768
+
+
+def test_a_killed_worker_is_reported(tmp_path: Path) -> None:
+    clips = [Clip(f"clip{i}", tmp_path / "none.wav", "x") for i in range(40)]
+    with Journal(tmp_path / "journal.jsonl") as journal, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("voxlate.data.clips._start_worker", die)
+        with pytest.raises(VoxlateError, match=r"a worker process was killed, .* clip0 to clip15; the same"):
+            examine(clips, journal, 2, lambda count: None)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_the_command_line(corpus: Path, tmp_path: Path) -> None:
+    def invoke(*arguments: str) -> Any:
+        return CliRunner().invoke(app, ["prepare", *arguments])
+
+    folders = ["--common-voice", str(corpus / "common_voice"), "--covost", str(corpus / "covost")]
+    result = invoke("covost2", *folders, "--pairs", "fr-en,en-de", "--output", str(tmp_path / "out"), "--workers", "1")
+    assert result.exit_code == 1
+    assert "en-de" in result.stdout
+    assert PAIRS[0] in result.stdout
+    table = table_of(tmp_path)
+    assert invoke("manifest", str(table), "--output", str(tmp_path / "m.jsonl"), "--workers", "1").exit_code == 1
+    mirror = mirror_of(tmp_path / "in")
+    result = invoke("parquet", str(mirror), "--pair", "fr-en", "--output", str(tmp_path / "p"), "--transcode", "flac")
+    assert result.exit_code == 1
+    result = invoke("parquet", str(mirror), "--pair", "fr-en", "--output", str(tmp_path / "p"), "--transcode", "mp3")
+    assert str(result.exception) == "--transcode mp3: expected flac"
+    assert "covost2" in invoke("--help").stdout

@@ -1,0 +1,176 @@
+"""Tables of one's own, and parquet mirrors, as manifests."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from media import sine, write_media
+from preparing import counts, drops, error_of, lines, mirror_of, results, run, table_of
+from voxlate.data.audio import load_audio
+from voxlate.data.mirror import Parquet
+from voxlate.data.user_table import UserTable, file_name
+from voxlate.manifest import read_manifest
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def test_a_table_keeps_what_it_can(tmp_path: Path) -> None:
+    command = UserTable(
+        tmp_path / "out/all.jsonl", table=table_of(tmp_path), source_language="de", target_language="English"
+    )
+    assert run(command) == 1
+    manifest = read_manifest(tmp_path / "out/all.jsonl", need=("audio", "seconds", "source_language"))
+    assert manifest.column("id") == ["0", "1", "2", "3", "4", "5", "7"]
+    assert manifest.column("target_language") == ["en"] * 7
+    assert [bool(utterance.error) for utterance in manifest] == [False] * 3 + [True] + [False] * 3
+    assert manifest[3].error == "3: empty file (0 bytes)"
+    found = json.loads((tmp_path / "out/all.drops.json").read_text())["splits"]
+    assert counts(found["train"]["left_out"]) == {"clip unreadable": 1}
+    assert counts(found["dev"]["kept"]) == {"clip of 0 bytes": 1}
+
+
+def test_a_table_is_split_by_speaker(tmp_path: Path) -> None:
+    write_media(tmp_path / "a.wav", sine(440, 0.1))
+    rows = [f"{i}\ta.wav\tspeaker{i % 40}" for i in range(200)]
+    (tmp_path / "t.csv").write_text("\n".join(["id\taudio\tspeaker", *rows]).replace("\t", ","))
+    command = UserTable(tmp_path / "out", table=tmp_path / "t.csv", split_by="speaker", dev=0.1, test=0.05)
+    assert run(command) == 0
+    parts = {split: read_manifest(tmp_path / "out" / f"{split}.jsonl") for split in ("train", "dev", "test")}
+    assert {split: len(part) for split, part in parts.items()} == {"train": 170, "dev": 20, "test": 10}
+    speakers = [set(part.column("speaker")) for part in parts.values()]
+    assert sum(map(len, speakers)) == len(set.union(*speakers)) == 40
+    assert all(set(part.column("split")) == {split} for split, part in parts.items())
+    before = results(tmp_path / "out")
+    assert run(command) == 0
+    assert results(tmp_path / "out") == before
+    assert run(replace(command, output=tmp_path / "2", seed=2)) == 0
+    assert set(read_manifest(tmp_path / "2/test.jsonl").column("speaker")) != speakers[2]
+    message = error_of(replace(command, dev=0.001))
+    assert message.startswith("no speaker is left for dev: of 40, the smallest has 5 of 200 rows; give other shares")
+
+
+def test_a_table_with_audio_in_it(tmp_path: Path) -> None:
+    sound = write_media(tmp_path / "a.wav", sine(440, 0.1)).read_bytes()
+    rows = [{"id": f"a/{i}", "audio": {"bytes": sound, "path": None}} for i in range(2)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    command = UserTable(tmp_path / "out/m.jsonl", table=tmp_path / "t.parquet")
+    assert error_of(command).endswith(
+        "t.parquet: holds its audio, which a jsonl manifest cannot; name an --output that ends in .parquet, or write "
+        "the clips to files with --transcode flac"
+    )
+    assert run(replace(command, transcode=True)) == 0
+    assert [row["audio"] for row in lines(tmp_path / "out/m.jsonl")] == ["audio/a%2F0.flac", "audio/a%2F1.flac"]
+    assert run(replace(command, output=tmp_path / "2/m.parquet")) == 0
+    assert read_manifest(tmp_path / "2/m.parquet")[0].seconds == 0.1
+
+
+def test_options_of_a_table_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text("id\taudio\na\ta.wav\n")
+    message = error_of(
+        UserTable(tmp_path / "m.txt", table=tmp_path / "t.tsv", split_by=None, dev=2, source_language="qq")
+    )
+    assert message.splitlines()[1:] == [
+        f"  --output {tmp_path / 'm.txt'}: expected a file that ends in .jsonl or .parquet",
+        "  --dev 2 --test 0.05: expected shares of the rows, below 1 together",
+        "  unknown language 'qq'; give a code such as de, an ISO 639-3 code, or an English name",
+    ]
+    message = error_of(UserTable(tmp_path / "t.tsv", table=tmp_path / "t.tsv", split_by="age"))
+    assert "--split-by age: expected speaker" in message
+    assert "t.tsv: is a file, expected a folder for train, dev and test" in message
+    (tmp_path / "t.jsonl").touch()
+    assert "is the table itself" in error_of(UserTable(tmp_path / "t.jsonl", table=tmp_path / "t.jsonl"))
+    assert "no column 'speaker'; its columns: id, audio" in error_of(
+        UserTable(tmp_path / "out", table=tmp_path / "t.tsv", split_by="speaker")
+    )
+    assert "line 2: audio 'a.wav' not found" in error_of(UserTable(tmp_path / "m.jsonl", table=tmp_path / "t.tsv"))
+
+
+def test_file_names_of_any_id() -> None:
+    names = ["a", "a/b", "a%2Fb", "..", ".a", "x" * 300, "x" * 301, "ä\0", "A"]
+    files = [file_name(name) for name in names]
+    assert len(set(files)) == len(files)
+    assert all(len(file.encode()) <= 255 and "/" not in file and not file.startswith(".") for file in files)
+
+
+def test_a_mirror_gives_manifests(tmp_path: Path) -> None:
+    command = Parquet(tmp_path / "out", sources=(mirror_of(tmp_path / "in"),), pair="fr_en")
+    assert run(command) == 1
+    found = drops(tmp_path / "out/fr-en")
+    assert [found[split]["rows"] for split in ("train", "dev", "test")] == [1, 3, 3]
+    assert counts(found["train"]["left_out"]) == {"clip of 0 bytes": 1, "no translation": 1}
+    assert found["dev"]["difference"] == 3 - 14760
+    first = lines(tmp_path / "out/fr-en/dev.jsonl")[0]
+    assert first == {
+        "id": "fr-en/common_voice_fr_validation0",
+        "audio": "../clips/fr/common_voice_fr_validation0.mp3",
+        "seconds": first["seconds"],
+        "source_language": "fr",
+        "target_language": "en",
+        "source_text": "un",
+        "target_text": "text 0",
+        "speaker": "s0",
+        "split": "dev",
+    }
+    assert load_audio(tmp_path / "out/clips/fr/common_voice_fr_validation0.mp3").seconds == first["seconds"]
+
+
+def test_splits_of_a_mirror_come_one_after_the_other(tmp_path: Path) -> None:
+    command = Parquet(tmp_path / "out", sources=(mirror_of(tmp_path / "in"),), pair="fr-en", split="test")
+    assert run(command) == 1
+    assert [*drops(tmp_path / "out/fr-en")] == ["test"]
+    assert run(replace(command, split="train")) == 1
+    assert (tmp_path / "out/fr-en/test.jsonl").exists()
+    assert [*drops(tmp_path / "out/fr-en")] == ["test", "train"]
+    folder = tmp_path / "elsewhere" / "fr_en"
+    folder.mkdir(parents=True)
+    (tmp_path / "in/fr_en/validation-00000-of-00001.parquet").rename(folder / "part0.parquet")
+    assert run(replace(command, sources=(folder,), split="validation")) == 1
+    assert (tmp_path / "out/fr-en/dev.jsonl").exists()
+
+
+def test_mirrors_without_names_and_with_bad_ones(tmp_path: Path) -> None:
+    sound = write_media(tmp_path / "a.wav", sine(440, 0.1)).read_bytes()
+    texts = {"sentence": "x", "translation": "y"}
+    rows = [{"audio": {"bytes": sound, "path": path}, **texts} for path in ("../../a.wav", None, "/b/.c.wav", "a.wav")]
+    rows.append({"audio": {"bytes": None, "path": "d.wav"}, **texts})
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "test.parquet")
+    assert run(Parquet(tmp_path / "out", sources=(tmp_path / "test.parquet",), pair="de-fr")) == 1
+    rows = lines(tmp_path / "out/de-fr/test.jsonl")
+    assert [row["id"] for row in rows] == ["de-fr/a", "de-fr/test-1", "de-fr/c", "de-fr/a#2", "de-fr/d"]
+    assert sorted(path.name for path in (tmp_path / "out/clips/de").iterdir()) == ["a.wav", "c.wav", "test-1"]
+    assert "error" in rows[4]
+
+
+def test_mirrors_that_cannot_be_used(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"audio": ["a.wav"], "sentence": ["x"], "translation": ["x"]}), tmp_path / "train.parquet")
+    pq.write_table(pa.table({"text": ["x"]}), tmp_path / "test.parquet")
+    (tmp_path / "dev.parquet").write_text("no more than text")
+    (tmp_path / "empty").mkdir()
+    sources = [tmp_path / name for name in ("train.parquet", "test.parquet", "dev.parquet", "x.parquet", "empty")]
+    message = error_of(Parquet(tmp_path / "out", sources=(*sources, tmp_path / "gone_test.parquet"), pair="frenglish"))
+    parts = message.replace(f"{tmp_path}/", "").splitlines()
+    assert parts[1:4] == [
+        "  --pair frenglish: expected two languages, such as fr-en",
+        "  empty: no .parquet files in this folder",
+        "  train.parquet: column audio is string, expected a struct of bytes and path",
+    ]
+    assert parts[4] == "  test.parquet: no column audio, sentence, translation; its columns: text"
+    assert parts[5].startswith("  dev.parquet: not a whole parquet file (Parquet magic bytes not found")
+    assert parts[6:] == [
+        "  x.parquet: its name does not say of which split it is; say so with --split",
+        "  gone_test.parquet: no such file",
+    ]
+    assert "--split best: expected train, dev, test" in error_of(
+        Parquet(tmp_path / "out", sources=(tmp_path / "x.parquet",), pair="fr-en", split="best")
+    )
+    assert "no files of the split dev among 1" in error_of(
+        Parquet(tmp_path / "out", sources=(tmp_path / "test.parquet",), pair="fr-en", split="dev")
+    )
