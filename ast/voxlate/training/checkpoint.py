@@ -62,7 +62,7 @@ def save(
     weights = learned_weights(model)
     sums: dict[str, dict[str, Any]] = {}
     if accelerator.is_main_process:
-        sums[WEIGHTS] = _write(part / WEIGHTS, weights, {})
+        sums[WEIGHTS] = _write(part / WEIGHTS, weights, {"format": "pt"})
     if accelerator.is_main_process or is_sharded(model):
         shard_name = f"optimizer-{accelerator.process_index:05}.safetensors"
         sums[shard_name] = _write(part / shard_name, *_moments(model, optimizer))
@@ -232,7 +232,7 @@ def _rows(pieces: list[tuple[int, int, Path]], key: str, first: int, last: int, 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> dict[str, Any]:
     with whole_file(path) as part:
-        save_file(tensors, part, metadata={"format": "pt", **metadata})
+        save_file(tensors, part, metadata=metadata)  # one entry at most: several come in any order
         _sync(part)
     return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
 
