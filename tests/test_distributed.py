@@ -51,16 +51,16 @@ def run(toy: Path, output: Path, processes: int, **changes: Any) -> str:
     """Train with torchrun and return what was printed."""
     changes = CHANGES | {"data__dev": [str(toy / "dev.jsonl")]} | changes
     path = write_settings(output.with_suffix(".yaml"), settings(toy, output=str(output), **changes))
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", "0"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     command += ["-m", "voxlate", "train", str(path)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
-    assert result.returncode == 0, result.stderr[-3000:]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stderr
     return result.stderr
 
 
 def losses(run: Path) -> list[float]:
-    return [value for line in log(run) for value in (line["loss"], line["ctc"], line["gradient_norm"])]
+    return [value for line in log(run) for value in (line["loss"], line["ctc"])]
 
 
 def cut_back(run: Path, update: int) -> None:

@@ -1,5 +1,6 @@
 """What learns under each preset, LoRA's arithmetic, learning rates."""
 
+from itertools import pairwise
 from typing import get_args
 
 import pytest
@@ -94,7 +95,7 @@ def test_tri_stage_rises_holds_and_falls() -> None:
     assert rates[0] == pytest.approx(0.02)
     assert rates[100:500] == [2.0] * 400
     assert rates[-1] == pytest.approx(0.1, rel=0.02)
-    assert all(later < earlier for earlier, later in zip(rates[500:], rates[501:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(rates[500:]))
 
 
 def test_the_other_schedules() -> None:

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -17,10 +16,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from corpus import PAIRS
+from gradients import Gradients, batches_of, record_gradients
 from toy import log, settings, write_settings, write_toy, write_vocabulary
 from voxlate.cli import app
 from voxlate.config import TrainConfig
-from voxlate.data.batching import Batch
+from voxlate.data import planning
 from voxlate.errors import VoxlateError
 from voxlate.models.interop import load_checkpoint
 from voxlate.training import checkpoint as checkpoints
@@ -167,51 +167,31 @@ def test_the_run_folder_tells_everything(toy: Path, tmp_path: Path) -> None:
     assert [path.name for path in checkpoints.checkpoints(folder)][-1] == "update-00000006"
 
 
-def record_gradients(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:
-    """Let the optimiser keep the gradients of each step, and clip nothing."""
-    found: list[dict[str, torch.Tensor]] = []
-    update = loop._update
-
-    def recording(run: loop.Run, number: int, batches: list[Batch], totals: dict[str, float]) -> Any:
-        parameters = dict(run.objective.named_parameters())
-        with monkeypatch.context() as patch:
-            patch.setattr(
-                run.optimizer,
-                "step",
-                lambda: found.append({n: p.grad.clone() for n, p in parameters.items() if p.grad is not None}),
-            )
-            return update(run, number, batches, totals)
-
-    monkeypatch.setattr(loop, "_update", recording)
-    return found
-
-
-def test_one_step_of_eight_equals_four_uneven_micro_steps(
-    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_one_step_of_eight_equals_four_uneven_micro_steps_and_two_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gradients = record_gradients(monkeypatch)
     write_toy(tmp_path, "train", 8, words=2)
     write_vocabulary(tmp_path / "sentencepiece.bpe.model")
     plain = {
-        "optimizer__updates": 1,
-        "optimizer__warmup_updates": 0,
-        "optimizer__clip_norm": 1e9,
+        "optimizer": {"updates": 1, "lr": 1e-3, "warmup_updates": 0, "hold_updates": 0, "clip_norm": 1e9},
         "loss__ctc_weight": 0.5,
     }
-    run(config(tmp_path, tmp_path / "one", data__batch_seconds=1000, data__buckets=1, **plain))
-    sizes = [3, 1, 2, 2]
-    monkeypatch.setattr(
-        "voxlate.data.planning.make_batches",
-        lambda indices, *_, **__: np.split(indices, np.cumsum(sizes)[:-1]),
+    gradients: Gradients = []
+    for name, sizes in (("one", [8]), ("four", [3, 1, 2, 2])):
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "_update", record_gradients(gradients))
+            patch.setattr(planning, "make_batches", batches_of(sizes))
+            run(config(tmp_path, tmp_path / name, data__batches_per_update=len(sizes), **plain))
+    two = write_settings(
+        tmp_path / "two.yaml", settings(tmp_path, output=str(tmp_path / "two"), data__batches_per_update=2, **plain)
     )
-    run(config(tmp_path, tmp_path / "four", data__batches_per_update=4, **plain))
-    one, four = gradients
-    assert one.keys() == four.keys()
-    for name, gradient in one.items():
-        difference = (gradient - four[name]).norm() / gradient.norm().clamp(min=1e-4)
-        assert difference < 1e-6 * 5, name  # float32 sums in another order
-    total = torch.cat([(one[name] - four[name]).flatten() for name in one]).norm()
-    assert total / torch.cat([gradient.flatten() for gradient in one.values()]).norm() < 1e-6
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "gradients.py"]
+    command += [str(two), str(tmp_path / "two.safetensors"), "4,4"]
+    subprocess.run(command, cwd=Path(__file__).parent, check=True, capture_output=True, timeout=60)
+    gradients.append(safetensors.torch.load_file(tmp_path / "two.safetensors"))
+    one, *others = (torch.cat([found[name].flatten() for name in sorted(found)]) for found in gradients)
+    for other in others:
+        assert float((one - other).norm() / one.norm()) < 1e-6
 
 
 def test_an_unreadable_clip_is_counted_and_named_and_training_goes_on(tmp_path: Path) -> None:
@@ -362,7 +342,8 @@ def test_average_says_what_is_missing(toy: Path, tmp_path: Path) -> None:
 
 
 def test_gradient_checkpointing_changes_no_gradient(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gradients = record_gradients(monkeypatch)
+    gradients: Gradients = []
+    monkeypatch.setattr(loop, "_update", record_gradients(gradients))
     changes = {
         "optimizer__updates": 1,
         "optimizer__warmup_updates": 0,
