@@ -39,7 +39,7 @@ class Progress:
     update: int = 0
     place: Place = field(default_factory=Place)
     audio_seconds: float = 0.0
-    best_bleu: float | None = None
+    best: tuple[float, float] | None = None  # mean BLEU, and minus the sum of the losses
     best_update: int | None = None
     worse_in_a_row: int = 0  # validations since the best
     finished: bool = False
@@ -149,7 +149,8 @@ def read_state(folder: Path) -> dict[str, Any]:
 def read_progress(folder: Path) -> Progress:
     """Return what a checkpoint remembers."""
     stored = read_state(folder)["progress"]
-    return Progress(**{**stored, "place": Place(**stored["place"])})
+    best = stored["best"] and tuple(stored["best"])
+    return Progress(**{**stored, "place": Place(**stored["place"]), "best": best})
 
 
 def learned_weights(model: nn.Module) -> dict[str, Tensor]:
