@@ -8,15 +8,20 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
-    MBartConfig,
-    MBartForConditionalGeneration,
     SpeechEncoderDecoderModel,
-    Wav2Vec2Config,
     Wav2Vec2ForPreTraining,
     Wav2Vec2Model,
 )
 
-from tiny import VOCABULARY, transformers_model, waveforms, write_model, write_tokenizer_json
+from tiny import (
+    VOCABULARY,
+    transformers_model,
+    waveforms,
+    write_encoder,
+    write_mbart,
+    write_model,
+    write_tokenizer_json,
+)
 from voxlate.data.batching import collate_waveforms
 from voxlate.errors import VoxlateError
 from voxlate.models.interop import Checkpoint, load_checkpoint, save_checkpoint
@@ -328,31 +333,6 @@ def test_languages_file_that_is_no_table(folder: Path) -> None:
 
 
 # --- a new model from an encoder and mBART ---------------------------------------------------------------------------
-
-
-def write_encoder(folder: Path, kind: Any) -> Any:
-    torch.manual_seed(5)
-    config = Wav2Vec2Config(
-        hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, conv_dim=[8] * 7,
-        num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=4, feat_extract_norm="layer",
-        do_stable_layer_norm=True, conv_bias=True, codevector_dim=8, proj_codevector_dim=8,
-    )  # fmt: skip
-    model = kind(config).eval()
-    model.save_pretrained(folder)
-    return model
-
-
-def write_mbart(folder: Path, vocabulary: Path) -> Any:
-    torch.manual_seed(6)
-    config = MBartConfig(
-        vocab_size=VOCABULARY, d_model=32, encoder_layers=1, decoder_layers=2, encoder_attention_heads=4,
-        decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, max_position_embeddings=64,
-        scale_embedding=True, activation_function="relu",
-    )  # fmt: skip
-    model = MBartForConditionalGeneration(config).eval()
-    model.save_pretrained(folder)
-    (folder / "sentencepiece.bpe.model").write_bytes(vocabulary.read_bytes())
-    return model
 
 
 def start(tmp_path: Path, vocabulary: Path, kind: Any) -> tuple[Checkpoint, Any, Any]:

@@ -47,7 +47,7 @@ def test_python_prints_what_its_comment_says(shared: Path, code: str) -> None:
     assert result.stdout.strip() == re.findall(r"# (.*)$", code, re.MULTILINE)[-1]
 
 
-@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("voxlate ")])
+@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("voxlate translate ")])
 def test_commands_without_a_model_choose_the_published_one(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,7 +88,8 @@ def test_the_table_of_checkpoints_is_the_registry() -> None:
 
 
 def test_every_option_is_in_the_help() -> None:
-    help_text = CliRunner().invoke(app, ["translate", "--help"]).stdout
+    commands = (["translate"], ["train"], ["prepare", "covost2"], ["prepare", "manifest"], ["prepare", "parquet"])
+    help_text = "".join(CliRunner().invoke(app, [*command, "--help"]).stdout for command in commands)
     prose = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
     named = {option for code in re.findall(r"`([^`]+)`", prose) for option in re.findall(r"--[a-z-]+", code)}
     assert len(named) > 5

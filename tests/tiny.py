@@ -6,7 +6,13 @@ from typing import Any
 import sentencepiece
 import tokenizers
 import torch
-from transformers import MBartConfig, SpeechEncoderDecoderConfig, SpeechEncoderDecoderModel, Wav2Vec2Config
+from transformers import (
+    MBartConfig,
+    MBartForConditionalGeneration,
+    SpeechEncoderDecoderConfig,
+    SpeechEncoderDecoderModel,
+    Wav2Vec2Config,
+)
 
 from voxlate.languages import MBART50_TAGS
 
@@ -124,3 +130,30 @@ def waveforms(seed: int, *seconds: float) -> list[torch.Tensor]:
         swell_T = torch.sin(torch.linspace(0, 9 + 3 * duration, len(noise_T)))
         made.append(0.1 * noise_T * swell_T + 0.05 * torch.sin(noise_T.cumsum(0) * 0.1))
     return made
+
+
+def write_encoder(folder: Path, kind: Any) -> Any:
+    """Save a random speech encoder as a transformers class of some kind; return it."""
+    torch.manual_seed(5)
+    config = Wav2Vec2Config(
+        hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, conv_dim=[8] * 7,
+        num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=4, feat_extract_norm="layer",
+        do_stable_layer_norm=True, conv_bias=True, codevector_dim=8, proj_codevector_dim=8,
+    )  # fmt: skip
+    model = kind(config).eval()
+    model.save_pretrained(folder)
+    return model
+
+
+def write_mbart(folder: Path, vocabulary: Path) -> Any:
+    """Save a random mBART with its vocabulary; return it."""
+    torch.manual_seed(6)
+    config = MBartConfig(
+        vocab_size=VOCABULARY, d_model=32, encoder_layers=1, decoder_layers=2, encoder_attention_heads=4,
+        decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, max_position_embeddings=64,
+        scale_embedding=True, activation_function="relu",
+    )  # fmt: skip
+    model = MBartForConditionalGeneration(config).eval()
+    model.save_pretrained(folder)
+    (folder / "sentencepiece.bpe.model").write_bytes(vocabulary.read_bytes())
+    return model

@@ -1,0 +1,58 @@
+"""Every YAML of recipes/ is read, trains with tiny models in the place of its own, and saves a model that loads."""
+
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from transformers import Wav2Vec2Model
+
+from tiny import write_encoder, write_mbart
+from toy import log, write_toy
+from voxlate.config import TrainConfig, read_config
+from voxlate.models.interop import load_checkpoint
+from voxlate.training.train import train
+
+ROOT = Path(__file__).resolve().parents[1]
+RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
+
+
+def test_there_are_recipes() -> None:
+    assert RECIPES
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_recipe_trains_at_reduced_size(recipe: Path, tmp_path: Path, vocabulary: Path) -> None:
+    config = read_config(recipe)
+    write_encoder(tmp_path / "encoder", Wav2Vec2Model)
+    write_mbart(tmp_path / "mbart", vocabulary)
+    manifest = write_toy(tmp_path, "train", 16, pairs=[Path(str(path)).parent.name for path in config.data.train])
+    small = [
+        f"output={tmp_path / 'run'}",
+        f"model.encoder={tmp_path / 'encoder'}",
+        f"model.decoder={tmp_path / 'mbart'}",
+        f"data.train=[{manifest}]",
+        f"data.dev=[{manifest}]",
+        "data.batch_seconds=2",
+        "data.workers=0",
+        "optimizer.updates=2",
+        "optimizer.warmup_updates=1",
+        "optimizer.hold_updates=0",
+        "trainable.freeze_encoder_updates=1",
+        "validation.max_length=8",
+        "precision=float32",
+        "device=cpu",
+    ]
+    reduced: TrainConfig = read_config(recipe, small)
+    assert train(reduced, Console(quiet=True)) == 0
+    assert log(tmp_path / "run", "dev")[-1]["update"] == 2
+    assert load_checkpoint(tmp_path / "run" / "best").targets.keys() == {"en"}
+
+
+def test_recipes_are_named_and_settings_of_commands_exist() -> None:
+    for readme in (ROOT / "recipes").rglob("README.md"):
+        text = readme.read_text(encoding="utf-8")
+        for path, settings in re.findall(r"voxlate train (\S+\.yaml)((?: [a-z_.]+=\S+)*)", text):
+            read_config(ROOT / path, settings.replace("'", "").split())
+    named = {path.name for path in RECIPES if path.name in (path.parent / "README.md").read_text(encoding="utf-8")}
+    assert named == {path.name for path in RECIPES}
