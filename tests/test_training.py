@@ -247,6 +247,69 @@ def test_full_disk_and_unwritable_folder_have_one_line(
     assert not list((tmp_path / "run" / "checkpoints").glob(".*"))
 
 
+def test_a_full_device_has_one_line(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nmore")
+
+    monkeypatch.setattr(loop, "_update", full)
+    with pytest.raises(
+        VoxlateError,
+        match=r"is full \(CUDA out of memory. Tried .* GiB\); take a smaller data.batch_seconds \(now 10\)",
+    ):
+        run(config(toy, tmp_path / "run"))
+
+
+def test_training_in_bfloat16_goes_on_to_the_bit(toy: Path, tmp_path: Path) -> None:
+    whole, part = (config(toy, tmp_path / name, precision="bfloat16") for name in ("whole", "part"))
+    run(whole)
+    run(part)
+    last = checkpoints.checkpoints(tmp_path / "part")[-1]
+    (last / "state.json").write_text("{}")
+    assert "going on from update 4" in run(part)
+    assert same_files(tmp_path / "whole", tmp_path / "part", "best/model.safetensors")
+    losses = [[line["loss"] for line in log(tmp_path / name)] for name in ("whole", "part")]
+    assert losses[0] == losses[1]
+    assert losses[0][-1] < losses[0][0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"encoder": {"hidden_siz": 3}}, "model.scratch.encoder.hidden_siz: unknown setting; did you mean hidden_size"),
+        ({"decoder": {"layers": 3}}, "model.scratch.decoder.layers: unknown setting"),
+        (
+            {"decoder": {"d_model": 50, "decoder_attention_heads": 4}},
+            "d_model 50 is no multiple of decoder_attention_h",
+        ),
+        ({"encoder": {"conv_dim": [8, 8]}}, r"model.scratch: .*convolutional layers"),
+        ({"vocabulary": "nowhere.model"}, "nowhere.model: not a SentencePiece model"),
+        ({"encoder_type": "wav2vec3"}, "unknown speech encoder 'wav2vec3'; did you mean 'wav2vec2'"),
+    ],
+)
+def test_models_that_cannot_be_made(toy: Path, tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    raw = settings(toy, output=str(tmp_path / "run"))
+    raw["model"]["scratch"] = raw["model"]["scratch"] | change
+    with pytest.raises(VoxlateError, match=message):
+        run(TrainConfig(**raw))
+
+
+def test_settings_of_a_failed_start_bind_nobody(toy: Path, tmp_path: Path) -> None:
+    with pytest.raises(VoxlateError, match="nothing is left to train on"):
+        run(config(toy, tmp_path / "run", data__min_seconds=20))
+    run(config(toy, tmp_path / "run"))
+
+
+def test_ctc_needs_transcripts(toy: Path, tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in (toy / "train.jsonl").read_text().splitlines()]
+    for line in lines:
+        del line["source_text"]
+        line["audio"] = str(toy / line["audio"])
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    changes = {"data__train": [str(tmp_path / "m.jsonl")], "loss__ctc_weight": 0.3}
+    with pytest.raises(VoxlateError, match="ctc_weight is above 0, but no utterance has a source_text; add trans"):
+        run(config(toy, tmp_path / "run", **changes))
+
+
 def test_two_runs_into_one_folder_are_refused(toy: Path, tmp_path: Path) -> None:
     from filelock import FileLock
 

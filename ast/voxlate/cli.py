@@ -28,7 +28,8 @@ def main() -> None:
     try:
         app()
     except VoxlateError as error:
-        print(f"error: {error}", file=sys.stderr)
+        process = os.environ.get("RANK", "0")  # one of several that accelerate launch or torchrun started
+        print(f"error{'' if process == '0' else f' (process {process})'}: {error}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # the reader of a pipe has left; what remains has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

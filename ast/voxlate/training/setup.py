@@ -1,30 +1,22 @@
 """From settings to what the loop needs: corpora, the model, its losses, what is printed before training."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, MBartConfig
 
-from voxlate.config import RegularizationConfig, ScratchConfig, TrainConfig
+from voxlate.config import RegularizationConfig, TrainConfig
 from voxlate.data.batching import ctc_text
 from voxlate.data.corpus import Corpus, Limits, Sampling, make_sampling, read_corpus
 from voxlate.data.planning import Cost, Plan
 from voxlate.errors import VoxlateError
 from voxlate.languages import find_language
-from voxlate.models import ENCODERS
-from voxlate.models.adapter import AdapterConfig, LengthAdapter
-from voxlate.models.conversion import decoder_config
 from voxlate.models.ctc import CtcHead, adopt_ctc
-from voxlate.models.decoder import MBartDecoder
 from voxlate.models.interop import Checkpoint, load_checkpoint
 from voxlate.models.new_language import add_language
-from voxlate.models.translator import SpeechTranslator
+from voxlate.models.scratch import random_model
 from voxlate.models.warm_start import start_model
-from voxlate.registry import resolve
-from voxlate.text import Tokenizer
 from voxlate.training.objective import Objective
 
 _ENCODER_FIELDS = {  # our setting: the field of transformers' config
@@ -101,7 +93,17 @@ def build_model(config: TrainConfig, data: Data) -> Checkpoint:
     if settings.init_from is not None:
         checkpoint = load_checkpoint(settings.init_from, fields=fields)
     elif settings.scratch is not None:
-        checkpoint = _from_scratch(settings.scratch, config, fields)
+        scratch = settings.scratch
+        checkpoint = random_model(
+            scratch.vocabulary,
+            {**scratch.encoder, **fields["encoder"]},
+            {**scratch.decoder, **fields["decoder"]},
+            encoder_type=scratch.encoder_type,
+            normalize_waveform=scratch.normalize_waveform,
+            adapter_layers=settings.adapter_layers,
+            adapter_kernel=settings.adapter_kernel,
+            adapter_stride=settings.adapter_stride,
+        )
     else:
         assert settings.encoder is not None
         assert settings.decoder is not None
@@ -201,28 +203,6 @@ def _fields(settings: RegularizationConfig) -> dict[str, dict[str, Any]]:
         "encoder": encoder,
         "decoder": {field: given[name] for name, field in _DECODER_FIELDS.items() if name in given},
     }
-
-
-def _from_scratch(scratch: ScratchConfig, config: TrainConfig, fields: dict[str, dict[str, Any]]) -> Checkpoint:
-    """Return a model with random weights."""
-    tokenizer = Tokenizer(scratch.vocabulary)
-    encoder_class = resolve(ENCODERS, scratch.encoder_type, "speech encoder")
-    encoder_config = AutoConfig.for_model(scratch.encoder_type, **{**scratch.encoder, **fields["encoder"]})
-    text = decoder_config(
-        MBartConfig(**{**scratch.decoder, **fields["decoder"], "vocab_size": tokenizer.vocabulary_size})
-    )
-    encoder = encoder_class(encoder_config, normalize_waveform=scratch.normalize_waveform)
-    settings = config.model
-    adapter = AdapterConfig(
-        encoder.output_dim, text.width, settings.adapter_layers, settings.adapter_kernel, settings.adapter_stride
-    )
-    model = SpeechTranslator(encoder, LengthAdapter(adapter), MBartDecoder(text))
-    targets = {language: tokenizer.tag_id(tag) for language, tag in _tags(tokenizer).items()}
-    return Checkpoint("a new model", Path(scratch.vocabulary).parent, model, tokenizer, targets)
-
-
-def _tags(tokenizer: Tokenizer) -> dict[str, str]:
-    return {find_language(tag).code: tag for tag in tokenizer.tags}
 
 
 def _with_slots(checkpoint: Checkpoint, slots: dict[str, str | int], wanted: set[str]) -> dict[str, int]:

@@ -69,6 +69,12 @@ def train(config: TrainConfig, console: Console) -> int:
             f"output {config.output} cannot be written ({what}); once that is mended, the same command goes on from "
             "the last checkpoint"
         ) from None
+    except torch.OutOfMemoryError as error:
+        raise VoxlateError(
+            f"the device's memory is full ({str(error).splitlines()[0]}); take a smaller data.batch_seconds (now "
+            f"{config.data.batch_seconds:g}) and more data.batches_per_update, or gradient_checkpointing=true, "
+            "trainable.preset=lna-ed or lora, or several processes with sharded=true"
+        ) from None
     finally:
         if lock is not None:
             lock.release()
