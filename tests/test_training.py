@@ -158,7 +158,8 @@ def test_the_run_folder_tells_everything(toy: Path, tmp_path: Path) -> None:
     assert list((folder / "tensorboard").iterdir())
     assert [line["update"] for line in log(folder)] == [1, 2, 3, 4, 5, 6]
     assert {"loss", "lr", "gradient_norm", "audio_s/s", "epoch"} < log(folder)[0].keys()
-    assert [line["update"] for line in log(folder, "dev")] == [3, 6]
+    assert [line["update"] for line in log(folder, "dev")] == [0, 3, 6]
+    assert "dev before training" in printed
     hypotheses = [json.loads(line) for line in (folder / "dev" / "update-00000006.jsonl").read_text().splitlines()]
     assert [line["id"] for line in hypotheses] == ["dev-0", "dev-1", "dev-2", "dev-3"]
     for expected in ("training data", "fr-en", "parameters (preset all)", "memory of each process", "6 updates on 1"):
@@ -459,5 +460,9 @@ def test_a_new_language_is_learnt_and_what_was_forgotten_is_shown(toy: Path, tmp
     rows = {row["direction"]: row for row in json.loads((tmp_path / "new" / "before_after.json").read_text())}
     assert sorted(rows) == ["de-en", "en-cy", "fr-en"]
     assert all(row["change"] == row["after"] - row["before"] for row in rows.values())
+    slotted = [*command, f"output={tmp_path / 'slot'}", "model.add_languages.cy.slot=fi_FI", "optimizer.updates=2"]
+    assert CliRunner().invoke(app, slotted, catch_exceptions=False).exit_code == 0
+    finnish = load_checkpoint(tmp_path / "slot" / "best")
+    assert finnish.targets["cy"] == finnish.tokenizer.tag_id("fi_FI")
     old, new = load_checkpoint(tmp_path / "old" / "best"), load_checkpoint(tmp_path / "new" / "best")
     assert new.targets == {**old.targets, "cy": old.model.decoder.config.vocabulary_size}

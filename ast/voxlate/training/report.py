@@ -41,18 +41,15 @@ def print_setup(
     record.say(f"{start}: {config.optimizer.updates} updates on {shared}, into {config.output}")
 
 
-def print_scores(record: Record, progress: Progress, scores: Mapping[str, DirectionScore], *, better: bool) -> None:
-    """Print the dev scores of an update."""
+def print_scores(record: Record, title: str, scores: Mapping[str, DirectionScore]) -> None:
+    """Print the scores of each direction and their mean."""
     rows = [
         (direction, f"{score.bleu:.1f}", f"{score.loss:.3f}", f"{score.utterances:,}", f"{score.failed or ''}")
         for direction, score in scores.items()
     ]
     if len(rows) > 1:
         rows.append(("mean", f"{mean_bleu(scores):.1f}", "", "", ""))
-    earlier = f"best: {progress.best[0]:.1f} at update {progress.best_update}" if progress.best else ""
-    note = "best so far" if better else earlier
-    headings = ("direction", "BLEU", "loss", "utterances", "failed")
-    record.table(f"dev at update {progress.update} ({note})", headings, rows)
+    record.table(title, ("direction", "BLEU", "loss", "utterances", "no audio"), rows)
 
 
 def print_forgetting(record: Record, output: Path, progress: Progress) -> None:

@@ -119,7 +119,7 @@ def _set_up_and_train(config: TrainConfig, console: Console, accelerator: Accele
 def _loop(run: Run, progress: Progress, interrupts: Interrupts) -> int:
     config, accelerator = run.config, run.accelerator
     if progress.update == 0 and run.dev is not None and (config.validation.at_start or config.compares_directions):
-        progress.before = as_numbers(_score(run, progress))
+        progress.before = as_numbers(_score(run, progress, "before training"))
     window = Window(**progress.window)
     batches = _own_batches(run, progress.place)
     while progress.update < config.optimizer.updates and not _stops_early(config, progress):
@@ -249,28 +249,31 @@ def _name_unreadable(run: Run, progress: Progress, micro_batches: list[Batch], t
         )
 
 
-def _score(run: Run, progress: Progress) -> dict[str, DirectionScore]:
+def _score(run: Run, progress: Progress, title: str) -> dict[str, DirectionScore]:
     assert run.dev is not None
     output = run.config.output / "dev" / f"update-{progress.update:08}.jsonl"
     workers = run.config.data.workers
     with gathered(run.objective, run.skeleton) as objective, autocast(run.config, run.accelerator.device):
-        return validate(objective, run.dev, run.config.validation, run.accelerator, workers=workers, output=output)
+        scores = validate(objective, run.dev, run.config.validation, run.accelerator, workers=workers, output=output)
+    values = {"mean_bleu": mean_bleu(scores), "directions": as_numbers(scores)}
+    run.record.event("dev", progress.update, values)
+    print_scores(run.record, f"dev {title}", scores)
+    return scores
 
 
 def _validate(run: Run, progress: Progress) -> None:
     """Score the dev sets, keep the model if it is the best so far."""
-    scores = _score(run, progress)
-    bleu = mean_bleu(scores)
-    run.record.event("dev", progress.update, {"mean_bleu": bleu, "directions": as_numbers(scores)})
-    loss = sum(score.loss for score in scores.values())  # of equal BLEU, as at the beginning, the lower loss is better
-    better = progress.best is None or (bleu, -loss) > progress.best
-    print_scores(run.record, progress, scores, better=better)
+    scores = _score(run, progress, f"at update {progress.update}")
     progress.scores = as_numbers(scores)
-    if better:
+    bleu = mean_bleu(scores)
+    loss = sum(score.loss for score in scores.values())  # of equal BLEU, as at the beginning, the lower loss is better
+    if progress.best is None or (bleu, -loss) > progress.best:
         progress.best, progress.best_update, progress.worse_in_a_row = (bleu, -loss), progress.update, 0
         _export(run)
+        run.record.say(f"best so far: {run.config.output / BEST}")
     else:
         progress.worse_in_a_row += 1
+        run.record.say(f"best: {progress.best[0]:.1f} at update {progress.best_update}")
 
 
 def _stops_early(config: TrainConfig, progress: Progress) -> bool:
