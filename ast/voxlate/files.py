@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -29,6 +31,18 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` as UTF-8, whole or not at all, making the folders on the way."""
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make a folder and keep it to this process in a block; filelock's Timeout if another one has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    lock.acquire(timeout=0)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def file_sha256(*paths: Path) -> str:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
+from filelock import Timeout
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from voxlate.errors import VoxlateError
-from voxlate.files import write_text
+from voxlate.files import locked, write_text
 from voxlate.languages import find_language
 
 
@@ -79,17 +78,13 @@ def refuse(problems: list[str]) -> None:
 @contextmanager
 def output_folder(folder: Path) -> Iterator[None]:
     """Make the folder and keep it to this process."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as error:
-        raise VoxlateError(f"--output {folder}: cannot be written ({error.strerror})") from None
-    with lock:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(locked(folder))
+        except Timeout:
+            raise VoxlateError(f"--output {folder}: another command is preparing data there") from None
         except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise VoxlateError(f"--output {folder}: another command is preparing data there") from None
+            raise VoxlateError(f"--output {folder}: cannot be written ({error.strerror})") from None
         yield
 
 

@@ -4,18 +4,20 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 import voxlate
 from voxlate.config import TrainConfig, dump_config, read_config
 from voxlate.data.audio import decoder_fingerprint
 from voxlate.errors import VoxlateError
-from voxlate.files import write_text
+from voxlate.files import locked, write_text
 from voxlate.training.checkpoint import checkpoints
 
 CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
@@ -26,24 +28,26 @@ _PACKAGES = ("accelerate", "av", "datasets", "numpy", "peft", "sacrebleu", "safe
 _FREE = ("output", "log_every", "device", "data.workers", "data.dev", "validation", "checkpoints", "sharded")
 
 
-def open_run(config: TrainConfig) -> FileLock:
-    """Make or open the folder, lock it, write the settings; releasing what is returned unlocks it.
+@contextmanager
+def open_run(config: TrainConfig) -> Iterator[None]:
+    """Make or open the folder, keep it to this run in a block, and write the settings.
 
     VoxlateError if it cannot be written, is in use, or belongs to a run with other settings.
     """
     run = config.output
-    lock = FileLock(run / ".lock")
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-        if checkpoints(run) and (run / CONFIG).is_file():
-            _check_same(run / CONFIG, config)
-        write_text(run / CONFIG, dump_config(config))
-    except Timeout:
-        raise VoxlateError(f"output {run}: another run trains into it; wait for it, or use another output") from None
-    except OSError as error:
-        raise VoxlateError(f"output {run}: cannot be written ({error.strerror}); use another output") from None
-    return lock
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(run))
+            if checkpoints(run) and (run / CONFIG).is_file():
+                _check_same(run / CONFIG, config)
+            write_text(run / CONFIG, dump_config(config))
+        except Timeout:
+            raise VoxlateError(
+                f"output {run}: another run trains into it; wait for it, or use another output"
+            ) from None
+        except OSError as error:
+            raise VoxlateError(f"output {run}: cannot be written ({error.strerror}); use another output") from None
+        yield
 
 
 def write_environment(run: Path, facts: dict[str, Any]) -> None:

@@ -59,9 +59,9 @@ class Run:
 def train(config: TrainConfig, console: Console) -> int:
     """Train to the end or to an interruption; return the exit code: 0 done, 130 interrupted (it can go on)."""
     accelerator = start_processes(config)
-    lock = open_run(config) if accelerator.is_main_process else None
+    folder = open_run(config) if accelerator.is_main_process else nullcontext()
     try:
-        with Interrupts() as interrupts:
+        with folder, Interrupts() as interrupts:
             return _set_up_and_train(config, console, accelerator, interrupts)
     except OSError as error:
         what = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
@@ -75,9 +75,6 @@ def train(config: TrainConfig, console: Console) -> int:
             f"{config.data.batch_seconds:g}) and more data.batches_per_update, or gradient_checkpointing=true, "
             "trainable.preset=lna-ed or lora, or several processes with sharded=true"
         ) from None
-    finally:
-        if lock is not None:
-            lock.release()
 
 
 def _set_up_and_train(config: TrainConfig, console: Console, accelerator: Accelerator, interrupts: Interrupts) -> int:
