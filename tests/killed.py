@@ -19,6 +19,7 @@ import safetensors.torch
 from rich.console import Console
 
 from voxlate.config import read_config
+from voxlate.models import weights
 from voxlate.training import checkpoint
 from voxlate.training.train import train
 
@@ -43,7 +44,7 @@ def kill_in_checkpoint(moment: int) -> None:
 
         return wrapped
 
-    vars(checkpoint)["save_file"] = deadly(safetensors.torch.save_file)
+    vars(weights)["save_file"] = deadly(safetensors.torch.save_file)
     checkpoint._sync = deadly(checkpoint._sync)
     Path.rename = deadly(Path.rename)  # type: ignore[method-assign]
 

@@ -222,12 +222,20 @@ def test_if_no_clip_can_be_read_training_stops(tmp_path: Path) -> None:
         run(config(tmp_path, tmp_path / "run"))
 
 
-def test_full_disk_and_unwritable_folder_have_one_line(
-    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unwritable_folder_has_one_line(toy: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(VoxlateError, match=r"output .*file/run: cannot be written \(Not a directory\); use another"):
         run(config(toy, tmp_path / "file" / "run"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "weights.safetensors"),
+        safetensors.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_has_one_line(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     run(config(toy, tmp_path / "whole"))
 
     save_file, calls = safetensors.torch.save_file, []
@@ -236,13 +244,14 @@ def test_full_disk_and_unwritable_folder_have_one_line(
         calls.append(path)
         if len(calls) > 2:
             path.write_bytes(b"half")
-            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+            raise error
         save_file(tensors, path, metadata)
 
-    monkeypatch.setattr(checkpoints, "save_file", full)
-    with pytest.raises(VoxlateError, match=r"cannot be written \(No space left on device: .*\); once that is mended"):
+    monkeypatch.setattr("voxlate.models.weights.save_file", full)
+    with pytest.raises(VoxlateError, match=r"cannot be written \(.*No space left on device.*\); once that is mended"):
         run(config(toy, tmp_path / "run"))
     monkeypatch.undo()
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["update-00000002"]
     assert "going on from update 2" in run(config(toy, tmp_path / "run"))
     assert same_files(tmp_path / "whole", tmp_path / "run", "best/model.safetensors")
     assert not list((tmp_path / "run" / "checkpoints").glob(".*"))

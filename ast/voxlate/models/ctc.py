@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from voxlate.files import whole_file
+from voxlate.models.weights import write_safetensors
 
 _FILE = "ctc.safetensors"
 _CHARACTERS = "characters"  # in the file's metadata, in the order of their labels, from 1
@@ -47,8 +47,7 @@ class CtcHead(nn.Module):
 def write_ctc(folder: Path, tensors: Mapping[str, Tensor], characters: Mapping[str, int]) -> None:
     """Write the head's tensors with their characters beside a model. transformers does not look at this file."""
     ordered = "".join(sorted(characters, key=characters.__getitem__))
-    with whole_file(folder / _FILE) as part:
-        save_file(dict(tensors), part, metadata={_CHARACTERS: ordered})
+    write_safetensors(folder / _FILE, tensors, {_CHARACTERS: ordered})
 
 
 def read_ctc(folder: Path) -> tuple[dict[str, Tensor], dict[str, int]] | None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import SpeechEncoderDecoderConfig
 
@@ -32,7 +31,7 @@ from voxlate.models.conversion import (
 from voxlate.models.decoder import DecoderConfig, MBartDecoder
 from voxlate.models.hub import find_model
 from voxlate.models.translator import SpeechTranslator
-from voxlate.models.weights import read_weights
+from voxlate.models.weights import read_weights, write_safetensors
 from voxlate.registry import resolve
 from voxlate.text import BOS_ID, EOS_ID, PAD_ID, VOCABULARY_FILES, Tokenizer
 
@@ -129,8 +128,7 @@ def save_checkpoint(
     name = "tokenizer.json" if tokenizer.path.suffix == ".json" else "sentencepiece.bpe.model"
     with whole_file(folder / name) as part:
         shutil.copyfile(tokenizer.path, part)
-    with whole_file(folder / "model.safetensors") as part:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, metadata={"format": "pt"})
+    write_safetensors(folder / "model.safetensors", tensors, {"format": "pt"})
 
 
 def _build(config: Any, *, normalize_waveform: bool) -> SpeechTranslator:

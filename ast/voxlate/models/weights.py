@@ -1,17 +1,20 @@
 """Tensor files of a model folder: safetensors first, else ``.bin`` that holds nothing but tensors."""
 
+import errno
 import json
 import pickle
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from voxlate.errors import VoxlateError
-from voxlate.files import file_sha256
+from voxlate.files import file_sha256, whole_file
 
 _CANDIDATES = (
     "model.safetensors",
@@ -48,6 +51,19 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 def weights_sha256(folder: Path) -> str:
     """Return the SHA-256 of the weight files; of a single file it is the one that the Hub shows."""
     return file_sha256(*weight_files(folder))
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write tensors whole or not at all. OSError where that fails, as on a full disk: the library has its own error.
+
+    One entry of metadata at most: several come in any order, and the file would not be the same each time.
+    """
+    assert len(metadata) <= 1
+    with whole_file(path) as part:
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, metadata=metadata)
+        except SafetensorError as error:
+            raise OSError(errno.EIO, str(error), str(path)) from None
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

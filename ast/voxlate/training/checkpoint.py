@@ -18,12 +18,13 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from voxlate.data.planning import Place
 from voxlate.errors import VoxlateError
-from voxlate.files import file_sha256, whole_file
+from voxlate.files import file_sha256
+from voxlate.models.weights import write_safetensors
 from voxlate.training.distributed import is_sharded, like, local, local_rows, whole
 
 CHECKPOINTS = "checkpoints"
@@ -59,6 +60,23 @@ def save(
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
     accelerator.wait_for_everyone()
+    try:
+        _fill(part, model, optimizer, progress, accelerator)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)  # a full disk has better use for the room
+        raise
+    if accelerator.is_main_process:
+        if folder.exists():
+            shutil.rmtree(folder)
+        part.rename(folder)
+        _sync(folder.parent)
+    accelerator.wait_for_everyone()
+    return folder
+
+
+def _fill(
+    part: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, accelerator: Accelerator
+) -> None:
     weights = learned_weights(model)
     sums: dict[str, dict[str, Any]] = {}
     if accelerator.is_main_process:
@@ -71,12 +89,6 @@ def save(
         state = {"progress": asdict(progress), "files": {name: one[name] for one in gathered for name in one}}
         (part / STATE).write_text(json.dumps(state, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         _sync(part / STATE)
-        if folder.exists():
-            shutil.rmtree(folder)
-        part.rename(folder)
-        _sync(folder.parent)
-    accelerator.wait_for_everyone()
-    return folder
 
 
 def prune(run: Path, keep_last: int, keep_update: int | None) -> None:
@@ -156,9 +168,7 @@ def read_progress(folder: Path) -> Progress:
 def learned_weights(model: nn.Module) -> dict[str, Tensor]:
     """Return copies of the parameters that learn, whole; every process must ask for it."""
     return {
-        name: whole(parameter.detach()).cpu().contiguous()
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad
+        name: whole(parameter.detach()).cpu() for name, parameter in model.named_parameters() if parameter.requires_grad
     }
 
 
@@ -205,7 +215,7 @@ def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[s
             rows[name] = local_rows(parameter)
             tensors[f"{name}.step"] = torch.as_tensor(state["step"]).cpu()
             for moment in _MOMENTS:
-                tensors[f"{name}.{moment}"] = local(state[moment]).cpu().contiguous()
+                tensors[f"{name}.{moment}"] = local(state[moment]).cpu()
     return tensors, {"rows": json.dumps(rows)}
 
 
@@ -232,9 +242,8 @@ def _rows(pieces: list[tuple[int, int, Path]], key: str, first: int, last: int, 
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> dict[str, Any]:
-    with whole_file(path) as part:
-        save_file(tensors, part, metadata=metadata)  # one entry at most: several come in any order
-        _sync(part)
+    write_safetensors(path, tensors, metadata)
+    _sync(path)
     return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
 
 
