@@ -16,7 +16,7 @@ _WORDS = (
     "the of and to in he was is as for on with his at by it from were which are this had an but not its two first "
     "after one other time their new also who river village government station between however church company music "
     "university international north people district history century family season several children important"
-).split()
+)
 _FRAME_SAMPLES = 1152  # of one MP3 frame
 
 
@@ -28,7 +28,7 @@ def clip_seconds(clips: int, generator: np.random.Generator) -> Floats:
 def sentence(seconds: float, generator: np.random.Generator) -> str:
     """Return about as many words as are read aloud in that time: two a second."""
     words = max(1, round(2 * seconds * generator.uniform(0.7, 1.3)))
-    return " ".join(generator.choice(_WORDS, words)) + "."
+    return " ".join(generator.choice(_WORDS.split(), words)) + "."
 
 
 def sound(seconds: float, rate: int, generator: np.random.Generator) -> npt.NDArray[np.float32]:

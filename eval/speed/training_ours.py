@@ -13,6 +13,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from voxlate.training.memory import ask_for_huge_pages
+
+ask_for_huge_pages()  # as the command does, before torch is loaded
+
+# ruff: noqa: E402
 import torch
 from rich.console import Console
 from torch import Tensor, nn
@@ -66,7 +71,7 @@ class Parts:
             self._mark(_FORWARD[name])
         tensor = output if isinstance(output, Tensor) else output[0] if name in _BACKWARD else None
         if name in _BACKWARD and isinstance(tensor, Tensor) and tensor.requires_grad:
-            tensor.register_hook(lambda _: self._mark(_BACKWARD[name]))
+            tensor.register_hook(lambda _: self._mark(_BACKWARD[name]))  # type: ignore[no-untyped-call]
 
     def _mark(self, part: str) -> None:
         now = time.perf_counter()

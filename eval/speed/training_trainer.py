@@ -11,6 +11,7 @@ import argparse
 import json
 import statistics
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def main() -> None:
     ends, sound = stopwatch.ends[first:], trainer.sound[arguments.warmup :]
     result = {
         "speed": sum(sound) / (ends[-1] - ends[0]),
-        "seconds_per_update": statistics.median(late - early for early, late in zip(ends, ends[1:], strict=False)),
+        "seconds_per_update": statistics.median(late - early for early, late in pairwise(ends)),
         "sound_per_update": statistics.mean(sound),
         "loss": trainer.losses,
         "threads": torch.get_num_threads(),

@@ -24,6 +24,9 @@ class Wav2Vec2Encoder(nn.Module):
         self.output_dim: int = config.hidden_size
         self.normalize_waveform = normalize_waveform
         self.model: Any = Wav2Vec2Model(self.config)
+        # transformers lets the waveform require gradients in training, for its checkpointing: the backward pass would
+        # go down to it through all that is frozen.
+        self.model.feature_extractor._requires_grad = False
         self.min_samples = _receptive_field(config.conv_kernel, config.conv_stride)
 
     @property
