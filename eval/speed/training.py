@@ -132,7 +132,7 @@ def main() -> None:
         manifest, seconds = write_data(data, arguments.clips)
         print(f"{arguments.clips} clips, {seconds:.0f} s", flush=True)
         counts = ["--updates", str(arguments.updates), "--warmup", str(arguments.warmup)]
-        places = [str(model), str(manifest), str(work / "output"), *counts]
+        places = [str(model), str(manifest), str(work / f"output-{os.getpid()}"), *counts]
         trainer = [sys.executable, str(_HERE / "training_trainer.py"), *places]
         sides = {
             "voxlate": [sys.executable, str(_HERE / "training_ours.py"), *places, *arguments.overrides],
@@ -142,7 +142,7 @@ def main() -> None:
         results: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
         for _ in range(arguments.rounds):
             for name, command in sides.items():
-                results[name].append(run(command, work / "output"))
+                results[name].append(run(command, work / f"output-{os.getpid()}"))
                 print(name, json.dumps(results[name][-1]), flush=True)
         show(results)
 
