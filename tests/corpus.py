@@ -23,6 +23,7 @@ WORDS = {
     "de": ("eins", "zwei", "drei", "vier", "fünf", "sechs"),
     "zh-CN": ("一", "二", "三", "四", "五", "六"),
     "en": ("one", "two", "three", "four", "five", "six"),
+    "cy": ("un", "dau", "tri", "pedwar", "pump", "chwech"),
     "sv-SE": ("ett", "två", "tre", "fyra", "fem", "sex"),
 }
 KINDS = ((".mp3", 48_000), (".wav", 16_000), (".flac", 48_000))

@@ -164,6 +164,9 @@ def make_sampling(
     Manifests numbered from `first_replayed` on are replayed: their directions get `replay_share` of the draws between
     them, all others the rest.
     """
+    if not len(corpus):
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(corpus.drops.items()))
+        raise VoxlateError(f"nothing is left to train on: {reasons or 'the manifests are empty'}")
     replayed_N = np.zeros(len(corpus), dtype=bool)
     if first_replayed is not None:
         replayed_N = corpus.manifest_N >= first_replayed

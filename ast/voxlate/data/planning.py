@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from voxlate.errors import VoxlateError
-
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
@@ -91,6 +89,8 @@ def make_batches(
 
 def _cut(members: Integers, sizes_N: Floats | Integers, parts: int) -> list[Integers]:
     """Cut members into parts of like size, each with the same total, their order kept."""
+    if not len(members):
+        return []
     order = np.argsort(sizes_N[members], kind="stable")
     total = np.cumsum(sizes_N[members][order])
     part = np.minimum((total / total[-1] * parts).astype(np.int64), parts - 1)
@@ -136,10 +136,6 @@ class Plan:
     batch_seconds: float
     buckets: int
     seed: int
-
-    def __post_init__(self) -> None:
-        if not len(self.seconds_N):
-            raise VoxlateError("no utterances to train on; see the counts of what was left out, and why")
 
     def epoch(self, epoch: int) -> list[Integers]:
         """Return the batches of one epoch, each an array of utterance indices."""

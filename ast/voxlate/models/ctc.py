@@ -48,7 +48,7 @@ def write_ctc(folder: Path, tensors: Mapping[str, Tensor], characters: Mapping[s
     """Write the head's tensors with their characters beside a model. transformers does not look at this file."""
     ordered = "".join(sorted(characters, key=characters.__getitem__))
     with whole_file(folder / _FILE) as part:
-        save_file(dict(tensors), part, metadata={"format": "pt", _CHARACTERS: ordered})
+        save_file(dict(tensors), part, metadata={_CHARACTERS: ordered})
 
 
 def read_ctc(folder: Path) -> tuple[dict[str, Tensor], dict[str, int]] | None:

@@ -46,7 +46,10 @@ class SpeechTranslator(nn.Module):
 
     def checkpoint_gradients(self) -> None:
         """Keep only the layers' inputs for the backward pass and compute the rest again (Chen et al. 2016)."""
-        self.encoder.model.gradient_checkpointing_enable({"use_reentrant": False})
+        network = self.encoder.model
+        # The second name is that of older transformers 5, and deprecated since.
+        enable = getattr(network, "activation_checkpointing_enable", None) or network.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
         self.decoder.gradient_checkpointing = True
 
     def forward(self, waveform_BT: Tensor, lengths_B: Tensor, tokens_BT: Tensor) -> Tensor:

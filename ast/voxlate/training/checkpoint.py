@@ -39,7 +39,7 @@ class Progress:
     update: int = 0
     place: Place = field(default_factory=Place)
     audio_seconds: float = 0.0
-    best_bleu: float | None = None
+    best: tuple[float, float] | None = None  # mean BLEU, and minus the sum of the losses
     best_update: int | None = None
     worse_in_a_row: int = 0  # validations since the best
     finished: bool = False
@@ -62,7 +62,7 @@ def save(
     weights = learned_weights(model)
     sums: dict[str, dict[str, Any]] = {}
     if accelerator.is_main_process:
-        sums[WEIGHTS] = _write(part / WEIGHTS, weights, {})
+        sums[WEIGHTS] = _write(part / WEIGHTS, weights, {"format": "pt"})
     if accelerator.is_main_process or is_sharded(model):
         shard_name = f"optimizer-{accelerator.process_index:05}.safetensors"
         sums[shard_name] = _write(part / shard_name, *_moments(model, optimizer))
@@ -149,7 +149,8 @@ def read_state(folder: Path) -> dict[str, Any]:
 def read_progress(folder: Path) -> Progress:
     """Return what a checkpoint remembers."""
     stored = read_state(folder)["progress"]
-    return Progress(**{**stored, "place": Place(**stored["place"])})
+    best = stored["best"] and tuple(stored["best"])
+    return Progress(**{**stored, "place": Place(**stored["place"]), "best": best})
 
 
 def learned_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -232,7 +233,7 @@ def _rows(pieces: list[tuple[int, int, Path]], key: str, first: int, last: int, 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> dict[str, Any]:
     with whole_file(path) as part:
-        save_file(tensors, part, metadata={"format": "pt", **metadata})
+        save_file(tensors, part, metadata=metadata)  # one entry at most: several come in any order
         _sync(part)
     return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
 

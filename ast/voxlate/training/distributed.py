@@ -5,7 +5,6 @@ same on CPU and GPU: accelerate's FSDP falls back to DDP on CPU without a word.
 """
 
 import copy
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -25,13 +24,11 @@ from voxlate.training.objective import Objective
 
 def start_processes(config: TrainConfig) -> Accelerator:
     """Join the processes that accelerate launch or torchrun started. VoxlateError where they cannot share the work."""
-    if config.device == "auto" and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     device = choose_device(config.device)
-    precision = choose_dtype(config.precision, device)
+    if device.index is not None:
+        torch.cuda.set_device(device)
     accelerator = Accelerator(
         cpu=device.type == "cpu",
-        mixed_precision="bf16" if precision == torch.bfloat16 else "no",
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=_may_skip_parameters(config))],
     )
     processes, batches = accelerator.num_processes, config.data.batches_per_update
@@ -45,12 +42,17 @@ def start_processes(config: TrainConfig) -> Accelerator:
     return accelerator
 
 
+def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
+    """Return the context in which losses are computed: products in bfloat16 where the settings say so."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=choose_dtype(config.precision, device) == torch.bfloat16)
+
+
 def distribute(objective: Objective, config: TrainConfig, accelerator: Accelerator) -> tuple[Any, Objective | None]:
     """Put the objective on its device; return it sharded, wrapped by DDP, or as it is, and see `gathered`."""
     objective.to(accelerator.device)
     if config.sharded:
         skeleton = _skeleton(objective)
-        shard(objective, dtype=torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32)
+        shard(objective, dtype=choose_dtype(config.precision, accelerator.device))
         return objective, skeleton
     return (objective if accelerator.num_processes == 1 else accelerator.prepare_model(objective)), None
 

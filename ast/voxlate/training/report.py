@@ -49,7 +49,8 @@ def print_scores(record: Record, progress: Progress, scores: Mapping[str, Direct
     ]
     if len(rows) > 1:
         rows.append(("mean", f"{mean_bleu(scores):.1f}", "", "", ""))
-    note = "best so far" if better else f"best: {progress.best_bleu:.1f} at update {progress.best_update}"
+    earlier = f"best: {progress.best[0]:.1f} at update {progress.best_update}" if progress.best else ""
+    note = "best so far" if better else earlier
     headings = ("direction", "BLEU", "loss", "utterances", "failed")
     record.table(f"dev at update {progress.update} ({note})", headings, rows)
 

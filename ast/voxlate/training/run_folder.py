@@ -16,6 +16,7 @@ from voxlate.config import TrainConfig, dump_config, read_config
 from voxlate.data.audio import decoder_fingerprint
 from voxlate.errors import VoxlateError
 from voxlate.files import write_text
+from voxlate.training.checkpoint import checkpoints
 
 CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
 BEST = "best"
@@ -35,7 +36,7 @@ def open_run(config: TrainConfig) -> FileLock:
     try:
         run.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
-        if (run / CONFIG).is_file():
+        if checkpoints(run) and (run / CONFIG).is_file():
             _check_same(run / CONFIG, config)
         write_text(run / CONFIG, dump_config(config))
     except Timeout:

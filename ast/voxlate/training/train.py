@@ -24,7 +24,7 @@ from voxlate.errors import VoxlateError
 from voxlate.models.interop import Checkpoint
 from voxlate.training import checkpoint as checkpoints
 from voxlate.training.checkpoint import Progress
-from voxlate.training.distributed import distribute, gathered, start_processes, whole
+from voxlate.training.distributed import autocast, distribute, gathered, start_processes, whole
 from voxlate.training.export import export
 from voxlate.training.freezing import choose_trainable
 from voxlate.training.interrupts import Interrupts
@@ -206,7 +206,7 @@ def _update(
     for number, batch in enumerate(micro_batches, start=1):
         torch.manual_seed(_seed(config.seed, batch.place.number))
         with nullcontext() if number == len(micro_batches) else accelerator.no_sync(run.wrapped):
-            with accelerator.autocast():
+            with autocast(config, accelerator.device):
                 losses = run.wrapped(batch.to(accelerator.device), encoder_frozen=frozen)
             accelerator.backward((losses * scale).sum())
         sums += losses.detach()
@@ -247,7 +247,7 @@ def _score(run: Run, progress: Progress) -> dict[str, DirectionScore]:
     assert run.dev is not None
     output = run.config.output / "dev" / f"update-{progress.update:08}.jsonl"
     workers = run.config.data.workers
-    with gathered(run.objective, run.skeleton) as objective:
+    with gathered(run.objective, run.skeleton) as objective, autocast(run.config, run.accelerator.device):
         return validate(objective, run.dev, run.config.validation, run.accelerator, workers=workers, output=output)
 
 
@@ -256,11 +256,12 @@ def _validate(run: Run, progress: Progress) -> None:
     scores = _score(run, progress)
     bleu = mean_bleu(scores)
     run.record.event("dev", progress.update, {"mean_bleu": bleu, "directions": as_numbers(scores)})
-    better = progress.best_bleu is None or bleu > progress.best_bleu
+    loss = sum(score.loss for score in scores.values())  # of equal BLEU, as at the beginning, the lower loss is better
+    better = progress.best is None or (bleu, -loss) > progress.best
     print_scores(run.record, progress, scores, better=better)
     progress.scores = as_numbers(scores)
     if better:
-        progress.best_bleu, progress.best_update, progress.worse_in_a_row = bleu, progress.update, 0
+        progress.best, progress.best_update, progress.worse_in_a_row = (bleu, -loss), progress.update, 0
         _export(run)
     else:
         progress.worse_in_a_row += 1
@@ -279,6 +280,6 @@ def _conclude(run: Run, progress: Progress) -> None:
     """Say what came of it: the model, the best score, and what other directions lost or won."""
     if progress.before:
         print_forgetting(run.record, run.config.output, progress)
-    best = f" (mean dev BLEU {progress.best_bleu:.1f} at update {progress.best_update})" if progress.best_update else ""
+    best = f" (mean dev BLEU {progress.best[0]:.1f} at update {progress.best_update})" if progress.best else ""
     early = f", stopped early after {progress.update} updates" if _stops_early(run.config, progress) else ""
     run.record.say(f"done{early}: the model is {run.config.output / BEST}{best}")

@@ -54,7 +54,7 @@ def validate(
     texts: dict[int, str] = {}
     errors: dict[int, str] = {}
     sums: dict[str, tuple[float, int]] = {}
-    with torch.inference_mode(), accelerator.autocast():
+    with torch.inference_mode():
         for batch in read_batches(maker, own, workers=min(workers, len(own))):
             errors.update(batch.unreadable)
             if batch.indices:

@@ -1,0 +1,83 @@
+"""Settings: closed, overridable, and wrong in every place at once."""
+
+from pathlib import Path
+
+import pytest
+
+from voxlate.config import dump_config, read_config
+from voxlate.errors import VoxlateError
+
+GOOD = """
+output: runs/fr-en
+model: {encoder: facebook/wav2vec2-xls-r-300m, decoder: facebook/mbart-large-50-many-to-one-mmt}
+data: {train: [data/fr-en/train.jsonl]}
+optimizer: {updates: 1000, lr: 1e-4}
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def problems(path: Path, *overrides: str) -> str:
+    with pytest.raises(VoxlateError) as error:
+        read_config(path, overrides)
+    return str(error.value)
+
+
+def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+    config = read_config(write(tmp_path, GOOD), ["optimizer.lr=3e-5", "data.dev=[a.jsonl, b.jsonl]", "seed=7"])
+    assert (config.optimizer.lr, config.seed) == (3e-5, 7)
+    assert config.data.dev == [Path("a.jsonl"), Path("b.jsonl")]
+    assert read_config(write(tmp_path, dump_config(config))) == config
+
+
+def test_a_wrong_key_has_a_suggestion(tmp_path: Path) -> None:
+    assert problems(write(tmp_path, GOOD), "optimizer.updats=3") == (
+        f"{tmp_path}/config.yaml: a problem\n  optimizer.updats: unknown setting; did you mean updates?"
+    )
+    assert "  zzz: unknown setting; expected one of output, model, data" in problems(write(tmp_path, GOOD), "zzz=1")
+    assert "trainable.lora.rang: unknown setting; did you mean rank?" in problems(
+        write(tmp_path, GOOD), "trainable.lora.rang=1"
+    )
+
+
+def test_all_problems_come_at_once(tmp_path: Path) -> None:
+    text = problems(
+        write(tmp_path, GOOD.replace("output: runs/fr-en", "")), "optimizer.lr=fast", "data.temperature=0.5", "nonsense"
+    )
+    assert text.splitlines() == [
+        f"{tmp_path}/config.yaml: 4 problems",
+        "  override 'nonsense': expected key=value, such as optimizer.lr=1e-4",
+        "  output: missing",
+        "  data.temperature: Input should be greater than or equal to 1, got 0.5",
+        "  optimizer.lr: Input should be a valid number, unable to parse string as a number, got 'fast'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.init_from=x"], "model: expected exactly one of init_from, scratch, or encoder together with decoder"),
+        (["model.decoder=null"], "model: expected exactly one of init_from, scratch, or encoder together with decoder"),
+        (["data.min_seconds=40"], "data.min_seconds 40 is not below data.max_seconds"),
+        (["validation.patience=3"], "validation.patience needs data.dev"),
+        (["sharded=true", "regularization.encoder_layerdrop=0.1"], "layerdrop cannot be sharded"),
+        (["optimizer.warmup_updates=2000"], "optimizer: warm-up and hold are 2000 updates of 1000"),
+        (["trainable.preset=lna"], "trainable.preset: Input should be 'all', 'lna-e'"),
+        (["seed='{'"], "seed: Input should be a valid integer"),
+        (["seed={"], "override 'seed={': its value is not YAML; quote it"),
+        (["data.train=[]"], "data.train: List should have at least 1 item"),
+    ],
+)
+def test_what_does_not_fit(tmp_path: Path, overrides: list[str], message: str) -> None:
+    assert message in problems(write(tmp_path, GOOD), *overrides)
+
+
+def test_files_that_are_no_settings(tmp_path: Path) -> None:
+    assert "cannot be read (No such file or directory)" in problems(tmp_path / "missing.yaml")
+    assert "expected settings such as 'output: runs/fr-en', got list" in problems(write(tmp_path, "[1, 2]"))
+    assert "not YAML" in problems(write(tmp_path, "a: [1"))
+    assert "not YAML" in problems(write(tmp_path, "a: !!python/object/apply:os.system ['true']"))

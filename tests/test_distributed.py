@@ -1,0 +1,145 @@
+"""Several processes, started with torchrun on the CPU: DDP, and parameters sharded by `fully_shard`."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from toy import log, settings, write_settings, write_toy, write_vocabulary
+from voxlate.config import TrainConfig
+from voxlate.errors import VoxlateError
+from voxlate.models.interop import load_checkpoint
+from voxlate.training import distributed
+from voxlate.training.checkpoint import checkpoints
+from voxlate.training.train import train
+
+CHANGES = {
+    "data__batches_per_update": 4,
+    "data__batch_seconds": 4,
+    "optimizer__updates": 8,
+    "loss__ctc_weight": 0.3,
+    "regularization": {
+        "decoder_dropout": 0.1,
+        "time_masking": 0.3,
+        "encoder_layerdrop": 0.0,  # sharding does without
+        "decoder_layerdrop": 0.0,
+    },
+    "validation__every_updates": 4,
+    "checkpoints": {"every_updates": 4, "keep_last": 9},
+}
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus, and the run of one process over it in whole."""
+    folder = tmp_path_factory.mktemp("toy")
+    write_vocabulary(folder / "sentencepiece.bpe.model")
+    write_toy(folder, "train", 40)
+    write_toy(folder, "dev", 5, seed=1)
+    changes = CHANGES | {"data__dev": [str(folder / "dev.jsonl")]}
+    assert train(TrainConfig(**settings(folder, output=str(folder / "one"), **changes)), Console(quiet=True)) == 0
+    return folder
+
+
+def run(toy: Path, output: Path, processes: int, **changes: Any) -> str:
+    """Train with torchrun and return what was printed."""
+    changes = CHANGES | {"data__dev": [str(toy / "dev.jsonl")]} | changes
+    path = write_settings(output.with_suffix(".yaml"), settings(toy, output=str(output), **changes))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    command += ["-m", "voxlate", "train", str(path)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stderr
+    return result.stderr
+
+
+def losses(run: Path) -> list[float]:
+    return [value for line in log(run) for value in (line["loss"], line["ctc"])]
+
+
+def cut_back(run: Path, update: int) -> None:
+    """Remove what a run saved after an update, as if it had been killed there."""
+    for folder in checkpoints(run):
+        if int(folder.name.split("-")[1]) > update:
+            for file in folder.iterdir():
+                file.unlink()
+            folder.rmdir()
+
+
+def test_two_processes_are_one_and_take_over_from_one(toy: Path, tmp_path: Path) -> None:
+    """Losses agree to 1e-6, from the start and going on from one process's checkpoint: the order is the same."""
+    assert "on 2 processes" in run(toy, tmp_path / "two", 2)
+    assert losses(tmp_path / "two") == pytest.approx(losses(toy / "one"), rel=1e-6)
+    dev = [[line["directions"] for line in log(folder, "dev")] for folder in (toy / "one", tmp_path / "two")]
+    assert [sorted(line) for line in dev[0]] == [sorted(line) for line in dev[1]]
+    for one, two in zip(*dev, strict=True):
+        assert all(two[name]["loss"] == pytest.approx(one[name]["loss"], rel=1e-5) for name in one)
+        assert all(two[name]["bleu"] == one[name]["bleu"] for name in one)
+
+    alone = settings(toy, output=str(tmp_path / "two"), **(CHANGES | {"data__dev": [str(toy / "dev.jsonl")]}))
+    cut_back(tmp_path / "two", 4)
+    assert train(TrainConfig(**alone), Console(quiet=True)) == 0  # and from two to one
+    assert losses(tmp_path / "two") == pytest.approx(losses(toy / "one"), rel=1e-6)
+
+
+def test_sharded_over_two_processes_and_back(toy: Path, tmp_path: Path) -> None:
+    """From one process's checkpoint to two with everything sharded, and from their shards to one again."""
+    whole = settings(toy, output=str(tmp_path / "run"), **(CHANGES | {"data__dev": [str(toy / "dev.jsonl")]}))
+    assert train(TrainConfig(**whole), Console(quiet=True)) == 0
+    cut_back(tmp_path / "run", 4)
+    printed = run(toy, tmp_path / "run", 2, sharded=True, checkpoints={"every_updates": 2, "keep_last": 9})
+    assert "going on from update 4" in printed
+    assert "2 processes, sharded" in printed
+    assert losses(tmp_path / "run") == pytest.approx(losses(toy / "one"), rel=1e-5)
+    last = tmp_path / "run" / "checkpoints" / "update-00000008"
+    shards = sorted(last.glob("optimizer-*.safetensors"))
+    assert len(shards) == 2
+    whole_size = (toy / "one" / "checkpoints" / "update-00000008" / "optimizer-00000.safetensors").stat().st_size
+    assert all(shard.stat().st_size < 0.6 * whole_size for shard in shards)
+    expected, found = (
+        load_file(folder / "weights.safetensors") for folder in (toy / "one" / last.relative_to(tmp_path / "run"), last)
+    )
+    assert all(torch.allclose(found[name], expected[name], atol=1e-5) for name in expected)
+    assert load_checkpoint(tmp_path / "run" / "best").targets
+
+    cut_back(tmp_path / "run", 6)
+    assert train(TrainConfig(**whole), Console(quiet=True)) == 0
+    assert losses(tmp_path / "run") == pytest.approx(losses(toy / "one"), rel=1e-5)
+    assert len(log(tmp_path / "run")) == 8
+
+
+def test_layers_are_dropped_alike(toy: Path, tmp_path: Path) -> None:
+    """A batch drops the same layers wherever it is computed, and DDP does not wait for their gradients."""
+    changes = {
+        "regularization": {"encoder_layerdrop": 0.5, "decoder_layerdrop": 0.3},
+        "trainable__freeze_encoder_updates": 2,
+    }
+    raw = settings(toy, output=str(tmp_path / "one"), **(CHANGES | changes))
+    assert train(TrainConfig(**raw), Console(quiet=True)) == 0
+    run(toy, tmp_path / "two", 2, **changes)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+
+
+def test_a_share_that_does_not_come_out_even_is_refused(toy: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        AssertionError, match=r"data.batches_per_update is 3, expected a multiple of the 2 processes; take 4"
+    ):
+        run(toy, tmp_path / "odd", 2, data__batches_per_update=3)
+
+
+def test_sharding_needs_several_processes(toy: Path, tmp_path: Path) -> None:
+    raw = settings(toy, output=str(tmp_path / "run"), sharded=True)
+    with pytest.raises(VoxlateError, match="sharded needs several processes; start them with accelerate launch"):
+        train(TrainConfig(**raw), Console(quiet=True))
+
+
+@pytest.mark.parametrize("rows", [1, 5, 8])
+def test_rows_of_a_tensor_that_is_not_sharded(rows: int) -> None:
+    assert distributed.local_rows(torch.zeros(rows, 2)) == (0, rows)
+    assert distributed.local_rows(torch.zeros(())) == (0, 1)

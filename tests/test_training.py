@@ -1,0 +1,400 @@
+"""The training loop: it learns, goes on to the bit, divides once, names what is wrong, and loses nothing."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from rich.console import Console
+from typer.testing import CliRunner
+
+from corpus import PAIRS
+from gradients import Gradients, batches_of, record_gradients
+from toy import log, settings, write_settings, write_toy, write_vocabulary
+from voxlate.cli import app
+from voxlate.config import TrainConfig
+from voxlate.data import planning
+from voxlate.errors import VoxlateError
+from voxlate.models.interop import load_checkpoint
+from voxlate.training import checkpoint as checkpoints
+from voxlate.training import train as loop
+from voxlate.training.interrupts import Interrupts
+from voxlate.training.train import train
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("toy")
+    write_vocabulary(folder / "sentencepiece.bpe.model")
+    write_toy(folder, "train", 24)
+    write_toy(folder, "dev", 4, seed=1)
+    return folder
+
+
+def config(toy: Path, output: Path, **changes: Any) -> TrainConfig:
+    return TrainConfig(**settings(toy, output=str(output), **changes))
+
+
+def run(settings: TrainConfig) -> str:
+    """Train and return what was printed."""
+    with Path(os.devnull).open("w") as nowhere:
+        console = Console(file=nowhere, record=True, width=200)
+        code = train(settings, console)
+    text = console.export_text()
+    assert code == 0, text
+    return text
+
+
+def same_files(one: Path, other: Path, *names: str) -> bool:
+    return all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
+
+
+def test_eight_utterances_are_learnt_by_heart(tmp_path: Path) -> None:
+    write_vocabulary(tmp_path / "sentencepiece.bpe.model")
+    manifest = write_toy(tmp_path, "train", 8, pairs=PAIRS)
+    changes = {
+        "data__dev": [str(manifest)],
+        "optimizer": {"updates": 220, "lr": 5e-3, "schedule": "linear", "warmup_updates": 10},
+        "loss": {"label_smoothing": 0.0, "ctc_weight": 0.3},
+        "validation__every_updates": 220,
+        "checkpoints__every_updates": 220,
+    }
+    printed = run(config(tmp_path, tmp_path / "run", **changes))
+    losses = [line["loss"] for line in log(tmp_path / "run")]
+    assert losses[0] > 2
+    assert losses[-1] < 0.1
+    [scores] = log(tmp_path / "run", "dev")
+    assert sorted(scores["directions"]) == ["de-en", "en-de", "en-sv", "fr-en", "zh-en"]
+    assert scores["mean_bleu"] > 90
+    assert "done: the model is" in printed
+    best = load_checkpoint(tmp_path / "run" / "best")
+    assert sorted(best.targets) == ["de", "en", "sv"]
+    assert (tmp_path / "run" / "best" / "ctc.safetensors").is_file()
+
+
+def test_killed_twenty_times_equals_uninterrupted(toy: Path, tmp_path: Path) -> None:
+    changes = {
+        "data__dev": [str(toy / "dev.jsonl")],
+        "data__batch_seconds": 6,
+        "data__batches_per_update": 2,
+        "optimizer__updates": 24,
+        "regularization__decoder_dropout": 0.1,
+        "regularization__encoder_layerdrop": 0.3,
+        "regularization__time_masking": 0.3,
+        "regularization__channel_masking": 0.2,
+        "regularization__channel_mask_width": 4,
+        "checkpoints__every_updates": 1,
+        "validation__every_updates": 5,
+        "log_every": 4,
+    }
+    run(config(toy, tmp_path / "whole", **changes))
+    raw = settings(toy, output=str(tmp_path / "killed"), **changes)
+    command = [sys.executable, "killed.py", str(write_settings(tmp_path / "killed.yaml", raw)), "1"]
+    result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=300)
+    killed, in_checkpoint = map(int, result.stdout.split())
+    assert killed == 20
+    assert in_checkpoint >= 5
+    last = "checkpoints/update-00000024"
+    names = ("best/model.safetensors", f"{last}/weights.safetensors", f"{last}/optimizer-00000.safetensors")
+    assert same_files(tmp_path / "whole", tmp_path / "killed", *names)
+    logs = [
+        [{key: value for key, value in line.items() if key != "audio_s/s"} for line in log(tmp_path / name, event)]
+        for name in ("whole", "killed")
+        for event in ("train", "dev")
+    ]
+    assert logs[:2] == logs[2:]
+
+
+def test_worker_processes_change_nothing(toy: Path, tmp_path: Path) -> None:
+    run(config(toy, tmp_path / "a"))
+    run(config(toy, tmp_path / "b", data__workers=2))
+    assert same_files(tmp_path / "a", tmp_path / "b", "best/model.safetensors")
+
+
+def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_it_taken(toy: Path, tmp_path: Path) -> None:
+    run(config(toy, tmp_path / "whole", optimizer__updates=8))
+    newest = tmp_path / "whole" / "checkpoints" / "update-00000008"
+    weights = (newest / "weights.safetensors").read_bytes()
+    for damaged, reason in (
+        (weights[:-10], "bytes, expected"),
+        (weights[:-1] + bytes([weights[-1] ^ 1]), "SHA-256"),
+    ):
+        (newest / "weights.safetensors").write_bytes(damaged)
+        printed = run(config(toy, tmp_path / "whole", optimizer__updates=8))
+        assert f"warning: {newest / 'weights.safetensors'}: " in printed
+        assert reason in printed
+        assert "going on from update 6" in printed
+        assert (newest / "weights.safetensors").read_bytes() == weights
+    for folder in checkpoints.checkpoints(tmp_path / "whole"):
+        (folder / "state.json").write_text("{")
+    with pytest.raises(
+        VoxlateError, match=r"state.json: cannot be read .* no checkpoint is whole: remove .*checkpoints"
+    ):
+        run(config(toy, tmp_path / "whole", optimizer__updates=8))
+
+
+def test_a_finished_run_says_so_and_other_settings_are_refused(toy: Path, tmp_path: Path) -> None:
+    run(config(toy, tmp_path / "run"))
+    before = (tmp_path / "run" / "log.jsonl").read_bytes()
+    assert "finished at update 6" in run(config(toy, tmp_path / "run"))
+    assert (tmp_path / "run" / "log.jsonl").read_bytes() == before
+    with pytest.raises(VoxlateError, match=r"holds a run with other settings: optimizer.lr was 0.002, is 0.1; take"):
+        run(config(toy, tmp_path / "run", optimizer__lr=0.1))
+
+
+def test_the_run_folder_tells_everything(toy: Path, tmp_path: Path) -> None:
+    printed = run(config(toy, tmp_path / "run", data__dev=[str(toy / "dev.jsonl")], validation__at_start=True))
+    folder = tmp_path / "run"
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["torch"] == torch.__version__
+    assert environment["audio_decoder"]["checksum"]
+    assert list((folder / "tensorboard").iterdir())
+    assert [line["update"] for line in log(folder)] == [1, 2, 3, 4, 5, 6]
+    assert {"loss", "lr", "gradient_norm", "audio_s/s", "epoch"} < log(folder)[0].keys()
+    assert [line["update"] for line in log(folder, "dev")] == [3, 6]
+    hypotheses = [json.loads(line) for line in (folder / "dev" / "update-00000006.jsonl").read_text().splitlines()]
+    assert [line["id"] for line in hypotheses] == ["dev-0", "dev-1", "dev-2", "dev-3"]
+    for expected in ("training data", "fr-en", "parameters (preset all)", "memory of each process", "6 updates on 1"):
+        assert expected in printed
+    assert "dev BLEU before and after" in printed
+    assert [path.name for path in checkpoints.checkpoints(folder)][-1] == "update-00000006"
+
+
+def test_one_step_of_eight_equals_four_uneven_micro_steps_and_two_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_toy(tmp_path, "train", 8, words=2)
+    write_vocabulary(tmp_path / "sentencepiece.bpe.model")
+    plain = {
+        "optimizer": {"updates": 1, "lr": 1e-3, "warmup_updates": 0, "hold_updates": 0, "clip_norm": 1e9},
+        "loss__ctc_weight": 0.5,
+    }
+    gradients: Gradients = []
+    for name, sizes in (("one", [8]), ("four", [3, 1, 2, 2])):
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "_update", record_gradients(gradients))
+            patch.setattr(planning, "make_batches", batches_of(sizes))
+            run(config(tmp_path, tmp_path / name, data__batches_per_update=len(sizes), **plain))
+    two = write_settings(
+        tmp_path / "two.yaml", settings(tmp_path, output=str(tmp_path / "two"), data__batches_per_update=2, **plain)
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "gradients.py"]
+    command += [str(two), str(tmp_path / "two.safetensors"), "4,4"]
+    subprocess.run(command, cwd=Path(__file__).parent, check=True, capture_output=True, timeout=60)
+    gradients.append(safetensors.torch.load_file(tmp_path / "two.safetensors"))
+    one, *others = (torch.cat([found[name].flatten() for name in sorted(found)]) for found in gradients)
+    for other in others:
+        assert float((one - other).norm() / one.norm()) < 1e-6
+
+
+def test_an_unreadable_clip_is_counted_and_named_and_training_goes_on(tmp_path: Path) -> None:
+    write_vocabulary(tmp_path / "sentencepiece.bpe.model")
+    manifest = write_toy(tmp_path, "train", 12)
+    (tmp_path / "train-3.wav").write_text("<html>404</html>")
+    (tmp_path / "train-5.wav").write_bytes(b"")
+    printed = run(config(tmp_path, tmp_path / "run", data__dev=[str(manifest)]))
+    assert printed.count("warning: left out: train-3: not audio") == 1
+    named = log(tmp_path / "run", "unreadable")
+    assert sorted(line["id"] for line in named) == ["train-3", "train-5"]
+    assert "empty file" in next(line["reason"] for line in named if line["id"] == "train-5")
+    state = checkpoints.read_progress(checkpoints.checkpoints(tmp_path / "run")[-1])
+    assert sorted(state.unreadable) == ["train-3", "train-5"]
+    assert sum(score["failed"] for score in log(tmp_path / "run", "dev")[-1]["directions"].values()) == 2
+    dev = [json.loads(line) for line in (tmp_path / "run/dev/update-00000006.jsonl").read_text().splitlines()]
+    assert len(dev) == 12
+    assert {line["id"]: line["text"] for line in dev if "error" in line} == {"train-3": "", "train-5": ""}
+
+
+def test_if_no_clip_can_be_read_training_stops(tmp_path: Path) -> None:
+    write_vocabulary(tmp_path / "sentencepiece.bpe.model")
+    write_toy(tmp_path, "train", 4)
+    for clip in tmp_path.glob("*.wav"):
+        clip.write_bytes(b"")
+    with pytest.raises(VoxlateError, match=r"none of the 4 clips of update 1 can be read, such as: .*: empty file"):
+        run(config(tmp_path, tmp_path / "run"))
+
+
+def test_full_disk_and_unwritable_folder_have_one_line(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(VoxlateError, match=r"output .*file/run: cannot be written \(Not a directory\); use another"):
+        run(config(toy, tmp_path / "file" / "run"))
+    run(config(toy, tmp_path / "whole"))
+
+    save_file, calls = safetensors.torch.save_file, []
+
+    def full(tensors: Any, path: Path, metadata: Any) -> None:
+        calls.append(path)
+        if len(calls) > 2:
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        save_file(tensors, path, metadata)
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    with pytest.raises(VoxlateError, match=r"cannot be written \(No space left on device: .*\); once that is mended"):
+        run(config(toy, tmp_path / "run"))
+    monkeypatch.undo()
+    assert "going on from update 2" in run(config(toy, tmp_path / "run"))
+    assert same_files(tmp_path / "whole", tmp_path / "run", "best/model.safetensors")
+    assert not list((tmp_path / "run" / "checkpoints").glob(".*"))
+
+
+def test_two_runs_into_one_folder_are_refused(toy: Path, tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    (tmp_path / "run").mkdir()
+    with (
+        FileLock(tmp_path / "run" / ".lock"),
+        pytest.raises(VoxlateError, match="another run trains into it; wait for it"),
+    ):
+        run(config(toy, tmp_path / "run"))
+
+
+def test_an_interrupt_saves_and_the_same_command_goes_on(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(config(toy, tmp_path / "whole", optimizer__updates=5))
+    update = loop._update
+
+    def interrupted(run: loop.Run, number: int, *rest: Any) -> Any:
+        if number == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return update(run, number, *rest)
+
+    monkeypatch.setattr(loop, "_update", interrupted)
+    raw = settings(toy, output=str(tmp_path / "run"), optimizer__updates=5, checkpoints__every_updates=100)
+    path = write_settings(tmp_path / "run.yaml", raw)
+    result = CliRunner().invoke(app, ["train", str(path)])
+    assert result.exit_code == 130
+    assert "interrupted: saved at update 4; the same command goes on from here" in result.stderr
+    assert CliRunner().invoke(app, ["train", str(path)]).exit_code == 0
+    assert same_files(tmp_path / "whole", tmp_path / "run", "best/model.safetensors")
+
+
+def test_the_second_interrupt_does_not_wait() -> None:
+    with Interrupts() as interrupts:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupts.count == 1
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_loss_that_is_no_number_stops_training(toy: Path, tmp_path: Path) -> None:
+    with pytest.raises(VoxlateError, match=r"not finite in 10 updates in a row, up to update \d+; lower optimizer.lr"):
+        run(config(toy, tmp_path / "run", optimizer__updates=60, optimizer__lr=1e30, optimizer__warmup_updates=0))
+
+
+def test_training_stops_early_when_bleu_does_not_rise(toy: Path, tmp_path: Path) -> None:
+    changes = {"validation__every_updates": 1, "validation__patience": 2, "optimizer__lr": 1e-9}
+    printed = run(config(toy, tmp_path / "run", data__dev=[str(toy / "dev.jsonl")], optimizer__updates=50, **changes))
+    assert "stopped early after 3 updates" in printed
+    assert len(log(tmp_path / "run", "dev")) == 3
+    kept = [folder.name for folder in checkpoints.checkpoints(tmp_path / "run")]
+    assert kept[-1] == "update-00000003"
+
+
+@pytest.mark.parametrize("preset", ["lna-ed", "adapter-only", "lora"])
+def test_presets_train_go_on_and_average(toy: Path, tmp_path: Path, preset: str) -> None:
+    changes = {
+        "trainable": {"preset": preset},
+        "optimizer__updates": 4,
+        "regularization__decoder_dropout": 0.1,
+        "loss__ctc_weight": 0.3,
+    }
+    run(config(toy, tmp_path / "whole", **changes))
+    part = config(toy, tmp_path / "run", **changes)
+    run(part)
+    last = tmp_path / "run" / "checkpoints" / "update-00000004"
+    for name in ("state.json", "weights.safetensors", "optimizer-00000.safetensors"):
+        (last / name).unlink()
+    last.rmdir()
+    assert "going on from update 2" in run(part)
+    assert same_files(tmp_path / "whole", tmp_path / "run", "best/model.safetensors", "best/ctc.safetensors")
+
+    result = CliRunner().invoke(app, ["average", str(tmp_path / "run")])
+    assert result.exit_code == 0, result.stderr
+    assert "mean of 2 checkpoints (update-00000002, update-00000004)" in result.stderr
+    averaged = load_checkpoint(tmp_path / "run" / "averaged").model.state_dict()
+    best = load_checkpoint(tmp_path / "run" / "best").model.state_dict()
+    assert averaged.keys() == best.keys()
+    moved = {name for name in best if not torch.equal(best[name], averaged[name])}
+    assert moved
+    assert all(name.startswith("adapter.") for name in moved) == (preset == "adapter-only")
+    assert CliRunner().invoke(app, ["average", str(tmp_path / "run"), "--last", "1"]).exit_code == 0
+    last_one = load_checkpoint(tmp_path / "run" / "averaged").model.state_dict()
+    assert all(torch.equal(best[name], last_one[name]) for name in best)
+
+
+def test_average_says_what_is_missing(toy: Path, tmp_path: Path) -> None:
+    with pytest.raises(VoxlateError, match="no checkpoints; expected the folder of a voxlate train run"):
+        CliRunner().invoke(app, ["average", str(tmp_path)], catch_exceptions=False)
+    run(config(toy, tmp_path / "run"))
+    with pytest.raises(VoxlateError, match="--last is 9, expected 1 to 3"):
+        CliRunner().invoke(app, ["average", str(tmp_path / "run"), "--last", "9"], catch_exceptions=False)
+
+
+def test_gradient_checkpointing_changes_no_gradient(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gradients: Gradients = []
+    monkeypatch.setattr(loop, "_update", record_gradients(gradients))
+    changes = {
+        "optimizer__updates": 1,
+        "optimizer__warmup_updates": 0,
+        "regularization__decoder_dropout": 0.2,
+        "regularization__encoder_dropout": 0.2,
+    }
+    run(config(toy, tmp_path / "a", **changes))
+    run(config(toy, tmp_path / "b", gradient_checkpointing=True, **changes))
+    one, other = gradients
+    assert all(torch.allclose(one[name], other[name], rtol=1e-5, atol=1e-7) for name in one)
+
+
+def test_a_frozen_encoder_learns_later(toy: Path, tmp_path: Path) -> None:
+    run(config(toy, tmp_path / "run", trainable__freeze_encoder_updates=2, optimizer__updates=4))
+    tensors = [
+        safetensors.torch.load_file(
+            tmp_path / "run" / "checkpoints" / f"update-0000000{number}" / "weights.safetensors"
+        )
+        for number in (2, 4)
+    ]
+    start = load_checkpoint(tmp_path / "run" / "best")
+    assert start.model.encoder.output_dim == 48
+    encoder = [name for name in tensors[0] if name.startswith("translator.encoder.")]
+    run(config(toy, tmp_path / "one", trainable__freeze_encoder_updates=2, optimizer__updates=2))
+    first = safetensors.torch.load_file(tmp_path / "one" / "checkpoints" / "update-00000002" / "weights.safetensors")
+    assert all(torch.equal(first[name], tensors[0][name]) for name in encoder)
+    assert any(not torch.equal(tensors[0][name], tensors[1][name]) for name in encoder)
+
+
+def test_a_new_language_is_learnt_and_what_was_forgotten_is_shown(toy: Path, tmp_path: Path) -> None:
+    run(config(toy, tmp_path / "old"))
+    write_toy(tmp_path, "welsh", 8, pairs=["en-cy"])
+    raw = settings(
+        toy,
+        output=str(tmp_path / "new"),
+        model={"init_from": str(tmp_path / "old" / "best")},
+        data__train=[str(tmp_path / "welsh.jsonl")],
+        data__replay=[str(toy / "train.jsonl")],
+        data__dev=[str(tmp_path / "welsh.jsonl"), str(toy / "dev.jsonl")],
+    )
+    path = write_settings(tmp_path / "new.yaml", raw)
+    with pytest.raises(VoxlateError, match=r"no token for cy; give it a new one with --add-language cy --init-from"):
+        CliRunner().invoke(app, ["train", str(path)], catch_exceptions=False)
+    with pytest.raises(VoxlateError, match="1 --add-language and 0 --init-from; expected one"):
+        CliRunner().invoke(app, ["train", str(path), "--add-language", "cy"], catch_exceptions=False)
+    command = ["train", str(path), "--add-language", "cy", "--init-from", "en"]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "fr-en (replay)" in result.stderr
+    rows = {row["direction"]: row for row in json.loads((tmp_path / "new" / "before_after.json").read_text())}
+    assert sorted(rows) == ["de-en", "en-cy", "fr-en"]
+    assert all(row["change"] == row["after"] - row["before"] for row in rows.values())
+    old, new = load_checkpoint(tmp_path / "old" / "best"), load_checkpoint(tmp_path / "new" / "best")
+    assert new.targets == {**old.targets, "cy": old.model.decoder.config.vocabulary_size}
