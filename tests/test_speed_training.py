@@ -20,7 +20,7 @@ def run(script: str, *arguments: str) -> list[str]:
 def test_training_is_measured_on_both_sides(vocabulary: Path) -> None:
     sizes = ["--width", "32", "--convolution-width", "8", "--encoder-layers", "1", "--decoder-layers", "1"]
     counts = ["--clips", "12", "--rounds", "1", "--updates", "2", "--batch-size", "4"]
-    lines = run("training.py", "--vocabulary", str(vocabulary), *sizes, *counts, "data.batch_seconds=15")
+    lines = run("training.py", "--vocabulary", str(vocabulary), "data.batch_seconds=15", *sizes, *counts)
     speeds = {line[:16].strip(): float(line[16:].split()[0]) for line in lines if "audio-s/s" in line}
     assert speeds.keys() == {"voxlate", "defaults", "best, batch 4"}
     assert all(speed > 0 for speed in speeds.values())
@@ -42,9 +42,9 @@ def test_preparing_and_batching_are_measured(vocabulary: Path) -> None:
     assert planned < 10 < mixed  # the limit
 
 
-def test_the_loss_needs_a_quarter_of_the_memory_and_learns_the_same() -> None:
+def test_the_loss_needs_less_memory_and_learns_the_same() -> None:
     lines = run("loss_memory.py", "--tokens", "1024", "--vocabulary-size", "60000", "--width", "64")
     assert [line.split()[0] for line in lines] == ["voxlate", "plain", "voxlate", "loss", "states", "weight"]
-    assert float(lines[2].split()[2]) > 1
+    assert float(lines[2].split()[2]) > 1  # four times at full size, where the chunk is small beside all scores
     for line in lines[3:]:
         assert float(line.split()[3]) < 1e-5

@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=4)
     parser.add_argument("--warmup", type=int, default=1)
     parser.add_argument("--batch-size", type=int, nargs="+", default=[24], help="of Trainer's best setting")
-    parser.add_argument("--sides", nargs="+", default=["voxlate", "defaults", "best"])
+    parser.add_argument("--sides", nargs="+", default=["defaults", "best"], help="of Trainer's, beside ours")
     parser.add_argument("--work", type=Path, help="folder for model and clips; kept, and used again")
     parser.add_argument("overrides", nargs="*", help="settings of voxlate train, such as data.workers=0")
     arguments = parser.parse_intermixed_args()
@@ -138,7 +138,9 @@ def main() -> None:
             "voxlate": [sys.executable, str(_HERE / "training_ours.py"), *places, *arguments.overrides],
             "defaults": trainer,
         } | {f"best, batch {size}": [*trainer, "--best", "--batch-size", str(size)] for size in arguments.batch_size}
-        sides = {name: command for name, command in sides.items() if name.partition(",")[0] in arguments.sides}
+        sides = {
+            name: command for name, command in sides.items() if name.partition(",")[0] in ["voxlate", *arguments.sides]
+        }
         results: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
         for _ in range(arguments.rounds):
             for name, command in sides.items():

@@ -32,8 +32,8 @@ from voxlate.training.train import train
 
 # The parts of a step by the class of module whose forward pass they are, and what the backward pass has done once
 # the gradient of that module's output is there: each stretch of time belongs to the part that ends it.
+_BEFORE = {"Objective": "data and the rest", "Wav2Vec2FeatureProjection": "front end"}  # whose call comes next
 _FORWARD = {
-    "Wav2Vec2FeatureEncoder": "front end",
     "Wav2Vec2FeatureProjection": "projection",
     "Wav2Vec2EncoderStableLayerNorm": "encoder layers",
     "LengthAdapter": "adapter",
@@ -62,8 +62,8 @@ class Parts:
         register_optimizer_step_post_hook(lambda *_: self._end())
 
     def _before(self, module: nn.Module, _: Any) -> None:
-        if type(module).__name__ == "Objective":
-            self._mark("data and the rest")
+        if type(module).__name__ in _BEFORE:
+            self._mark(_BEFORE[type(module).__name__])
 
     def _after(self, module: nn.Module, _: Any, output: Any) -> None:
         name = type(module).__name__

@@ -49,10 +49,8 @@ class _SmoothedCrossEntropy(Function):
                 if grad_states_ND is not None:
                     grad_states_ND[first : first + rows] = scores_CV @ weight
                 if grad_weight_VD is not None:
-                    for begin in range(0, len(weight), _WEIGHT_ROWS):
-                        part = slice(begin, begin + _WEIGHT_ROWS)
-                        product = scores_CV[:, part].T @ states_CD
-                        grad_weight_VD[part] = product if first == 0 else grad_weight_VD[part] + product
+                    _add_product(grad_weight_VD, scores_CV, states_CD, fresh=first == 0)
+                del scores_CV  # before the next chunk has its own
         if grad_weight_VD is not None:
             if not len(labels_N):
                 grad_weight_VD.zero_()
@@ -67,6 +65,17 @@ class _SmoothedCrossEntropy(Function):
         # In place: these tensors are ours, and the weight's is as large as the vocabulary.
         scaled = (None if grad is None else grad.mul_(scale) for grad in (grad_states_ND, grad_weight_VD))
         return (*scaled, None, None)
+
+
+def _add_product(sum_VD: Tensor, scores_CV: Tensor, states_CD: Tensor, *, fresh: bool) -> None:
+    """Add `scores.T @ states` to a sum in float32, or put it there if the sum is fresh."""
+    if scores_CV.dtype == sum_VD.dtype:
+        sum_VD.addmm_(scores_CV.T, states_CD, beta=0.0 if fresh else 1.0)
+        return
+    for first in range(0, len(sum_VD), _WEIGHT_ROWS):
+        part = slice(first, first + _WEIGHT_ROWS)
+        product = scores_CV[:, part].T @ states_CD
+        sum_VD[part] = product if fresh else sum_VD[part] + product
 
 
 def _to_gradient(scores_CV: Tensor, labels_C: Tensor, smoothing: float) -> Tensor:
