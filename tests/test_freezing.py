@@ -70,7 +70,8 @@ def test_lora_starts_as_the_model_and_merges_into_it(objective: Objective) -> No
     before = objective.translator(clip_BT, lengths_B, tokens_BT).detach()
     names = set(objective.state_dict())
     assert {name.split(".")[0] for name in learning(objective, "lora")} == {"adapter", "encoder", "decoder"}
-    assert torch.equal(objective.translator(clip_BT, lengths_B, tokens_BT), before)
+    # Not to the bit: convolutions that are frozen now are products of matrices.
+    assert torch.allclose(objective.translator(clip_BT, lengths_B, tokens_BT), before, atol=1e-5)
     with torch.no_grad():
         for name, parameter in objective.named_parameters():
             if ".lora_B" in name:

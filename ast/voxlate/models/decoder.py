@@ -193,7 +193,7 @@ class MBartDecoder(nn.Module):
         past = cache.length if cache is not None else 0
         assert past == 0 or tokens_RT.shape[1] == 1
         positions_T = torch.arange(past, past + tokens_RT.shape[1], device=tokens_RT.device)
-        states_RTD = self.embed_tokens(tokens_RT) * self._scale
+        states_RTD = self._embed(tokens_RT) * self._scale
         states_RTD = states_RTD + self.embed_positions(positions_T + self.POSITION_OFFSET)
         states_RTD = self.dropout(self.layernorm_embedding(states_RTD))
         for index, layer in enumerate(self.layers):
@@ -213,6 +213,13 @@ class MBartDecoder(nn.Module):
     def output_weight(self) -> Tensor:
         """The output layer's matrix, (V, D): the embeddings where they are tied."""
         return self.lm_head.weight if self.lm_head is not None else self.embed_tokens.weight
+
+    def _embed(self, tokens_RT: Tensor) -> Tensor:
+        # A tied matrix gets its dense gradient from the output layer. On a CPU the few rows of the input are added to
+        # that as they are, instead of as a second gradient of 1 GB that is all but empty. (DDP would take the module's
+        # own `sparse` for a promise about the sum.)
+        sparse = self.lm_head is None and tokens_RT.device.type == "cpu"
+        return F.embedding(tokens_RT, self.embed_tokens.weight, PAD_ID, sparse=sparse)
 
     def _initialize(self) -> None:
         for module in self.modules():

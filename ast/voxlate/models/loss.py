@@ -1,6 +1,6 @@
 """Label-smoothed cross-entropy as a sum over target tokens, without the scores of a whole batch in memory.
 
-Shape letters: N rows (tokens), D width, V vocabulary.
+Shape letters: N rows (tokens), C rows of a chunk, P rows of a part of it, D width, V vocabulary.
 """
 
 from typing import Any, cast
@@ -11,7 +11,9 @@ from torch.autograd import Function
 
 from voxlate.text import IGNORED_ID
 
-_CHUNK_SCORES = 1 << 24  # logits held at once: 64 MiB in float32, and as much again for what is made of them
+_CHUNK_SCORES = 1 << 26  # logits held at once: 256 MiB in float32. Fewer would mean more passes over the gradient
+_PART_SCORES = 1 << 22  # of these at once in float32 on a CPU: they stay in its cache, and in memory that is reused
+_WEIGHT_ROWS = 8192  # of the weight's gradient at once, for the same reason
 
 
 def smoothed_cross_entropy(states_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, smoothing: float) -> Tensor:
@@ -37,31 +39,21 @@ class _SmoothedCrossEntropy(Function):
             weight = weight_VD.to(dtype)
             wants_states, wants_weight = ctx.needs_input_grad[:2]
             grad_states_ND = torch.empty_like(states_ND) if wants_states else None
-            grad_weight_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if wants_weight else None
+            grad_weight_VD = torch.empty_like(weight_VD, dtype=torch.float32) if wants_weight else None
             total = torch.zeros((), dtype=torch.float32, device=states_ND.device)
-            vocabulary = weight.shape[0]
-            rows = max(1, _CHUNK_SCORES // vocabulary)
+            rows = max(1, _CHUNK_SCORES // len(weight))
             for first in range(0, len(labels_N), rows):
-                states = states_ND[first : first + rows].to(dtype)
-                labels = labels_N[first : first + rows, None]
-                scores = (states @ weight.T).float()
-                normalizer = torch.logsumexp(scores, dim=1, keepdim=True)
-                total += (normalizer - (1 - smoothing) * scores.gather(1, labels)).sum() - (
-                    smoothing / vocabulary * scores.sum()
-                )
-                if not (wants_states or wants_weight):
-                    continue
-                gradient = scores.sub_(normalizer).exp_().sub_(smoothing / vocabulary)  # softmax minus target
-                gradient.scatter_add_(1, labels, torch.full_like(gradient[:, :1], smoothing - 1))
-                gradient = gradient.to(dtype)
+                states_CD = states_ND[first : first + rows].to(dtype)
+                scores_CV = states_CD @ weight.T
+                total += _to_gradient(scores_CV, labels_N[first : first + rows], smoothing)
                 if grad_states_ND is not None:
-                    grad_states_ND[first : first + rows] = gradient @ weight
+                    grad_states_ND[first : first + rows] = scores_CV @ weight
                 if grad_weight_VD is not None:
-                    if grad_weight_VD.dtype == dtype:
-                        grad_weight_VD.addmm_(gradient.T, states)
-                    else:
-                        grad_weight_VD += gradient.T @ states
+                    _add_product(grad_weight_VD, scores_CV, states_CD, fresh=first == 0)
+                del scores_CV  # before the next chunk has its own
         if grad_weight_VD is not None:
+            if not len(labels_N):
+                grad_weight_VD.zero_()
             grad_weight_VD = grad_weight_VD.to(weight_VD.dtype)
         ctx.save_for_backward(grad_states_ND, grad_weight_VD)
         return total
@@ -73,3 +65,34 @@ class _SmoothedCrossEntropy(Function):
         # In place: these tensors are ours, and the weight's is as large as the vocabulary.
         scaled = (None if grad is None else grad.mul_(scale) for grad in (grad_states_ND, grad_weight_VD))
         return (*scaled, None, None)
+
+
+def _add_product(sum_VD: Tensor, scores_CV: Tensor, states_CD: Tensor, *, fresh: bool) -> None:
+    """Add `scores.T @ states` to a sum in float32, or put it there if the sum is fresh."""
+    if scores_CV.dtype == sum_VD.dtype:
+        sum_VD.addmm_(scores_CV.T, states_CD, beta=0.0 if fresh else 1.0)
+        return
+    for first in range(0, len(sum_VD), _WEIGHT_ROWS):
+        part = slice(first, first + _WEIGHT_ROWS)
+        product = scores_CV[:, part].T @ states_CD
+        sum_VD[part] = product if fresh else sum_VD[part] + product
+
+
+def _to_gradient(scores_CV: Tensor, labels_C: Tensor, smoothing: float) -> Tensor:
+    """Return the sum of the losses of some rows, and put in place of their scores the gradients: softmax - target."""
+    total = torch.zeros((), dtype=torch.float32, device=scores_CV.device)
+    vocabulary = scores_CV.shape[1]
+    rows = max(1, _PART_SCORES // vocabulary) if scores_CV.device.type == "cpu" else len(scores_CV)
+    for first in range(0, len(scores_CV), rows):
+        part = slice(first, first + rows)
+        scores_PV, labels_P = scores_CV[part].float(), labels_C[part, None]
+        largest_P = scores_PV.amax(1, keepdim=True)
+        target_P = (1 - smoothing) * scores_PV.gather(1, labels_P)
+        total -= target_P.sum() + smoothing / vocabulary * scores_PV.sum()
+        scores_PV = scores_PV.sub_(largest_P).exp_()
+        mass_P = scores_PV.sum(1, keepdim=True)
+        total += (mass_P.log() + largest_P).sum()
+        scores_PV.div_(mass_P).sub_(smoothing / vocabulary)
+        scores_PV.scatter_add_(1, labels_P, torch.full_like(mass_P, smoothing - 1))
+        scores_CV[part] = scores_PV
+    return total

@@ -1,7 +1,7 @@
 """The wav2vec 2.0 family as a speech encoder: XLS-R 300M, 1B and 2B, XLSR-53, wav2vec 2.0.
 
 The network is transformers' `Wav2Vec2Model` without its adapter. Lengths, padding and short clips are handled here.
-Shape letters: B utterances, T samples, S frames, D width.
+Shape letters: B utterances, T samples, S frames, D width, W values in a window of frames.
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,9 @@ class Wav2Vec2Encoder(nn.Module):
         self.output_dim: int = config.hidden_size
         self.normalize_waveform = normalize_waveform
         self.model: Any = Wav2Vec2Model(self.config)
+        # transformers lets the waveform require gradients in training, for its checkpointing: the backward pass would
+        # go down to it through all that is frozen.
+        self.model.feature_extractor._requires_grad = False
         self.min_samples = _receptive_field(config.conv_kernel, config.conv_stride)
 
     @property
@@ -66,12 +69,28 @@ class Wav2Vec2Encoder(nn.Module):
         """Run the convolutions. Group norm averages over time: there every clip goes alone, at its own length."""
         extractor = self.model.feature_extractor
         if self.config.feat_extract_norm == "layer":
+            learns = torch.is_grad_enabled() and extractor.conv_layers[0].conv.weight.requires_grad
+            if waveform_BT.device.type == "cpu" and not learns:
+                return _convolve(extractor.conv_layers, waveform_BT)
             return cast("Tensor", extractor(waveform_BT).transpose(1, 2))
         features = [
             extractor(waveform_T[None, :length])[0].T
             for waveform_T, length in zip(waveform_BT, lengths_B.tolist(), strict=True)
         ]
         return nn.utils.rnn.pad_sequence(features, batch_first=True)
+
+
+def _convolve(layers: Any, waveform_BT: Tensor) -> Tensor:
+    """Run convolutions as products of matrices: on a CPU a third faster, since layer norm needs channels last."""
+    states_BSD = waveform_BT[:, :, None].contiguous()
+    for layer in layers:
+        kernel, stride = layer.conv.kernel_size[0], layer.conv.stride[0]
+        clips, frames, width = states_BSD.shape
+        windows = (clips, (frames - kernel) // stride + 1, kernel * width)
+        states_BSW = states_BSD.as_strided(windows, (frames * width, stride * width, 1))  # they overlap, in place
+        weight_DW = layer.conv.weight.transpose(1, 2).flatten(1)
+        states_BSD = layer.activation(layer.layer_norm(nn.functional.linear(states_BSW, weight_DW, layer.conv.bias)))
+    return states_BSD
 
 
 def _receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> int:

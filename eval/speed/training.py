@@ -1,0 +1,153 @@
+"""Measure training in seconds of sound per second: voxlate beside the same model under transformers' Trainer.
+
+    python eval/speed/training.py --vocabulary sentencepiece.bpe.model [--encoder-layers 3] [--decoder-layers 2]
+
+A random model of the 300M shape, of fewer layers, trains on synthetic clips of CoVoST-2's lengths: by `voxlate train`
+(bfloat16, its own batches), by Trainer as it is (float32, 8 clips a batch, in any order), and by Trainer at its best
+(bfloat16, grouped by length, larger batches, a worker). Each run is a process of its own, the sides take turns, and
+what is printed are medians over rounds. Sound is counted without padding; warm-up updates are left out.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import Wav2Vec2Config
+
+from speed.synthetic import clip_seconds, sentence, write_clips
+from voxlate.manifest import Utterance, write_manifest
+from voxlate.models.adapter import AdapterConfig, LengthAdapter
+from voxlate.models.decoder import DecoderConfig, MBartDecoder
+from voxlate.models.interop import save_checkpoint
+from voxlate.models.translator import SpeechTranslator
+from voxlate.models.wav2vec2 import Wav2Vec2Encoder
+from voxlate.text import Tokenizer
+
+_HERE = Path(__file__).resolve().parent
+
+
+def write_model(folder: Path, arguments: argparse.Namespace) -> int:
+    """Save a random model of the published shape with fewer layers; return the number of its parameters."""
+    torch.manual_seed(0)
+    tokenizer = Tokenizer(arguments.vocabulary)
+    width = arguments.width
+    encoder = Wav2Vec2Config(
+        hidden_size=width,
+        num_hidden_layers=arguments.encoder_layers,
+        num_attention_heads=16,
+        intermediate_size=4 * width,
+        conv_dim=[arguments.convolution_width] * 7,
+        num_conv_pos_embedding_groups=16,
+        feat_extract_norm="layer",
+        do_stable_layer_norm=True,
+        conv_bias=True,
+        mask_time_prob=0.075,
+        layerdrop=0.0,  # the layers that count are all there, and transformers' adapter drops strides with it
+    )
+    decoder = DecoderConfig(tokenizer.vocabulary_size, width, arguments.decoder_layers, 16, 4 * width)
+    model = SpeechTranslator(
+        Wav2Vec2Encoder(encoder), LengthAdapter(AdapterConfig(width, width)), MBartDecoder(decoder)
+    )
+    save_checkpoint(folder, model, tokenizer, {"en": tokenizer.tag_id("en_XX")})
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def write_data(folder: Path, clips: int) -> tuple[Path, float]:
+    """Write clips (16 kHz FLAC) and their manifest; return it and the seconds of all clips."""
+    generator = np.random.default_rng(0)
+    seconds_N = clip_seconds(clips, generator)
+    paths = write_clips(folder / "clips", seconds_N, ".flac", 16_000, generator)
+    rows = [
+        Utterance(path.stem, path, seconds, "de", "en", target_text=sentence(seconds, generator))
+        for path, seconds in zip(paths, seconds_N.tolist(), strict=True)
+    ]
+    write_manifest(folder / "train.jsonl", rows)
+    return folder / "train.jsonl", float(seconds_N.sum())
+
+
+def run(command: list[str], output: Path) -> dict[str, Any]:
+    """Run one side to its end; return what it printed last."""
+    process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=_environment())
+    shutil.rmtree(output, ignore_errors=True)
+    if process.returncode:
+        raise SystemExit(f"failed: {' '.join(command)}")
+    result: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+    return result
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def show(results: dict[str, list[dict[str, Any]]]) -> None:
+    """Print medians, ratios, and where our time goes."""
+    speeds = {name: statistics.median(one["speed"] for one in runs) for name, runs in results.items()}
+    for name, runs in results.items():
+        each = " ".join(f"{one['speed']:.2f}" for one in runs)
+        sound, seconds = (
+            statistics.median(one[key] for one in runs) for key in ("sound_per_update", "seconds_per_update")
+        )
+        ratio = f"   voxlate is {speeds['voxlate'] / speeds[name]:.2f} x" if name != "voxlate" else ""
+        print(f"{name:16} {speeds[name]:7.2f} audio-s/s   {sound:5.0f} s of sound in {seconds:6.2f} s ({each}){ratio}")
+    print("\nwhere an update of voxlate goes (medians)")
+    parts = {
+        part: statistics.median(one["parts"][part] for one in results["voxlate"])
+        for part in results["voxlate"][0]["parts"]
+    }
+    for part, seconds in parts.items():
+        print(f"  {part:44} {seconds:6.3f} s  {seconds / sum(parts.values()):4.0%}")
+
+
+def main() -> None:
+    """Parse the command line, write model and data, run the sides in turn, print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--vocabulary", type=Path, required=True, help="an mBART SentencePiece model")
+    parser.add_argument("--encoder-layers", type=int, default=3)
+    parser.add_argument("--decoder-layers", type=int, default=2)
+    parser.add_argument("--width", type=int, default=1024)
+    parser.add_argument("--convolution-width", type=int, default=512)
+    parser.add_argument("--clips", type=int, default=192)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--updates", type=int, default=4)
+    parser.add_argument("--warmup", type=int, default=1)
+    parser.add_argument("--batch-size", type=int, nargs="+", default=[24], help="of Trainer's best setting")
+    parser.add_argument("--sides", nargs="+", default=["defaults", "best"], help="of Trainer's, beside ours")
+    parser.add_argument("--work", type=Path, help="folder for model and clips; kept, and used again")
+    parser.add_argument("overrides", nargs="*", help="settings of voxlate train, such as data.workers=0")
+    arguments = parser.parse_intermixed_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        work = arguments.work or Path(temporary)
+        model, data = work / "model", work / "data"
+        if not (model / "model.safetensors").exists():
+            print(f"{write_model(model, arguments) / 1e6:.0f}M parameters", flush=True)
+        manifest, seconds = write_data(data, arguments.clips)
+        print(f"{arguments.clips} clips, {seconds:.0f} s", flush=True)
+        counts = ["--updates", str(arguments.updates), "--warmup", str(arguments.warmup)]
+        places = [str(model), str(manifest), str(work / f"output-{os.getpid()}"), *counts]
+        trainer = [sys.executable, str(_HERE / "training_trainer.py"), *places]
+        sides = {
+            "voxlate": [sys.executable, str(_HERE / "training_ours.py"), *places, *arguments.overrides],
+            "defaults": trainer,
+        } | {f"best, batch {size}": [*trainer, "--best", "--batch-size", str(size)] for size in arguments.batch_size}
+        sides = {
+            name: command for name, command in sides.items() if name.partition(",")[0] in ["voxlate", *arguments.sides]
+        }
+        results: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
+        for _ in range(arguments.rounds):
+            for name, command in sides.items():
+                results[name].append(run(command, work / f"output-{os.getpid()}"))
+                print(name, json.dumps(results[name][-1]), flush=True)
+        show(results)
+
+
+if __name__ == "__main__":
+    main()
