@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from accelerate.utils import DistributedType
 from rich.console import Console
 from safetensors.torch import load_file
 
@@ -136,6 +138,14 @@ def test_a_share_that_does_not_come_out_even_is_refused(toy: Path, tmp_path: Pat
 def test_sharding_needs_several_processes(toy: Path, tmp_path: Path) -> None:
     raw = settings(toy, output=str(tmp_path / "run"), sharded=True)
     with pytest.raises(VoxlateError, match="sharded needs several processes; start them with accelerate launch"):
+        train(TrainConfig(**raw), Console(quiet=True))
+
+
+def test_accelerates_own_sharding_is_refused(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    configured = SimpleNamespace(distributed_type=DistributedType.FSDP, num_processes=2)
+    monkeypatch.setattr(distributed, "Accelerator", lambda **_: configured)
+    raw = settings(toy, output=str(tmp_path / "run"))
+    with pytest.raises(VoxlateError, match=r"accelerate is configured for FSDP; .*, and set sharded=true"):
         train(TrainConfig(**raw), Console(quiet=True))
 
 

@@ -17,6 +17,8 @@ from voxlate.text import IGNORED_ID
 @pytest.mark.parametrize("rows", [1, 7, 100])
 def test_chunks_equal_the_plain_loss(smoothing: float, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loss, "_CHUNK_SCORES", 301 * rows)
+    monkeypatch.setattr(loss, "_PART_SCORES", 301 * 3)
+    monkeypatch.setattr(loss, "_WEIGHT_ROWS", 100)
     torch.manual_seed(0)
     states_ND, weight_VD = torch.randn(50, 16, requires_grad=True), torch.randn(301, 16, requires_grad=True)
     labels_N = torch.randint(0, 301, (50,))

@@ -309,6 +309,23 @@ def test_settings_of_a_failed_start_bind_nobody(toy: Path, tmp_path: Path) -> No
     run(config(toy, tmp_path / "run"))
 
 
+def test_a_model_that_has_changed_underneath_is_noticed(toy: Path, tmp_path: Path) -> None:
+    run(config(toy, tmp_path / "base"))
+    changes = {
+        "model": {"init_from": str(tmp_path / "base" / "best")},
+        "trainable": {"preset": "adapter-only"},
+        "optimizer__updates": 4,
+    }
+    run(config(toy, tmp_path / "run", **changes))
+    last = checkpoints.checkpoints(tmp_path / "run")[-1]
+    (last / "state.json").write_text("{}")
+    run(config(toy, tmp_path / "other", seed=2))
+    other = (tmp_path / "other" / "best" / "model.safetensors").read_bytes()
+    (tmp_path / "base" / "best" / "model.safetensors").write_bytes(other)
+    with pytest.raises(VoxlateError, match=r"update-00000002: belongs to another model; is what model.init_from, enc"):
+        run(config(toy, tmp_path / "run", **changes))
+
+
 def test_ctc_needs_transcripts(toy: Path, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (toy / "train.jsonl").read_text().splitlines()]
     for line in lines:

@@ -5,11 +5,11 @@ place in the data, the best score, and the SHA-256 of every file. Each process w
 holds, and reads those that it will hold, so that the number of processes may change in between.
 """
 
+import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ class Progress:
     best_update: int | None = None
     worse_in_a_row: int = 0  # validations since the best
     finished: bool = False
+    frozen: str = ""  # fingerprint of the weights that do not learn and are not saved
     unreadable: dict[str, str] = field(default_factory=dict)  # id and reason
     before: dict[str, dict[str, Any]] = field(default_factory=dict)  # scores of directions before the first update
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)  # and the latest ones
@@ -173,19 +174,28 @@ def learned_weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def load_weights(folder: Path, model: nn.Module) -> None:
-    """Put the weights of a checkpoint into a model that is not sharded yet."""
-    set_weights(model, load_file(folder / WEIGHTS), str(folder / WEIGHTS))
-
-
-def set_weights(model: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
-    """Copy tensors into the parameters that learn. VoxlateError where names or shapes differ."""
+    """Put the weights of a checkpoint into a model that is not sharded yet. VoxlateError if it is another model."""
+    tensors = load_file(folder / WEIGHTS)
     wanted = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    if {key: tensor.shape for key, tensor in tensors.items()} != {key: p.shape for key, p in wanted.items()}:
-        other = sorted(wanted.keys() ^ tensors.keys())[:3] or "shapes"
-        raise VoxlateError(f"{name}: belongs to another model or preset (differs in {other}); use another output")
+    same = {name: tensor.shape for name, tensor in tensors.items()} == {name: p.shape for name, p in wanted.items()}
+    if not same or read_progress(folder).frozen != fingerprint(model):
+        raise VoxlateError(
+            f"{folder}: belongs to another model; is what model.init_from, encoder or decoder names still the same? "
+            "Use another output otherwise"
+        )
     with torch.no_grad():
-        for key, parameter in wanted.items():
-            parameter.copy_(tensors[key])
+        for name, parameter in wanted.items():
+            parameter.copy_(tensors[name])
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Return a hash of the first values of each parameter that does not learn."""
+    digest = hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            digest.update(f"{name} {tuple(parameter.shape)}".encode())
+            digest.update(parameter.detach().flatten()[:64].cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_moments(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType
 from torch import Tensor, nn
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, Shard
@@ -29,8 +29,14 @@ def start_processes(config: TrainConfig) -> Accelerator:
         torch.cuda.set_device(device)
     accelerator = Accelerator(
         cpu=device.type == "cpu",
+        mixed_precision="no",  # whatever accelerate is configured for: `autocast` below does as the settings say
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=_may_skip_parameters(config))],
     )
+    if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
+        raise VoxlateError(
+            f"accelerate is configured for {accelerator.distributed_type.value}; voxlate shards by itself: take plain "
+            "multi-GPU in accelerate config, and set sharded=true"
+        )
     processes, batches = accelerator.num_processes, config.data.batches_per_update
     if batches % processes:
         raise VoxlateError(

@@ -170,9 +170,9 @@ def parameter_table(objective: nn.Module) -> list[tuple[str, int, int]]:
 def memory_estimate(config: TrainConfig, objective: Objective, processes: int) -> dict[str, float]:
     """Estimate the GiB of each process: weights, gradients and moments exactly, activations roughly.
 
-    Activations: of every transformer layer about 34 values of its width per frame and two of its feed-forward width
-    (Korthikanti et al. 2022), in the precision of training; with gradient checkpointing its input alone. A batch is
-    `batch_seconds` long; scores of the vocabulary exist for some rows at a time.
+    Activations: of every transformer layer about 34 values of its width per frame, and 44 per token where it also
+    attends to the speech (after Korthikanti et al. 2022), in the precision of training; with gradient checkpointing
+    its input alone. A batch has `batch_seconds` of sound and three tokens a second.
     """
     parts = parameter_table(objective)[-1]
     share = processes if config.sharded else 1

@@ -28,6 +28,7 @@ from voxlate.training.distributed import autocast, distribute, gathered, start_p
 from voxlate.training.export import export
 from voxlate.training.freezing import choose_trainable
 from voxlate.training.interrupts import Interrupts
+from voxlate.training.memory import FreedMemory
 from voxlate.training.objective import Objective
 from voxlate.training.optim import learning_rate, make_optimizer
 from voxlate.training.record import Record, Window
@@ -87,8 +88,9 @@ def _set_up_and_train(config: TrainConfig, console: Console, accelerator: Accele
     if main:
         checkpoints.clean(output)
     newest, refused = checkpoints.find_newest(output, accelerator)
-    progress = Progress() if newest is None else checkpoints.read_progress(newest)
+    progress = Progress(frozen=checkpoints.fingerprint(objective))
     if newest is not None:
+        progress = checkpoints.read_progress(newest)
         checkpoints.load_weights(newest, objective)
     wrapped, skeleton = distribute(objective, config, accelerator)
     optimizer = make_optimizer(objective, config.optimizer, fused=not config.sharded)
@@ -117,6 +119,7 @@ def _loop(run: Run, progress: Progress, interrupts: Interrupts) -> int:
     config, accelerator = run.config, run.accelerator
     if progress.update == 0 and run.dev is not None and (config.validation.at_start or config.compares_directions):
         progress.before = as_numbers(_score(run, progress, "before training"))
+    freed = FreedMemory(keep=accelerator.device.type == "cpu")
     window = Window(**progress.window)
     batches = _own_batches(run, progress.place)
     while progress.update < config.optimizer.updates and not _stops_early(config, progress):
@@ -124,6 +127,7 @@ def _loop(run: Run, progress: Progress, interrupts: Interrupts) -> int:
         totals = _sum_over_processes(run, micro_batches, interrupts)
         _name_unreadable(run, progress, micro_batches, totals)
         losses, gradient_norm = _update(run, progress.update, micro_batches, totals)
+        freed.bound()
 
         progress.update += 1
         progress.place = micro_batches[-1].end
