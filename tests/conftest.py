@@ -9,6 +9,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks anything of the net
 # Tiny models gain nothing by threads, which wait for each other dearly where the machine has other work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from corpus import write_covost2
 from tiny import transformers_model, write_model, write_vocabulary
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -37,3 +38,11 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory, vocabulary: Path) -> Path:
     """The folder of a tiny random model that transformers wrote."""
     return write_model(tmp_path_factory.mktemp("tiny") / "model", vocabulary, transformers_model(1))
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The micro corpus, in folders by language."""
+    root = tmp_path_factory.mktemp("corpus")
+    write_covost2(root)
+    return root

@@ -32,14 +32,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
-@pytest.fixture(scope="session")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The micro corpus, in folders by language."""
-    root = tmp_path_factory.mktemp("corpus")
-    write_covost2(root)
-    return root
-
-
 def test_each_defect_is_counted_and_test_loses_nothing(corpus: Path, tmp_path: Path) -> None:
     assert run(covost2(corpus, tmp_path, "fr-en,de_en", "zh-CN_en", "en_sv-SE,en-de")) == 1
     assert {path.name for path in tmp_path.iterdir()} >= {"fr-en", "de-en", "zh-en", "en-sv", "en-de"}

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from corpus import PAIRS, spoken, write_covost2
+from corpus import PAIRS, spoken
 from media import sine, write_media
 from preparing import COMMANDS, error_of, mirror_of, results, run, table_of
 from voxlate.cli import app
@@ -29,14 +29,6 @@ from voxlate.manifest import read_manifest
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-
-
-@pytest.fixture(scope="session")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The micro corpus, in folders by language."""
-    root = tmp_path_factory.mktemp("corpus")
-    write_covost2(root)
-    return root
 
 
 @pytest.fixture(params=CORPORA)
