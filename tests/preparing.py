@@ -11,10 +11,11 @@ import pytest
 
 from corpus import spoken, write_covost2
 from media import write_media
-from voxlate.data import CORPORA
+from voxlate.data import CORPORA, MAKERS
 from voxlate.data.covost2 import CoVoST2
 from voxlate.data.mirror import Parquet
 from voxlate.data.preparation import Preparation
+from voxlate.data.spoken import Spoken
 from voxlate.data.user_table import UserTable
 from voxlate.errors import VoxlateError
 from voxlate.registry import resolve
@@ -26,8 +27,8 @@ def covost2(corpus: Path, output: Path, *pairs: str, **options: Any) -> CoVoST2:
 
 
 def run(command: Preparation) -> int:
-    kinds = {CoVoST2: "covost2", UserTable: "manifest", Parquet: "parquet"}
-    code: int = resolve(CORPORA, kinds[type(command)], "corpus")(command)
+    kinds = {CoVoST2: "covost2", UserTable: "manifest", Parquet: "parquet", Spoken: "spoken"}
+    code: int = resolve({**CORPORA, **MAKERS}, kinds[type(command)], "corpus")(command)
     return code
 
 

@@ -124,7 +124,7 @@ def test_flac_is_true_to_a_16_bit_step(tmp_path: Path) -> None:
 def test_a_killed_worker_is_reported(tmp_path: Path) -> None:
     clips = [Clip(f"clip{i}", tmp_path / "none.wav", "x") for i in range(40)]
     with Journal(tmp_path / "journal.jsonl") as journal, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("voxlate.data.clips._start_worker", die)
+        patch.setattr("voxlate.data.parallel._start_worker", die)
         with pytest.raises(VoxlateError, match=r"a worker process was killed, .* clip0 to clip15; the same"):
             examine(clips, journal, 2, lambda count: None)
 

@@ -87,6 +87,61 @@ def parquet(
     _run("parquet", "Parquet", output, transcode, workers, overwrite, sources=tuple(sources), pair=pair, split=split)
 
 
+@app.command()
+def spoken(
+    text: Annotated[
+        Path, typer.Argument(metavar="TEXT", help="Table with a column for each language, and perhaps id and split.")
+    ],
+    pairs: Annotated[list[str], typer.Option(help="fr-en, en-de, …: the first is read aloud; several with commas.")],
+    output: Annotated[Path, typer.Option(help="Folder for common_voice/ and covost/; run again, it goes on.")],
+    voices: Annotated[
+        list[str] | None, typer.Option(help="espeak-ng's voices, such as en-us,fr-be. [default: the plainest]")
+    ] = None,
+    variants: Annotated[
+        list[str] | None, typer.Option(help="espeak-ng's variants, each another speaker, such as f1,m3. [default: 60]")
+    ] = None,
+    speed: Annotated[str, typer.Option(metavar="LOW:HIGH", help="Words per minute, 80 to 450.")] = "130:200",
+    pitch: Annotated[str, typer.Option(metavar="LOW:HIGH", help="From 0 to 99.")] = "30:70",
+    silence: Annotated[str, typer.Option(metavar="LOW:HIGH", help="Seconds ahead and behind.")] = "0.05:0.6",
+    snr: Annotated[str, typer.Option(metavar="LOW:HIGH", help="Speech over background, in dB.")] = "15:45",
+    babble: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the clips with people talking behind, instead of noise.")
+    ] = 0.0,
+    volume: Annotated[str, typer.Option(metavar="LOW:HIGH", help="Peak, in dB of full scale.")] = "-24:-3",
+    seed: Annotated[int, typer.Option(help="Another number, other voices for the same text.")] = 1,
+    workers: Workers = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Synthetic speech: a parallel text read aloud by espeak-ng, in CoVoST-2's layout, for `prepare covost2`."""
+    spans = {"speed": speed, "pitch": pitch, "silence": silence, "snr": snr, "volume": volume}
+    names = {"pairs": tuple(pairs), "voices": tuple(voices or ()), "variants": tuple(variants or ())}
+    _run(
+        "spoken",
+        "Spoken",
+        output,
+        None,
+        workers,
+        overwrite,
+        text=text,
+        spans=spans,
+        babble=babble,
+        seed=seed,
+        **names,
+    )
+
+
+@app.command()
+def vocabulary(
+    manifests: Annotated[list[Path], typer.Argument(metavar="MANIFEST...", help="Those that will be trained on.")],
+    output: Annotated[Path, typer.Option(help="The file to write, such as sentencepiece.bpe.model.")],
+    size: Annotated[int, typer.Option(min=10, help="Number of pieces.")] = 8000,
+) -> None:
+    """A SentencePiece vocabulary of the target texts, for a model without pretrained parts (model.scratch)."""
+    from voxlate.data.vocabulary import make_vocabulary
+
+    print(f"{output}: {make_vocabulary(manifests, output, size):,} pieces")
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -107,10 +162,10 @@ def _run(
     try:
         from importlib import import_module
 
-        from voxlate.data import CORPORA
+        from voxlate.data import CORPORA, MAKERS
         from voxlate.registry import resolve
 
-        prepare = resolve(CORPORA, corpus, "corpus")
+        prepare = resolve({**CORPORA, **MAKERS}, corpus, "corpus")
         kind = getattr(import_module(prepare.__module__), command)
         code = prepare(
             kind(

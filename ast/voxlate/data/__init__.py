@@ -6,3 +6,7 @@ CORPORA = {
     "manifest": "voxlate.data.user_table:prepare",
     "parquet": "voxlate.data.mirror:prepare",
 }
+# What makes a corpus for one of them to prepare.
+MAKERS = {
+    "spoken": "voxlate.data.spoken:prepare",
+}

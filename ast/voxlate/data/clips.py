@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from itertools import islice
-from multiprocessing.connection import wait
 from pathlib import Path
 
 from voxlate.data.audio import load_audio, measure_audio
 from voxlate.data.flac import write_flac
-from voxlate.errors import AudioError, VoxlateError
+from voxlate.data.parallel import map_in_processes
+from voxlate.errors import AudioError
 
 _CHUNK = 16  # clips that a worker gets at once
 
@@ -92,56 +85,9 @@ def examine(clips: Iterable[Clip], journal: Journal, workers: int, advance: Call
     """Add findings of all clips to the journal, in their order; `advance` is told how many are done."""
     source = iter(clips)
     chunks = iter(lambda: list(islice(source, _CHUNK)), [])
-    for findings in _examined(chunks, workers):
+    for findings in map_in_processes(_examine_all, chunks, workers, name=lambda clip: clip.name):
         journal.add(findings)
         advance(len(findings))
-
-
-def _examined(chunks: Iterator[list[Clip]], workers: int) -> Iterator[list[Finding]]:
-    first = list(islice(chunks, 2))
-    if workers == 1 or len(first) < 2:  # a process is not worth its start
-        yield from map(_examine_all, first)
-        yield from map(_examine_all, chunks)
-        return
-    # Spawned and not forked: the threads of the progress bar and of libraries do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    pending: deque[tuple[list[Clip], Future[list[Finding]]]] = deque()
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
-    try:
-        for chunk in first:
-            pending.append((chunk, pool.submit(_examine_all, chunk)))
-        for chunk in chunks:
-            pending.append((chunk, pool.submit(_examine_all, chunk)))
-            if len(pending) >= 4 * workers:
-                yield _result(*pending.popleft())
-        while pending:
-            yield _result(*pending.popleft())
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _result(chunk: list[Clip], future: Future[list[Finding]]) -> list[Finding]:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        names = f"{chunk[0].name} to {chunk[-1].name}"
-        raise VoxlateError(
-            f"a worker process was killed, perhaps for want of memory or by a clip among {names}; "
-            "the same command goes on from here, with --workers 1 it takes the clips one by one"
-        ) from None
-
-
-def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end when it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
 
 
 def _examine_all(clips: list[Clip]) -> list[Finding]:

@@ -234,3 +234,8 @@ def unescape(cell: str) -> str:
     would be `C:new`): here it stays. Quotation marks are text.
     """
     return re.sub(r'\\([\\"\t])', r"\1", cell) if "\\" in cell else cell
+
+
+def escape(cell: str) -> str:
+    """Write a cell so that `unescape` gives it back."""
+    return re.sub(r'([\\"\t])', r"\\\1", cell)

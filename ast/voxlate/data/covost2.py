@@ -75,7 +75,7 @@ def prepare(command: CoVoST2) -> int:
 
 
 def parse_pairs(texts: tuple[str, ...], problems: list[str]) -> list[str]:
-    """Return the pairs of CoVoST-2 that are meant, and add to `problems` those that are not."""
+    """Return the pairs that are meant, of CoVoST-2 or another corpus in its layout; add what is wrong to `problems`."""
     known = official_rows()
     groups = {
         "all": list(known),
@@ -84,19 +84,19 @@ def parse_pairs(texts: tuple[str, ...], problems: list[str]) -> list[str]:
     }
     pairs, unknown = [], []
     for text in (part.strip() for item in texts for part in item.split(",")):
-        pair = find_pair(text) or text
+        pair = find_pair(text)
         if text.lower() in groups:
             pairs += groups[text.lower()]
-        elif pair in known:
+        elif pair is not None:
             pairs.append(pair)
         else:
-            close = get_close_matches(pair, known, n=2)
+            close = get_close_matches(text, known, n=2)
             hint = f" (did you mean {' or '.join(close)}?)" if close else ""
             unknown.append(f"{text!r}{hint}")
     if unknown or not pairs:
         problems.append(
-            f"--pairs: {', '.join(unknown) or 'none given'}: not among the {len(known)} pairs of CoVoST-2; expected "
-            "pairs such as fr-en and en-de, or x-en, en-x or all"
+            f"--pairs: {', '.join(unknown) or 'none given'}: no pair of languages; expected pairs such as fr-en and "
+            f"en-de, or x-en, en-x or all for the {len(known)} of CoVoST-2"
         )
     return list(dict.fromkeys(pairs))
 

@@ -14,6 +14,8 @@ from transformers import Wav2Vec2Config, Wav2Vec2Model
 from voxlate.models.encoder import conv_lengths, valid_mask, zero_padding
 from voxlate.models.masking import span_mask
 
+_SHORT_FRAMES = 256  # beyond them, plain attention's matrices would take too much memory
+
 
 class Wav2Vec2Encoder(nn.Module):
     """A `SpeechEncoder` of 20 ms frames (Baevski et al. 2020; Babu et al. 2021)."""
@@ -24,6 +26,7 @@ class Wav2Vec2Encoder(nn.Module):
         self.output_dim: int = config.hidden_size
         self.normalize_waveform = normalize_waveform
         self.model: Any = Wav2Vec2Model(self.config)
+        self._attention: str = self.model.config._attn_implementation
         # transformers lets the waveform require gradients in training, for its checkpointing: the backward pass would
         # go down to it through all that is frozen.
         self.model.feature_extractor._requires_grad = False
@@ -47,8 +50,16 @@ class Wav2Vec2Encoder(nn.Module):
         states_BSD, _ = self.model.feature_projection(features_BSD)
         if self.training and self.config.apply_spec_augment:
             states_BSD = self._mask(states_BSD, lengths_B)
+        self._choose_attention(states_BSD)
         states_BSD = self.model.encoder(states_BSD, attention_mask=mask_BS).last_hidden_state
         return zero_padding(states_BSD, lengths_B), lengths_B
+
+    def _choose_attention(self, states_BSD: Tensor) -> None:
+        """Train on short clips with plain attention: on a CPU the fused one's backward pass is several times slower."""
+        plain = self.training and states_BSD.device.type == "cpu" and states_BSD.shape[1] <= _SHORT_FRAMES
+        kind = "eager" if plain else self._attention
+        if self.model.config._attn_implementation != kind:
+            self.model.set_attn_implementation(kind)
 
     def _mask(self, states_BSD: Tensor, lengths_B: Tensor) -> Tensor:
         """Mask spans of frames and channels. transformers' own masking fails on batches shorter than one span."""
@@ -69,8 +80,7 @@ class Wav2Vec2Encoder(nn.Module):
         """Run the convolutions. Group norm averages over time: there every clip goes alone, at its own length."""
         extractor = self.model.feature_extractor
         if self.config.feat_extract_norm == "layer":
-            learns = torch.is_grad_enabled() and extractor.conv_layers[0].conv.weight.requires_grad
-            if waveform_BT.device.type == "cpu" and not learns:
+            if waveform_BT.device.type == "cpu":
                 return _convolve(extractor.conv_layers, waveform_BT)
             return cast("Tensor", extractor(waveform_BT).transpose(1, 2))
         features = [
@@ -81,15 +91,22 @@ class Wav2Vec2Encoder(nn.Module):
 
 
 def _convolve(layers: Any, waveform_BT: Tensor) -> Tensor:
-    """Run convolutions as products of matrices: on a CPU a third faster, since layer norm needs channels last."""
+    """Run convolutions as products of matrices: on a CPU a third faster, since layer norm needs channels last.
+
+    Windows that overlap have a slow backward pass: where states have gradients, torch's convolution is faster.
+    """
     states_BSD = waveform_BT[:, :, None].contiguous()
     for layer in layers:
         kernel, stride = layer.conv.kernel_size[0], layer.conv.stride[0]
-        clips, frames, width = states_BSD.shape
-        windows = (clips, (frames - kernel) // stride + 1, kernel * width)
-        states_BSW = states_BSD.as_strided(windows, (frames * width, stride * width, 1))  # they overlap, in place
-        weight_DW = layer.conv.weight.transpose(1, 2).flatten(1)
-        states_BSD = layer.activation(layer.layer_norm(nn.functional.linear(states_BSW, weight_DW, layer.conv.bias)))
+        if states_BSD.requires_grad and kernel > stride:
+            states_BSD = layer.conv(states_BSD.transpose(1, 2)).transpose(1, 2)
+        else:
+            clips, frames, width = states_BSD.shape
+            windows = (clips, (frames - kernel) // stride + 1, kernel * width)
+            states_BSW = states_BSD.as_strided(windows, (frames * width, stride * width, 1))  # they overlap, in place
+            weight_DW = layer.conv.weight.transpose(1, 2).flatten(1)
+            states_BSD = nn.functional.linear(states_BSW, weight_DW, layer.conv.bias)
+        states_BSD = layer.activation(layer.layer_norm(states_BSD))
     return states_BSD
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+_ALWAYS = 4 << 30  # bytes: a small model's batches differ so much that it would return memory at every update
 
 
 def ask_for_huge_pages() -> None:
@@ -19,8 +20,8 @@ class FreedMemory:
 
     By itself it maps each tensor of more than 32 MiB anew and unmaps it afterwards, and the kernel clears all pages of
     activations and gradients again at every update: a quarter of the time. But what is kept lies in pieces that fit
-    the next batch less and less. Once the process holds 60 % more than after its first update, or half of the memory
-    that was free then, all that is free is returned at once.
+    the next batch less and less. Once the process holds 60 % (or 4 GiB) more than after its first update, or half of
+    the memory that was free then, all that is free is returned at once.
     """
 
     def __init__(self, *, keep: bool) -> None:
@@ -40,6 +41,6 @@ class FreedMemory:
         if self._limit is None:
             available = re.search(r"^MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
             room = int(available[1]) * 1024 / 2 if available else 0.0
-            self._limit = resident + min(0.6 * resident, room)
+            self._limit = resident + min(max(0.6 * resident, _ALWAYS), room)
         elif resident > self._limit:
             self._libc.malloc_trim(0)

@@ -1,5 +1,6 @@
 """Metrics of translations: one file each, all returning a `Score`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -10,3 +11,14 @@ class Score:
     value: float
     signature: str
     n: int
+
+
+def check_pairs(metric: str, hypotheses: Sequence[str], references: Sequence[str]) -> None:
+    """Raise ValueError where counts differ or there is no sentence: nothing is cut to fit."""
+    if len(hypotheses) != len(references):
+        raise ValueError(
+            f"{metric} got {len(hypotheses)} hypotheses and {len(references)} references; expected one reference for "
+            "each hypothesis: join the two by id, with an empty hypothesis where a sentence failed"
+        )
+    if not hypotheses:
+        raise ValueError(f"{metric} got no sentences; expected at least one hypothesis with its reference")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from sacrebleu import BLEU
 
-from voxlate_eval.metrics import Score
+from voxlate_eval.metrics import Score, check_pairs
 
 # Each a first part of the codes, tags and names that the languages go by: zh-CN, zh_CN, zho, ja_XX, ...
 _CHARACTER_LEVEL = {"zh", "zho", "chi", "cmn", "chinese", "mandarin", "ja", "jpn", "jp", "japanese"}
@@ -20,13 +20,7 @@ def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str], target_lan
 
     ValueError where the counts differ or there is no sentence: nothing is cut to fit.
     """
-    if len(hypotheses) != len(references):
-        raise ValueError(
-            f"BLEU got {len(hypotheses)} hypotheses and {len(references)} references; expected one reference for each "
-            "hypothesis: join the two by id, with an empty hypothesis where a sentence failed"
-        )
-    if not hypotheses:
-        raise ValueError("BLEU got no sentences; expected at least one hypothesis with its reference")
+    check_pairs("BLEU", hypotheses, references)
     if _is_character_level(target_language):
         # `force`: a full stop that stands alone is no sign here that somebody forgot to detokenise.
         bleu = BLEU(tokenize="none", force=True)

@@ -1,0 +1,73 @@
+"""Chunks of work in several processes, their results in order."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from multiprocessing.connection import wait
+from typing import TypeVar
+
+from voxlate.errors import VoxlateError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def map_in_processes(
+    function: Callable[[list[Item]], Result], chunks: Iterator[list[Item]], workers: int, *, name: Callable[[Item], str]
+) -> Iterator[Result]:
+    """Yield the results of a module's function for each chunk, in their order.
+
+    VoxlateError if a process is killed; it says which items it may have been, by their names.
+    """
+    first = list(islice(chunks, 2))
+    if workers == 1 or len(first) < 2:  # a process is not worth its start
+        yield from map(function, first)
+        yield from map(function, chunks)
+        return
+    # Spawned and not forked: the threads of the progress bar and of libraries do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    pending: deque[tuple[list[Item], Future[Result]]] = deque()
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+
+    def result() -> Result:
+        chunk, future = pending.popleft()
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            raise VoxlateError(
+                f"a worker process was killed, perhaps for want of memory or by a clip among {name(chunk[0])} to "
+                f"{name(chunk[-1])}; the same command goes on from here, with --workers 1 it takes the clips one by one"
+            ) from None
+
+    try:
+        for chunk in first:
+            pending.append((chunk, pool.submit(function, chunk)))
+        for chunk in chunks:
+            pending.append((chunk, pool.submit(function, chunk)))
+            if len(pending) >= 4 * workers:
+                yield result()
+        while pending:
+            yield result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent, and end when it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()

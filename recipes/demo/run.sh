@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# The demo model from nothing: sentences, speech, training, scores. In a folder of its own, with voxlate[spoken] installed:
+#
+#     bash PATH/TO/recipes/demo/run.sh
+#
+# It needs 8 GB of disk, 6 GB of memory, and about two hours on two CPU cores. Run again after an interruption, it goes on.
+# Smaller: TRAIN=200 DEV=8 TEST=8 PIECES=300 SETTINGS="optimizer.updates=20 ..." (any setting of demo.yaml).
+set -euo pipefail
+HERE=$(cd "$(dirname "$0")" && pwd)
+TRAIN=${TRAIN:-16000} # sentences, each read in six languages
+DEV=${DEV:-60}
+TEST=${TEST:-400}
+PIECES=${PIECES:-2000} # of the vocabulary
+SETTINGS=${SETTINGS:-}
+
+PAIRS=fr-en,de-en,es-en,it-en,ca-en,en-de,en-fr,en-ca
+VOICES=en-gb,en-us # of the others, the plainest
+SEEN=Alex,Alicia,Andy,Annie,Denis,Gene,Hugo,Jacky,Lee,Marco,Mario,Mike,Nguyen,Reed,RicishayMax,Storm,adam,anika
+SEEN=$SEEN,antonio,aunty,belinda,benjamin,boris,caleb,david,ed,f1,f2,f3,f4,gustave,ian,john,m1,m2,m3,m4,m5,m6,m7
+SEEN=$SEEN,marcelo,max,michel,miguel,norbert,pablo,pedro,rob,robert,sandro,shelby,travis,victor,zac
+UNSEEN=Andrea,Michael,edward,f5,iven,linda,m8,paul,quincy,steph
+
+speak() { # FOLDER TEXT OPTION...: a corpus and its manifests
+  voxlate prepare spoken "$2" --pairs $PAIRS --voices $VOICES --output "$1/corpus" "${@:3}"
+  voxlate prepare covost2 --common-voice "$1/corpus/common_voice" --covost "$1/corpus/covost" --pairs $PAIRS --output "$1"
+}
+
+python "$HERE/sentences.py" --train "$TRAIN" --dev "$DEV" > sentences.tsv
+python "$HERE/sentences.py" --test "$TEST" > test.tsv
+speak data sentences.tsv --variants "$SEEN" --snr 5:45 --babble 0.3 --silence 0.02:0.8
+speak test test.tsv --variants "$SEEN" --snr 30:45 --seed 2
+speak test-babble test.tsv --variants "$SEEN" --snr 10:10 --babble 1 --seed 2
+speak test-voices test.tsv --variants "$UNSEEN" --snr 30:45 --seed 3
+speak test-voices-babble test.tsv --variants "$UNSEEN" --snr 10:10 --babble 1 --seed 3
+
+[ -e sentencepiece.bpe.model ] ||
+  voxlate prepare vocabulary data/*/train.jsonl --size "$PIECES" --output sentencepiece.bpe.model
+# shellcheck disable=SC2086
+voxlate train "$HERE/demo.yaml" $SETTINGS
+for set in test test-babble test-voices test-voices-babble; do
+  echo "$set"
+  python "$HERE/score.py" run/best $set/*/test.jsonl --output "scores/$set"
+done

@@ -1,0 +1,211 @@
+"""Synthetic speech: a parallel text becomes a corpus in CoVoST-2's layout, and nothing of it is lost."""
+
+import builtins
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from preparing import covost2, drops, error_of, lines, run
+from voxlate.data import espeak as espeak_module
+from voxlate.data.audio import SAMPLE_RATE_HZ, load_audio
+from voxlate.data.common_voice import escape, unescape
+from voxlate.data.espeak import Manner, espeak
+from voxlate.data.reading import VARIANTS, Reading, make_line, mix
+from voxlate.data.spoken import Spoken
+
+TEXT = """id\tsplit\tfr\ten\tde
+a\ttrain\tBonjour à tous.\tGood morning, everybody.\tGuten Morgen zusammen.
+b\tdev\tOù est la gare ?\tWhere is the station?\tWo ist der Bahnhof?
+c\ttest\tJe voudrais deux cafés.\tI would like two coffees.\t
+d\ttrain\tIl dit "non" \\ rien.\tThe word is "no" \\ nothing.\tEr sagt "nein".
+"""
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    path = tmp_path / "text.tsv"
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+def spoken(text: Path, output: Path, **options: Any) -> Spoken:
+    return Spoken(output, **{"text": text, "pairs": ("fr-en,en-de",), **options})
+
+
+def voices_of(corpus: Path, language: str) -> list[list[str]]:
+    table = (corpus / "common_voice" / language / "validated.tsv").read_text(encoding="utf-8")
+    return [line.split("\t") for line in table.splitlines()]
+
+
+def test_a_text_becomes_a_corpus_that_prepare_covost2_takes(
+    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus, output = tmp_path / "corpus", tmp_path / "out"
+    assert run(spoken(text, corpus, pairs=("fr-en", "de-fr"))) == 0
+    assert capsys.readouterr().out == "fr-en  train 2  dev 1  test 1\nde-fr  train 2  dev 1\n"
+    assert run(covost2(corpus, output, "fr-en", "de-fr")) == 0
+    assert {split: count["rows"] for split, count in drops(output / "fr-en").items()} == {
+        "train": 2,
+        "dev": 1,
+        "test": 1,
+    }
+    assert "official" not in drops(output / "fr-en")["test"]  # CoVoST-2's counts say nothing of this corpus
+    row = lines(output / "fr-en/test.jsonl")[0]
+    assert (row["id"], row["source_text"], row["target_text"]) == (
+        "fr-en/spoken_fr_c",
+        "Je voudrais deux cafés.",
+        "I would like two coffees.",
+    )
+    assert row["speaker"].startswith("fr-fr+")
+    assert 1 < row["seconds"] < 5
+    # What tab-separated files escape comes back as it was.
+    assert lines(output / "fr-en/train.jsonl")[1]["target_text"] == 'The word is "no" \\ nothing.'
+    audio = load_audio(corpus / "common_voice/fr/clips/spoken_fr_c.flac")
+    assert 10 ** (-24 / 20) - 1e-3 <= np.abs(audio.waveform).max() <= 10 ** (-3 / 20) + 1e-3
+
+
+def test_escaped_cells_come_back() -> None:
+    for cell in ("", "plain", 'a "b" c', "\\", '\\"', "back\\slash", "\ta"):
+        assert unescape(escape(cell)) == cell
+
+
+def test_the_seed_decides_who_reads_and_how(text: Path, tmp_path: Path) -> None:
+    for name, options in {"a": {}, "again": {}, "other": {"seed": 2}}.items():
+        assert run(spoken(text, tmp_path / name, **options)) == 0
+    assert voices_of(tmp_path / "a", "en") == voices_of(tmp_path / "again", "en") != voices_of(tmp_path / "other", "en")
+    voices = [voice for voice in espeak().voices if voice.name in ("en-us", "en-gb")]
+    drawn = [make_line(Reading(), voices, f"{number}.flac", "Hello.") for number in range(2000)]
+    assert {line.voice.name for line in drawn} == {"en-us", "en-gb"}
+    assert {line.manner.variant for line in drawn} == {*VARIANTS}
+    assert (min(line.manner.words_per_minute for line in drawn), max(line.manner.pitch for line in drawn)) == (130, 70)
+
+
+def test_voices_and_variants_can_be_chosen(text: Path, tmp_path: Path) -> None:
+    chosen = {"voices": ("fr-be,en-us",), "variants": ("f1", "m3")}
+    assert run(spoken(text, tmp_path / "corpus", **chosen)) == 0
+    assert {row[0] for row in voices_of(tmp_path / "corpus", "fr")[1:]} <= {"fr-be+f1", "fr-be+m3"}
+    assert {row[0] for row in voices_of(tmp_path / "corpus", "en")[1:]} <= {"en-us+f1", "en-us+m3"}
+
+
+def test_every_default_variant_is_there_and_speaks() -> None:
+    assert {*VARIANTS} <= {*espeak().variants}
+    [voice] = [voice for voice in espeak().voices if voice.name == "fr-fr"]
+    for variant in VARIANTS:
+        assert len(espeak().speak("Bonjour à tous.", voice, Manner(variant))) > SAMPLE_RATE_HZ / 2
+
+
+@pytest.mark.parametrize("babble", [0.0, 1.0])
+def test_the_background_is_as_loud_as_it_should_be(babble: float) -> None:
+    rng = np.random.default_rng(0)
+    speech_T = np.sin(np.arange(32_000) / 7).astype(np.float32)
+    others = [np.sin(np.arange(9_000 + 500 * i) / (9 + i)).astype(np.float32) for i in range(6)]
+    for _ in range(5):
+        reading = Reading(silence=(0.5, 0.5), snr=(10, 10), volume=(-6, -6), babble=babble)
+        clip_T = mix(speech_T, others, reading, rng)
+        assert np.abs(clip_T).max() == pytest.approx(10 ** (-6 / 20), rel=1e-4)
+        # Of a known signal, what is left after its projection is the background.
+        core_T = clip_T[8_000:-8_000]
+        gain = float(core_T @ speech_T / (speech_T @ speech_T))
+        background_T = clip_T - np.pad(gain * speech_T, 8_000)
+        snr = 20 * np.log10(gain * np.sqrt(np.mean(speech_T**2)) / np.sqrt(np.mean(background_T**2)))
+        assert snr == pytest.approx(10, abs=0.5)
+
+
+def test_a_clip_alone_has_a_babble_too() -> None:
+    speech_T = np.sin(np.arange(16_000) / 7).astype(np.float32)
+    clip_T = mix(speech_T, [], Reading(babble=1.0, snr=(0, 0)), np.random.default_rng(0))
+    assert np.isfinite(clip_T).all()
+
+
+def test_a_second_run_makes_what_is_missing(text: Path, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    clips = corpus / "common_voice/fr/clips"
+    run(spoken(text, corpus))
+    before = {path: path.stat().st_mtime_ns for path in sorted(corpus.rglob("*.flac"))}
+    (corpus / "common_voice/en/clips/spoken_en_b.flac").unlink()
+    (clips / ".spoken_fr_a.flac.x.part").write_bytes(b"half")
+    assert run(spoken(text, corpus)) == 0
+    after = {path: path.stat().st_mtime_ns for path in sorted(corpus.rglob("*.flac"))}
+    assert before.keys() == after.keys()
+    assert all(after[path] == before[path] for path in before if path.parent == clips)
+    assert not list(clips.glob(".*"))
+
+
+def test_clips_of_other_settings_are_not_mixed(text: Path, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    run(spoken(text, corpus))
+    message = (
+        f"{corpus} was made with other settings (seed, snr); name another --output, or do it again with --overwrite"
+    )
+    other = {"seed": 3, "spans": {"snr": "5:10"}}
+    assert error_of(spoken(text, corpus, **other)) == message
+    assert run(spoken(text, corpus, **other, overwrite=True)) == 0
+    assert json.loads((corpus / "spoken.json").read_text(encoding="utf-8"))["snr"] == [5, 10]
+
+
+def test_a_text_without_sound_is_named_and_stays_a_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = tmp_path / "text.tsv"
+    text.write_text("id\tfr\ten\tsplit\nx\t…\tnothing\ttest\ny\tOui.\tYes.\ttest\n", encoding="utf-8")
+    assert run(spoken(text, tmp_path / "corpus", pairs=("fr-en",))) == 1
+    assert "1 texts gave no sound, and have no clip: spoken_fr_x.flac" in capsys.readouterr().err
+    assert run(covost2(tmp_path / "corpus", tmp_path / "out")) == 1
+    assert [("error" in row, row["target_text"]) for row in lines(tmp_path / "out/fr-en/test.jsonl")] == [
+        (True, "nothing"),
+        (False, "Yes."),
+    ]
+
+
+def test_all_that_is_wrong_is_said_at_once(text: Path, tmp_path: Path) -> None:
+    text.write_text(
+        TEXT + "a\ttrain\tOui\tYes\tJa\n../x\ttest\tOui\tYes\tJa\ne\teval\tOui\tYes\tJa\n", encoding="utf-8"
+    )
+    wrong = {
+        "pairs": ("fr-en", "english"),
+        "voices": ("en-us,nobody",),
+        "variants": ("f1,f99",),
+        "spans": {"snr": "20:10", "speed": "fast"},
+    }
+    first, *problems = error_of(spoken(text, tmp_path / "corpus", **wrong)).splitlines()
+    assert first == "nothing was prepared:"
+    assert problems[0] == "  --pairs: 'english' is no pair of languages; expected pairs such as fr-en, with commas"
+    assert problems[1] == "  --voices: espeak-ng has no nobody; of these languages it has fr-fr, fr-be, fr-ch"
+    assert problems[2].startswith("  --variants: espeak-ng has no f99; it has Alex, Alicia,")
+    assert problems[3] == "  --snr 20:10: expected LOW:HIGH, both between -30 and 100"
+    assert problems[4] == "  --speed fast: expected LOW:HIGH, both between 80 and 450"
+    assert problems[5] == f"  {text}: 3 problems"
+    assert problems[6:] == [
+        "  line 6: id 'a' is there already",
+        "  line 7: id '../x' cannot name a file; take letters, digits, - and _",
+        "  line 8: split 'eval'; expected train, dev, test",
+    ]
+    assert not (tmp_path / "corpus").exists()
+
+
+def test_languages_that_are_not_there(text: Path, tmp_path: Path) -> None:
+    assert error_of(spoken(text, tmp_path / "out", pairs=("fr-it",))) == (
+        f"{text}: no column it; expected one for each language, found id, split, fr, en, de"
+    )
+    assert "does not speak Wolof" in error_of(spoken(text, tmp_path / "out", pairs=("wo-en",)))
+
+
+def test_without_espeak_one_line_says_what_to_do(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_import = builtins.__import__
+
+    def without(name: str, *arguments: Any, **keywords: Any) -> Any:
+        if name == "espeakng_loader":
+            raise ImportError(name)
+        return real_import(name, *arguments, **keywords)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setattr(espeak_module, "find_library", lambda _: None)
+    espeak.cache_clear()
+    try:
+        assert error_of(spoken(text, tmp_path / "corpus")) == (
+            "espeak-ng is not installed; python3 -m pip install espeakng-loader, or install it with the system's "
+            "packages (Debian: apt install espeak-ng)"
+        )
+    finally:
+        espeak.cache_clear()
