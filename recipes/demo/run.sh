@@ -37,7 +37,4 @@ speak test-voices-babble test.tsv --variants "$UNSEEN" --snr 10:10 --babble 1 --
   voxlate prepare vocabulary data/*/train.jsonl --size "$PIECES" --output sentencepiece.bpe.model
 # shellcheck disable=SC2086
 voxlate train "$HERE/demo.yaml" $SETTINGS
-for set in test test-babble test-voices test-voices-babble; do
-  echo "$set"
-  python "$HERE/score.py" run/best $set/*/test.jsonl --output "scores/$set"
-done
+python "$HERE/score.py" run/best test test-babble test-voices test-voices-babble --output scores

@@ -1,11 +1,12 @@
-"""Translate test manifests with a model; write hypotheses.jsonl, scores.json and a table of BLEU and chrF.
+"""Translate the demo's test sets with a model: hypotheses, scores.json, and a table of BLEU and chrF.
 
-python recipes/demo/score.py run/best test/*/test.jsonl --output scores/test
+    python recipes/demo/score.py run/best test test-voices --output scores
+
+A test set is a folder of DIRECTION/test.jsonl.
 """
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,14 +18,17 @@ from voxlate.manifest import read_manifest
 from voxlate_eval.metrics.bleu import corpus_bleu
 from voxlate_eval.metrics.chrf import corpus_chrf
 
+Scores = dict[str, Any]  # set -> direction -> bleu, chrf, n, exact; and what they depend on
+OPTIONS = SearchOptions(beam=5, max_length=100, max_repeats=4)
 
-def translate(translator: Translator, path: Path, beam: int) -> list[dict[str, Any]]:
+
+def translate(translator: Translator, path: Path) -> list[dict[str, Any]]:
     """Return a line for each row of a manifest; one that cannot be read has an empty hypothesis and its error."""
     rows = list(read_manifest(path))
-    options = SearchOptions(beam=beam, max_length=100, max_repeats=4)
     texts, errors = [""] * len(rows), [""] * len(rows)
     targets = [row.target_language or "" for row in rows]
-    for index, result in translator.stream([cast("Path", row.audio) for row in rows], to=targets, options=options):
+    clips = [cast("Path", row.audio) for row in rows]
+    for index, result in translator.stream(clips, to=targets, options=OPTIONS):
         if isinstance(result, AudioError):
             errors[index] = str(result)
         else:
@@ -36,34 +40,59 @@ def translate(translator: Translator, path: Path, beam: int) -> list[dict[str, A
     ]
 
 
+def score(lines: list[dict[str, Any]], direction: str) -> dict[str, Any]:
+    """Return BLEU and chrF of a direction with their signatures."""
+    hypotheses, references = [line["text"] for line in lines], [line["reference"] for line in lines]
+    bleu, chrf = corpus_bleu(hypotheses, references, direction.split("-")[1]), corpus_chrf(hypotheses, references)
+    return {
+        "bleu": round(bleu.value, 2),
+        "chrf": round(chrf.value, 2),
+        "n": bleu.n,
+        "exact": sum(hypothesis == reference for hypothesis, reference in zip(hypotheses, references, strict=True)),
+        "signatures": {"bleu": bleu.signature, "chrf": chrf.signature},
+    }
+
+
+def table(scores: Scores) -> str:
+    """Return BLEU / chrF of all sets as Markdown: a row for each direction and for the mean of each group."""
+    sets = scores["sets"]
+    directions = list(next(iter(sets.values())))
+    rows = [["direction", *sets], ["---", *["---:"] * len(sets)]]
+    for title, group in (
+        ("**X→en**", [direction for direction in directions if direction.endswith("-en")]),
+        ("**en→X**", [direction for direction in directions if not direction.endswith("-en")]),
+    ):
+        for direction in group:
+            cells = (f"{found[direction]['bleu']:.1f} / {found[direction]['chrf']:.1f}" for found in sets.values())
+            rows.append([direction.replace("-", "→"), *cells])
+        if group:
+            means = [
+                [sum(found[direction][metric] for direction in group) / len(group) for metric in ("bleu", "chrf")]
+                for found in sets.values()
+            ]
+            rows.append([title, *(f"**{bleu:.1f} / {chrf:.1f}**" for bleu, chrf in means)])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
 def main() -> None:
-    """Score every manifest as a direction of its own."""
+    """Score every direction of every set."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
-    parser.add_argument("manifests", type=Path, nargs="+")
+    parser.add_argument("sets", type=Path, nargs="+")
     parser.add_argument("--output", type=Path, required=True, help="folder for hypotheses and scores")
-    parser.add_argument("--beam", type=int, default=5)
     arguments = parser.parse_args()
     translator = Translator(arguments.model, dtype="float32")
-    directions = [path.parent.name for path in arguments.manifests]
-    scores: dict[str, Any] = {}
-    for path, direction in zip(arguments.manifests, directions, strict=True):
-        lines = translate(translator, path, arguments.beam)
-        hypotheses, references = [line["text"] for line in lines], [line["reference"] for line in lines]
-        bleu, chrf = corpus_bleu(hypotheses, references, direction.split("-")[1]), corpus_chrf(hypotheses, references)
-        exact = sum(line["text"] == line["reference"] for line in lines)
-        scores[direction] = {"bleu": bleu.value, "chrf": chrf.value, "n": bleu.n, "exact": exact}
-        scores["signatures"] = {"bleu": bleu.signature, "chrf": chrf.signature}
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        write_text(arguments.output / f"{direction}.jsonl", text)
-        print(f"{direction}  BLEU {bleu.value:5.1f}  chrF {chrf.value:5.1f}  {exact:,} of {bleu.n:,} exact", flush=True)
-    scores["recipe"] = translator.recipe(SearchOptions(beam=arguments.beam, max_length=100, max_repeats=4))
+    scores: Scores = {"sets": {}, "recipe": translator.recipe(OPTIONS)}
+    for folder in arguments.sets:
+        for path in sorted(folder.glob("*/test.jsonl"), key=lambda path: (not path.parent.name.endswith("-en"), path)):
+            direction = path.parent.name
+            lines = translate(translator, path)
+            text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+            write_text(arguments.output / folder.name / f"{direction}.jsonl", text)
+            found = scores["sets"].setdefault(folder.name, {})[direction] = score(lines, direction)
+            print(f"{folder.name} {direction}: BLEU {found['bleu']}, {found['exact']} of {found['n']} exact", flush=True)
     write_text(arguments.output / "scores.json", json.dumps(scores, indent=1) + "\n")
-    for name, into_english in (("x-en", True), ("en-x", False)):
-        values = [scores[direction]["bleu"] for direction in directions if direction.endswith("-en") is into_english]
-        if values:
-            print(f"{name}  BLEU {sum(values) / len(values):5.1f}  mean of {len(values)} directions")
-    print(scores["signatures"]["bleu"], scores["signatures"]["chrf"], sep="\n", file=sys.stderr)
+    print(f"BLEU / chrF\n\n{table(scores)}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,78 @@
+"""The demo's whole chain in small: sentences, speech, manifests, vocabulary, training, scores, and a second run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = [
+    "optimizer.updates=4",
+    "optimizer.warmup_updates=1",
+    "validation.every_updates=4",
+    "validation.max_length=12",
+    "data.batch_seconds=30",
+    "model.scratch.encoder.num_hidden_layers=1",
+    "model.scratch.decoder.decoder_layers=1",
+    "device=cpu",
+]
+
+
+def run(folder: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"} | variables
+    return subprocess.run(
+        ["bash", ROOT / "recipes/demo/run.sh"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    folder = tmp_path_factory.mktemp("demo")
+    variables = {"TRAIN": "16", "DEV": "1", "TEST": "2", "PIECES": "150", "SETTINGS": " ".join(SMALL)}
+    result = run(folder, **variables)
+    assert result.returncode == 0, result.stderr[-2000:]
+    return folder, variables
+
+
+def test_the_chain_from_phrases_to_scores(finished: tuple[Path, dict[str, str]]) -> None:
+    folder, _ = finished
+    scores: dict[str, Any] = json.loads((folder / "scores/scores.json").read_text(encoding="utf-8"))
+    assert [*scores["sets"]] == ["test", "test-babble", "test-voices", "test-voices-babble"]
+    for name, found in scores["sets"].items():
+        assert [*found] == ["ca-en", "de-en", "es-en", "fr-en", "it-en", "en-ca", "en-de", "en-fr"]
+        for direction, numbers in found.items():
+            assert numbers["n"] == 2
+            assert numbers["signatures"]["bleu"].startswith("nrefs:1|case:mixed|eff:no|tok:13a")
+            rows = (folder / "scores" / name / f"{direction}.jsonl").read_text(encoding="utf-8").splitlines()
+            assert [row["reference"] for row in map(json.loads, rows)] == [
+                json.loads(row)["target_text"]
+                for row in (folder / name / direction / "test.jsonl").read_text(encoding="utf-8").splitlines()
+            ]
+    assert scores["recipe"]["weights_sha256"]
+    assert json.loads((folder / "run/best/languages.json").read_text(encoding="utf-8"))["targets"].keys() == {
+        "ca",
+        "de",
+        "en",
+        "fr",
+    }
+
+
+def test_run_again_it_goes_on_where_it_stopped(finished: tuple[Path, dict[str, str]]) -> None:
+    folder, variables = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.flac")}
+    weights = (folder / "run/best/model.safetensors").read_bytes()
+    result = run(folder, **variables)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "finished at update 4" in result.stderr
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.flac")} == before
+    assert (folder / "run/best/model.safetensors").read_bytes() == weights
