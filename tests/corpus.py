@@ -24,6 +24,9 @@ WORDS = {
     "zh-CN": ("一", "二", "三", "四", "五", "六"),
     "en": ("one", "two", "three", "four", "five", "six"),
     "cy": ("un", "dau", "tri", "pedwar", "pump", "chwech"),
+    "es": ("uno", "dos", "tres", "cuatro", "cinco", "seis"),
+    "it": ("uno", "due", "tre", "quattro", "cinque", "sei"),
+    "ca": ("un", "dos", "tres", "quatre", "cinc", "sis"),
     "sv-SE": ("ett", "två", "tre", "fyra", "fem", "sex"),
 }
 KINDS = ((".mp3", 48_000), (".wav", 16_000), (".flac", 48_000))

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,16 +12,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL = [
-    "optimizer.updates=4",
-    "optimizer.warmup_updates=1",
-    "validation.every_updates=4",
-    "validation.max_length=12",
-    "data.batch_seconds=30",
-    "model.scratch.encoder.num_hidden_layers=1",
-    "model.scratch.decoder.decoder_layers=1",
-    "device=cpu",
-]
+README = (ROOT / "recipes/demo/README.md").read_text(encoding="utf-8")
 
 
 def run(folder: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
@@ -38,7 +31,8 @@ def run(folder: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     folder = tmp_path_factory.mktemp("demo")
-    variables = {"TRAIN": "16", "DEV": "1", "TEST": "2", "PIECES": "150", "SETTINGS": " ".join(SMALL)}
+    [line] = re.findall(r"^(TRAIN=.*) bash recipes/demo/run.sh$", README, re.MULTILINE)
+    variables = dict(word.split("=", 1) for word in shlex.split(line))
     result = run(folder, **variables)
     assert result.returncode == 0, result.stderr[-2000:]
     return folder, variables

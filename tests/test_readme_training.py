@@ -51,12 +51,14 @@ def test_the_commands_of_the_readme(tmp_path: Path, vocabulary: Path, monkeypatc
     rows = [f"{i}\t{clips[i % len(clips)]}\tspeaker {i}\ttext {i}" for i in range(40)]
     Path("table.tsv").write_text("\n".join(["id\taudio\tspeaker\ttarget_text", *rows]) + "\n")
     mirror_of(tmp_path / "covost2_mirror")
-    prepared = {}
-    for words in commands("prepare"):
-        prepared[words[1]] = CliRunner().invoke(app, words, catch_exceptions=False).exit_code
-    assert prepared == {"covost2": 0, "manifest": 0, "parquet": 1}  # the mirror has broken clips
-    for path in ("data/fr-en/train.jsonl", "data/en-de/test.jsonl", "mine/train.jsonl", "from_mirror/fr-en/dev.jsonl"):
-        assert Path(path).is_file()
+    Path("sentences.tsv").write_text("cy\ten\nBore da.\tGood morning.\nDiolch yn fawr.\tMany thanks.\n")
+    codes = [
+        (words[1], CliRunner().invoke(app, words, catch_exceptions=False).exit_code) for words in commands("prepare")
+    ]
+    assert codes == [("covost2", 0), ("manifest", 0), ("parquet", 1), ("spoken", 0), ("covost2", 0)]  # 1: broken clips
+    manifests = ("data/fr-en/train", "data/en-de/test", "mine/train", "from_mirror/fr-en/dev", "synthetic/cy-en/train")
+    for path in manifests:
+        assert Path(f"{path}.jsonl").is_file()
 
     write_encoder(tmp_path / "encoder", Wav2Vec2Model)
     write_mbart(tmp_path / "mbart", vocabulary)

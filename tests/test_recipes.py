@@ -24,13 +24,17 @@ def test_there_are_recipes() -> None:
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_recipe_trains_at_reduced_size(recipe: Path, tmp_path: Path, vocabulary: Path) -> None:
     config = read_config(recipe)
-    write_encoder(tmp_path / "encoder", Wav2Vec2Model)
-    write_mbart(tmp_path / "mbart", vocabulary)
-    manifest = write_toy(tmp_path, "train", 16, pairs=[Path(str(path)).parent.name for path in config.data.train])
+    pairs = [path.parent.name for path in config.data.train]
+    manifest = write_toy(tmp_path, "train", 16, pairs=pairs)
+    if config.model.scratch is not None:
+        parts = {"scratch.vocabulary": vocabulary}
+    else:
+        parts = {"encoder": tmp_path / "encoder", "decoder": tmp_path / "mbart"}
+        write_encoder(parts["encoder"], Wav2Vec2Model)
+        write_mbart(parts["decoder"], vocabulary)
     small = [
         f"output={tmp_path / 'run'}",
-        f"model.encoder={tmp_path / 'encoder'}",
-        f"model.decoder={tmp_path / 'mbart'}",
+        *(f"model.{part}={path}" for part, path in parts.items()),
         f"data.train=[{manifest}]",
         f"data.dev=[{manifest}]",
         "data.batch_seconds=2",
@@ -46,7 +50,7 @@ def test_a_recipe_trains_at_reduced_size(recipe: Path, tmp_path: Path, vocabular
     reduced: TrainConfig = read_config(recipe, small)
     assert train(reduced, Console(quiet=True)) == 0
     assert log(tmp_path / "run", "dev")[-1]["update"] == 2
-    assert load_checkpoint(tmp_path / "run" / "best").targets.keys() == {"en"}
+    assert load_checkpoint(tmp_path / "run" / "best").targets.keys() == {pair.split("-")[1] for pair in pairs}
 
 
 def test_recipes_are_named_and_settings_of_commands_exist() -> None:

@@ -32,6 +32,9 @@ class _Layer(nn.Module):
         # The padding of 1 does not grow with the kernel: that is how the published models were made.
         self.conv = nn.Conv1d(config.output_dim, 2 * config.output_dim, config.kernel, config.stride, padding=1)
         self.min_frames = max(1, config.kernel - 2)
+        # As in transformers: with torch's default each layer would shrink its input to less than a third, and a decoder
+        # that learns from nothing would not find it.
+        nn.init.kaiming_normal_(self.conv.weight)
 
     def forward(self, states_BSD: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         states_BSD = F.pad(states_BSD, (0, 0, 0, max(0, self.min_frames - states_BSD.shape[1])))
