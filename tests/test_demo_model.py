@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-import show
 import torch
-from score import table
 from transformers import SpeechEncoderDecoderModel, Wav2Vec2FeatureExtractor
 
+import show
+from score import table
 from voxlate import Translator
 from voxlate.data.audio import load_audio
 from voxlate.decoding.search import SearchOptions
@@ -70,7 +70,10 @@ def test_the_card_says_what_was_scored() -> None:
     means = {
         name: [
             sum(found[direction]["bleu"] for direction in group) / len(group)
-            for group in ([key for key in found if key.endswith("-en")], [key for key in found if key.startswith("en-")])
+            for group in (
+                [key for key in found if key.endswith("-en")],
+                [key for key in found if key.startswith("en-")],
+            )
         ]
         for name, found in SCORES["sets"].items()
     }

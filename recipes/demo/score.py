@@ -90,7 +90,9 @@ def main() -> None:
             text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
             write_text(arguments.output / folder.name / f"{direction}.jsonl", text)
             found = scores["sets"].setdefault(folder.name, {})[direction] = score(lines, direction)
-            print(f"{folder.name} {direction}: BLEU {found['bleu']}, {found['exact']} of {found['n']} exact", flush=True)
+            print(
+                f"{folder.name} {direction}: BLEU {found['bleu']}, {found['exact']} of {found['n']} exact", flush=True
+            )
     write_text(arguments.output / "scores.json", json.dumps(scores, indent=1) + "\n")
     print(f"BLEU / chrF\n\n{table(scores)}")
 

@@ -96,9 +96,9 @@ class Sampler:
             number = self.random.choices(range(len(self.phrases.patterns)), self._weights)[0]
             parts: list[str] = []
             texts = self._fill(self.phrases.patterns[number], parts)
-            pairs = list(combinations(sorted(parts), 2)) if len(parts) > 1 else [(f"pattern {number}", *parts)]
+            pairs = combinations(sorted(parts), 2) if len(parts) != 1 else [(f"pattern {number}", *parts)]
             splits = {split_of(pair) for pair in pairs} - {"train"}
-            if len(splits) < 2 and (parts or not splits):
+            if len(splits) < 2:
                 yield Sentence(tuple(map(_capital, texts)), tuple(parts), splits.pop() if splits else "train")
 
     def _fill(self, row: Row, parts: list[str]) -> Row:
@@ -113,16 +113,14 @@ class Sampler:
             inner: list[str] = []
             chosen[slot] = self._fill(filler, inner)
             parts += inner or [f"{name} {index}"]
-        return tuple(
-            "".join(
-                part if number % 3 == 0 else chosen[part, pieces[number + 1]][column] if number % 3 == 1 else ""
-                for number, part in enumerate(pieces)
-            )
-            for column, pieces in enumerate(map(_SLOT.split, row))
-        )
+
+        def filled(text: str, column: int) -> str:
+            return _SLOT.sub(lambda match: chosen[match[1], match[2]][column], text)
+
+        return tuple(filled(text, column) for column, text in enumerate(row))
 
     def _deal(self, name: str, used: set[int]) -> int:
-        """Take the next card of a deck; those in `used` go back under it."""
+        """Take the next card of a deck, but for those in `used`."""
         deck = self._decks.setdefault(name, [])
         while True:
             if not deck:

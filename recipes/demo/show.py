@@ -1,6 +1,6 @@
 """Translate the bundled clips with the bundled model: source, reference and translation side by side, and subtitles.
 
-    python recipes/demo/show.py [--output FOLDER]
+python recipes/demo/show.py [--output FOLDER]
 """
 
 import argparse
@@ -22,8 +22,8 @@ from voxlate.manifest import read_manifest
 
 HERE = Path(__file__).resolve().parent
 ABOUT = """\
-This is Voxlate's small demo model: {millions:.1f} million parameters, trained from nothing on synthetic speech of travel and
-everyday phrases (recipes/demo/). The clips were in no training data. It knows nothing beyond such phrases.
+This is Voxlate's small demo model: {millions:.1f} million parameters, trained from nothing on synthetic speech of travel
+and everyday phrases (recipes/demo/). These clips were not in its training data. It knows nothing beyond such phrases.
 """
 NEXT = """\
 Real speech takes a published XLS-R checkpoint (3.2 GB, fetched when first used):
