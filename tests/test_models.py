@@ -180,3 +180,10 @@ def test_an_empty_clip_is_one_frame_of_silence() -> None:
     states_BSD, lengths_B = model.encode(*collate_waveforms([torch.zeros(0)], normalize=True))
     assert lengths_B.tolist() == [1]
     assert states_BSD.isfinite().all()
+
+
+def test_a_new_adapter_lets_through_what_it_gets() -> None:
+    torch.manual_seed(0)
+    adapter = LengthAdapter(AdapterConfig(192, 192, layers=2))
+    states_BSD, _ = adapter(torch.randn(4, 100, 192), torch.full((4,), 100))
+    assert 0.3 < float(states_BSD.std()) < 1.0

@@ -492,3 +492,11 @@ def test_a_new_language_is_learnt_and_what_was_forgotten_is_shown(toy: Path, tmp
     assert finnish.targets["cy"] == finnish.tokenizer.tag_id("fi_FI")
     old, new = load_checkpoint(tmp_path / "old" / "best"), load_checkpoint(tmp_path / "new" / "best")
     assert new.targets == {**old.targets, "cy": old.model.decoder.config.vocabulary_size}
+
+
+def test_ctc_alone_teaches_the_encoder_first(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: Gradients = []
+    monkeypatch.setattr(loop, "_update", record_gradients(found))
+    run(config(toy, tmp_path / "run", loss={"ctc_weight": 0.5, "ctc_only_updates": 2}, optimizer__updates=3))
+    learning = [{name.split(".")[1] for name, gradient in update.items() if gradient.any()} for update in found]
+    assert learning == [{"encoder", "projection"}] * 2 + [{"encoder", "adapter", "decoder", "projection"}]

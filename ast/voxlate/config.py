@@ -143,6 +143,9 @@ class LossConfig(_Closed):
 
     label_smoothing: Probability = 0.1
     ctc_weight: NonNegativeFloat = 0.0
+    # A decoder that starts beside an encoder of random weights may learn not to listen; CTC can teach that one first.
+    # When the decoder begins, the learning rate warms up again.
+    ctc_only_updates: NonNegativeInt = 0
 
 
 class ValidationConfig(_Closed):
@@ -196,6 +199,8 @@ class TrainConfig(_Closed):
             problems.append("validation.patience needs data.dev")
         if self.sharded and (self.regularization.encoder_layerdrop or self.regularization.decoder_layerdrop):
             problems.append("layerdrop cannot be sharded: processes would skip different layers; set it to 0")
+        if self.loss.ctc_only_updates and not self.loss.ctc_weight:
+            problems.append("loss.ctc_only_updates needs a loss.ctc_weight above 0")
         warmup, hold = self.optimizer.warmup_updates or 0, self.optimizer.hold_updates or 0
         if warmup + hold > self.optimizer.updates:
             problems.append(f"optimizer: warm-up and hold are {warmup + hold} updates of {self.optimizer.updates}")

@@ -22,8 +22,8 @@ from voxlate.manifest import read_manifest
 
 HERE = Path(__file__).resolve().parent
 ABOUT = """\
-This is Voxlate's small demo model: {millions:.1f} million parameters, trained from nothing on synthetic speech of travel
-and everyday phrases (recipes/demo/). These clips were not in its training data. It knows nothing beyond such phrases.
+This is Voxlate's small demo model: {millions:.1f} million parameters, trained from nothing on synthetic speech of
+travel and everyday phrases (recipes/demo/). These clips were not in its training data. It knows nothing else.
 """
 NEXT = """\
 Real speech takes a published XLS-R checkpoint (3.2 GB, fetched when first used):

@@ -223,9 +223,11 @@ class MBartDecoder(nn.Module):
 
     def _initialize(self) -> None:
         for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
+            if isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
-            if isinstance(module, nn.Linear) and module.bias is not None:
-                nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Linear):  # as in fairseq: mBART's 0.02 suits its width of 1024, not a small one
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
         with torch.no_grad():
             self.embed_tokens.weight[PAD_ID].zero_()

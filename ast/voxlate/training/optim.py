@@ -32,9 +32,12 @@ def make_optimizer(model: nn.Module, settings: OptimizerConfig, *, fused: bool) 
     )
 
 
-def learning_rate(update: int, settings: OptimizerConfig) -> float:
-    """Return the learning rate of an update, counted from 0."""
-    return settings.lr * SCHEDULES[settings.schedule](update, settings)
+def learning_rate(update: int, settings: OptimizerConfig, *, begins_again: int = 0) -> float:
+    """Return the learning rate of an update, counted from 0; at the update `begins_again` it warms up once more."""
+    rate = settings.lr * SCHEDULES[settings.schedule](update, settings)
+    if 0 < begins_again <= update:
+        rate *= min(1.0, (update - begins_again + 1) / (warmup(settings) + 1))
+    return rate
 
 
 def warmup(settings: OptimizerConfig) -> int:

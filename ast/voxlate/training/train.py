@@ -139,7 +139,7 @@ def _loop(run: Run, progress: Progress, interrupts: Interrupts) -> int:
                 "lower optimizer.lr, or look at the data: log.jsonl has the last good numbers"
             )
         if progress.update % config.log_every == 0 or progress.update == config.optimizer.updates:
-            numbers = window.numbers(learning_rate(progress.update - 1, config.optimizer))
+            numbers = window.numbers(_learning_rate(config, progress.update - 1))
             run.record.event("train", progress.update, {**numbers, "epoch": progress.place.epoch})
             run.record.progress(progress.update, numbers)
             window = Window(not_finite_in_a_row=window.not_finite_in_a_row)
@@ -201,9 +201,10 @@ def _update(
     """Make one optimiser step; return the sums of the losses over all processes and the norm of the gradient."""
     config, accelerator = run.config, run.accelerator
     # Processes' gradients are averaged, so that each must be larger by their number to make a sum.
+    translates = update >= config.loss.ctc_only_updates
     scale = torch.tensor(
         [
-            accelerator.num_processes / max(1.0, totals["tokens"]),
+            translates * accelerator.num_processes / max(1.0, totals["tokens"]),
             accelerator.num_processes * config.loss.ctc_weight / max(1.0, totals["characters"]),
         ],
         device=accelerator.device,
@@ -221,11 +222,15 @@ def _update(
     norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.clip_norm)))
     if np.isfinite(norm):
         for group in run.optimizer.param_groups:
-            group["lr"] = learning_rate(update, config.optimizer)
+            group["lr"] = _learning_rate(config, update)
         run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
     translation, spelling = accelerator.reduce(sums.double()).tolist()
     return {"translation": translation, "ctc": spelling}, norm
+
+
+def _learning_rate(config: TrainConfig, update: int) -> float:
+    return learning_rate(update, config.optimizer, begins_again=config.loss.ctc_only_updates)
 
 
 def _seed(seed: int, number: int) -> int:
