@@ -14,7 +14,7 @@ from voxlate.training.memory import FreedMemory
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
 
-freed = FreedMemory(keep=sys.argv[1] == "keep")
+freed = FreedMemory(keep=sys.argv[1] != "no", spare_bytes=int(sys.argv[2]))
 freed.bound()
 first = resident()
 for _ in range(3):
@@ -28,14 +28,16 @@ print(round(held), round(resident() - first))
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's memory")
 def test_freed_memory_is_kept_within_bounds() -> None:
-    def run(word: str) -> list[int]:
-        output = subprocess.run([sys.executable, "-c", KEPT, word], capture_output=True, text=True, check=True).stdout
+    def run(word: str, spare_bytes: int) -> list[int]:
+        command = [sys.executable, "-c", KEPT, word, str(spare_bytes)]
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         return [int(mebibytes) for mebibytes in output.split()]
 
-    held, after = run("keep")
+    held, after = run("keep", 0)
     assert held > 500  # of 640 MiB
     assert after < 200
-    assert run("no")[0] < 200
+    assert run("keep", 4 << 30)[1] > 500  # that much is always kept
+    assert run("no", 0)[0] < 200
 
 
 @pytest.mark.parametrize(("said", "expected"), [(None, "1"), ("0", "0")])
