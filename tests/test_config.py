@@ -65,6 +65,7 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
         (["data.min_seconds=40"], "data.min_seconds 40 is not below data.max_seconds"),
         (["validation.patience=3"], "validation.patience needs data.dev"),
         (["loss.ctc_only_updates=100"], "loss.ctc_only_updates needs a loss.ctc_weight above 0"),
+        (["trainable.cache_encoder=true"], "trainable.cache_encoder needs an encoder that always gives the same"),
         (["sharded=true", "regularization.encoder_layerdrop=0.1"], "layerdrop cannot be sharded"),
         (["optimizer.warmup_updates=2000"], "optimizer: warm-up and hold are 2000 updates of 1000"),
         (["trainable.preset=lna"], "trainable.preset: Input should be 'all', 'lna-e'"),

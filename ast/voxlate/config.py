@@ -120,6 +120,7 @@ class TrainableConfig(_Closed):
     preset: Preset = "all"
     feature_encoder: bool = False  # whether the convolutions on the waveform learn
     freeze_encoder_updates: NonNegativeInt = 0
+    cache_encoder: bool = False  # keep the states of an encoder that does not learn in OUTPUT/states
     lora: LoraConfig = LoraConfig()
 
 
@@ -199,6 +200,13 @@ class TrainConfig(_Closed):
             problems.append("validation.patience needs data.dev")
         if self.sharded and (self.regularization.encoder_layerdrop or self.regularization.decoder_layerdrop):
             problems.append("layerdrop cannot be sharded: processes would skip different layers; set it to 0")
+        if self.trainable.cache_encoder:
+            masks = self.regularization.time_masking or self.regularization.channel_masking
+            if self.trainable.preset not in ("decoder-only", "adapter-only") or masks or self.sharded:
+                problems.append(
+                    "trainable.cache_encoder needs an encoder that always gives the same: the preset decoder-only or "
+                    "adapter-only, no masking, and sharded=false"
+                )
         if self.loss.ctc_only_updates and not self.loss.ctc_weight:
             problems.append("loss.ctc_only_updates needs a loss.ctc_weight above 0")
         warmup, hold = self.optimizer.warmup_updates or 0, self.optimizer.hold_updates or 0

@@ -12,6 +12,7 @@ DEV=${DEV:-60}
 TEST=${TEST:-400}
 PIECES=${PIECES:-2000} # of the vocabulary
 SETTINGS=${SETTINGS:-}
+LAUNCH=${LAUNCH:-} # "torchrun --standalone --nproc_per_node 2 --no-python" starts two processes: the same result
 
 PAIRS=fr-en,de-en,es-en,it-en,ca-en,en-de,en-fr,en-ca
 VOICES=en-gb,en-us # of the others, the plainest
@@ -35,6 +36,15 @@ speak test-voices-babble test.tsv --variants "$UNSEEN" --snr 10:10 --babble 1 --
 
 [ -e sentencepiece.bpe.model ] ||
   voxlate prepare vocabulary data/*/train.jsonl --size "$PIECES" --output sentencepiece.bpe.model
-# shellcheck disable=SC2086
-voxlate train "$HERE/demo.yaml" $SETTINGS
+
+stage() { # OUTPUT SETTING...: a training run
+  # shellcheck disable=SC2086
+  $LAUNCH voxlate train "$HERE/demo.yaml" output="$1" "${@:2}" $SETTINGS
+}
+# A decoder that begins together with the encoder learns not to listen to it. So the encoder first learns to read, by CTC;
+# then the decoder to translate what that one hears, at six times the speed since its states are kept; then both together.
+stage reading data.dev=[] optimizer.updates=5000 loss.ctc_only_updates=5000
+stage listening 'model={init_from: reading/best}' trainable='{preset: decoder-only, cache_encoder: true}' \
+  data.batch_seconds=240 optimizer.updates=6000
+stage run 'model={init_from: listening/best}' optimizer.updates=4000 optimizer.lr=5.0e-4
 python "$HERE/score.py" run/best test test-babble test-voices test-voices-babble --output scores

@@ -45,6 +45,7 @@ class Batch:
     character_lengths_B: Tensor
     unreadable: tuple[tuple[int, str], ...] = ()  # index and reason
     seconds: float = 0.0  # of sound, without padding
+    states_BSD: Tensor | None = None  # the encoder's, where they are kept: then lengths_B counts frames
 
     @property
     def target_tokens(self) -> int:
@@ -80,20 +81,29 @@ class BatchMaker(Dataset[Batch]):
     targets: Mapping[str, int]  # token of each target language
     normalize: bool  # waveforms to zero mean and unit variance
     characters: Mapping[str, int] = field(default_factory=dict)  # CTC label of each character of the source text
+    states: Callable[[int], Tensor] | None = None  # the encoder's states of an utterance, to be taken for its audio
 
     def __getitem__(self, request: Request) -> Batch:
         """Return the batch that is asked for. An utterance whose audio cannot be read is left out and named."""
         place, end, indices = request
-        kept: list[tuple[int, Utterance, Tensor]] = []
+        kept: list[tuple[int, Utterance, Tensor]] = []  # with its waveform or its states
         unreadable = []
         for index in indices.tolist():
             utterance = self.corpus[index]
             try:
-                kept.append((index, utterance, _waveform(utterance)))
+                sound = _waveform(utterance) if self.states is None else self.states(index)
+                kept.append((index, utterance, sound))
             except AudioError as error:
                 unreadable.append((index, str(error)))
-        waveforms = [waveform_T for _, _, waveform_T in kept]
-        waveform_BT, lengths_B = collate_waveforms(waveforms or [torch.zeros(1)], normalize=self.normalize)
+        sounds = [sound for _, _, sound in kept]
+        states_BSD: Tensor | None = None
+        if self.states is None or not sounds:
+            waveform_BT, lengths_B = collate_waveforms(sounds or [torch.zeros(1)], normalize=self.normalize)
+            seconds = sum(len(waveform_T) for waveform_T in sounds) / 16_000
+        else:
+            waveform_BT, lengths_B = torch.zeros(len(sounds), 0), torch.tensor([len(sound) for sound in sounds])
+            states_BSD = nn.utils.rnn.pad_sequence(sounds, batch_first=True)
+            seconds = float(sum(self.corpus.seconds_N[index] for index, _, _ in kept))
         texts = [self._target(utterance) for _, utterance, _ in kept] or [[]]
         spelled = [self._spell(utterance.source_text) for _, utterance, _ in kept] or [[]]
         return Batch(
@@ -108,7 +118,8 @@ class BatchMaker(Dataset[Batch]):
             _pad(spelled, 0),
             torch.tensor([len(labels) for labels in spelled]),
             tuple(unreadable),
-            sum(len(waveform_T) for waveform_T in waveforms) / 16_000,
+            seconds,
+            states_BSD,
         )
 
     def _target(self, utterance: Utterance) -> list[int]:

@@ -67,7 +67,8 @@ def _may_skip_parameters(config: TrainConfig) -> bool:
     """Return whether a backward pass may miss parameters: DDP then has to look for them."""
     regularization = config.regularization
     layerdrop = (regularization.encoder_layerdrop, regularization.decoder_layerdrop)
-    return config.trainable.freeze_encoder_updates > 0 or any(share is None or share > 0 for share in layerdrop)
+    staged = config.trainable.freeze_encoder_updates > 0 or config.loss.ctc_only_updates > 0
+    return staged or any(share is None or share > 0 for share in layerdrop)
 
 
 def shard(objective: Objective, *, dtype: torch.dtype) -> None:

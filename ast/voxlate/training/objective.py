@@ -19,17 +19,24 @@ class Objective(nn.Module):
         super().__init__()
         self.translator, self.ctc, self.label_smoothing = translator, ctc, label_smoothing
 
-    def forward(self, batch: Batch, *, encoder_frozen: bool = False) -> Tensor:
-        """Return the sums over a batch, (2,): cross-entropy over target tokens, CTC loss over source characters."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not encoder_frozen):
-            frames_BSD, frame_lengths_B = self.translator.encoder(batch.waveform_BT, batch.lengths_B)
-        decoder = self.translator.decoder
-        memory = decoder.remember(*self.translator.adapt(frames_BSD, frame_lengths_B))
-        states_BTD = decoder(batch.tokens_BT, memory)
-        translation = smoothed_cross_entropy(
-            states_BTD.flatten(0, 1), decoder.output_weight, batch.labels_BT.flatten(), self.label_smoothing
-        )
-        spelling = torch.zeros_like(translation)
+    def forward(self, batch: Batch, *, encoder_frozen: bool = False, translates: bool = True) -> Tensor:
+        """Return the sums over a batch, (2,): cross-entropy over target tokens, CTC loss over source characters.
+
+        Without `translates` the first is 0: the decoder is not asked.
+        """
+        if batch.states_BSD is not None:
+            frames_BSD, frame_lengths_B = batch.states_BSD, batch.lengths_B
+        else:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not encoder_frozen):
+                frames_BSD, frame_lengths_B = self.translator.encoder(batch.waveform_BT, batch.lengths_B)
+        translation = spelling = torch.zeros((), device=frames_BSD.device)
+        if translates:
+            decoder = self.translator.decoder
+            memory = decoder.remember(*self.translator.adapt(frames_BSD, frame_lengths_B))
+            states_BTD = decoder(batch.tokens_BT, memory)
+            translation = smoothed_cross_entropy(
+                states_BTD.flatten(0, 1), decoder.output_weight, batch.labels_BT.flatten(), self.label_smoothing
+            )
         if self.ctc is not None:
             spelling = self.ctc(frames_BSD, frame_lengths_B, batch.characters_BL, batch.character_lengths_B)
         return torch.stack([translation, spelling])

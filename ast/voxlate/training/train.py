@@ -7,7 +7,7 @@ number of the update, so that nothing random has to be saved: resumed equals uni
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -35,6 +35,7 @@ from voxlate.training.record import Record, Window
 from voxlate.training.report import print_forgetting, print_scores, print_setup
 from voxlate.training.run_folder import BEST, open_run, write_environment
 from voxlate.training.setup import build_model, build_objective, read_data
+from voxlate.training.states import cache_states
 from voxlate.training.validation import DirectionScore, as_numbers, mean_bleu, validate
 
 _NOT_FINITE = 10  # updates in a row without a finite gradient after which training stops
@@ -108,6 +109,8 @@ def _set_up_and_train(config: TrainConfig, console: Console, accelerator: Accele
             return 0
         if main:
             write_environment(output, {"processes": accelerator.num_processes, "model": checkpoint.name})
+        if config.trainable.cache_encoder:
+            maker = replace(maker, states=cache_states(config, checkpoint.model.encoder, maker, accelerator, record))
         print_setup(record, config, data, objective, progress, accelerator.num_processes)
         run = Run(
             config, accelerator, checkpoint, objective, wrapped, skeleton, optimizer, data.plan, maker, dev, record
@@ -201,21 +204,21 @@ def _update(
     """Make one optimiser step; return the sums of the losses over all processes and the norm of the gradient."""
     config, accelerator = run.config, run.accelerator
     # Processes' gradients are averaged, so that each must be larger by their number to make a sum.
-    translates = update >= config.loss.ctc_only_updates
     scale = torch.tensor(
         [
-            translates * accelerator.num_processes / max(1.0, totals["tokens"]),
+            accelerator.num_processes / max(1.0, totals["tokens"]),
             accelerator.num_processes * config.loss.ctc_weight / max(1.0, totals["characters"]),
         ],
         device=accelerator.device,
     )
     frozen = update < config.trainable.freeze_encoder_updates
+    translates = update >= config.loss.ctc_only_updates
     sums = torch.zeros(2, device=accelerator.device)
     for number, batch in enumerate(micro_batches, start=1):
         torch.manual_seed(_seed(config.seed, batch.place.number))
         with nullcontext() if number == len(micro_batches) else accelerator.no_sync(run.wrapped):
             with autocast(config, accelerator.device):
-                losses = run.wrapped(batch.to(accelerator.device), encoder_frozen=frozen)
+                losses = run.wrapped(batch.to(accelerator.device), encoder_frozen=frozen, translates=translates)
             accelerator.backward((losses * scale).sum())
         sums += losses.detach()
     parameters = [parameter for parameter in run.objective.parameters() if parameter.requires_grad]
