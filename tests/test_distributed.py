@@ -107,7 +107,9 @@ def test_sharded_over_two_processes_and_back(toy: Path, tmp_path: Path) -> None:
     expected, found = (
         load_file(folder / "weights.safetensors") for folder in (toy / "one" / last.relative_to(tmp_path / "run"), last)
     )
-    assert all(torch.allclose(found[name], expected[name], atol=1e-5) for name in expected)
+    # A bias of all keys changes no attention: its gradient is rounding alone.
+    meaningful = [name for name in expected if not name.endswith("k_proj.bias")]
+    assert all(torch.allclose(found[name], expected[name], atol=1e-5) for name in meaningful)
     assert load_checkpoint(tmp_path / "run" / "best").targets
 
     cut_back(tmp_path / "run", 6)

@@ -383,7 +383,7 @@ def test_a_loss_that_is_no_number_stops_training(toy: Path, tmp_path: Path) -> N
 
 
 def test_training_stops_early_when_bleu_does_not_rise(toy: Path, tmp_path: Path) -> None:
-    changes = {"validation__every_updates": 1, "validation__patience": 2, "optimizer__lr": 1e-9}
+    changes = {"validation__every_updates": 1, "validation__patience": 2, "optimizer__lr": 1e-30}
     printed = run(config(toy, tmp_path / "run", data__dev=[str(toy / "dev.jsonl")], optimizer__updates=50, **changes))
     assert "stopped early after 3 updates" in printed
     assert len(log(tmp_path / "run", "dev")) == 3

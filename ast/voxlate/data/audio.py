@@ -122,7 +122,7 @@ def _measure_mp3(file: BinaryIO) -> tuple[float, tuple[str, ...]] | None:
             if frame.sample_rate != rate:
                 return None
             samples += frame.samples
-        if samples == 0:
+        if samples == 0 or media.is_hopeless:
             raise AudioError(_why_nothing(media))
         seconds = samples / rate
         media.seconds = max(media.seconds, seconds)
@@ -174,6 +174,11 @@ class _Media:
     damaged: int = 0
     stopped: str = ""
 
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether so little can be decoded that it may be noise: now and then an encrypted packet decodes by chance."""
+        return self.damaged > 0.8 * self.packets
+
 
 def _refuse(url: str, _flags: int, _options: dict[str, str]) -> NoReturn:
     raise PermissionError(f"refused to open {url}, which the file refers to")
@@ -224,7 +229,7 @@ def _decode(file: BinaryIO, first_sample: int, last_sample: int | None, *, seek:
         else:
             media.seconds = max(media.seconds, position / SAMPLE_RATE_HZ)
             announced = announced_seconds(file, media.container, media.stream, media.first_byte)
-    if position == 0:
+    if position == 0 or media.is_hopeless:
         raise AudioError(_why_nothing(media))
     if not chunks:
         start_seconds = first_sample / SAMPLE_RATE_HZ
@@ -292,7 +297,9 @@ def _why_nothing(media: _Media) -> str:
     if media.stopped:
         return f"its audio stream cannot be read: {media.stopped}"
     if media.packets and media.damaged:
-        return f"none of its {media.packets} audio packets could be decoded: damaged or encrypted"
+        count = media.packets - media.damaged
+        some = f"only {count}" if count else "none"
+        return f"{some} of its {media.packets} audio packets could be decoded: damaged or encrypted"
     return "its audio stream holds no samples"
 
 
