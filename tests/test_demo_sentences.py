@@ -45,8 +45,8 @@ def test_held_out_sentences_have_combinations_that_train_has_not(phrases: Phrase
     for split in ("dev", "test"):
         for sentence in drawn[split]:
             assert len(sentence.parts) < 2 or not pairs(sentence.parts) <= trained
-    # All fillers are met in training, or nothing could be said of the combinations: a larger draw has each.
-    assert len({part for sentence in drawn["train"] for part in sentence.parts}) > 0.9 * sum(
+    # The first fillers of a slot come often, the last ones seldom, but they come: a larger draw has each.
+    assert len({part for sentence in drawn["train"] for part in sentence.parts}) > 0.7 * sum(
         1 for rows in phrases.fillers.values() for row in rows if "{" not in row[0]
     )
     texts = [sentence.texts for rows in drawn.values() for sentence in rows]

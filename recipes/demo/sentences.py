@@ -80,11 +80,10 @@ def read_phrases(folder: Path) -> Phrases:
 
 
 class Sampler:
-    """Random sentences in which the fillers of a slot come equally often: each slot is a deck, dealt to its end."""
+    """Random sentences. The fillers of a slot come by their rank, the first ones most often, as words do (Zipf)."""
 
     def __init__(self, phrases: Phrases, seed: int) -> None:
         self.phrases, self.random = phrases, random.Random(seed)
-        self._decks: dict[str, list[int]] = {}
         # A pattern comes the more often the more fillers there are to learn in it.
         self._weights = [
             sum(len(phrases.fillers[name]) for name, _ in _SLOT.findall(pattern[0])) ** 0.5 + 4.0
@@ -107,7 +106,7 @@ class Sampler:
         used: dict[str, set[int]] = {}
         for slot in dict.fromkeys(_SLOT.findall(row[0])):
             name = slot[0]
-            index = self._deal(name, used.setdefault(name, set()))
+            index = self._draw(name, used.setdefault(name, set()))
             used[name].add(index)
             filler = self.phrases.fillers[name][index]
             inner: list[str] = []
@@ -119,15 +118,10 @@ class Sampler:
 
         return tuple(filled(text, column) for column, text in enumerate(row))
 
-    def _deal(self, name: str, used: set[int]) -> int:
-        """Take the next card of a deck, but for those in `used`."""
-        deck = self._decks.setdefault(name, [])
-        while True:
-            if not deck:
-                deck += self.random.sample(range(len(self.phrases.fillers[name])), len(self.phrases.fillers[name]))
-            index = deck.pop()
-            if index not in used or len(used) == len(self.phrases.fillers[name]):
-                return index
+    def _draw(self, name: str, used: set[int]) -> int:
+        """Draw a filler of a slot, but for those in `used`."""
+        left = [index for index in range(len(self.phrases.fillers[name])) if index not in used]
+        return self.random.choices(left, [1 / (index + 2) for index in left])[0]
 
 
 def split_of(pair: Row) -> str:

@@ -6,6 +6,7 @@ Shape letters: N utterances, B of a batch, S encoder frames, D width.
 import hashlib
 import json
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import prod
@@ -21,6 +22,7 @@ from torch import Tensor
 from voxlate.config import TrainConfig
 from voxlate.data.batching import BatchMaker, Request, in_order, read_batches
 from voxlate.data.corpus import Corpus
+from voxlate.data.preparation import progress_bar
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.files import write_text
 from voxlate.training.distributed import autocast
@@ -117,9 +119,15 @@ def _compute(
     unreadable: dict[str, str] = {}
     was_training = encoder.training
     encoder.eval()
-    with (folder / name).open("wb") as file, torch.no_grad(), autocast(config, accelerator.device):
+    with ExitStack() as stack:
+        file = stack.enter_context((folder / name).open("wb"))
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(autocast(config, accelerator.device))
+        advance = stack.enter_context(progress_bar("encoder states", len(own))) if accelerator.is_main_process else None
         for batch in read_batches(maker, own, workers=config.data.workers):
             unreadable |= {str(index): reason for index, reason in batch.unreadable}
+            if advance is not None:
+                advance(1)
             if not batch.indices:
                 continue
             moved = batch.to(accelerator.device)
