@@ -3,7 +3,7 @@
 #
 #     bash PATH/TO/recipes/demo/run.sh
 #
-# It needs 8 GB of disk, 6 GB of memory, and about two hours on two CPU cores. Run again after an interruption, it goes on.
+# Run again after an interruption, it goes on. See README.md for what it needs.
 # Smaller: TRAIN=200 DEV=8 TEST=8 PIECES=300 SETTINGS="optimizer.updates=20 ..." (any setting of demo.yaml).
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
