@@ -130,6 +130,15 @@ def test_layers_are_dropped_alike(toy: Path, tmp_path: Path) -> None:
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
 
 
+def test_ctc_alone_in_two_processes(toy: Path, tmp_path: Path) -> None:
+    """DDP does not wait for the gradients of a decoder that is not asked yet."""
+    changes = {"loss": {"label_smoothing": 0.0, "ctc_weight": 0.5, "ctc_only_updates": 4}}
+    raw = settings(toy, output=str(tmp_path / "one"), **(CHANGES | changes))
+    assert train(TrainConfig(**raw), Console(quiet=True)) == 0
+    run(toy, tmp_path / "two", 2, **changes)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+
+
 def test_a_share_that_does_not_come_out_even_is_refused(toy: Path, tmp_path: Path) -> None:
     with pytest.raises(
         AssertionError, match=r"data.batches_per_update is 3, expected a multiple of the 2 processes; take 4"

@@ -98,7 +98,7 @@ def spoken(
         list[str] | None, typer.Option(help="espeak-ng's voices, such as en-us,fr-be. [default: the plainest]")
     ] = None,
     variants: Annotated[
-        list[str] | None, typer.Option(help="espeak-ng's variants, each another speaker, such as f1,m3. [default: 60]")
+        list[str] | None, typer.Option(help="espeak-ng's variants, each another speaker, such as f1,m3. [default: 64]")
     ] = None,
     speed: Annotated[str, typer.Option(metavar="LOW:HIGH", help="Words per minute, 80 to 450.")] = "130:200",
     pitch: Annotated[str, typer.Option(metavar="LOW:HIGH", help="From 0 to 99.")] = "30:70",

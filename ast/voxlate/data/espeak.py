@@ -1,4 +1,4 @@
-"""Text to speech by espeak-ng, a formant synthesizer that speaks over a hundred languages, through its C library.
+"""Text to speech by espeak-ng, a formant synthesizer that speaks about a hundred languages, through its C library.
 
 The library comes with the wheel espeakng-loader (`pip install voxlate[spoken]`) or with the system (Debian's
 `espeak-ng`). Its state belongs to the process: use it from one thread. The API is that of its speak_lib.h.

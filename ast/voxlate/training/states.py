@@ -144,6 +144,7 @@ def _announce(encoder: Any, corpus: Corpus, clips: list[int], folder: Path, reco
     seconds = float(np.nansum(corpus.seconds_N[clips]))
     needed = seconds * 16_000 / prod(encoder.config.conv_stride) * encoder.output_dim * 2
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / _INDEX).unlink(missing_ok=True)  # or it would vouch for files that are about to change
     free = shutil.disk_usage(folder).free
     size = f"the encoder's states of {seconds / 3600:,.1f} hours take {needed / 2**30:,.1f} GiB in {folder}"
     if needed > free:
