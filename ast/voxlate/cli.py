@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from voxlate import __version__, cli_prepare
+from voxlate import __version__, cli_evaluate, cli_prepare
 from voxlate.errors import VoxlateError
 
 app = typer.Typer(
@@ -163,6 +163,9 @@ def average(
     from voxlate.training.average import run
 
     raise typer.Exit(run(run_folder, last, output or run_folder / "averaged"))
+
+
+cli_evaluate.add_commands(app)
 
 
 @app.command()

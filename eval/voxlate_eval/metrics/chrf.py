@@ -1,18 +1,26 @@
-"""chrF: F-score of character n-grams (Popović 2015), sacreBLEU's."""
+"""chrF and chrF++: F-scores of character n-grams, with words or without (Popović 2015, 2017), sacreBLEU's."""
 
 from collections.abc import Sequence
 
 from sacrebleu import CHRF
 
-from voxlate_eval.metrics import Score, check_pairs
+from voxlate_eval.metrics import Score, corpus_score
+from voxlate_eval.metrics.sacre import SacreMetric
+
+
+def make_chrf(target_language: str = "", tokenize: str | None = None) -> SacreMetric:  # noqa: ARG001
+    """Return chrF2: characters need no tokenizer."""
+    return SacreMetric("chrF", CHRF())
+
+
+def make_chrf_plus_plus(target_language: str = "", tokenize: str | None = None) -> SacreMetric:  # noqa: ARG001
+    """Return chrF2++: with n-grams of up to two words."""
+    return SacreMetric("chrF++", CHRF(word_order=2))
 
 
 def corpus_chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
     """Return chrF2 from 0 to 100, with one reference for each hypothesis, in their order.
 
-    ValueError where the counts differ or there is no sentence.
+    EvaluationError where the counts differ or there is no sentence.
     """
-    check_pairs("chrF", hypotheses, references)
-    chrf = CHRF()
-    value = chrf.corpus_score(list(hypotheses), [list(references)]).score
-    return Score(value, str(chrf.get_signature()), len(hypotheses))
+    return corpus_score(make_chrf(), hypotheses, references)

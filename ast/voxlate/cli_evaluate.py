@@ -1,0 +1,140 @@
+"""The commands ``voxlate evaluate``, ``score``, ``compare`` and ``report``: parse, import the one command, call it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from voxlate.errors import VoxlateError
+
+References = Annotated[
+    Path, typer.Option(help="A manifest with target_text; or plain text, a line for each hypothesis.")
+]
+Metrics = Annotated[str, typer.Option(help="Some of bleu, chrf, chrf++, ter, wer, cer, comet, with commas.")]
+Tokenize = Annotated[
+    str | None, typer.Option(help="BLEU's tokenizer: 13a, 13a+char, zh, ja-mecab, char, … [default: the language's]")
+]
+TargetLanguage = Annotated[str | None, typer.Option(help="Of the hypotheses, where the references do not say.")]
+Seed = Annotated[int, typer.Option(help="Of the samples.")]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands to an app."""
+    for command in (evaluate, score, compare, report):
+        app.command()(command)
+
+
+def evaluate(
+    model: Annotated[str, typer.Option(help="Folder, Hub id or id@revision.")],
+    data: Annotated[list[Path], typer.Option(help="Manifests, or folders of DIRECTION/test.jsonl.")],
+    output: Annotated[Path, typer.Option(help="Folder for hypotheses and scores; the command goes on in it.")],
+    directions: Annotated[str, typer.Option(help="fr-en, en-de, …; x-en, en-x or all; several with commas.")] = "all",
+    split: Annotated[str, typer.Option(help="Which split of a folder.")] = "test",
+    metrics: Metrics = "bleu,chrf",
+    seen_in: Annotated[
+        list[Path] | None, typer.Option(help="Training manifest: scores by speakers heard there.")
+    ] = None,
+    beam: Annotated[int, typer.Option(help="Beam size; 1 is greedy.")] = 5,
+    length_penalty: Annotated[float, typer.Option(help="Exponent of the length that divides scores.")] = 1.0,
+    max_length: Annotated[int, typer.Option(help="Most tokens of a translation.")] = 200,
+    max_repeats: Annotated[int, typer.Option(help="How often a phrase may follow itself; 0 for no guard.")] = 0,
+    batch_size: Annotated[int, typer.Option(help="Utterances searched at once.")] = 16,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Translate again what is there already.")] = False,
+) -> None:
+    """Translate test sets and score them. Several processes: accelerate launch -m voxlate evaluate …"""
+    with _as_voxlate_errors():
+        from voxlate.decoding.search import SearchOptions
+        from voxlate.evaluation.command import Scoring
+        from voxlate.evaluation.evaluate import EvaluateCommand, run
+
+        command = EvaluateCommand(
+            model,
+            data,
+            output,
+            _listed(directions),
+            split,
+            SearchOptions(beam, length_penalty, max_length, max_repeats=max_repeats or None),
+            device,
+            dtype,
+            batch_size,
+            Scoring(_listed(metrics), seen_in=seen_in or ()),
+            overwrite,
+        )
+        raise typer.Exit(run(command))
+
+
+def score(
+    hypotheses: Annotated[Path, typer.Argument(help="JSON lines with id and text; or plain text.")],
+    references: References,
+    target_language: TargetLanguage = None,
+    metrics: Metrics = "bleu,chrf",
+    tokenize: Tokenize = None,
+    seen_in: Annotated[
+        list[Path] | None, typer.Option(help="Training manifest: scores by speakers heard there.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=100, help="Of the bootstrap, for 95 % intervals.")] = 1000,
+    seed: Seed = 1,
+    output: Annotated[Path | None, typer.Option(help="A JSON file for all that was found.")] = None,
+) -> None:
+    """Score hypotheses: BLEU, chrF and others with intervals, signatures and all that looks suspicious."""
+    with _as_voxlate_errors():
+        from voxlate.evaluation.command import Scoring, score_files
+
+        scoring = Scoring(_listed(metrics), tokenize, target_language, samples, seed, seen_in or ())
+        raise typer.Exit(score_files(hypotheses, references, scoring, output))
+
+
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="Hypotheses of a system.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Hypotheses of another.")],
+    references: References,
+    target_language: TargetLanguage = None,
+    metrics: Metrics = "bleu,chrf",
+    tokenize: Tokenize = None,
+    samples: Annotated[int, typer.Option(min=100, help="Of each test.")] = 2000,
+    seed: Seed = 1,
+    sentences: Annotated[int, typer.Option(min=0, help="How many to show in which either is better.")] = 5,
+    output: Annotated[Path | None, typer.Option(help="A JSON file for all that was found.")] = None,
+) -> None:
+    """Compare two systems on the same sentences, by paired bootstrap and approximate randomisation."""
+    with _as_voxlate_errors():
+        from voxlate.evaluation.command import Scoring, compare_files
+
+        scoring = Scoring(_listed(metrics), tokenize, target_language, samples, seed)
+        raise typer.Exit(compare_files(a, b, references, scoring, sentences, output))
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that voxlate evaluate wrote.")],
+    output: Annotated[Path, typer.Option(help="Folder for report.html, tables.md, tables.csv and tables.tex.")],
+    against: Annotated[
+        list[str] | None, typer.Option(help="Published system: 'XLS-R (0.3B)'; may be repeated.")
+    ] = None,
+    sentences: Annotated[int, typer.Option(min=0, help="Of each direction, the worst ones first.")] = 100,
+    embed_mib: Annotated[int, typer.Option(min=0, help="Clips put into the page, at most; others are linked.")] = 20,
+) -> None:
+    """Write the tables of the field, beside published scores, and a page with plots, sentences and clips."""
+    with _as_voxlate_errors():
+        from voxlate_eval.report import write_report
+
+        written = write_report(runs, output, against or [], sentences=sentences, embed_bytes=embed_mib << 20)
+        print(*written, sep="\n")
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+@contextmanager
+def _as_voxlate_errors() -> Iterator[None]:
+    """Let what the scorer refuses end the command like everything else that the user can mend."""
+    from voxlate_eval.errors import EvaluationError
+
+    try:
+        yield
+    except EvaluationError as error:
+        raise VoxlateError(str(error)) from None

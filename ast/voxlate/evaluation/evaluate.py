@@ -1,0 +1,110 @@
+"""The command ``voxlate evaluate``: translate test sets and score what came out, direction by direction."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from accelerate import PartialState
+
+from voxlate.data.preparation import stderr
+from voxlate.decoding.engine import Translator
+from voxlate.decoding.search import SearchOptions
+from voxlate.errors import VoxlateError
+from voxlate.evaluation.command import Scoring, evaluate_folder, is_chosen, print_scores
+from voxlate.evaluation.hypotheses import HYPOTHESES, META, Task, translate
+from voxlate.evaluation.references import read_references
+from voxlate.hardware import choose_device
+from voxlate.manifest import Manifest, read_manifest
+from voxlate_eval.records import join, read_hypotheses
+from voxlate_eval.score import SCORES, SENTENCES
+
+_SUFFIXES = (".jsonl", ".tsv", ".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class EvaluateCommand:
+    """What the user asked for; the fields are the options of the command line."""
+
+    model: str
+    data: Sequence[Path]
+    output: Path
+    directions: Sequence[str] = ("all",)
+    split: str = "test"
+    search: SearchOptions = field(default_factory=SearchOptions)
+    device: str = "auto"
+    dtype: str = "auto"
+    batch_size: int = 16
+    scoring: Scoring = field(default_factory=Scoring)
+    overwrite: bool = False
+
+
+def run(command: EvaluateCommand) -> int:
+    """Evaluate; return 0, or 1 if clips failed (they count against the score)."""
+    device = choose_device(command.device)
+    state = PartialState(cpu=device.type == "cpu")
+    if state.num_processes > 1 and device.index is None:
+        device = state.device  # a GPU for each process
+    try:
+        tasks = _find_tasks(command)
+        if command.overwrite and state.is_main_process:
+            for task in tasks:
+                for name in (HYPOTHESES, META, SCORES, SENTENCES):
+                    (task.folder / name).unlink(missing_ok=True)
+        state.wait_for_everyone()
+        translator = Translator(command.model, device=str(device), dtype=command.dtype, batch_size=command.batch_size)
+        failed, scores = 0, []
+        for task in tasks:
+            failed += translate(task, translator, command.search)
+            if state.is_main_process:
+                records = join(read_hypotheses(task.folder / HYPOTHESES), read_references(task.manifest.path))
+                scores.append(evaluate_folder(records, command.scoring, task.folder))
+                stderr().print(f"{task.direction}: {scores[-1]['n']:,} clips, {task.folder / SCORES}")
+    except KeyboardInterrupt:
+        stderr().print("interrupted; the same command goes on from here", style="bold")
+        return 130
+    if not state.is_main_process:
+        return 0  # whoever ends with another code is the end of all
+    print_scores(scores)
+    return 1 if failed else 0
+
+
+def _find_tasks(command: EvaluateCommand) -> list[Task]:
+    """Read the manifests that are meant; one VoxlateError where there is none, or two of one direction."""
+    tasks: dict[str, Task] = {}
+    seen = []
+    for path in _manifests(command):
+        manifest = read_manifest(path, need=("audio", "target_text", "target_language", "source_language"))
+        direction = _direction(path, manifest)
+        seen.append(direction)
+        if not is_chosen(direction, command.directions):
+            continue
+        if direction in tasks:
+            raise VoxlateError(
+                f"{path} and {tasks[direction].manifest.path} are both {direction}; evaluate one into another --output"
+            )
+        tasks[direction] = Task(manifest, command.output / direction, direction, direction.split("-", 1)[1])
+    if not tasks:
+        found = f"found {', '.join(seen)}" if seen else f"no DIRECTION/{command.split}.jsonl there"
+        raise VoxlateError(f"--data: nothing of --directions {', '.join(command.directions)}; {found}")
+    return list(tasks.values())
+
+
+def _manifests(command: EvaluateCommand) -> Iterator[Path]:
+    for path in command.data:
+        if path.is_dir():
+            yield from sorted(
+                found for suffix in _SUFFIXES for found in path.glob(f"*/{command.split}{suffix}") if found.is_file()
+            )
+        else:
+            yield path
+
+
+def _direction(path: Path, manifest: Manifest) -> str:
+    pairs = {*zip(manifest.column("source_language"), manifest.column("target_language"), strict=True)}
+    if not pairs:
+        raise VoxlateError(f"{path}: no rows; expected a test set")
+    if len(pairs) > 1:
+        listed = ", ".join(sorted(f"{source}-{target}" for source, target in pairs)[:5])
+        raise VoxlateError(f"{path}: several directions ({listed}); expected one in each manifest")
+    [(source, target)] = pairs
+    return f"{source}-{target}"

@@ -1,0 +1,32 @@
+"""References for `voxlate_eval` from any kind of manifest, or from plain text."""
+
+from pathlib import Path
+
+from voxlate.manifest import Utterance, read_manifest
+from voxlate_eval.records import Reference, References
+from voxlate_eval.records import read_references as read_lines
+
+_TABLES = (".tsv", ".csv", ".parquet")
+
+
+def read_references(path: Path) -> References:
+    """Read the references of a file. VoxlateError or EvaluationError where something is wrong with it."""
+    if path.suffix.lower() not in _TABLES:
+        return read_lines(path)
+    manifest = read_manifest(path, need=("target_text",), check_audio=False)
+    return References(path, [_reference(utterance) for utterance in manifest], has_ids=True)
+
+
+def _reference(utterance: Utterance) -> Reference:
+    audio = str(utterance.audio) if isinstance(utterance.audio, Path) else None
+    return Reference(
+        utterance.id,
+        utterance.target_text or "",
+        utterance.source_text,
+        utterance.source_language,
+        utterance.target_language,
+        utterance.seconds,
+        utterance.speaker,
+        utterance.split,
+        audio,
+    )

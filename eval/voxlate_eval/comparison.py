@@ -1,0 +1,69 @@
+"""Two systems on the same sentences: paired tests, and the sentences in which they differ most."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from voxlate_eval.errors import EvaluationError
+from voxlate_eval.metrics import make_metric, statistics
+from voxlate_eval.records import Records
+from voxlate_eval.score import Measured
+from voxlate_eval.significance import compare
+
+
+def compare_systems(
+    a: Records,
+    b: Records,
+    measured: Sequence[tuple[Measured, Measured]],
+    *,
+    samples: int = 2000,
+    seed: int = 1,
+    shown: int = 10,
+) -> dict[str, Any]:
+    """Return scores, differences (A less B) with intervals and p-values, and the most different sentences."""
+    if [reference for _, reference in a.rows] != [reference for _, reference in b.rows]:
+        raise EvaluationError(
+            f"{a.hypotheses_path} and {b.hypotheses_path} are not joined with the same references; compare two systems "
+            "on one manifest"
+        )
+    return {
+        "a": str(a.hypotheses_path),
+        "b": str(b.hypotheses_path),
+        "n": len(a.rows),
+        "direction": a.direction,
+        "metrics": {
+            of_a.metric.name: {"a": of_a.value(), "b": of_b.value(), "signature": of_a.metric.signature}
+            | asdict(compare(of_a.metric, of_a.sums_NK, of_b.sums_NK, samples=samples, seed=seed))
+            for of_a, of_b in measured
+        },
+        "sentences": _most_different(a, b, measured, shown),
+    }
+
+
+def _most_different(
+    a: Records, b: Records, measured: Sequence[tuple[Measured, Measured]], shown: int
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the sentences that A has most over B by sentence chrF, and the other way round."""
+    pair = next((pair for pair in measured if pair[0].metric.name == "chrF"), None)
+    if pair is None:
+        metric = make_metric("chrf", a.target_language)
+        sums = [statistics(metric, records.hypotheses, records.references) for records in (a, b)]
+        pair = Measured(metric, sums[0]), Measured(metric, sums[1])
+    of_a, of_b = pair
+    differences = [of_a.sentence(index) - of_b.sentence(index) for index in range(len(a.rows))]
+    order = sorted(range(len(differences)), key=differences.__getitem__)
+
+    def row(index: int) -> dict[str, Any]:
+        (from_a, reference), (from_b, _) = a.rows[index], b.rows[index]
+        return {
+            "id": reference.id,
+            "difference": differences[index],
+            "reference": reference.target_text,
+            "a": from_a.text,
+            "b": from_b.text,
+        }
+
+    return {
+        "a_better": [row(index) for index in order[::-1][:shown] if differences[index] > 0],
+        "b_better": [row(index) for index in order[:shown] if differences[index] < 0],
+    }

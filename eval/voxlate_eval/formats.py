@@ -1,0 +1,135 @@
+"""Tables as text: Markdown, CSV and LaTeX, with notes on what may be compared and where scores come from."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from voxlate_eval.published import find_system, provenances
+from voxlate_eval.tables import TOLERANCE, Cell, Column, Row, Tables
+
+
+def grid(tables: Tables) -> list[list[str]]:
+    """Return the table as texts: a header, then a line for each row; beside a published score ours less it."""
+    header = ["direction"]
+    for column in tables.columns:
+        header += [column.title] if column.is_ours else [column.title, "difference", "verdict"]
+    first = tables.columns[0]
+    lines = [header]
+    for row in tables.rows:
+        line = [row.label]
+        for column in tables.columns:
+            cell = column.cells.get(row.key)
+            line.append(_text(cell))
+            if not column.is_ours:
+                mine = first.cells.get(row.key)
+                line.append(f"{round(mine.value, 1) - round(cell.value, 1):+.1f}" if mine and cell else "")
+                line.append((cell.verdict or "") if cell else "")
+        lines.append(line)
+    return lines
+
+
+def _text(cell: Cell | None) -> str:
+    if cell is None:
+        return "–"
+    half = f" ±{(cell.high - cell.low) / 2:.1f}" if cell.low is not None and cell.high is not None else ""
+    return f"{cell.value:.1f}{half}{'*' if cell.doubt else ''}"
+
+
+def notes(tables: Tables) -> list[str]:
+    """Return what the marks mean, the signatures, and where published scores come from."""
+    lines = ["± is half of a 95 % interval (bootstrap); of an average, of independent test sets."]
+    if not all(column.is_ours for column in tables.columns):
+        lines.append(
+            f"Differences: {tables.columns[0].title} less the published score; reproduced is within {TOLERANCE}."
+        )
+    for run in tables.runs:
+        signatures = sorted({found["bleu"]["signature"] for found in run.scores.values()})
+        lines.append(f"{run.name}: BLEU {'; '.join(signatures)}")
+    for column in tables.columns:
+        lines += [f"{column.title}* ({keys}): not comparable, {doubt}" for doubt, keys in _doubts(column, tables.rows)]
+        if not column.is_ours:
+            system = find_system(column.title)
+            for name in dict.fromkeys(system.provenance[key] for key in column.cells if key in system.provenance):
+                lines.append(f"{column.title}: {provenances()[name].scoring}. {provenances()[name].source}")
+    return lines
+
+
+def _doubts(column: Column, rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """Return why scores of a column may not be put beside others, each with its directions."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        doubt = column.cells[row.key].doubt if row.key in column.cells else None
+        if doubt is not None and not row.members:
+            found.setdefault(doubt, []).append(row.label)
+    return [(doubt, ", ".join(labels)) for doubt, labels in found.items()]
+
+
+def as_markdown(tables: Tables) -> str:
+    """Return the table and its notes as Markdown."""
+    header, *lines = grid(tables)
+    out = [_markdown_row(header), _markdown_row(["---", *["---:"] * (len(header) - 1)])]
+    for row, line in zip(tables.rows, lines, strict=True):
+        out.append(_markdown_row([f"**{text}**" if row.members and text else text for text in line]))
+    return "".join(out) + "\n" + "".join(f"- {_escaped(line)}\n" for line in notes(tables))
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(map(_escaped, cells))} |\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def as_csv(tables: Tables) -> str:
+    """Return a line for each row and system, with all that is known of the score."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["row", "group", "system", "ours", "bleu", "low", "high", "doubt", "verdict"])
+    for row in tables.rows:
+        for column in tables.columns:
+            cell = column.cells.get(row.key)
+            if cell is not None:
+                ends = ["" if end is None else f"{end:.4f}" for end in (cell.low, cell.high)]
+                shown = f"{cell.value:.4f}" if column.is_ours else f"{cell.value:g}"
+                line = [row.key, row.group, column.title, "yes" if column.is_ours else "no", shown, *ends]
+                writer.writerow([*line, cell.doubt or "", cell.verdict or ""])
+    return out.getvalue()
+
+
+_TEX = str.maketrans(
+    {
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "\\": r"\textbackslash{}",
+        "→": r"$\to$",
+        "±": r"$\pm$",
+        "–": "--",
+        "|": r"\textbar{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+    }
+)
+
+
+def as_latex(tables: Tables) -> str:
+    """Return a tabular for the booktabs package, without verdicts, which would be too wide, and notes as comments."""
+    columns = tables.columns
+    lines = [f"% {line.replace(chr(10), ' ')}" for line in notes(tables)]
+    lines += [rf"\begin{{tabular}}{{l{'r' * len(columns)}}}", r"\toprule"]
+    lines += [" & ".join(["direction", *(column.title.translate(_TEX) for column in columns)]) + r" \\", r"\midrule"]
+    previous = None
+    for row in tables.rows:
+        if previous is not None and (row.group != previous.group or bool(row.members) != bool(previous.members)):
+            lines.append(r"\midrule")
+        cells = [row.label, *(_text(column.cells.get(row.key)) for column in columns)]
+        lines.append(" & ".join(cell.translate(_TEX) for cell in cells) + r" \\")
+        previous = row
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])

@@ -1,0 +1,151 @@
+"""Plots of a report as SVG: BLEU per direction, against hours of training data, and by groups of sentences."""
+
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from voxlate_eval.published import splits
+from voxlate_eval.tables import Run, Tables
+
+_COLOURS = ("#0b6e99", "#d9730d", "#6940a5", "#0f7b6c", "#ad1a72", "#64473a", "#777777")
+
+
+def per_direction(tables: Tables) -> str | None:
+    """Draw BLEU of every direction: ours with intervals, published scores beside them."""
+    rows = [row for row in tables.rows if not row.members]
+
+    def draw(axes: Any) -> None:
+        spread = 0.6 / max(len(tables.columns), 1)
+        for number, column in enumerate(tables.columns):
+            places = [i for i, row in enumerate(rows) if row.key in column.cells]
+            cells = [column.cells[rows[i].key] for i in places]
+            shifted = [place + (number - (len(tables.columns) - 1) / 2) * spread for place in places]
+            axes.errorbar(
+                shifted,
+                [cell.value for cell in cells],
+                yerr=_intervals(cells) if column.is_ours else None,
+                fmt="o" if column.is_ours else "D",
+                markersize=5 if column.is_ours else 4,
+                markerfacecolor=None if column.is_ours else "white",
+                color=_COLOURS[number % len(_COLOURS)],
+                capsize=2,
+                label=column.title,
+            )
+        axes.set_xticks(range(len(rows)), [row.label for row in rows], rotation=60 if len(rows) > 10 else 0)
+        axes.set_ylabel("BLEU")
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="y", alpha=0.3)
+        axes.legend(frameon=False, loc="best")
+
+    return _svg(draw, max(6.0, 0.3 * len(rows) + 3), 3.8) if rows else None
+
+
+def against_hours(tables: Tables) -> str | None:
+    """Draw BLEU of X→en against the hours of training data that CoVoST-2 has for the source."""
+    hours = {name: split.train_hours for name, split in splits().items() if name.endswith("-en")}
+
+    def draw(axes: Any) -> None:
+        for number, column in enumerate(tables.columns):
+            keys = [key for key in column.cells if key in hours]
+            axes.plot(
+                [hours[key] for key in keys],
+                [column.cells[key].value for key in keys],
+                "o" if column.is_ours else "D",
+                markersize=5 if column.is_ours else 4,
+                markerfacecolor=None if column.is_ours else "white",
+                color=_COLOURS[number % len(_COLOURS)],
+                label=column.title,
+            )
+            if number == 0:
+                for key in keys:
+                    axes.annotate(
+                        key.removesuffix("-en"),
+                        (hours[key], column.cells[key].value),
+                        xytext=(4, 3),
+                        textcoords="offset points",
+                        fontsize=8,
+                    )
+        axes.set_xscale("log")
+        axes.set_xlabel("hours of training data in CoVoST-2")
+        axes.set_ylabel("BLEU")
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False, loc="best")
+
+    official = any(
+        run.scores[key]["official_n"] is not None for run in tables.runs for key in hours.keys() & run.scores
+    )
+    return _svg(draw, 6.5, 3.8) if official else None
+
+
+def by_group(run: Run, breakdown: str) -> str | None:
+    """Draw BLEU of a run by duration or length: a thin line for each direction, and their mean."""
+    lines = [
+        (direction, groups)
+        for direction, found in run.scores.items()
+        if len(groups := [group for group in found["breakdown"].get(breakdown, []) if "BLEU" in group]) > 1
+    ]
+    if not lines:
+        return None
+    names = _in_order([[group["group"] for group in groups] for _, groups in lines])
+
+    def draw(axes: Any) -> None:
+        few = len(lines) <= len(_COLOURS)
+        for number, (direction, groups) in enumerate(lines):
+            axes.plot(
+                [names.index(group["group"]) for group in groups],
+                [group["BLEU"] for group in groups],
+                color=_COLOURS[number] if few else "#bbbbbb",
+                linewidth=1.2 if few else 0.7,
+                marker="o",
+                markersize=3,
+                label=direction.replace("-", "→") if few else None,
+            )
+        if not few:
+            means = [
+                [group["BLEU"] for _, groups in lines for group in groups if group["group"] == name] for name in names
+            ]
+            values = [sum(found) / len(found) for found in means]
+            axes.plot(range(len(names)), values, color=_COLOURS[0], linewidth=2, marker="o", label="mean of directions")
+        axes.set_xticks(range(len(names)), names)
+        axes.set_ylabel("BLEU")
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="y", alpha=0.3)
+        axes.legend(frameon=False, loc="best", fontsize=8, ncols=2)
+
+    return _svg(draw, 6.0, 3.4)
+
+
+def _in_order(lists: Sequence[Sequence[str]]) -> list[str]:
+    """Merge ordered lists of group names, any of which may lack some."""
+    merged: list[str] = []
+    for names in sorted(lists, key=len, reverse=True):
+        for place, name in enumerate(names):
+            if name not in merged:
+                before = [merged.index(other) for other in names[:place]]
+                merged.insert(max(before, default=-1) + 1, name)
+    return merged
+
+
+def _intervals(cells: Sequence[Any]) -> list[list[float]]:
+    return [[cell.value - cell.low for cell in cells], [cell.high - cell.value for cell in cells]]
+
+
+def _svg(draw: Callable[[Any], None], width: float, height: float) -> str:
+    """Draw into a figure of that many inches; return it as an SVG element, the same at every run."""
+    import matplotlib as mpl  # noqa: PLC0415 (half a second that scores do without)
+    from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    with mpl.rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": "voxlate", "font.family": "sans-serif", "font.size": 9}
+    ):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        axes.spines[["top", "right"]].set_visible(False)
+        draw(axes)
+        out = io.StringIO()
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    text = out.getvalue()
+    return text[text.index("<svg") :]

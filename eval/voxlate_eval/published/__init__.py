@@ -1,0 +1,100 @@
+"""Published scores and split sizes of CoVoST-2, with their provenance (see README.md)."""
+
+import csv
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+
+from voxlate_eval.errors import EvaluationError
+
+_FOLDER = Path(__file__).parent
+GROUPS = {"high": "X→en, high-resource", "mid": "X→en, mid-resource", "low": "X→en, low-resource", "en-x": "en→X"}
+
+
+@dataclass(frozen=True)
+class Split:
+    """A direction of CoVoST-2: its group in the XLS-R tables, rows of its splits, and hours of training data."""
+
+    direction: str
+    group: str
+    train: int
+    dev: int
+    test: int
+    train_hours: float
+
+
+@dataclass(frozen=True)
+class System:
+    """A published system: its BLEU per direction and average, each with the key of its provenance."""
+
+    name: str
+    parameters: str
+    scores: dict[str, float]
+    provenance: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a score was made, as far as known, and where it was seen; README.md lists the conventions."""
+
+    convention: str
+    scoring: str
+    source: str
+
+
+@lru_cache(1)
+def splits() -> dict[str, Split]:
+    """Return the directions of CoVoST-2 in the order of the XLS-R tables."""
+    return {
+        row["direction"]: Split(
+            row["direction"],
+            row["group"],
+            int(row["train"]),
+            int(row["dev"]),
+            int(row["test"]),
+            float(row["train_hours"]),
+        )
+        for row in _rows("splits.csv")
+    }
+
+
+def split_rows(direction: str | None, split: str | None) -> int | None:
+    """Return how many rows a split of CoVoST-2 has; None where it is none of those."""
+    found = splits().get(direction or "")
+    return getattr(found, split, None) if found and split in ("train", "dev", "test") else None
+
+
+@lru_cache(1)
+def systems() -> dict[str, System]:
+    """Return all published systems by name."""
+    found: dict[str, System] = {}
+    for row in _rows("scores.csv"):
+        system = found.setdefault(row["system"], System(row["system"], row["parameters"], {}, {}))
+        system.scores[row["direction"]] = float(row["bleu"])
+        system.provenance[row["direction"]] = row["provenance"]
+    return found
+
+
+@lru_cache(1)
+def provenances() -> dict[str, Provenance]:
+    """Return how scores were made, by the key that systems name."""
+    return {
+        row["provenance"]: Provenance(row["convention"], row["scoring"], row["source"])
+        for row in _rows("provenance.csv")
+    }
+
+
+def find_system(name: str) -> System:
+    """Return a published system. EvaluationError with a suggestion where there is none of that name."""
+    by_name = {known.lower(): system for known, system in systems().items()}
+    if name.lower() not in by_name:
+        close = get_close_matches(name.lower(), by_name, 3, 0.4)
+        shown = ", ".join(repr(by_name[known].name) for known in close) or "a name of published/scores.csv"
+        raise EvaluationError(f"no published system {name!r}; did you mean {shown}?")
+    return by_name[name.lower()]
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    with (_FOLDER / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

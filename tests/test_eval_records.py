@@ -1,0 +1,141 @@
+"""Hypotheses and references meet by id, or line by line; whatever does not fit is refused in one line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from voxlate_eval.errors import EvaluationError
+from voxlate_eval.records import join, read_hypotheses, read_references
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def lines(name: str, rows: list[Any]) -> Path:
+        path = tmp_path / name
+        texts = [row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows]
+        path.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+        return path
+
+    return lines
+
+
+def hypothesis(name: str, text: str = "Ja.", **others: Any) -> dict[str, Any]:
+    return {"id": name, "text": text, **others}
+
+
+def reference(name: str, text: str = "Ja.", **others: Any) -> dict[str, Any]:
+    languages = {"source_language": "en", "target_language": "de", "split": "test"}
+    return {"id": name, "target_text": text, **languages, **others}
+
+
+def joined(hypotheses: Path, references: Path, language: str | None = None) -> Any:
+    return join(read_hypotheses(hypotheses), read_references(references), language)
+
+
+def test_ids_decide_and_the_references_order_stays(write: Write) -> None:
+    hypotheses = write("h.jsonl", [hypothesis("b", "B"), hypothesis("a", "", error="no audio stream")])
+    write("h.meta.json", ['{"beam": 5, "target_language": "de"}'])
+    records = joined(hypotheses, write("r.jsonl", [reference("a", "Eins  zwei "), reference("b", "", seconds=1.5)]))
+    assert records.hypotheses == ["", "B"]
+    assert records.references == ["Eins  zwei ", ""]  # untouched
+    assert (records.direction, records.split, records.target_language) == ("en-de", "test", "de")
+    assert records.official_n == 15_531
+    assert records.rows[0][0].error == "no audio stream"
+    assert records.meta == {"beam": 5, "target_language": "de"}
+
+
+def test_plain_text_goes_line_by_line(write: Write) -> None:
+    hypotheses, plain = write("h.txt", ["Eins", "", "drei\u2028vier"]), write("r.txt", ["Eins", "zwei", "drei"])
+    records = joined(hypotheses, plain, "de")
+    assert records.hypotheses == ["Eins", "", "drei\u2028vier"]
+    assert (records.direction, records.official_n) == (None, None)
+    rows = [reference(name, target_language="zh-CN") for name in "abc"]
+    assert joined(hypotheses, write("r.jsonl", rows), "cmn").direction == "en-zh"
+
+
+def test_made_speech_is_not_a_split_of_covost2(write: Write) -> None:
+    name = "en-de/spoken_en_1"
+    assert joined(write("h.jsonl", [hypothesis(name)]), write("r.jsonl", [reference(name)])).official_n is None
+
+
+MANY = [str(number) for number in range(9)]
+
+
+@pytest.mark.parametrize(
+    ("hypotheses", "references", "message"),
+    [
+        (MANY[2:], MANY, r"h.jsonl does not fit .*r.jsonl: 2 ids have no hypothesis: 0, 1; a clip that failed has an"),
+        (
+            MANY,
+            MANY[:2],
+            r"h.jsonl does not fit .*: 7 ids have no reference: 2, 3, 4, 5, 6 and 2 more; they are of anot",
+        ),
+        (["a", "b", "a"], ["a", "b"], r"h.jsonl: 1 ids are there twice: a$"),
+        (["a", "b"], ["a", "b", "b"], r"r.jsonl: 1 ids are there twice: b$"),
+        (["x"], ["a"], r"have no id in common \(x against a\); they are not of one split$"),
+        ([], ["a"], r"h.jsonl is empty; expected one line for each sentence$"),
+        (["a"], [], r"r.jsonl is empty; expected one line for each sentence$"),
+    ],
+)
+def test_ids_that_do_not_fit(write: Write, hypotheses: list[str], references: list[str], message: str) -> None:
+    paths = write("h.jsonl", [*map(hypothesis, hypotheses)]), write("r.jsonl", [*map(reference, references)])
+    with pytest.raises(EvaluationError, match=message) as caught:
+        joined(*paths)
+    assert "\n" not in str(caught.value)
+
+
+def test_unequal_counts_of_lines(write: Write) -> None:
+    with pytest.raises(
+        EvaluationError, match=r"h.txt has 2 lines, .*r.txt 3; expected one for each, with an empty line"
+    ):
+        joined(write("h.txt", ["a", "b"]), write("r.txt", ["a", "b", "c"]), "de")
+
+
+def test_languages_must_be_one(write: Write) -> None:
+    hypotheses = write("h.jsonl", [hypothesis("a"), hypothesis("b")])
+    mixed = write("m.jsonl", [reference("a"), reference("b", target_language="ca")])
+    with pytest.raises(
+        EvaluationError, match=r"m.jsonl: several directions \(en-ca, en-de\); expected one, in a manif"
+    ):
+        joined(hypotheses, mixed)
+    plain = write("r.jsonl", [reference("a"), reference("b")])
+    with pytest.raises(
+        EvaluationError, match=r"target languages differ: de \(the references\), fr \(--target-language\)"
+    ):
+        joined(hypotheses, plain, "fr")
+    write("h.meta.json", ['{"target_language": "fr"}'])
+    with pytest.raises(EvaluationError, match=r"target languages differ: de \(the references\), fr \(the hypotheses\)"):
+        joined(hypotheses, plain)
+    with pytest.raises(
+        EvaluationError, match=r"r.txt names no target language; add --target-language, such as de or zh"
+    ):
+        joined(write("h.txt", ["a"]), write("r.txt", ["a"]))
+
+
+def test_ids_need_a_manifest(write: Write) -> None:
+    with pytest.raises(EvaluationError, match=r"h.jsonl has ids, .*r.txt has none; give the manifest as references"):
+        joined(write("h.jsonl", [hypothesis("a")]), write("r.txt", ["a"]), "de")
+
+
+def test_lines_that_cannot_be_read(write: Write, tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match=r"h.jsonl:2: not JSON; expected one object on each line$"):
+        read_hypotheses(write("h.jsonl", [hypothesis("a"), "[1]"]))
+    with pytest.raises(EvaluationError, match=r"h.jsonl:1: no text id and text; expected id, text in every line$"):
+        read_hypotheses(write("h.jsonl", [{"id": 3, "hypothesis": "x"}]))
+    with pytest.raises(
+        EvaluationError, match=r"r.jsonl:1: no text target_text; expected id, target_text in every line$"
+    ):
+        read_references(write("r.jsonl", [{"id": "a"}]))
+    with pytest.raises(EvaluationError, match=r"nothing.jsonl: cannot be read \(No such file or directory\)$"):
+        read_hypotheses(tmp_path / "nothing.jsonl")
+    (tmp_path / "latin.txt").write_bytes("é".encode("latin-1"))
+    with pytest.raises(EvaluationError, match=r"latin.txt: not UTF-8 \(byte 0\); save it as UTF-8$"):
+        read_references(tmp_path / "latin.txt")
+    write("h.meta.json", ["{"])
+    with pytest.raises(EvaluationError, match=r"h.meta.json: cannot be read .*; delete it, or write it again$"):
+        read_hypotheses(write("h.jsonl", [hypothesis("a")]))

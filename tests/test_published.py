@@ -1,0 +1,68 @@
+"""Published scores are whole, have a source each, and their averages are those of their directions."""
+
+import re
+
+import pytest
+
+from voxlate.data.splits import official_rows
+from voxlate_eval.errors import EvaluationError
+from voxlate_eval.published import System, find_system, provenances, split_rows, splits, systems
+
+GROUP = re.compile(r"avg\d+-(x-en|en-x)\((.+)\)")
+
+
+def members(average: str) -> list[str]:
+    """Return the directions of an average as published tables name it; none where they are not known."""
+    listed = GROUP.fullmatch(average)
+    if listed:
+        pattern = "{}-en" if listed[1] == "x-en" else "en-{}"
+        return [pattern.format(language) for language in listed[2].split(";")]
+    if average == "avg-x-en":
+        return [name for name in splits() if name.endswith("-en")]
+    if average == "avg-en-x":
+        return [name for name in splits() if name.startswith("en-")]
+    group = average.removesuffix("-x-en")
+    return [name for name, split in splits().items() if split.group == group]
+
+
+@pytest.mark.parametrize("system", systems().values(), ids=lambda system: system.name)
+def test_averages_are_those_of_their_directions(system: System) -> None:
+    for name, printed in system.scores.items():
+        directions = members(name) if name not in splits() else []
+        if directions and {*directions} <= system.scores.keys():
+            mean = sum(system.scores[direction] for direction in directions) / len(directions)
+            assert mean == pytest.approx(printed, abs=0.0501), name
+
+
+def test_the_averages_of_the_xlsr_paper_are_recomputed() -> None:
+    """The test above is of use: it covers all averages of the systems whose tables we make."""
+    for name in ("XLS-R (0.3B)", "XLS-R (1B)", "XLS-R (2B)", "XLS-R (2B) HF checkpoint, third-party rerun"):
+        scores = find_system(name).scores
+        averages = [key for key in scores if key not in splits()]
+        assert {"high-x-en", "mid-x-en", "low-x-en", "avg-x-en"} <= {*averages}
+        assert all({*members(average)} <= scores.keys() for average in averages)
+
+
+def test_every_score_has_a_source_and_is_a_bleu() -> None:
+    for system in systems().values():
+        for key, value in system.scores.items():
+            found = provenances()[system.provenance[key]]
+            assert found.source
+            assert found.scoring
+            assert found.convention in {"covost2", "13a", "unknown", "text"}
+            assert 0 <= value <= 100
+            assert key in splits() or members(key) or key.startswith("avg-subset-"), key
+
+
+def test_split_sizes_are_those_that_prepare_counts_by() -> None:
+    assert {
+        name: {"train": split.train, "dev": split.dev, "test": split.test} for name, split in splits().items()
+    } == official_rows()
+    assert split_rows("fr-en", "test") == 14_760
+    assert split_rows("fr-de", "test") is split_rows("fr-en", "all") is split_rows(None, None) is None
+
+
+def test_names_are_found_or_suggested() -> None:
+    assert find_system("xls-r (0.3b)").scores["fr-en"] == 32.9
+    with pytest.raises(EvaluationError, match=r"^no published system 'XLSR 300M'; did you mean '.*'\?$"):
+        find_system("XLSR 300M")
