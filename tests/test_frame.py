@@ -21,13 +21,14 @@ MAY_IMPORT = {
     "languages": {"errors"},
     "text": {"errors", "languages"},
     "hardware": {"errors"},
+    "provenance": set[str](),
     "tables": {"errors"},
     "manifest_checks": {"errors", "languages", "tables"},
     "manifest": _BASE | {"tables", "manifest_checks"},
     "config": _BASE,
     "data": _BASE | {"manifest", "tables"},
     "models": _BASE,
-    "decoding": _BASE | {"data", "models", "hardware", "__init__"},
+    "decoding": _BASE | {"data", "models", "hardware", "provenance", "__init__"},
     "training": _BASE | {"manifest", "config", "data", "models", "decoding", "hardware", "__init__"},
     "evaluation": _BASE | {"manifest", "data", "decoding", "hardware"},
     "doctor": _BASE | {"data", "hardware", "__init__"},
@@ -149,3 +150,27 @@ def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
         part.write_text(f"half {1 / 0}")
     assert target.read_text() == "first\n"
     assert [path.name for path in target.parent.iterdir()] == ["result.txt"]
+
+
+def test_the_commit_that_runs_is_known(tmp_path: Path) -> None:
+    from voxlate.provenance import _checked_out_commit
+
+    def git(*arguments: str) -> str:
+        identity = ("-c", "user.name=n", "-c", "user.email=e")
+        command = ["git", *identity, "-C", str(tmp_path), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    package = tmp_path / "voxlate"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    git("init", "-q")
+    assert _checked_out_commit(package) is None  # there is no commit yet
+    (tmp_path / "other").write_text("")
+    git("add", "other")
+    git("commit", "-qm", "other")
+    assert _checked_out_commit(package) is None  # installed inside another project's working tree
+    git("add", "voxlate")
+    git("commit", "-qm", "first")
+    assert _checked_out_commit(package) == git("rev-parse", "HEAD")
+    (package / "__init__.py").write_text("x = 1\n")
+    assert _checked_out_commit(package) == git("rev-parse", "HEAD") + "+"

@@ -35,15 +35,16 @@ class Measured:
         return self.metric.value(self.sums_NK[index])
 
 
-def measure(records: Records, metrics: Iterable[str], tokenize: str | None = None) -> list[Measured]:
+def measure(
+    records: Records, metrics: Iterable[str], tokenize: str | None = None, *, workers: int = 1
+) -> list[Measured]:
     """Compute metrics by name; `tokenize` is BLEU's, else the policy's for the target language."""
     made = [
-        make_metric(name, records.target_language, tokenize if name.lower() == "bleu" else None)
-        for name in dict.fromkeys(metrics)
+        make_metric(name, records.target_language, tokenize if name == "bleu" else None)
+        for name in dict.fromkeys(name.strip().lower() for name in metrics)
     ]
-    return [
-        Measured(metric, statistics(metric, records.hypotheses, records.references, records.sources)) for metric in made
-    ]
+    texts = records.hypotheses, records.references, records.sources
+    return [Measured(metric, statistics(metric, *texts, workers=workers)) for metric in made]
 
 
 def score(

@@ -27,6 +27,7 @@ from voxlate.models.decoder import Memory
 from voxlate.models.hub import hub_revision
 from voxlate.models.interop import load_checkpoint
 from voxlate.models.weights import weights_sha256
+from voxlate.provenance import source_commit
 from voxlate.text import Tokenizer
 
 DEFAULT_SEARCH = SearchOptions(max_repeats=4)
@@ -180,6 +181,7 @@ class Translator:
         """Return what a result depends on, besides the audio: weights, search, precision, decoder, versions."""
         return {
             "voxlate": voxlate.__version__,
+            "commit": source_commit(),
             "model": self.checkpoint.name,
             "revision": hub_revision(self.checkpoint.folder),
             "weights_sha256": self._weights_sha256,

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from os import cpu_count
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def compare_files(a: Path, b: Path, references: Path, scoring: Scoring, shown: i
 
 def evaluate_folder(records: Records, scoring: Scoring, folder: Path) -> dict[str, Any]:
     """Score hypotheses that `voxlate evaluate` has made; write scores and sentences beside them."""
-    measured = measure(records, dict.fromkeys([*scoring.metrics, "chrf"]), scoring.tokenize)
+    measured = measure(records, dict.fromkeys([*scoring.metrics, "chrf"]), scoring.tokenize, workers=cpu_count() or 1)
     found = _score(records, measured, scoring)
     rows = sentence_rows(records, measured)
     write_text(folder / SENTENCES, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
@@ -122,7 +123,7 @@ def _counted(languages: dict[str, int]) -> str:
 
 def _measure(hypotheses: Path, references: Path, scoring: Scoring) -> tuple[Records, list[Measured]]:
     records = join(read_hypotheses(hypotheses), read_references(references), scoring.target_language)
-    return records, measure(records, scoring.metrics, scoring.tokenize)
+    return records, measure(records, scoring.metrics, scoring.tokenize, workers=cpu_count() or 1)
 
 
 def _score(records: Records, measured: Sequence[Measured], scoring: Scoring) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from voxlate.manifest import EmbeddedAudio, Manifest, Utterance
 
 HYPOTHESES, META = "hypotheses.jsonl", "hypotheses.meta.json"
 _PART = "hypotheses.part-*.jsonl"
-_FREE = ("device",)  # what may differ when a run goes on
+_FREE = ("device", "commit")  # what may differ when a run goes on
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from multiprocessing import get_context
-from os import cpu_count
 from typing import Any, Protocol
 
 import numpy as np
@@ -76,14 +75,19 @@ def make_metric(name: str, target_language: str, tokenize: str | None = None) ->
 
 
 def statistics(
-    metric: Metric, hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str] = ()
+    metric: Metric,
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    sources: Sequence[str] = (),
+    *,
+    workers: int = 1,
 ) -> Sums:
-    """Return the sums of each sentence, (N, K), in several processes where there are many sentences.
+    """Return the sums of each sentence, (N, K), by several processes where there are many sentences.
 
     EvaluationError where counts differ or there is no sentence: nothing is cut to fit.
     """
     check_pairs(metric.name, hypotheses, references)
-    n, workers = len(hypotheses), cpu_count() or 1
+    n = len(hypotheses)
     if n <= _CHUNK or workers == 1 or metric.name == "COMET":  # which starts a process of its own
         return np.asarray(metric.statistics(hypotheses, references, sources), dtype=np.float64)
     parts = [

@@ -1,0 +1,38 @@
+"""Which state of Voxlate's source runs, where that is known: a number does not travel without its recipe."""
+
+import json
+import subprocess
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+
+@lru_cache(1)
+def source_commit() -> str | None:
+    """Return the commit that was installed or is checked out, with + behind it if files differ from it."""
+    return _installed_commit() or _checked_out_commit(Path(__file__).resolve().parent)
+
+
+def _installed_commit() -> str | None:
+    """Return what pip noted when it installed from a repository (PEP 610)."""
+    try:
+        noted = distribution("voxlate").read_text("direct_url.json")
+        return str(json.loads(noted)["vcs_info"]["commit_id"]) if noted else None
+    except (PackageNotFoundError, KeyError, ValueError):
+        return None
+
+
+def _checked_out_commit(package: Path) -> str | None:
+    """Ask git, if the package is a tracked part of a working tree and not only installed somewhere inside one."""
+    try:
+        tracked = _git(package, "ls-files", "__init__.py")
+        commit = _git(package, "rev-parse", "HEAD")
+        changed = _git(package, "status", "--porcelain", "--untracked-files=no", ".")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{commit}{'+' if changed else ''}" if tracked else None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
