@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from card import table
+from voxlate import Translator
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "recipes/demo/README.md").read_text(encoding="utf-8")
 
@@ -40,18 +43,26 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
 
 def test_the_chain_from_phrases_to_scores(finished: tuple[Path, dict[str, str]]) -> None:
     folder, _ = finished
-    scores: dict[str, Any] = json.loads((folder / "scores/scores.json").read_text(encoding="utf-8"))
+    scores: dict[str, Any] = json.loads((folder / "model/scores.json").read_text(encoding="utf-8"))
     assert [*scores["sets"]] == ["test", "test-babble", "test-voices", "test-voices-babble"]
     for name, found in scores["sets"].items():
         assert [*found] == ["ca-en", "de-en", "es-en", "fr-en", "it-en", "en-ca", "en-de", "en-fr"]
         for direction, numbers in found.items():
             assert numbers["n"] == 2
-            assert numbers["signatures"]["bleu"].startswith("nrefs:1|case:mixed|eff:no|tok:13a")
-            rows = (folder / "scores" / name / f"{direction}.jsonl").read_text(encoding="utf-8").splitlines()
+            rows = (folder / "scores" / name / direction / "sentences.jsonl").read_text(encoding="utf-8").splitlines()
             assert [row["reference"] for row in map(json.loads, rows)] == [
                 json.loads(row)["target_text"]
                 for row in (folder / name / direction / "test.jsonl").read_text(encoding="utf-8").splitlines()
             ]
+    assert [*scores["signatures"]] == ["BLEU", "chrF"]
+    assert scores["signatures"]["BLEU"][0].startswith("nrefs:1|case:mixed|eff:no|tok:13a")
+    card = (folder / "model/README.md").read_text(encoding="utf-8")
+    assert "{" not in card
+    assert table(scores) in card
+    assert Translator(folder / "model").checkpoint.targets.keys() == {"ca", "de", "en", "fr"}
+    tables = (folder / "report/tables.md").read_text(encoding="utf-8")
+    assert "| direction | test | test-babble | test-voices | test-voices-babble |" in tables
+    assert "mean of these 5 X→en" in tables
     assert scores["recipe"]["weights_sha256"]
     assert json.loads((folder / "run/best/languages.json").read_text(encoding="utf-8"))["targets"].keys() == {
         "ca",

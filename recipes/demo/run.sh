@@ -10,7 +10,7 @@ HERE=$(cd "$(dirname "$0")" && pwd)
 TRAIN=${TRAIN:-16000} # sentences, each read in six languages
 DEV=${DEV:-60}
 TEST=${TEST:-400}
-PIECES=${PIECES:-2000} # of the vocabulary
+PIECES=${PIECES:-1700} # of the vocabulary
 SETTINGS=${SETTINGS:-}
 LAUNCH=${LAUNCH:-} # "torchrun --standalone --nproc_per_node 2 --no-python" starts two processes: the same result
 
@@ -28,7 +28,7 @@ speak() { # FOLDER TEXT OPTION...: a corpus and its manifests
 
 python "$HERE/sentences.py" --train "$TRAIN" --dev "$DEV" > sentences.tsv
 python "$HERE/sentences.py" --test "$TEST" > test.tsv
-speak data sentences.tsv --variants "$SEEN" --snr 5:45 --babble 0.3 --silence 0.02:0.8
+speak data sentences.tsv --variants "$SEEN" --snr 10:45 --babble 0.2 --silence 0.02:0.8
 speak test test.tsv --variants "$SEEN" --snr 30:45 --seed 2
 speak test-babble test.tsv --variants "$SEEN" --snr 10:10 --babble 1 --seed 2
 speak test-voices test.tsv --variants "$UNSEEN" --snr 30:45 --seed 3
@@ -43,8 +43,12 @@ stage() { # OUTPUT SETTING...: a training run
 }
 # A decoder that begins together with the encoder learns not to listen to it. So the encoder first learns to read, by CTC;
 # then the decoder to translate what that one hears, at six times the speed since its states are kept; then both together.
-stage reading data.dev=[] optimizer.updates=5000 loss.ctc_only_updates=5000
+stage reading data.dev=[] optimizer.updates=6000 loss.ctc_only_updates=6000
 stage listening 'model={init_from: reading/best}' trainable='{preset: decoder-only, cache_encoder: true}' \
-  data.batch_seconds=240 optimizer.updates=6000
+  data.batch_seconds=120 optimizer.updates=13000 optimizer.lr=1.0e-3 validation.every_updates=3000
 stage run 'model={init_from: listening/best}' optimizer.updates=4000 optimizer.lr=5.0e-4
-python "$HERE/score.py" run/best test test-babble test-voices test-voices-babble --output scores
+for name in test test-babble test-voices test-voices-babble; do
+  $LAUNCH voxlate evaluate --model run/best --data $name --output scores/$name --dtype float32
+done
+voxlate report scores/test scores/test-babble scores/test-voices scores/test-voices-babble --output report
+python "$HERE/card.py" run/best scores --output model
