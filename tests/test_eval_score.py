@@ -146,6 +146,16 @@ def test_what_is_refused_is_refused_in_one_line(files: tuple[Path, Path], tmp_pa
         run("score", made, "--references", references, "--seen-in", nobody)
 
 
+def test_transcripts_are_scored_against_what_was_said(files: tuple[Path, Path], tmp_path: Path) -> None:
+    said = hypotheses(tmp_path / "said.jsonl", [f"sentence {number}" for number in range(5)] + ["sentence"])
+    done = run("score", said, "--references", files[0], "--transcripts", "--metrics", "wer,cer")
+    assert "│ en-en     │ 6 │" in done.stdout
+    assert f"│ {100 / 12:.2f} [" in done.stdout  # one word of twelve is missing
+    nothing = write_lines(tmp_path / "n.jsonl", [{"id": "a", "target_text": "b"}])
+    with pytest.raises(VoxlateError, match=r"n.jsonl: 1 rows without source_text, first a; expected what was said"):
+        run("score", said, "--references", nothing, "--transcripts")
+
+
 def test_two_systems_side_by_side(files: tuple[Path, Path], tmp_path: Path) -> None:
     references, made = files
     better = hypotheses(tmp_path / "better.jsonl", [*GERMAN[:5], "Dank."])

@@ -17,6 +17,7 @@ Tokenize = Annotated[
     str | None, typer.Option(help="BLEU's tokenizer: 13a, 13a+char, zh, ja-mecab, char, … [default: the language's]")
 ]
 TargetLanguage = Annotated[str | None, typer.Option(help="Of the hypotheses, where the references do not say.")]
+Transcripts = Annotated[bool, typer.Option("--transcripts", help="Score transcripts: the references are source_text.")]
 Seed = Annotated[int, typer.Option(help="Of the samples.")]
 
 
@@ -78,13 +79,14 @@ def score(
     ] = None,
     samples: Annotated[int, typer.Option(min=100, help="Of the bootstrap, for 95 % intervals.")] = 1000,
     seed: Seed = 1,
+    transcripts: Transcripts = False,
     output: Annotated[Path | None, typer.Option(help="A JSON file for all that was found.")] = None,
 ) -> None:
     """Score hypotheses: BLEU, chrF and others with intervals, signatures and all that looks suspicious."""
     with _as_voxlate_errors():
         from voxlate.evaluation.command import Scoring, score_files
 
-        scoring = Scoring(_listed(metrics), tokenize, target_language, samples, seed, seen_in or ())
+        scoring = Scoring(_listed(metrics), tokenize, target_language, samples, seed, seen_in or (), transcripts)
         raise typer.Exit(score_files(hypotheses, references, scoring, output))
 
 
@@ -98,13 +100,14 @@ def compare(
     samples: Annotated[int, typer.Option(min=100, help="Of each test.")] = 2000,
     seed: Seed = 1,
     sentences: Annotated[int, typer.Option(min=0, help="How many to show in which either is better.")] = 5,
+    transcripts: Transcripts = False,
     output: Annotated[Path | None, typer.Option(help="A JSON file for all that was found.")] = None,
 ) -> None:
     """Compare two systems on the same sentences, by paired bootstrap and approximate randomisation."""
     with _as_voxlate_errors():
         from voxlate.evaluation.command import Scoring, compare_files
 
-        scoring = Scoring(_listed(metrics), tokenize, target_language, samples, seed)
+        scoring = Scoring(_listed(metrics), tokenize, target_language, samples, seed, transcripts=transcripts)
         raise typer.Exit(compare_files(a, b, references, scoring, sentences, output))
 
 

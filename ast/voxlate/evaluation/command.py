@@ -13,7 +13,7 @@ from rich.table import Table
 
 from voxlate.data.preparation import stderr
 from voxlate.errors import VoxlateError
-from voxlate.evaluation.references import read_references
+from voxlate.evaluation.references import read_references, transcripts
 from voxlate.files import write_text
 from voxlate_eval.comparison import compare_systems
 from voxlate_eval.records import Records, join, read_hypotheses
@@ -30,6 +30,7 @@ class Scoring:
     samples: int = 1000
     seed: int = 1
     seen_in: Sequence[Path] = ()  # training manifests, whose speakers were heard
+    transcripts: bool = False  # are scored, not translations
 
 
 def score_files(hypotheses: Path, references: Path, scoring: Scoring, output: Path | None) -> int:
@@ -122,7 +123,9 @@ def _counted(languages: dict[str, int]) -> str:
 
 
 def _measure(hypotheses: Path, references: Path, scoring: Scoring) -> tuple[Records, list[Measured]]:
-    records = join(read_hypotheses(hypotheses), read_references(references), scoring.target_language)
+    known = read_references(references)
+    known = transcripts(known) if scoring.transcripts else known
+    records = join(read_hypotheses(hypotheses), known, scoring.target_language)
     return records, measure(records, scoring.metrics, scoring.tokenize, workers=cpu_count() or 1)
 
 

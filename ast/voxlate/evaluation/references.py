@@ -1,7 +1,9 @@
 """References for `voxlate_eval` from any kind of manifest, or from plain text."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from voxlate.errors import VoxlateError
 from voxlate.manifest import Utterance, read_manifest
 from voxlate_eval.records import Reference, References
 from voxlate_eval.records import read_references as read_lines
@@ -15,6 +17,20 @@ def read_references(path: Path) -> References:
         return read_lines(path)
     manifest = read_manifest(path, need=("target_text",), check_audio=False)
     return References(path, [_reference(utterance) for utterance in manifest], has_ids=True)
+
+
+def transcripts(references: References) -> References:
+    """Return references whose text is what was said, for the scores of transcripts. VoxlateError if one lacks it."""
+    missing = [row.id for row in references.rows if row.source_text is None]
+    if missing:
+        raise VoxlateError(
+            f"{references.path}: {len(missing):,} rows without source_text, first {missing[0]}; expected what was "
+            "said in each, or leave --transcripts out"
+        )
+    rows = [
+        replace(row, target_text=row.source_text or "", target_language=row.source_language) for row in references.rows
+    ]
+    return References(references.path, rows, references.has_ids)
 
 
 def _reference(utterance: Utterance) -> Reference:
