@@ -98,7 +98,9 @@ class Records:
 def read_hypotheses(path: Path) -> Hypotheses:
     """Read hypotheses and what is known of their making. EvaluationError names lines that do not fit."""
     if path.suffix.lower() != ".jsonl":
-        return Hypotheses(path, [Hypothesis(str(n), text) for n, text in enumerate(_lines(path), 1)], has_ids=False)
+        return Hypotheses(
+            path, [Hypothesis(f"line {n}", text) for n, text in enumerate(_lines(path), 1)], has_ids=False
+        )
     rows = []
     for line, record in _objects(path):
         _need(path, line, record, ("id", "text"))
@@ -110,7 +112,7 @@ def read_hypotheses(path: Path) -> Hypotheses:
 def read_references(path: Path) -> References:
     """Read references. EvaluationError names lines that do not fit."""
     if path.suffix.lower() != ".jsonl":
-        return References(path, [Reference(str(n), text) for n, text in enumerate(_lines(path), 1)], has_ids=False)
+        return References(path, [Reference(f"line {n}", text) for n, text in enumerate(_lines(path), 1)], has_ids=False)
     names = Reference.__slots__
     rows = []
     for line, record in _objects(path):

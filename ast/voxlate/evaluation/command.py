@@ -143,10 +143,12 @@ def _score(records: Records, measured: Sequence[Measured], scoring: Scoring) -> 
 def _print_comparison(found: dict[str, Any]) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"A {found['a']}\nB {found['b']}\n{found['n']:,} sentences", markup=False)
-    table = Table("", "A", "B", "A less B", "95 % interval", "p (bootstrap)", "p (randomisation)")
+    table = Table(
+        "", "A", "B", "A less B", "95 % interval", "bootstrap", "randomised", caption="the last two are p-values"
+    )
     for name, metric in found["metrics"].items():
         numbers = (f"{metric[key]:.2f}" for key in ("a", "b"))
-        span = f"{metric['low']:+.2f} to {metric['high']:+.2f}"
+        span = f"\\[{metric['low']:+.2f}, {metric['high']:+.2f}]"
         p_values = (f"{metric[key]:.4f}" for key in ("p_bootstrap", "p_randomisation"))
         table.add_row(name, *numbers, f"{metric['difference']:+.2f}", span, *p_values)
     console.print(table)
