@@ -2,7 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install test lint types check format
+.PHONY: demo install test lint types check format
+
+# A small model translates bundled clips. It needs no more than users do; what is installed for tests will do as well.
+demo: $(if $(wildcard .venv/.installed),install,.venv/.demo)
+	$(BIN)/python recipes/demo/show.py
+
+.venv/.demo: pyproject.toml constraints.txt
+	@echo "installing Voxlate into .venv, which takes a minute or two ..."
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	touch $@
 
 install: .venv/.installed
 

@@ -119,12 +119,14 @@ def report(
     ] = None,
     sentences: Annotated[int, typer.Option(min=0, help="Of each direction, the worst ones first.")] = 100,
     embed_mib: Annotated[int, typer.Option(min=0, help="Clips put into the page, at most; others are linked.")] = 20,
+    link: Annotated[bool, typer.Option(help="Link the other clips where they lie.")] = True,
 ) -> None:
     """Write the tables of the field, beside published scores, and a page with plots, sentences and clips."""
     with _as_voxlate_errors():
         from voxlate_eval.report import write_report
 
-        written = write_report(runs, output, against or [], sentences=sentences, embed_bytes=embed_mib << 20)
+        embed_bytes = embed_mib << 20
+        written = write_report(runs, output, against or [], sentences=sentences, embed_bytes=embed_bytes, link=link)
         print(*written, sep="\n")
 
 

@@ -27,8 +27,8 @@ class Examples:
     note: str
 
 
-def read_examples(runs: Sequence[Run], output: Path, count: int, embed_bytes: int) -> Examples:
-    """Read sentences of all runs; clips go into them as data up to `embed_bytes`, else as links from `output`."""
+def read_examples(runs: Sequence[Run], output: Path | None, count: int, embed_bytes: int) -> Examples:
+    """Read sentences of all runs; clips go into them as data up to `embed_bytes`, then as links from `output`."""
     sets, total = [], 0
     for run in runs:
         for direction, path in run.sentences.items():
@@ -79,7 +79,7 @@ def _with_differences(row: dict[str, Any], language: str) -> dict[str, Any]:
     return {**row, "of_reference": of_reference, "of_hypothesis": of_hypothesis}
 
 
-def _add_clips(sets: list[dict[str, Any]], output: Path, embed_bytes: int) -> int:
+def _add_clips(sets: list[dict[str, Any]], output: Path | None, embed_bytes: int) -> int:
     """Put clips into the rows, the worst sentences first; return how many became links."""
     linked = 0
     for row in _worst_first(sets):
@@ -92,7 +92,7 @@ def _add_clips(sets: list[dict[str, Any]], output: Path, embed_bytes: int) -> in
             embed_bytes -= size
             kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
             row["audio"] = f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
-        else:
+        elif output is not None:
             linked += 1
             row["audio"] = quote(Path(os.path.relpath(path, output)).as_posix())
     return linked

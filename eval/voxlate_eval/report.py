@@ -27,12 +27,18 @@ _KINDS = {"reproduced": "good", "above": "good", "below": "bad"}
 
 
 def write_report(
-    runs: Sequence[Path], output: Path, against: Sequence[str], *, sentences: int = 100, embed_bytes: int = 20 << 20
+    runs: Sequence[Path],
+    output: Path,
+    against: Sequence[str],
+    *,
+    sentences: int = 100,
+    embed_bytes: int = 20 << 20,
+    link: bool = True,
 ) -> list[Path]:
     """Write tables.md, tables.csv, tables.tex and report.html of runs; return their paths.
 
     `against` names published systems; `sentences` is how many of each direction the page has, the worst ones first
-    and as many at random; clips are put into it up to `embed_bytes`, others are linked.
+    and as many at random; clips are put into it up to `embed_bytes`, others are linked unless `link` says no.
     """
     tables = make_tables(runs, against)
     output.mkdir(parents=True, exist_ok=True)
@@ -40,19 +46,19 @@ def write_report(
         "tables.md": as_markdown(tables),
         "tables.csv": as_csv(tables),
         "tables.tex": as_latex(tables),
-        "report.html": _page(tables, output, sentences, embed_bytes),
+        "report.html": _page(tables, output, sentences, embed_bytes, link),
     }
     for name, text in texts.items():
         (output / name).write_text(text, encoding="utf-8", newline="\n")
     return [output / name for name in texts]
 
 
-def _page(tables: Tables, output: Path, sentences: int, embed_bytes: int) -> str:
+def _page(tables: Tables, output: Path, sentences: int, embed_bytes: int, link: bool) -> str:
     environment = Environment(
         loader=PackageLoader("voxlate_eval", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     header, *_ = grid(tables)
-    examples = read_examples(tables.runs, output, sentences, embed_bytes)
+    examples = read_examples(tables.runs, output if link else None, sentences, embed_bytes)
     return environment.get_template("report.html.jinja").render(
         title=f"Speech translation: {', '.join(run.name for run in tables.runs)}",
         summary=_summary(tables),

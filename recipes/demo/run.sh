@@ -46,9 +46,11 @@ stage() { # OUTPUT SETTING...: a training run
 stage reading data.dev=[] optimizer.updates=6000 loss.ctc_only_updates=6000
 stage listening 'model={init_from: reading/best}' trainable='{preset: decoder-only, cache_encoder: true}' \
   data.batch_seconds=120 optimizer.updates=13000 optimizer.lr=1.0e-3 validation.every_updates=3000
-stage run 'model={init_from: listening/best}' optimizer.updates=4000 optimizer.lr=5.0e-4
+stage run 'model={init_from: listening/best}' trainable.feature_encoder=false loss.ctc_weight=0.2 \
+  optimizer.updates=5000 optimizer.lr=8.0e-4
 for name in test test-babble test-voices test-voices-babble; do
   $LAUNCH voxlate evaluate --model run/best --data $name --output scores/$name --dtype float32
 done
-voxlate report scores/test scores/test-babble scores/test-voices scores/test-voices-babble --output report
+voxlate report scores/test scores/test-babble scores/test-voices scores/test-voices-babble --output report \
+  --sentences 12 --embed-mib 1 --no-link
 python "$HERE/card.py" run/best scores --output model
