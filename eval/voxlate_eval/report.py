@@ -103,19 +103,17 @@ def _cell(text: str, value: Cell | str | None) -> dict[str, Any]:
 
 
 def _plots(tables: Tables) -> list[dict[str, Any]]:
-    drawn: list[tuple[str, str, str, str | None]] = [
-        ("directions", "Directions", "BLEU of each direction", plots.per_direction(tables)),
-        ("hours", "Hours", "BLEU against hours of training data", plots.against_hours(tables)),
+    drawn = [
+        ("BLEU of each direction", plots.per_direction(tables)),
+        ("BLEU against hours of training data", plots.against_hours(tables)),
     ]
-    for number, run in enumerate(tables.runs):
+    for run in tables.runs:
         of = f", {run.name}" if len(tables.runs) > 1 else ""
-        for name in dict.fromkeys(name for found in run.scores.values() for name in found["breakdown"]):
-            place = f"{name.replace(' ', '-')}-{number}"
-            short = name.removeprefix("reference ").capitalize() + of
-            drawn.append((place, short, f"BLEU by {name}{of}", plots.by_group(run, name)))
+        names = dict.fromkeys(name for found in run.scores.values() for name in found["breakdown"])
+        drawn += [(f"BLEU by {name}{of}", plots.by_group(run, name)) for name in names]
     return [
-        {"id": place, "short": short, "title": title, "svg": Markup(svg)}  # noqa: S704 (escaped by matplotlib)
-        for place, short, title, svg in drawn
+        {"title": title, "svg": Markup(svg)}  # noqa: S704 (escaped by matplotlib)
+        for title, svg in drawn
         if svg is not None
     ]
 
