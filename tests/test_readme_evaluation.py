@@ -38,13 +38,15 @@ def home(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
         Path(f"{system}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in made))
     Path("hypotheses.txt").write_text("我去。\n")
     Path("references.txt").write_text("我走。\n")
+    for name in "xyr":
+        Path(f"{name}.txt").write_text("A line of words.\n")
     return tmp_path
 
 
 def test_the_readmes_commands_run_one_after_the_other(home: Path) -> None:
     given = commands("README.md", "voxlate evaluate", "voxlate report", "voxlate score", "voxlate compare")
     assert {words[0] for words in given} == {"evaluate", "report", "score", "compare"}
-    for words in [*given, *commands("eval/README.md", "voxlate score")]:
+    for words in [*given, *commands("eval/README.md", "voxlate score", "voxlate compare")]:
         done = CliRunner().invoke(app, words, catch_exceptions=False)
         assert done.exit_code == 0, words
     assert (home / "report/report.html").stat().st_size > 10_000
