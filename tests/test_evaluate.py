@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from voxlate.cli import app
 from voxlate.decoding.search import SearchOptions
 from voxlate.errors import VoxlateError
 from voxlate.evaluation import hypotheses
+from voxlate.files import file_sha256
 from voxlate_eval.metrics import corpus_score, make_metric
 
 DIRECTIONS = ("fr-en", "en-de")
@@ -80,6 +82,8 @@ def test_hypotheses_scores_and_sentences(tiny_model: Path, data: Path, tmp_path:
             **translator.recipe(options),
             "direction": direction,
             "target_language": direction.split("-")[1],
+            "manifest": Path(os.path.relpath(data / direction / "test.jsonl", folder)).as_posix(),
+            "manifest_sha256": file_sha256(data / direction / "test.jsonl"),
         }
         scores = json.loads((folder / "scores.json").read_text())
         texts = [row["text"] for row in made]
@@ -156,7 +160,14 @@ def test_other_settings_are_not_mixed_in(tiny_model: Path, data: Path, tmp_path:
         VoxlateError, match=r"fr-en holds hypotheses made otherwise \(search_length_penalty was 1.0, is 0"
     ):
         run(tiny_model, data, tmp_path, "--directions", "fr-en", "--length-penalty", "0.5")
+    (data / "elsewhere/fr-en").mkdir(parents=True)
+    shutil.copytree(data / "fr-en", data / "elsewhere/fr-en", dirs_exist_ok=True)
+    with pytest.raises(VoxlateError, match=r"fr-en holds hypotheses made otherwise \(manifest was .*, is .*elsewhere"):
+        run(tiny_model, data / "elsewhere", tmp_path, "--directions", "fr-en")
+    left = tmp_path / "fr-en/hypotheses.part-00007.jsonl"  # by an interrupted run
+    left.write_text('{"id": "fr-en/0", "text": "of other settings"}\n')
     done = run(tiny_model, data, tmp_path, "--directions", "fr-en", "--length-penalty", "0.5", "--overwrite")
+    assert "of other settings" not in (tmp_path / "fr-en/hypotheses.jsonl").read_text()
     assert done.exit_code == 1
     assert json.loads((tmp_path / "fr-en/hypotheses.meta.json").read_text())["search_length_penalty"] == 0.5
 

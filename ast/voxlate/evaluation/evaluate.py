@@ -11,12 +11,12 @@ from voxlate.decoding.engine import Translator
 from voxlate.decoding.search import SearchOptions
 from voxlate.errors import VoxlateError
 from voxlate.evaluation.command import Scoring, evaluate_folder, is_chosen, print_scores
-from voxlate.evaluation.hypotheses import HYPOTHESES, META, Task, translate
+from voxlate.evaluation.hypotheses import HYPOTHESES, Task, forget, translate
 from voxlate.evaluation.references import read_references
 from voxlate.hardware import choose_device
 from voxlate.manifest import Manifest, read_manifest
 from voxlate_eval.records import join, read_hypotheses
-from voxlate_eval.score import SCORES, SENTENCES
+from voxlate_eval.score import SCORES
 
 _SUFFIXES = (".jsonl", ".tsv", ".csv", ".parquet")
 
@@ -48,8 +48,7 @@ def run(command: EvaluateCommand) -> int:
         tasks = _find_tasks(command)
         if command.overwrite and state.is_main_process:
             for task in tasks:
-                for name in (HYPOTHESES, META, SCORES, SENTENCES):
-                    (task.folder / name).unlink(missing_ok=True)
+                forget(task)
         state.wait_for_everyone()
         translator = Translator(command.model, device=str(device), dtype=command.dtype, batch_size=command.batch_size)
         failed, scores = 0, []

@@ -5,6 +5,7 @@ order, with what they depend on beside it.
 """
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from voxlate.decoding.engine import Translator
 from voxlate.decoding.search import SearchOptions
 from voxlate.decoding.translation import Translation
 from voxlate.errors import AudioError, VoxlateError
-from voxlate.files import locked, write_text
+from voxlate.files import file_sha256, locked, write_text
 from voxlate.manifest import EmbeddedAudio, Manifest, Utterance
 
 HYPOTHESES, META = "hypotheses.jsonl", "hypotheses.meta.json"
@@ -38,13 +39,19 @@ class Task:
     target_language: str
 
 
+def forget(task: Task) -> None:
+    """Delete the hypotheses of a task, also those of an interrupted run."""
+    for path in (task.folder / META, task.folder / HYPOTHESES, *task.folder.glob(_PART)):
+        path.unlink(missing_ok=True)
+
+
 def translate(task: Task, translator: Translator, options: SearchOptions) -> int:
     """Write the hypotheses of a task; return how many clips failed. Every process of a launch must call it.
 
     A clip that cannot be read has an empty text and its error. VoxlateError if the folder holds another model's.
     """
     state = PartialState()
-    recipe = {**translator.recipe(options), "direction": task.direction, "target_language": task.target_language}
+    recipe = {**translator.recipe(options), **_about(task)}
     with _only_here(task.folder, state):
         if state.is_main_process:
             _check_same(task.folder, recipe)
@@ -59,6 +66,16 @@ def translate(task: Task, translator: Translator, options: SearchOptions) -> int
             _merge(task)
         state.wait_for_everyone()
     return sum("error" in row for row in _read_lines(task.folder / HYPOTHESES))
+
+
+def _about(task: Task) -> dict[str, object]:
+    """Return what is translated: two manifests may have the same ids and other clips."""
+    return {
+        "direction": task.direction,
+        "target_language": task.target_language,
+        "manifest": Path(os.path.relpath(task.manifest.path, task.folder)).as_posix(),
+        "manifest_sha256": file_sha256(task.manifest.path),
+    }
 
 
 def _translate(task: Task, own: list[int], translator: Translator, options: SearchOptions, state: PartialState) -> None:
