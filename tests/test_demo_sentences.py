@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sentences import LANGUAGES, Phrases, read_phrases, sentences
+from sentences import LANGUAGES, Phrases, main, read_phrases, sentences
 
 PHRASES = Path(__file__).resolve().parents[1] / "recipes/demo/phrases"
 
@@ -51,6 +51,20 @@ def test_held_out_sentences_have_combinations_that_train_has_not(phrases: Phrase
     )
     texts = [sentence.texts for rows in drawn.values() for sentence in rows]
     assert len({*texts}) == len(texts)
+
+
+def test_each_language_reads_sentences_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["sentences.py", "--train", "40", "--dev", "3"])
+    main()
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()[1:]]
+    read = {language: {row[3] for row in rows if row[2] == language} for language in ("", *LANGUAGES)}
+    assert {language: len(texts) for language, texts in read.items()} == {"": 3, "en": 80} | dict.fromkeys(
+        LANGUAGES[1:], 40
+    )
+    assert len(set().union(*read.values())) > 0.95 * len(rows)
+    assert len({row[0] for row in rows}) == len(rows)
 
 
 def test_the_seed_decides(phrases: Phrases) -> None:

@@ -67,6 +67,22 @@ def test_a_text_becomes_a_corpus_that_prepare_covost2_takes(
     assert 10 ** (-24 / 20) - 1e-3 <= np.abs(audio.waveform).max() <= 10 ** (-3 / 20) + 1e-3
 
 
+def test_a_text_can_name_the_only_language_that_reads_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = tmp_path / "text.tsv"
+    text.write_text(
+        "source_language\tfr\ten\tde\nfr\tOui\tYes\tJa\n\tNon\tNo\tNein\nen\tMerci\tThanks\tDanke\nde\tUn\tOne\tEins\n",
+        encoding="utf-8",
+    )
+    assert run(spoken(text, tmp_path / "corpus", pairs=("fr-en", "en-fr", "en-de"))) == 0
+    assert capsys.readouterr().out == "fr-en  train 2\nen-fr  train 2\nen-de  train 2\n"
+    read = {language: [cells[2] for cells in voices_of(tmp_path / "corpus", language)[1:]] for language in ("fr", "en")}
+    assert read == {"fr": ["Oui", "Non"], "en": ["No", "Thanks"]}
+    text.write_text("source_language\tfr\ten\nFrench\tOui\tYes\n", encoding="utf-8")
+    assert "line 2: source_language 'French' is no column of a language" in error_of(
+        spoken(text, tmp_path / "other", pairs=("fr-en",))
+    )
+
+
 def test_escaped_cells_come_back() -> None:
     for cell in ("", "plain", 'a "b" c', "\\", '\\"', "back\\slash", "\ta"):
         assert unescape(escape(cell)) == cell

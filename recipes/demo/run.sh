@@ -7,7 +7,7 @@
 # Smaller: TRAIN=200 DEV=8 TEST=8 PIECES=300 SETTINGS="optimizer.updates=20 ..." (any setting of demo.yaml).
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
-TRAIN=${TRAIN:-16000} # sentences, each read in six languages
+TRAIN=${TRAIN:-20000} # sentences for each language, of its own; twice as many for English
 DEV=${DEV:-60}
 TEST=${TEST:-400}
 PIECES=${PIECES:-1700} # of the vocabulary

@@ -2,6 +2,10 @@
 
     python recipes/demo/sentences.py --train 20000 --dev 400 --test 1000 > sentences.tsv
 
+In training, each language reads sentences of its own, English twice as many as it has more to translate into: a
+decoder that meets the same few thousand sentences in six languages learns them by heart. Dev and test sentences are
+read in all languages.
+
 Held-out sentences are new in their combinations, not only as strings: a hash sends a few of all pairs of fillers to
 dev and to test (of a pattern with one slot, the pair of pattern and filler). A sentence is of test if it has such a
 pair, so that train never has those two together, in any pattern. Sentences with pairs of both are left out.
@@ -20,6 +24,7 @@ from pathlib import Path
 LANGUAGES = ("en", "fr", "de", "es", "it", "ca")
 SPLITS = ("train", "dev", "test")
 _SLOT = re.compile(r"\{([a-z_]+)(\d?)\}")
+_READINGS = {language: 2 if language == "en" else 1 for language in LANGUAGES}  # of train, in shares of --train
 _HELD_OUT = {"dev": 0.01, "test": 0.03}  # shares of the pairs of fillers
 
 Row = tuple[str, ...]  # one text for each language
@@ -162,11 +167,18 @@ def main() -> None:
     parser.add_argument("--phrases", type=Path, default=Path(__file__).parent / "phrases")
     arguments = parser.parse_args()
     phrases = read_phrases(arguments.phrases)
-    drawn = sentences(phrases, {split: getattr(arguments, split) for split in SPLITS}, arguments.seed)
-    print("id", "split", *LANGUAGES, sep="\t")
-    for split, rows in drawn.items():
+    held_out = sentences(phrases, {split: getattr(arguments, split) for split in SPLITS[1:]}, arguments.seed)
+    drawn = {("", split): rows for split, rows in held_out.items()}
+    for number, (language, share) in enumerate(_READINGS.items()):
+        seed = arguments.seed + len(SPLITS) * number
+        drawn |= {
+            (language, split): rows
+            for split, rows in sentences(phrases, {"train": share * arguments.train}, seed).items()
+        }
+    print("id", "split", "source_language", *LANGUAGES, sep="\t")
+    for (source, split), rows in drawn.items():
         for number, sentence in enumerate(rows, 1):
-            print(f"{split}{number:06}", split, *sentence.texts, sep="\t")
+            print(f"{source}{split}{number:06}", split, source, *sentence.texts, sep="\t")
     print(f"{len(phrases.patterns)} patterns, {phrases.combinations():,} sentences", file=sys.stderr)
     for column, language in enumerate(LANGUAGES):
         text = " ".join(sentence.texts[column] for rows in drawn.values() for sentence in rows)

@@ -59,6 +59,10 @@ class _Row:
     name: str
     split: str
     texts: dict[str, str]
+    source: str | None = None  # the only language that reads it
+
+    def read_in(self, language: str) -> bool:
+        return language in self.texts and self.source in (None, language)
 
 
 @interruptible
@@ -143,11 +147,12 @@ def _read_text(path: Path, pairs: list[tuple[str, str]]) -> list[_Row]:
     """Read the table; VoxlateError names all its problems by line."""
     problems = Problems(str(path))
     languages = list(dict.fromkeys(language for pair in pairs for language in pair))
-    table = Table(path, ["id", "split", *languages], problems)
+    table = Table(path, ["id", "split", "source_language", *languages], problems)
     rows: list[_Row] = []
     seen: set[str] = set()
     for line, cells in table:
         name, split = str(cells.get("id") or f"{len(rows) + 1:08}"), cells.get("split") or "train"
+        source = str(cells.get("source_language") or "").strip() or None
         texts = {}
         for language in languages:
             text = cells.get(language)
@@ -161,8 +166,12 @@ def _read_text(path: Path, pairs: list[tuple[str, str]]) -> list[_Row]:
             problems.add(line, f"id {name!r} is there already")
         if split not in SPLITS:
             problems.add(line, f"split {split!r}; expected {', '.join(SPLITS)}")
+        if source and source not in table.columns:
+            problems.add(
+                line, f"source_language {source!r} is no column of a language; empty, all languages read the text"
+            )
         seen.add(name)
-        rows.append(_Row(name, split, texts))
+        rows.append(_Row(name, split, texts, source))
     missing = [language for language in languages if language not in table.columns]
     if missing and table.columns:
         found = ", ".join(table.columns)
@@ -199,7 +208,7 @@ def _read_language(
     clips.mkdir(parents=True, exist_ok=True)
     remove_parts(clips)
     lines = [
-        make_line(reading, voices, _clip(language, row), row.texts[language]) for row in rows if language in row.texts
+        make_line(reading, voices, _clip(language, row), row.texts[language]) for row in rows if row.read_in(language)
     ]
     chunks = [lines[start : start + _CHUNK] for start in range(0, len(lines), _CHUNK)]
     todo = [chunk for chunk in chunks if command.overwrite or not all((clips / line.clip).is_file() for line in chunk)]
@@ -231,4 +240,4 @@ def _write_translations(output: Path, source: str, target: str, rows: list[_Row]
 
 
 def _of_pair(rows: list[_Row], source: str, target: str) -> Iterator[_Row]:
-    return (row for row in rows if source in row.texts and target in row.texts)
+    return (row for row in rows if row.read_in(source) and target in row.texts)
