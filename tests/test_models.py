@@ -11,7 +11,8 @@ from voxlate.data.batching import collate_waveforms
 from voxlate.models import ENCODERS
 from voxlate.models.adapter import AdapterConfig, LengthAdapter
 from voxlate.models.conversion import adapter_config, decoder_config, from_transformers
-from voxlate.models.decoder import MBartDecoder, SelfCache
+from voxlate.models.decoder import MBartDecoder
+from voxlate.models.memory import History
 from voxlate.models.translator import SpeechTranslator
 from voxlate.models.wav2vec2 import Wav2Vec2Encoder
 from voxlate.registry import resolve
@@ -150,16 +151,32 @@ def test_training_never_skips_a_stride() -> None:
 
 
 @torch.inference_mode()
-def test_steps_with_a_cache_give_what_the_whole_gives() -> None:
+def test_steps_with_a_history_give_what_the_whole_gives() -> None:
+    """Three hypotheses of each utterance, which change places and ancestors, beside utterances that come later."""
     model = ours(transformers_model(3))
-    memory = model.remember(*collate_waveforms(waveforms(7, 1.03, 2.5), normalize=True))
-    ids_RT = tokens(6)  # three hypotheses of each utterance
-    whole = model.decoder(ids_RT, memory)
-    cache = SelfCache(model.decoder.config.layers)
-    steps = [model.decoder(ids_RT[:, :2], memory, cache)]
-    steps += [model.decoder(ids_RT[:, index : index + 1], memory, cache) for index in range(2, ids_RT.shape[1])]
-    torch.testing.assert_close(torch.cat(steps, dim=1), whole, atol=1e-5, rtol=1e-5)
-    assert cache.length == ids_RT.shape[1]
+    memory = model.remember(*collate_waveforms(waveforms(7, 1.03, 2.5, 0.4), normalize=True))
+    prefix_U2 = tokens(3)[:, :2]
+    ids_UKT = prefix_U2[:, None]
+    history = History(memory)
+    states = model.decoder.step(prefix_U2, torch.arange(2).expand(3, 2), memory, history)
+    origins_UK = torch.ones(3, 3, dtype=torch.long)
+    history.inherit(origins_UK)
+    ids_UKT = ids_UKT.expand(-1, 3, -1)
+    random = torch.Generator().manual_seed(0)
+    for length in range(2, 9):
+        newest_UK = torch.randint(4, 60, (len(ids_UKT), 3), generator=random)
+        ids_UKT = torch.cat([ids_UKT, newest_UK[:, :, None]], dim=2)
+        states = model.decoder.step(newest_UK, torch.full_like(newest_UK, length), memory, history)
+        for row in range(3):
+            whole = model.decoder(ids_UKT[:, row], memory)
+            torch.testing.assert_close(states[:, row], whole[:, -1], atol=1e-5, rtol=1e-5)
+        origins_UK = torch.randint(3, newest_UK.shape, generator=random)
+        history.inherit(origins_UK)
+        ids_UKT = ids_UKT.gather(1, origins_UK[:, :, None].expand(-1, -1, ids_UKT.shape[2]))
+        if length == 5:
+            kept_U = torch.tensor([2, 0])
+            memory, ids_UKT = memory.select(kept_U), ids_UKT[kept_U]
+            history.select(kept_U)
 
 
 def test_normalisation_is_the_feature_extractors() -> None:

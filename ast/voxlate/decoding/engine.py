@@ -23,9 +23,9 @@ from voxlate.decoding.translation import Candidate, Segment, Translation
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import choose_device, choose_dtype
 from voxlate.languages import find_language
-from voxlate.models.decoder import Memory
 from voxlate.models.hub import hub_revision
 from voxlate.models.interop import load_checkpoint
+from voxlate.models.memory import Memory
 from voxlate.models.weights import weights_sha256
 from voxlate.provenance import source_commit
 from voxlate.text import Tokenizer

@@ -1,16 +1,19 @@
 """Greedy and beam search over the decoder, hypothesis for hypothesis what transformers' `generate` finds.
 
-Shape letters: U utterances still searched, K beam, R = U·K rows, V vocabulary, N = 2K candidates, T tokens.
+Shape letters: U utterances searched at present, K beam, N = 2K candidates, T ids of a hypothesis, P ids of a phrase.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 (its usual name)
 
+from voxlate.decoding.candidates import best_ids
 from voxlate.errors import VoxlateError
-from voxlate.models.decoder import MBartDecoder, Memory, SelfCache
+from voxlate.models.decoder import MBartDecoder
+from voxlate.models.memory import History, Memory, joined
 from voxlate.text import EOS_ID
 
 _LONGEST_LOOP = 12  # tokens: the longest phrase whose repetition the guard sees
@@ -64,85 +67,167 @@ class Hypothesis:
 def search(
     decoder: MBartDecoder, memory: Memory, tag_ids: Sequence[int], options: SearchOptions
 ) -> list[list[Hypothesis]]:
-    """Return for each utterance its `n_best` hypotheses, best first. `tag_ids` names each one's target language.
+    """Return for each utterance its `n_best` hypotheses, best first. `tag_ids` names each one's target language."""
+    pool = Search(decoder, options)
+    pool.add(range(len(tag_ids)), memory, tag_ids)
+    found: dict[int, list[Hypothesis]] = {}
+    while len(found) < len(tag_ids):
+        found.update(pool.step())
+    return [found[index] for index in range(len(tag_ids))]
 
-    Utterances do not influence each other, and one that is finished leaves the batch. Stopping follows transformers
-    5: with early stopping an utterance is finished when `beam` hypotheses ended, without it when the best running
-    score can no longer enter them at its present length.
+
+@dataclass
+class _Utterances:
+    """Utterances on their way. Ids begin with the start token; behind `lengths_U` they mean nothing.
+
+    `keys` are the caller's names; `ended` has the hypotheses that ended, best first; `scores_UK` are sums.
     """
-    max_length = min(options.max_length, decoder.config.max_positions)
-    device, beam = memory.mask_U11S.device, options.beam
-    found: list[list[Hypothesis]] = [[] for _ in tag_ids]
-    active = list(range(len(tag_ids)))  # which utterance each of the U is
-    tokens_RT = torch.tensor([[EOS_ID, tag_id] for tag_id in tag_ids], device=device)
-    scores_UK = torch.zeros(len(tag_ids), 1, device=device)  # one row each until the first expansion
-    cache = SelfCache(decoder.config.layers)
-    newest_RT = tokens_RT
 
-    while active:
-        log_probs_RV = _next_log_probs(decoder, newest_RT, memory, cache)
-        if options.max_repeats is not None:
-            _forbid_loops(log_probs_RV, tokens_RT[:, 2:], options.max_repeats)
-        length = tokens_RT.shape[1]  # ids behind the start token once this step's id is added
-        if length == max_length - 1:
-            log_probs_RV = torch.full_like(log_probs_RV, -torch.inf)
-            log_probs_RV[:, EOS_ID] = 0.0
-        rows, vocabulary = scores_UK.shape[1], log_probs_RV.shape[1]
-        totals = (scores_UK.view(-1, 1) + log_probs_RV).view(len(active), rows * vocabulary)
-        totals_UN, flat_UN = totals.topk(min(2 * beam, totals.shape[1]), dim=1)
-        offsets_U1 = torch.arange(len(active), device=device)[:, None] * rows
-        origins_UN, ids_UN = offsets_U1 + flat_UN // vocabulary, flat_UN % vocabulary
+    keys: list[int]
+    ended: list[list[Hypothesis]]
+    ids_UKT: Tensor
+    lengths_U: Tensor
+    scores_UK: Tensor
+    memory: Memory
+    history: History
 
-        _collect_ended(found, active, tokens_RT, totals_UN, origins_UN, ids_UN, options)
+    def select(self, indices: list[int]) -> None:
+        """Keep some utterances."""
+        chosen_U = torch.tensor(indices, dtype=torch.long, device=self.lengths_U.device)
+        self.keys, self.ended = [self.keys[index] for index in indices], [self.ended[index] for index in indices]
+        self.ids_UKT, self.lengths_U = self.ids_UKT[chosen_U], self.lengths_U[chosen_U]
+        self.scores_UK, self.memory = self.scores_UK[chosen_U], self.memory.select(chosen_U)
+        self.history.select(chosen_U)
+
+    def join(self, other: "_Utterances") -> None:
+        """Add other utterances, with as many hypotheses each."""
+        self.keys, self.ended = self.keys + other.keys, self.ended + other.ended
+        self.ids_UKT = joined(self.ids_UKT, other.ids_UKT, 2)
+        self.lengths_U = torch.cat([self.lengths_U, other.lengths_U])
+        self.scores_UK = torch.cat([self.scores_UK, other.scores_UK])
+        self.memory = self.memory.join(other.memory)
+        self.history.join(other.history)
+
+    def last(self, count: int) -> Tensor:
+        """Return the last ids of each hypothesis, (U, K, count); those of shorter ones begin anywhere."""
+        places_UT = (self.lengths_U[:, None] - count + torch.arange(count, device=self.lengths_U.device)).clamp(min=0)
+        return self.ids_UKT.gather(2, places_UT[:, None].expand(-1, self.ids_UKT.shape[1], -1))
+
+    def grow(self, origins_UK: Tensor, ids_UK: Tensor, scores_UK: Tensor) -> None:
+        """Let hypothesis k of an utterance be what was `origins_UK[u, k]`, and one more id."""
+        places_UK1 = self.lengths_U[:, None, None].expand(*ids_UK.shape, 1)
+        ids_UKT = self.ids_UKT.gather(1, origins_UK[:, :, None].expand(-1, -1, self.ids_UKT.shape[2]))
+        ids_UKT = F.pad(ids_UKT, (0, max(0, int(self.lengths_U.max()) + 1 - ids_UKT.shape[2])))
+        self.ids_UKT = ids_UKT.scatter(2, places_UK1, ids_UK[:, :, None])
+        self.lengths_U, self.scores_UK = self.lengths_U + 1, scores_UK
+        self.history.inherit(origins_UK)
+
+
+class Search:
+    """A pool of utterances searched together: a finished one leaves, and others may enter at any time.
+
+    Utterances do not influence each other. Stopping follows transformers 5: with early stopping an utterance is
+    finished when `beam` hypotheses ended, without it when the best running score can no longer enter them at its
+    present length.
+    """
+
+    def __init__(self, decoder: MBartDecoder, options: SearchOptions) -> None:
+        self._decoder, self._options = decoder, options
+        self._max_length = min(options.max_length, decoder.config.max_positions)
+        self._running: _Utterances | None = None
+        self._finished: list[tuple[int, list[Hypothesis]]] = []
+
+    def __len__(self) -> int:
+        """Return how many utterances are still searched."""
+        return len(self._running.keys) if self._running is not None else 0
+
+    @torch.inference_mode()
+    def add(self, keys: Iterable[int], memory: Memory, tag_ids: Sequence[int]) -> None:
+        """Begin to search utterances, named by keys. `tag_ids` names each one's target language."""
+        device, count = memory.mask_U11S.device, len(tag_ids)
+        ids_U1T = torch.tensor([[[EOS_ID, tag_id]] for tag_id in tag_ids], device=device)
+        history = History(memory)
+        positions_UT = torch.arange(2, device=device).expand(count, 2)
+        states_UTD = self._decoder.step(ids_U1T[:, 0], positions_UT, memory, history)
+        history.inherit(torch.ones(count, 1, dtype=torch.long, device=device))
+        lengths_U, scores_U1 = torch.full((count,), 2, device=device), torch.zeros(count, 1, device=device)
+        new = _Utterances([*keys], [[] for _ in tag_ids], ids_U1T, lengths_U, scores_U1, memory, history)
+        self._expand(new, states_UTD[:, -1:])
+        if self._running is None or not self._running.keys:
+            self._running = new
+        elif new.keys:
+            self._running.join(new)
+
+    @torch.inference_mode()
+    def step(self) -> list[tuple[int, list[Hypothesis]]]:
+        """Add an id to every hypothesis; return the keys and hypotheses of the utterances that are finished."""
+        running = self._running
+        if running is not None and running.keys:
+            newest_UK = running.last(1)[:, :, 0]
+            positions_UK = (running.lengths_U[:, None] - 1).expand_as(newest_UK)
+            self._expand(running, self._decoder.step(newest_UK, positions_UK, running.memory, running.history))
+        finished, self._finished = self._finished, []
+        return finished
+
+    def _expand(self, running: _Utterances, states_UKD: Tensor) -> None:
+        """Give the hypotheses their next ids; take out utterances that are finished."""
+        options, beam = self._options, self._options.beam
+        totals_UN, origins_UN, ids_UN = self._candidates(running, states_UKD)
+        _collect_ended(running, totals_UN, origins_UN, ids_UN, options)
 
         # The best K candidates that did not end go on. There are always K: of 2K candidates at most K end.
-        running_UN = totals_UN.masked_fill(ids_UN == EOS_ID, -torch.inf)
-        scores_UK, kept_UK = running_UN.topk(min(beam, running_UN.shape[1]), dim=1)
-        origins_UK, ids_UK = origins_UN.gather(1, kept_UK), ids_UN.gather(1, kept_UK)
-        going = [
-            index
-            for index, utterance in enumerate(active)
-            if length < max_length - 1
-            and not _is_finished(found[utterance], float(scores_UK[index, 0]), length, options)
+        scores_UK, kept_UK = totals_UN.masked_fill(ids_UN == EOS_ID, -torch.inf).topk(beam, dim=1)
+        lengths, best = running.lengths_U.tolist(), scores_UK[:, 0].tolist()
+        running.grow(origins_UN.gather(1, kept_UK), ids_UN.gather(1, kept_UK), scores_UK)
+        done = [
+            length == self._max_length - 1 or _is_finished(ended, score, length, options)
+            for ended, score, length in zip(running.ended, best, lengths, strict=True)
         ]
-        if len(going) < len(active):
-            chosen_U = torch.tensor(going, dtype=torch.long, device=device)
-            active = [active[index] for index in going]
-            memory = memory.select(chosen_U)
-            scores_UK, origins_UK, ids_UK = scores_UK[chosen_U], origins_UK[chosen_U], ids_UK[chosen_U]
-        origins_R, newest_RT = origins_UK.reshape(-1), ids_UK.reshape(-1, 1)
-        cache.select(origins_R)
-        tokens_RT = torch.cat([tokens_RT[origins_R], newest_RT], dim=1)
+        if not any(done):
+            return
+        for index in (index for index, is_done in enumerate(done) if is_done):
+            if not running.ended[index]:
+                precision = str(self._decoder.layer_norm.weight.dtype).removeprefix("torch.")
+                raise VoxlateError(
+                    f"the model's scores are not numbers in {precision}; the weights are damaged or overflow: "
+                    "try float32"
+                )
+            self._finished.append((running.keys[index], running.ended[index][: options.n_best]))
+        running.select([index for index, is_done in enumerate(done) if not is_done])
 
-    if not all(found):
-        precision = str(decoder.layer_norm.weight.dtype).removeprefix("torch.")
-        raise VoxlateError(
-            f"the model's scores are not numbers in {precision}; the weights are damaged or overflow: try float32"
+    def _candidates(self, running: _Utterances, states_UKD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the best 2K ways to go on with each utterance, (U, N): scores, the rows they extend, ids."""
+        utterances, rows, _ = states_UKD.shape
+        count = 2 * self._options.beam
+        guarded = self._options.max_repeats is not None
+        log_probs_RN, ids_RN = best_ids(
+            states_UKD.flatten(0, 1), self._decoder.output_weight, count + (_LONGEST_LOOP if guarded else 0)
         )
-    return [hypotheses[: options.n_best] for hypotheses in found]
+        log_probs_UKN, ids_UKN = (table_RN.view(utterances, rows, -1) for table_RN in (log_probs_RN, ids_RN))
+        if self._options.max_repeats is not None:
+            log_probs_UKN = log_probs_UKN.masked_fill(_loops(running, ids_UKN, self._options.max_repeats), -torch.inf)
+        last_U11 = (running.lengths_U == self._max_length - 1)[:, None, None]  # these must end now
+        first_N = torch.arange(ids_UKN.shape[2], device=ids_UKN.device) == 0
+        log_probs_UKN = log_probs_UKN.where(~last_U11, torch.where(first_N, 0.0, -torch.inf))
+        ids_UKN = ids_UKN.masked_fill(last_U11, EOS_ID)
 
-
-def _next_log_probs(decoder: MBartDecoder, tokens_RT: Tensor, memory: Memory, cache: SelfCache) -> Tensor:
-    logits_RV = decoder.logits(decoder(tokens_RT, memory, cache)[:, -1])
-    return torch.log_softmax(logits_RV, dim=-1, dtype=torch.float32)
+        totals_UM = (running.scores_UK[:, :, None] + log_probs_UKN).flatten(1)
+        totals_UM = F.pad(totals_UM, (0, max(0, count - totals_UM.shape[1])), value=-torch.inf)  # a tiny vocabulary
+        totals_UN, places_UN = totals_UM.topk(count, dim=1)
+        places_UN = places_UN.clamp(max=ids_UKN[0].numel() - 1)
+        return totals_UN, places_UN // ids_UKN.shape[2], ids_UKN.flatten(1).gather(1, places_UN)
 
 
 def _collect_ended(
-    found: list[list[Hypothesis]],
-    active: list[int],
-    tokens_RT: Tensor,
-    totals_UN: Tensor,
-    origins_UN: Tensor,
-    ids_UN: Tensor,
-    options: SearchOptions,
+    running: _Utterances, totals_UN: Tensor, origins_UN: Tensor, ids_UN: Tensor, options: SearchOptions
 ) -> None:
     """Add hypotheses that ended among the best K candidates, and keep the best K of each utterance."""
-    length = tokens_RT.shape[1]
     ended_UK = (ids_UN[:, : options.beam] == EOS_ID) & totals_UN[:, : options.beam].isfinite()
     for index, rank in ended_UK.nonzero().tolist():
-        hypotheses = found[active[index]]
+        length = int(running.lengths_U[index])  # of the ids behind the start token
         log_prob = float(totals_UN[index, rank])
-        ids = (*tokens_RT[origins_UN[index, rank], 1:].tolist(), EOS_ID)
+        ids = (*running.ids_UKT[index, origins_UN[index, rank], 1:length].tolist(), EOS_ID)
+        hypotheses = running.ended[index]
         hypotheses.append(Hypothesis(ids, log_prob / length**options.length_penalty, log_prob))
         hypotheses.sort(key=lambda hypothesis: -hypothesis.score)
         del hypotheses[options.beam :]
@@ -156,12 +241,15 @@ def _is_finished(hypotheses: list[Hypothesis], best_running: float, length: int,
     return bool(best_running / length**options.length_penalty <= hypotheses[-1].score)
 
 
-def _forbid_loops(log_probs_RV: Tensor, tokens_RT: Tensor, max_repeats: int) -> None:
-    """Give no chance to an id that would make a phrase follow itself more than `max_repeats` times."""
+def _loops(running: _Utterances, ids_UKN: Tensor, max_repeats: int) -> Tensor:
+    """Return which candidates would make a phrase follow itself more than `max_repeats` times, (U, K, N)."""
+    loops_UKN = torch.zeros_like(ids_UKN, dtype=torch.bool)
     for period in range(1, _LONGEST_LOOP + 1):
         needed = period * (max_repeats + 1) - 1
-        if tokens_RT.shape[1] < needed:
-            return
-        tail_RT = tokens_RT[:, -needed:]
-        loops_R = (tail_RT[:, period:] == tail_RT[:, :-period]).all(dim=1)
-        log_probs_RV[loops_R, tokens_RT[loops_R, -period]] = -torch.inf
+        long_enough_U = running.lengths_U - 2 >= needed  # the start token and the tag are no part of a phrase
+        if not bool(long_enough_U.any()):
+            break
+        tail_UKP = running.last(needed)
+        repeats_UK = (tail_UKP[:, :, period:] == tail_UKP[:, :, :-period]).all(dim=2) & long_enough_U[:, None]
+        loops_UKN |= repeats_UK[:, :, None] & (ids_UKN == tail_UKP[:, :, -period, None])
+    return loops_UKN

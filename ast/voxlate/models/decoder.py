@@ -1,7 +1,7 @@
-"""The mBART text decoder with explicit caches: one implementation for training and search.
+"""The mBART text decoder: one implementation for training and search.
 
-Shape letters: U utterances, K rows (hypotheses) of each, R = U·K rows, T tokens, S encoder states, D width, H heads,
-C channels of a head, V vocabulary.
+Shape letters: U utterances, T tokens, K rows (hypotheses) of each utterance in search, S encoder states, D width,
+H heads, C channels of a head, L slots of a history, V vocabulary.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 from torch.utils.checkpoint import checkpoint
 
 from voxlate.models.encoder import valid_mask, zero_padding
+from voxlate.models.memory import History, Memory
 from voxlate.text import PAD_ID
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu}
@@ -41,58 +42,6 @@ class DecoderConfig:
     attention_dropout: float = 0.0
     activation_dropout: float = 0.0
     layerdrop: float = 0.0
-
-
-class SelfCache:
-    """Keys and values of the tokens decoded so far, each layer (R, H, T, C)."""
-
-    def __init__(self, layers: int) -> None:
-        self._keys: list[Tensor | None] = [None] * layers
-        self._values: list[Tensor | None] = [None] * layers
-
-    @property
-    def length(self) -> int:
-        """Number of tokens held."""
-        return 0 if self._keys[-1] is None else self._keys[-1].shape[2]
-
-    def append(self, layer: int, keys_RHTC: Tensor, values_RHTC: Tensor) -> tuple[Tensor, Tensor]:
-        """Add the newest tokens of one layer; return all keys and values of it."""
-        old_keys, old_values = self._keys[layer], self._values[layer]
-        if old_keys is not None and old_values is not None:
-            keys_RHTC = torch.cat([old_keys, keys_RHTC], dim=2)
-            values_RHTC = torch.cat([old_values, values_RHTC], dim=2)
-        self._keys[layer], self._values[layer] = keys_RHTC, values_RHTC
-        return keys_RHTC, values_RHTC
-
-    def select(self, rows_R: Tensor) -> None:
-        """Make row i of the cache what row `rows_R[i]` was."""
-        self._keys = [keys.index_select(0, rows_R) if keys is not None else None for keys in self._keys]
-        self._values = [values.index_select(0, rows_R) if values is not None else None for values in self._values]
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What the decoder reads of the speech: cross-attention keys and values, once per utterance.
-
-    keys and values: one (U, H, S, C) tensor per layer; mask_U11S is true at valid states.
-    """
-
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
-    mask_U11S: Tensor
-
-    @property
-    def utterances(self) -> int:
-        """Number of utterances, U."""
-        return self.mask_U11S.shape[0]
-
-    def select(self, utterances_U: Tensor) -> "Memory":
-        """Return the memory of some utterances."""
-        return Memory(
-            tuple(keys.index_select(0, utterances_U) for keys in self.keys),
-            tuple(values.index_select(0, utterances_U) for values in self.values),
-            self.mask_U11S.index_select(0, utterances_U),
-        )
 
 
 class _Attention(nn.Module):
@@ -137,24 +86,24 @@ class _Layer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.activation_dropout = nn.Dropout(config.activation_dropout)
 
-    def forward(self, states_RTD: Tensor, memory: Memory, index: int, cache: SelfCache | None) -> Tensor:
-        normed = self.self_attn_layer_norm(states_RTD)
+    def forward(self, states_UTD: Tensor, memory: Memory, index: int, history: History | None) -> Tensor:
+        normed = self.self_attn_layer_norm(states_UTD)
         keys, values = self.self_attn.keys_values(normed)
-        if cache is not None:
-            keys, values = cache.append(index, keys, values)
-        causal = states_RTD.shape[1] > 1  # a single new token sees everything before it
-        states_RTD = states_RTD + self.dropout(self.self_attn.attend(normed, keys, values, None, causal=causal))
+        if history is None:
+            attended = self.self_attn.attend(normed, keys, values, None, causal=True)
+        else:
+            keys, values = history.write(index, keys, values)
+            attended = self.self_attn.attend(normed, keys, values, history.mask(), causal=False)
+        states_UTD = states_UTD + self.dropout(attended)
 
-        # All rows of an utterance query its one set of keys: nothing of the speech is copied per hypothesis.
-        normed = self.encoder_attn_layer_norm(states_RTD)
-        queries = normed.reshape(memory.utterances, -1, normed.shape[-1])
+        normed = self.encoder_attn_layer_norm(states_UTD)
         attended = self.encoder_attn.attend(
-            queries, memory.keys[index], memory.values[index], memory.mask_U11S, causal=False
+            normed, memory.keys[index], memory.values[index], memory.mask_U11S, causal=False
         )
-        states_RTD = states_RTD + self.dropout(attended.view_as(normed))
+        states_UTD = states_UTD + self.dropout(attended)
 
-        hidden = self.activation_dropout(self.activation(self.fc1(self.final_layer_norm(states_RTD))))
-        return states_RTD + cast("Tensor", self.dropout(self.fc2(hidden)))
+        hidden = self.activation_dropout(self.activation(self.fc1(self.final_layer_norm(states_UTD))))
+        return states_UTD + cast("Tensor", self.dropout(self.fc2(hidden)))
 
 
 class MBartDecoder(nn.Module):
@@ -185,25 +134,30 @@ class MBartDecoder(nn.Module):
         mask_U11S = valid_mask(lengths_U, states_USD.shape[1])[:, None, None, :]
         return Memory(tuple(keys for keys, _ in pairs), tuple(values for _, values in pairs), mask_U11S)
 
-    def forward(self, tokens_RT: Tensor, memory: Memory, cache: SelfCache | None = None) -> Tensor:
-        """Return the states of the tokens, (R, T, D). Rows of one utterance are consecutive.
+    def forward(self, tokens_UT: Tensor, memory: Memory) -> Tensor:
+        """Return the states of the tokens, (U, T, D): each sees those before it."""
+        return self._states(tokens_UT, torch.arange(tokens_UT.shape[1], device=tokens_UT.device), memory, None)
 
-        With a cache the tokens continue what it holds: any number of tokens into an empty one, then one at a time.
+    def step(self, tokens_UK: Tensor, positions_UK: Tensor, memory: Memory, history: History) -> Tensor:
+        """Return the states of the newest token of every row, (U, K, D), and put it into the history.
+
+        A new history's rows are the first K tokens of one hypothesis: the start token and the language's tag.
         """
-        past = cache.length if cache is not None else 0
-        assert past == 0 or tokens_RT.shape[1] == 1
-        positions_T = torch.arange(past, past + tokens_RT.shape[1], device=tokens_RT.device)
-        states_RTD = self._embed(tokens_RT) * self._scale
-        states_RTD = states_RTD + self.embed_positions(positions_T + self.POSITION_OFFSET)
-        states_RTD = self.dropout(self.layernorm_embedding(states_RTD))
+        history.begin(tokens_UK.shape[1])
+        return self._states(tokens_UK, positions_UK, memory, history)
+
+    def _states(self, tokens_UT: Tensor, positions: Tensor, memory: Memory, history: History | None) -> Tensor:
+        states_UTD = self._embed(tokens_UT) * self._scale
+        states_UTD = states_UTD + self.embed_positions(positions + self.POSITION_OFFSET)
+        states_UTD = self.dropout(self.layernorm_embedding(states_UTD))
         for index, layer in enumerate(self.layers):
             if self.training and self.config.layerdrop and torch.rand(()) < self.config.layerdrop:
                 continue
             if self.training and self.gradient_checkpointing:
-                states_RTD = checkpoint(layer, states_RTD, memory, index, cache, use_reentrant=False)
+                states_UTD = checkpoint(layer, states_UTD, memory, index, history, use_reentrant=False)
             else:
-                states_RTD = layer(states_RTD, memory, index, cache)
-        return cast("Tensor", self.layer_norm(states_RTD))
+                states_UTD = layer(states_UTD, memory, index, history)
+        return cast("Tensor", self.layer_norm(states_UTD))
 
     def logits(self, states: Tensor) -> Tensor:
         """Return the scores of the vocabulary, (..., V), for states (..., D)."""
@@ -214,12 +168,12 @@ class MBartDecoder(nn.Module):
         """The output layer's matrix, (V, D): the embeddings where they are tied."""
         return self.lm_head.weight if self.lm_head is not None else self.embed_tokens.weight
 
-    def _embed(self, tokens_RT: Tensor) -> Tensor:
+    def _embed(self, tokens_UT: Tensor) -> Tensor:
         # A tied matrix gets its dense gradient from the output layer. On a CPU the few rows of the input are added to
         # that as they are, instead of as a second gradient of 1 GB that is all but empty. (DDP would take the module's
         # own `sparse` for a promise about the sum.)
-        sparse = self.lm_head is None and tokens_RT.device.type == "cpu"
-        return F.embedding(tokens_RT, self.embed_tokens.weight, PAD_ID, sparse=sparse)
+        sparse = self.lm_head is None and tokens_UT.device.type == "cpu"
+        return F.embedding(tokens_UT, self.embed_tokens.weight, PAD_ID, sparse=sparse)
 
     def _initialize(self) -> None:
         for module in self.modules():

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from voxlate.models.adapter import LengthAdapter
-from voxlate.models.decoder import MBartDecoder, Memory
+from voxlate.models.decoder import MBartDecoder
 from voxlate.models.encoder import SpeechEncoder, zero_padding
+from voxlate.models.memory import Memory
 
 
 class SpeechTranslator(nn.Module):
