@@ -23,6 +23,7 @@ import av.error
 import numpy as np
 
 from voxlate.data.announced import announced_seconds
+from voxlate.data.chunks import Chunks, Spool, SpooledWaveform
 from voxlate.data.resampling import MEDIA_ERRORS, SAMPLE_RATE_HZ, Waveform, mono_chunks
 from voxlate.data.sources import AudioSource, open_source
 from voxlate.errors import AudioError
@@ -91,11 +92,21 @@ def load_audio(
     """
     with _named(source, name), open_source(source) as file:
         first_sample, last_sample = _sample_range(start_seconds, end_seconds)
-        audio = _decode(file, first_sample, last_sample, seek=start_seconds > PREROLL_SECONDS)
-        if audio is None:
-            audio = _decode(file, first_sample, last_sample, seek=False)
-        assert audio is not None
-        return audio
+        chunks = Chunks()
+        warnings = _decode(file, chunks, first_sample, last_sample, seek=start_seconds > PREROLL_SECONDS)
+        if warnings is None:
+            warnings = _decode(file, chunks, first_sample, last_sample)
+        assert warnings is not None
+        return Audio(chunks.waveform(), warnings)
+
+
+def spool_audio(source: AudioSource) -> tuple[Waveform | SpooledWaveform, tuple[str, ...]]:
+    """Return the waveform and the warnings of `load_audio`; a long waveform lies in a temporary file, not in memory."""
+    with _named(source, None), open_source(source) as file:
+        spool = Spool()
+        warnings = _decode(file, spool, 0, None)
+        assert warnings is not None
+        return spool.finish(), warnings
 
 
 def measure_audio(source: AudioSource, *, name: str | None = None) -> tuple[float, tuple[str, ...]]:
@@ -106,9 +117,10 @@ def measure_audio(source: AudioSource, *, name: str | None = None) -> tuple[floa
     with _named(source, name), open_source(source) as file:
         measured = _measure_mp3(file)
         if measured is None:
-            audio = _decode(file, 0, None, seek=False)
-            assert audio is not None
-            measured = audio.seconds, audio.warnings
+            chunks = Chunks()
+            warnings = _decode(file, chunks, 0, None)
+            assert warnings is not None
+            measured = chunks.samples / SAMPLE_RATE_HZ, warnings
         return measured
 
 
@@ -208,8 +220,10 @@ def _open_media(file: BinaryIO) -> Iterator[_Media]:
         yield _Media(container, stream)
 
 
-def _decode(file: BinaryIO, first_sample: int, last_sample: int | None, *, seek: bool) -> Audio | None:
-    """Decode the samples from first to last; None where seeking failed, so that only a full decode can tell."""
+def _decode(
+    file: BinaryIO, chunks: Chunks, first_sample: int, last_sample: int | None, *, seek: bool = False
+) -> tuple[str, ...] | None:
+    """Collect the samples from first to last and return warnings; None where seeking failed, and decoding must tell."""
     with _open_media(file) as media:
         frames: Iterator[av.AudioFrame] = _frames(media)
         position, announced = 0, 0.0
@@ -218,11 +232,10 @@ def _decode(file: BinaryIO, first_sample: int, last_sample: int | None, *, seek:
             if landing is None:
                 return None
             frames, position = landing
-        chunks: list[Waveform] = []
         for chunk in mono_chunks(frames):
             if position + len(chunk) > first_sample:
                 stop = None if last_sample is None else last_sample - position
-                chunks.append(chunk[max(first_sample - position, 0) : stop])
+                chunks.add(chunk[max(first_sample - position, 0) : stop])
             position += len(chunk)
             if last_sample is not None and position >= last_sample:
                 break
@@ -231,15 +244,13 @@ def _decode(file: BinaryIO, first_sample: int, last_sample: int | None, *, seek:
             announced = announced_seconds(file, media.container, media.stream, media.first_byte)
     if position == 0 or media.is_hopeless:
         raise AudioError(_why_nothing(media))
-    if not chunks:
+    if not chunks.samples:
         start_seconds = first_sample / SAMPLE_RATE_HZ
         raise AudioError(f"bad time range: starts at {start_seconds:g} s, the audio ends at {media.seconds:.2f} s")
-    waveform_T = np.concatenate(chunks)
-    finite_T = np.isfinite(waveform_T)
-    if not finite_T.all():
-        seconds = (first_sample + int(finite_T.argmin())) / SAMPLE_RATE_HZ
+    if chunks.first_not_finite is not None:
+        seconds = (first_sample + chunks.first_not_finite) / SAMPLE_RATE_HZ
         raise AudioError(f"holds NaN or infinite samples, the first at {seconds:.2f} s: not a usable recording")
-    return Audio(waveform_T, tuple(_warnings(media, announced)))
+    return tuple(_warnings(media, announced))
 
 
 def _frames(media: _Media) -> Iterator[av.AudioFrame]:

@@ -3,9 +3,12 @@
 Shape letters: T samples of 16 kHz sound, F frames of 20 ms.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
-from voxlate.data.audio import SAMPLE_RATE_HZ
+from voxlate.data.chunks import SpooledWaveform
+from voxlate.data.resampling import SAMPLE_RATE_HZ, Waveform
 
 MAX_UNCUT_SECONDS = 30.0
 MAX_PIECE_SECONDS = 20.0
@@ -15,9 +18,10 @@ JOINED_PAUSE_SECONDS = 1.0  # shorter pauses stay inside a piece
 EDGE_SECONDS = 0.2  # kept around a piece, for soft onsets
 
 _FRAME = SAMPLE_RATE_HZ // 50
+_READ_FRAMES = 3_000  # at once: a long waveform may lie in a file
 
 
-def segment(waveform_T: np.ndarray) -> list[tuple[int, int]]:
+def segment(waveform_T: Waveform | SpooledWaveform) -> list[tuple[int, int]]:
     """Return the pieces to translate, in order, as (start, end) in samples.
 
     Audio of up to 30 s is one piece. Longer audio falls into its stretches of sound (pauses under a second do not
@@ -33,10 +37,14 @@ def segment(waveform_T: np.ndarray) -> list[tuple[int, int]]:
     return [(start * _FRAME, min(end * _FRAME, len(waveform_T))) for start, end in pieces]
 
 
-def _levels(waveform_T: np.ndarray) -> np.ndarray:
+def _levels(waveform_T: Waveform | SpooledWaveform) -> np.ndarray:
     """Return the level of each frame in dBFS, averaged over 100 ms."""
-    padded = np.pad(waveform_T, (0, -len(waveform_T) % _FRAME))
-    power_F = np.square(padded.reshape(-1, _FRAME), dtype=np.float64).mean(axis=1)
+    powers = []
+    for start in range(0, len(waveform_T), _READ_FRAMES * _FRAME):
+        read_T = waveform_T[start : start + _READ_FRAMES * _FRAME]
+        padded = np.pad(read_T, (0, -len(read_T) % _FRAME))
+        powers.append(np.square(padded.reshape(-1, _FRAME), dtype=np.float64).mean(axis=1))
+    power_F = np.concatenate([np.zeros(0), *powers])
     width = min(5, max(1, power_F.size))
     smooth_F = np.convolve(power_F, np.full(width, 1 / width), mode="same") if power_F.size else power_F
     return 10 * np.log10(np.maximum(smooth_F, 1e-12))

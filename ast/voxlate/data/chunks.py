@@ -1,0 +1,74 @@
+"""A waveform as it is decoded, in memory or, where it is long, in a temporary file.
+
+Shape letters: T samples of 16 kHz sound.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from typing import BinaryIO
+
+import numpy as np
+
+from voxlate.data.resampling import SAMPLE_RATE_HZ, Waveform
+
+SPOOLED_SECONDS = 300.0  # longer sound does not stay in memory, where it may go to a file
+
+
+class SpooledWaveform:
+    """A float32 waveform in a file: a slice of it is read when it is asked for."""
+
+    def __init__(self, file: BinaryIO, samples: int) -> None:
+        self._file, self._samples = file, samples
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return self._samples
+
+    def __getitem__(self, span: slice) -> Waveform:
+        """Return the samples of a slice, in an array of their own."""
+        start, end, _ = span.indices(self._samples)
+        self._file.seek(4 * start)
+        return np.frombuffer(bytearray(self._file.read(4 * max(0, end - start))), np.float32)
+
+
+class Chunks:
+    """Collects a waveform chunk by chunk."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.first_not_finite: int | None = None
+        self._held: list[Waveform] = []
+
+    def add(self, chunk_T: Waveform) -> None:
+        """Put samples behind the others."""
+        finite_T = np.isfinite(chunk_T)
+        if self.first_not_finite is None and not finite_T.all():
+            self.first_not_finite = self.samples + int(finite_T.argmin())
+        self.samples += len(chunk_T)
+        self._held.append(chunk_T)
+
+    def waveform(self) -> Waveform:
+        """Return all samples."""
+        return np.concatenate(self._held)
+
+
+class Spool(Chunks):
+    """Collects a waveform, in a temporary file once it is long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._file: BinaryIO | None = None
+
+    def add(self, chunk_T: Waveform) -> None:
+        """Put samples behind the others."""
+        super().add(chunk_T)
+        if self.samples > SPOOLED_SECONDS * SAMPLE_RATE_HZ:
+            self._file = self._file or tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the waveform)
+            for held_T in self._held:
+                self._file.write(held_T.tobytes())
+            self._held.clear()
+
+    def finish(self) -> Waveform | SpooledWaveform:
+        """Return all samples."""
+        return self.waveform() if self._file is None else SpooledWaveform(self._file, self.samples)

@@ -1,0 +1,93 @@
+"""Which utterances are encoded and searched together, and when: a result does not depend on it.
+
+Shape letters: B utterances, T samples, S encoder states, D width.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from voxlate.data.audio import SAMPLE_RATE_HZ
+from voxlate.data.batching import collate_waveforms
+from voxlate.decoding.search import Hypothesis, Search, SearchOptions
+from voxlate.decoding.sound import Sound, Span
+from voxlate.models.memory import Memory
+from voxlate.models.translator import SpeechTranslator
+
+_SEARCHED_SECONDS = 640.0  # of sound in the pool, its utterances counted like the longest: this bounds its memory
+_GROUPS = 4  # the pool is filled up as soon as a quarter of it is free
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What is searched: a span of a sound, translated into the language of a tag."""
+
+    job: int
+    span: Span
+    sound: Sound
+    tag_id: int
+
+    @property
+    def seconds(self) -> float:
+        """Length of the span."""
+        return (self.span[1] - self.span[0]) / SAMPLE_RATE_HZ
+
+    def waveform(self) -> Tensor:
+        """Return the samples, (T,)."""
+        return torch.from_numpy(self.sound.waveform_T[slice(*self.span)])
+
+
+class Schedule:
+    """Feeds a search, at most `size` utterances at once, with pieces of like length."""
+
+    def __init__(self, model: SpeechTranslator, options: SearchOptions, size: int) -> None:
+        self._model, self._size = model, size
+        self._search = Search(model.decoder, options)
+        self._searched: dict[int, Piece] = {}
+        self._numbers = 0
+        self._longest_first = True
+
+    def translate(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, list[Hypothesis]]]:
+        """Begin to translate all pieces; yield those that are finished by then, of these and of earlier calls."""
+        ordered = sorted(pieces, key=lambda piece: piece.seconds, reverse=self._longest_first)
+        self._longest_first = not self._longest_first  # the next ones begin with the length that these end with
+        step = max(1, self._size // _GROUPS)
+        for first in range(0, len(ordered), step):
+            group = ordered[first : first + step]
+            while self._searched and not self._has_room(group):
+                yield from self._step()
+            numbers = range(self._numbers, self._numbers + len(group))
+            self._numbers = numbers.stop
+            self._searched.update(zip(numbers, group, strict=True))
+            self._search.add(numbers, self._remember(group), [piece.tag_id for piece in group])
+
+    def finish(self) -> Iterator[tuple[Piece, list[Hypothesis]]]:
+        """Yield all that is left."""
+        while self._searched:
+            yield from self._step()
+
+    def _has_room(self, group: Sequence[Piece]) -> bool:
+        together = [*self._searched.values(), *group]
+        longest = max(piece.seconds for piece in together)
+        return len(together) <= self._size and len(together) * longest <= _SEARCHED_SECONDS
+
+    def _step(self) -> Iterator[tuple[Piece, list[Hypothesis]]]:
+        for number, hypotheses in self._search.step():
+            yield self._searched.pop(number), hypotheses
+
+    @torch.inference_mode()
+    def _remember(self, pieces: Sequence[Piece]) -> Memory:
+        """Run the encoder, on the CPU one utterance at a time: there a batch of 8 takes half as long again."""
+        model = self._model
+        size = 1 if model.device.type == "cpu" else len(pieces)
+        encoded: list[Tensor] = []
+        for first in range(0, len(pieces), size):
+            waveforms = [piece.waveform() for piece in pieces[first : first + size]]
+            states_BSD, lengths_B = model.encode(
+                *collate_waveforms(waveforms, normalize=model.encoder.normalize_waveform)
+            )
+            encoded += [states_SD[:length] for states_SD, length in zip(states_BSD, lengths_B.tolist(), strict=True)]
+        lengths = torch.tensor([len(states_SD) for states_SD in encoded], device=model.device)
+        return model.decoder.remember(torch.nn.utils.rnn.pad_sequence(encoded, batch_first=True), lengths)
