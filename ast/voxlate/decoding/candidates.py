@@ -1,6 +1,6 @@
 """The most probable next ids of each hypothesis, without a table of all their probabilities.
 
-Shape letters: R rows (hypotheses), D width, V vocabulary, B ids of a block, G blocks' groups, N candidates.
+Shape letters: R rows (hypotheses), D width, V vocabulary, B ids of a block, G groups, I ids of a group, N candidates.
 """
 
 import torch
@@ -12,17 +12,31 @@ _GROUP = 64
 
 
 def best_ids(states_RD: Tensor, weight_VD: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the log-probabilities and ids of the `count` best next ids of each row, (R, N) both, best first."""
+    """Return the log-probabilities and ids of the `count` best next ids of each row, (R, N) both, best first.
+
+    With weights of less than float32 the scores of twice as many are computed again in float32: rounded ones would tie.
+    """
+    exact = weight_VD.dtype == torch.float32
     block = _BLOCK if weight_VD.device.type == "cpu" else len(weight_VD)
+    rounded_RD = states_RD.to(weight_VD.dtype)
     normalisers, scores, ids = [], [], []
     for first in range(0, len(weight_VD), block):
-        logits_RB = F.linear(states_RD, weight_VD[first : first + block]).float()
+        logits_RB = F.linear(rounded_RD, weight_VD[first : first + block]).float()
         normalisers.append(logits_RB.logsumexp(1))
-        scores_RN, ids_RN = _top(logits_RB, count)
-        scores.append(scores_RN)
-        ids.append(ids_RN + first)
-    scores_RN, order_RN = torch.cat(scores, 1).topk(min(count, len(weight_VD)), dim=1)
-    return scores_RN - torch.stack(normalisers, 1).logsumexp(1)[:, None], torch.cat(ids, 1).gather(1, order_RN)
+        best_RN, places_RN = _top(logits_RB, count if exact else 2 * count)
+        scores.append(best_RN)
+        ids.append(places_RN + first)
+    normaliser_R1 = torch.stack(normalisers, 1).logsumexp(1)[:, None]
+    scores_RN, ids_RN = torch.cat(scores, 1), torch.cat(ids, 1)
+    if not exact:
+        scores_RN, order_RN = scores_RN.topk(min(2 * count, len(weight_VD)), dim=1)
+        ids_RN = ids_RN.gather(1, order_RN)
+        found_RN = torch.einsum("rnd,rd->rn", weight_VD[ids_RN].float(), states_RD.float())
+        change_R1 = ((found_RN - normaliser_R1).exp() - (scores_RN - normaliser_R1).exp()).sum(1, keepdim=True)
+        normaliser_R1 = normaliser_R1 + change_R1.clamp(min=-0.5).log1p()
+        scores_RN = found_RN
+    scores_RN, order_RN = scores_RN.topk(min(count, len(weight_VD)), dim=1)
+    return scores_RN - normaliser_R1, ids_RN.gather(1, order_RN)
 
 
 def _top(scores_RB: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -30,8 +44,7 @@ def _top(scores_RB: Tensor, count: int) -> tuple[Tensor, Tensor]:
     rows, size = scores_RB.shape
     if size < 2 * count * _GROUP:
         return scores_RB.topk(min(count, size), dim=1)
-    filled_RB = F.pad(scores_RB, (0, -size % _GROUP), value=-torch.inf)
-    groups_RGI = filled_RB.view(rows, -1, _GROUP)
+    groups_RGI = F.pad(scores_RB, (0, -size % _GROUP), value=-torch.inf).view(rows, -1, _GROUP)
     chosen_RN = groups_RGI.amax(2).topk(count, dim=1).indices
     some_RM = groups_RGI.gather(1, chosen_RN[:, :, None].expand(-1, -1, _GROUP)).view(rows, -1)
     best_RN, places_RN = some_RM.topk(count, dim=1)

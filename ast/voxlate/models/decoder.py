@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from voxlate.models.encoder import valid_mask, zero_padding
 from voxlate.models.memory import History, Memory
+from voxlate.models.precision import normed, normed_float
 from voxlate.text import PAD_ID
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu}
@@ -87,22 +88,22 @@ class _Layer(nn.Module):
         self.activation_dropout = nn.Dropout(config.activation_dropout)
 
     def forward(self, states_UTD: Tensor, memory: Memory, index: int, history: History | None) -> Tensor:
-        normed = self.self_attn_layer_norm(states_UTD)
-        keys, values = self.self_attn.keys_values(normed)
+        normed_UTD = normed(self.self_attn_layer_norm, states_UTD)
+        keys, values = self.self_attn.keys_values(normed_UTD)
         if history is None:
-            attended = self.self_attn.attend(normed, keys, values, None, causal=True)
+            attended = self.self_attn.attend(normed_UTD, keys, values, None, causal=True)
         else:
             keys, values = history.write(index, keys, values)
-            attended = self.self_attn.attend(normed, keys, values, history.mask(), causal=False)
+            attended = self.self_attn.attend(normed_UTD, keys, values, history.mask(), causal=False)
         states_UTD = states_UTD + self.dropout(attended)
 
-        normed = self.encoder_attn_layer_norm(states_UTD)
+        normed_UTD = normed(self.encoder_attn_layer_norm, states_UTD)
         attended = self.encoder_attn.attend(
-            normed, memory.keys[index], memory.values[index], memory.mask_U11S, causal=False
+            normed_UTD, memory.keys[index], memory.values[index], memory.mask_U11S, causal=False
         )
         states_UTD = states_UTD + self.dropout(attended)
 
-        hidden = self.activation_dropout(self.activation(self.fc1(self.final_layer_norm(states_UTD))))
+        hidden = self.activation_dropout(self.activation(self.fc1(normed(self.final_layer_norm, states_UTD))))
         return states_UTD + cast("Tensor", self.dropout(self.fc2(hidden)))
 
 
@@ -149,7 +150,7 @@ class MBartDecoder(nn.Module):
     def _states(self, tokens_UT: Tensor, positions: Tensor, memory: Memory, history: History | None) -> Tensor:
         states_UTD = self._embed(tokens_UT) * self._scale
         states_UTD = states_UTD + self.embed_positions(positions + self.POSITION_OFFSET)
-        states_UTD = self.dropout(self.layernorm_embedding(states_UTD))
+        states_UTD = self.dropout(normed_float(self.layernorm_embedding, states_UTD))
         for index, layer in enumerate(self.layers):
             if self.training and self.config.layerdrop and torch.rand(()) < self.config.layerdrop:
                 continue
@@ -157,11 +158,11 @@ class MBartDecoder(nn.Module):
                 states_UTD = checkpoint(layer, states_UTD, memory, index, history, use_reentrant=False)
             else:
                 states_UTD = layer(states_UTD, memory, index, history)
-        return cast("Tensor", self.layer_norm(states_UTD))
+        return normed_float(self.layer_norm, states_UTD)
 
     def logits(self, states: Tensor) -> Tensor:
         """Return the scores of the vocabulary, (..., V), for states (..., D)."""
-        return F.linear(states, self.output_weight)
+        return F.linear(states.to(self.output_weight.dtype), self.output_weight)
 
     @property
     def output_weight(self) -> Tensor:

@@ -1,0 +1,88 @@
+"""One side of `translation.py`: voxlate. Prints seconds, texts and where the time went as one JSON line.
+
+python eval/speed/translation_ours.py MODEL CLIPS --to de [--dtype bfloat16] [--max-length 20] [--shortlist FILE]
+"""
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from voxlate import Translator
+from voxlate.decoding import schedule, search
+from voxlate.decoding.search import Search, SearchOptions
+
+
+class Parts:
+    """Seconds of the parts of a translation, by wrapping the functions that do them."""
+
+    def __init__(self, translator: Translator) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        model: Any = translator.checkpoint.model
+        self._wrap(model, "encode", "encoder and adapter")
+        self._wrap(model.decoder, "remember", "cross-attention keys and values")
+        self._wrap(model.decoder, "step", "decoder")
+        self._wrap(search, "best_ids", "output layer")
+        self._wrap(Search, "_expand", "search, with the output layer")
+        self._wrap(schedule.Piece, "waveform", "copies of the waveform")
+
+    def _wrap(self, owner: Any, name: str, part: str) -> None:
+        inner: Callable[..., Any] = getattr(owner, name)
+
+        def timed(*arguments: Any, **options: Any) -> Any:
+            started = time.perf_counter()
+            result = inner(*arguments, **options)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            self.seconds[part] += time.perf_counter() - started
+            return result
+
+        setattr(owner, name, timed)
+
+
+def main() -> None:
+    """Parse the command line, load, warm up, translate, print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("clips", type=Path)
+    parser.add_argument("--to", default="de")
+    parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--beam", type=int, default=5)
+    parser.add_argument("--max-length", type=int, default=20)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--profile", action="store_true", help="tell where the time goes, which costs some on a GPU")
+    arguments = parser.parse_args()
+    clips = sorted(arguments.clips.iterdir())
+    options = SearchOptions(beam=arguments.beam, max_length=arguments.max_length)
+    started = time.perf_counter()
+    translator = Translator(
+        arguments.model, dtype=arguments.dtype, device=arguments.device, batch_size=arguments.batch_size
+    )
+    loaded = time.perf_counter()
+    list(translator.stream(clips[:2], to=arguments.to, options=options))
+    warm = time.perf_counter()
+    parts = Parts(translator) if arguments.profile else None
+    results: dict[int, Any] = dict(translator.stream(clips, to=arguments.to, options=options))
+    seconds = time.perf_counter() - warm
+    sound = sum(result.seconds for result in results.values())
+    print(
+        json.dumps(
+            {
+                "seconds": seconds,
+                "speed": sound / seconds,
+                "load_seconds": loaded - started,
+                "texts": [results[index].text for index in range(len(clips))],
+                "parts": dict(parts.seconds) if parts else {},
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""One side of `translation.py`: transformers. Prints seconds and texts as one JSON line.
+
+    python eval/speed/translation_transformers.py MODEL CLIPS --to de [--tuned] [--max-length 20]
+
+As the published model cards have it, the `automatic-speech-recognition` pipeline takes clip after clip in float32.
+Tuned, `generate` takes batches of clips of like length in bfloat16. The clips are decoded before the clock starts.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from transformers import AutoFeatureExtractor, AutoTokenizer, SpeechEncoderDecoderModel, pipeline
+
+from voxlate.data.audio import load_audio
+
+
+def as_the_card_has_it(arguments: argparse.Namespace, waveforms: list[Any], settings: dict[str, Any]) -> list[str]:
+    """Translate clip by clip with the pipeline."""
+    return [
+        arguments.pipe({"raw": waveform, "sampling_rate": 16_000}, generate_kwargs=settings)["text"]
+        for waveform in waveforms
+    ]
+
+
+def tuned(arguments: argparse.Namespace, waveforms: list[Any], settings: dict[str, Any]) -> list[str]:
+    """Translate batches sorted by length."""
+    order = np.argsort([-len(waveform) for waveform in waveforms], kind="stable").tolist()
+    texts = [""] * len(waveforms)
+    for first in range(0, len(order), arguments.batch_size):
+        own = order[first : first + arguments.batch_size]
+        inputs = arguments.extractor(
+            [waveforms[index] for index in own],
+            sampling_rate=16_000,
+            padding=True,
+            return_attention_mask=True,
+            return_tensors="pt",
+        ).to(arguments.device)
+        ids = arguments.network.generate(
+            input_values=inputs["input_values"].to(torch.bfloat16), attention_mask=inputs["attention_mask"], **settings
+        )
+        decoded = arguments.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        for index, text in zip(own, decoded, strict=True):
+            texts[index] = text
+    return texts
+
+
+def main() -> None:
+    """Parse the command line, load, warm up, translate, print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("clips", type=Path)
+    parser.add_argument("--to", default="de")
+    parser.add_argument("--tuned", action="store_true")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--beam", type=int, default=5)
+    parser.add_argument("--max-length", type=int, default=20)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+    tag_id = json.loads((arguments.model / "languages.json").read_text())["targets"][arguments.to]
+    settings = {
+        "num_beams": arguments.beam,
+        "max_length": arguments.max_length,
+        "early_stopping": True,
+        "length_penalty": 1.0,
+        "forced_bos_token_id": tag_id,
+    }
+    started = time.perf_counter()
+    arguments.extractor = AutoFeatureExtractor.from_pretrained(arguments.model)
+    arguments.tokenizer = AutoTokenizer.from_pretrained(arguments.model)
+    precision = torch.bfloat16 if arguments.tuned else torch.float32
+    network = cast("Any", SpeechEncoderDecoderModel.from_pretrained(arguments.model, dtype=precision))
+    arguments.network = network.eval().to(arguments.device)
+    arguments.pipe = pipeline(
+        "automatic-speech-recognition",
+        model=arguments.network,
+        tokenizer=arguments.tokenizer,
+        feature_extractor=arguments.extractor,
+        device=arguments.device,
+    )
+    loaded = time.perf_counter()
+    waveforms = [load_audio(clip).waveform for clip in sorted(arguments.clips.iterdir())]
+    translate = tuned if arguments.tuned else as_the_card_has_it
+    with torch.inference_mode():
+        translate(arguments, waveforms[:2], settings)
+        warm = time.perf_counter()
+        texts = translate(arguments, waveforms, settings)
+    seconds = time.perf_counter() - warm
+    sound = sum(len(waveform) for waveform in waveforms) / 16_000
+    print(json.dumps({"seconds": seconds, "speed": sound / seconds, "load_seconds": loaded - started, "texts": texts}))
+
+
+if __name__ == "__main__":
+    main()
