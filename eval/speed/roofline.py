@@ -2,9 +2,9 @@
 
     python eval/speed/roofline.py [--size 300m] [--translation results/translation.json] [--keep]
 
-Peak rates are medians of products of matrices as large as the model's, and of reading a large tensor. FLOPs and bytes of
-a stage are counted from the shapes: two FLOPs for each weight and state; weights are read once for each group of clips,
-or once for each step of the search. With the JSON of `translation.py --keep`, its measured parts stand beside.
+Peak rates are medians of products of matrices as large as the model's, and of reading a large tensor. FLOPs and bytes
+of a stage are counted from the shapes: two FLOPs for each weight and state; weights are read once for each group of
+clips, or once for each step of the search. With the JSON of `translation.py --keep`, its measured parts stand beside.
 """
 
 import argparse
