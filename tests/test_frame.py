@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "evaluation": _BASE | {"manifest", "data", "decoding", "hardware"},
     "doctor": _BASE | {"data", "hardware", "__init__"},
     "cli_evaluate": {"errors", "decoding", "evaluation"},
-    "cli_prepare": {"errors", "registry", "data"},
+    "cli_prepare": {"errors", "languages", "registry", "data"},
     "cli": _CLI | {"__init__", "errors", "languages", "registry", "data", "decoding", "training", "doctor"},
     "__main__": {"cli"},
     "__init__": {"errors", "decoding"},

@@ -82,9 +82,10 @@ def translate(
     max_repeats: Annotated[
         int, typer.Option(help="How often a phrase may follow itself; 0 for no guard, as in benchmarks.")
     ] = 4,
-    batch_size: Annotated[int, typer.Option(help="Segments searched at once; in float32 it changes no result.")] = 16,
+    batch_size: Annotated[int, typer.Option(help="Segments searched at once; in float32 it changes no result.")] = 64,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    shortlist: Annotated[bool, typer.Option("--shortlist", help="Search what `prepare shortlist` found.")] = False,
     slot: Annotated[
         list[str] | None,
         typer.Option(help="Token of a target language in this model: lv=250016 or lv=lv_LV."),
@@ -125,6 +126,7 @@ def translate(
             dtype=dtype,
             batch_size=batch_size,
             slots=slots,
+            shortlist=shortlist,
             overwrite=overwrite,
         )
         code = run(command)

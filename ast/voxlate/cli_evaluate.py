@@ -41,9 +41,12 @@ def evaluate(
     length_penalty: Annotated[float, typer.Option(help="Exponent of the length that divides scores.")] = 1.0,
     max_length: Annotated[int, typer.Option(help="Most tokens of a translation.")] = 200,
     max_repeats: Annotated[int, typer.Option(help="How often a phrase may follow itself; 0 for no guard.")] = 0,
-    batch_size: Annotated[int, typer.Option(help="Utterances searched at once.")] = 16,
+    batch_size: Annotated[int, typer.Option(help="Utterances searched at once.")] = 64,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    shortlist: Annotated[
+        bool, typer.Option("--shortlist", help="Search only the languages' pieces that `prepare shortlist` found.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Translate again what is there already.")] = False,
 ) -> None:
     """Translate test sets and score them. Several processes: accelerate launch -m voxlate evaluate …"""
@@ -62,6 +65,7 @@ def evaluate(
             device,
             dtype,
             batch_size,
+            shortlist,
             Scoring(_listed(metrics), seen_in=seen_in or ()),
             overwrite,
         )

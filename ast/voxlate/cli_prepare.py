@@ -142,6 +142,24 @@ def vocabulary(
     print(f"{output}: {make_vocabulary(manifests, output, size):,} pieces")
 
 
+@app.command()
+def shortlist(
+    texts: Annotated[
+        list[Path], typer.Argument(metavar="TEXT...", help=".txt with a sentence a line, or manifests with targets.")
+    ],
+    language: Annotated[str, typer.Option(help="Of the text: code, ISO 639-3 code or English name.")],
+    model: Annotated[Path, typer.Option(help="Folder of the model, or its vocabulary.")],
+    output: Annotated[
+        Path | None, typer.Option(help="[default: shortlists/LANGUAGE.json in the model's folder]")
+    ] = None,
+) -> None:
+    """The pieces of a vocabulary that a target language uses: with --shortlist, only they are searched."""
+    from voxlate.data.shortlist import prepare_shortlist
+    from voxlate.languages import find_language
+
+    print(prepare_shortlist(texts, find_language(language).code, model, output))
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--max-length", type=int, default=20, help="tokens; a random model rarely ends by itself")
     parser.add_argument("--batch-size", type=int, nargs="+", default=[8], help="of transformers' tuned setting")
-    parser.add_argument("--shortlist", type=Path, help="measure voxlate with it, too")
+    parser.add_argument("--shortlist", action="store_true", help="measure voxlate with the model's shortlist, too")
     parser.add_argument("--sides", nargs="+", help="only those whose names begin like this")
     parser.add_argument("--keep", action="store_true", help="write results/translation.json")
     arguments = parser.parse_args()
@@ -62,7 +62,7 @@ def main() -> None:
         theirs = [sys.executable, str(_HERE / "translation_transformers.py"), *places]
         sides = {"voxlate": ours, "voxlate, profiled": [*ours, "--profile"]}
         if arguments.shortlist:
-            sides["voxlate, shortlist"] = [*ours, "--shortlist", str(arguments.shortlist)]
+            sides["voxlate, shortlist"] = [*ours, "--shortlist"]
         sides |= {"voxlate, float32": [*ours, "--dtype", "float32"], CARD: theirs}
         sides |= {f"{TUNED}, {size}": [*theirs, "--tuned", "--batch-size", str(size)] for size in arguments.batch_size}
         if arguments.sides:

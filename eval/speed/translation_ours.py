@@ -1,6 +1,6 @@
 """One side of `translation.py`: voxlate. Prints seconds, texts and where the time went as one JSON line.
 
-python eval/speed/translation_ours.py MODEL CLIPS --to de [--dtype bfloat16] [--max-length 20] [--shortlist FILE]
+python eval/speed/translation_ours.py MODEL CLIPS --to de [--dtype bfloat16] [--max-length 20] [--shortlist]
 """
 
 import argparse
@@ -56,13 +56,18 @@ def main() -> None:
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--max-length", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--shortlist", action="store_true")
     parser.add_argument("--profile", action="store_true", help="tell where the time goes, which costs some on a GPU")
     arguments = parser.parse_args()
     clips = sorted(arguments.clips.iterdir())
     options = SearchOptions(beam=arguments.beam, max_length=arguments.max_length)
     started = time.perf_counter()
     translator = Translator(
-        arguments.model, dtype=arguments.dtype, device=arguments.device, batch_size=arguments.batch_size
+        arguments.model,
+        dtype=arguments.dtype,
+        device=arguments.device,
+        batch_size=arguments.batch_size,
+        shortlist=arguments.shortlist,
     )
     loaded = time.perf_counter()
     list(translator.stream(clips[:2], to=arguments.to, options=options))

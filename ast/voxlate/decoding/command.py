@@ -41,6 +41,7 @@ class TranslateCommand:
     dtype: str
     batch_size: int
     slots: Mapping[str, int | str]
+    shortlist: bool
     overwrite: bool
 
 
@@ -71,7 +72,12 @@ def run(command: TranslateCommand) -> int:
 def _load(command: TranslateCommand, target: str, source: str | None, console: Console) -> Translator:
     model = command.model or default_checkpoint(target, source)
     translator = Translator(
-        model, device=command.device, dtype=command.dtype, batch_size=command.batch_size, slots=command.slots
+        model,
+        device=command.device,
+        dtype=command.dtype,
+        batch_size=command.batch_size,
+        slots=command.slots,
+        shortlist=command.shortlist,
     )
     if command.model is None:
         heard = find_language(source).name if source else ("any of 21 languages" if target == "en" else "English")

@@ -12,6 +12,8 @@ import transformers
 
 import voxlate
 from voxlate.data.audio import SAMPLE_RATE_HZ, AudioSource, decoder_fingerprint
+from voxlate.data.shortlist import find_shortlists
+from voxlate.decoding.candidates import Vocabulary, shortlisted
 from voxlate.decoding.schedule import Piece, Schedule
 from voxlate.decoding.search import Hypothesis, SearchOptions
 from voxlate.decoding.sound import Sound, Span, read_ahead
@@ -77,7 +79,8 @@ class Translator:
     """A loaded model that translates audio.
 
     `model` is a folder or Hub id; `device` and `dtype` as in `voxlate translate`; `batch_size` is the number of
-    utterances searched at once; `slots` overrides target languages' token ids (see `load_checkpoint`).
+    utterances searched at once; `slots` overrides target languages' token ids (see `load_checkpoint`);
+    `shortlist` searches only the pieces of the target language that `voxlate prepare shortlist` found.
     """
 
     def __init__(
@@ -86,13 +89,14 @@ class Translator:
         *,
         device: str = "auto",
         dtype: str = "auto",
-        batch_size: int = 16,
+        batch_size: int = 64,
         slots: Mapping[str, int | str] | None = None,
+        shortlist: bool = False,
     ) -> None:
         if batch_size < 1:
             raise VoxlateError(f"batch_size is {batch_size}, expected 1 or more")
         self._device = choose_device(device)
-        self._batch_size = batch_size
+        self._batch_size, self._shortlist = batch_size, shortlist
         self.checkpoint = load_checkpoint(
             model, device=self._device, dtype=choose_dtype(dtype, self._device), slots=slots
         )
@@ -131,7 +135,7 @@ class Translator:
         languages = [find_language(language).code for language in ([to] if isinstance(to, str) else to)]
         tag_ids = {language: self.checkpoint.target_id(language) for language in languages}
         report = _Report(progress)
-        schedule = Schedule(self.checkpoint.model, options, self._batch_size)
+        schedule = Schedule(self.checkpoint.model, options, self._batch_size, self._vocabulary(tag_ids))
         jobs: dict[int, _Job] = {}
         waiting: list[Piece] = []
 
@@ -171,12 +175,20 @@ class Translator:
             "revision": hub_revision(self.checkpoint.folder),
             "weights_sha256": self._weights_sha256,
             **{f"search_{name}": value for name, value in asdict(options).items()},
+            "shortlist": self._shortlist,
             "dtype": str(self.checkpoint.model.dtype).removeprefix("torch."),
             "device": self._device.type,
             "audio_decoder": decoder_fingerprint(),
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         }
+
+    def _vocabulary(self, tag_ids: Mapping[str, int]) -> Vocabulary | None:
+        if not self._shortlist:
+            return None
+        found = find_shortlists(self.checkpoint.folder, self.checkpoint.tokenizer, tag_ids)
+        ids_by_tag = {tag_ids[language]: shortlist.ids for language, shortlist in found.items()}
+        return shortlisted(self.checkpoint.model.decoder.output_weight, ids_by_tag)
 
     @cached_property
     def _weights_sha256(self) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from voxlate.data.audio import SAMPLE_RATE_HZ
 from voxlate.data.batching import collate_waveforms
+from voxlate.decoding.candidates import Vocabulary
 from voxlate.decoding.search import Hypothesis, Search, SearchOptions
 from voxlate.decoding.sound import Sound, Span
 from voxlate.models.memory import Memory
@@ -42,9 +43,11 @@ class Piece:
 class Schedule:
     """Feeds a search, at most `size` utterances at once, with pieces of like length."""
 
-    def __init__(self, model: SpeechTranslator, options: SearchOptions, size: int) -> None:
+    def __init__(
+        self, model: SpeechTranslator, options: SearchOptions, size: int, vocabulary: Vocabulary | None = None
+    ) -> None:
         self._model, self._size = model, size
-        self._search = Search(model.decoder, options)
+        self._search = Search(model.decoder, options, vocabulary)
         self._searched: dict[int, Piece] = {}
         self._numbers = 0
         self._longest_first = True

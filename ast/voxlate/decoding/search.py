@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from voxlate.decoding.candidates import best_ids
+from voxlate.decoding.candidates import Vocabulary, best_ids
 from voxlate.errors import VoxlateError
 from voxlate.models.decoder import MBartDecoder
 from voxlate.models.memory import History, Memory, joined
@@ -80,10 +80,12 @@ def search(
 class _Utterances:
     """Utterances on their way. Ids begin with the start token; behind `lengths_U` they mean nothing.
 
-    `keys` are the caller's names; `ended` has the hypotheses that ended, best first; `scores_UK` are sums.
+    `keys` are the caller's names, `tag_ids` the target languages; `ended` has the hypotheses that ended, best first;
+    `scores_UK` are sums.
     """
 
     keys: list[int]
+    tag_ids: list[int]
     ended: list[list[Hypothesis]]
     ids_UKT: Tensor
     lengths_U: Tensor
@@ -94,14 +96,16 @@ class _Utterances:
     def select(self, indices: list[int]) -> None:
         """Keep some utterances."""
         chosen_U = torch.tensor(indices, dtype=torch.long, device=self.lengths_U.device)
-        self.keys, self.ended = [self.keys[index] for index in indices], [self.ended[index] for index in indices]
+        self.keys, self.tag_ids = [self.keys[index] for index in indices], [self.tag_ids[index] for index in indices]
+        self.ended = [self.ended[index] for index in indices]
         self.ids_UKT, self.lengths_U = self.ids_UKT[chosen_U], self.lengths_U[chosen_U]
         self.scores_UK, self.memory = self.scores_UK[chosen_U], self.memory.select(chosen_U)
         self.history.select(chosen_U)
 
     def join(self, other: "_Utterances") -> None:
         """Add other utterances, with as many hypotheses each."""
-        self.keys, self.ended = self.keys + other.keys, self.ended + other.ended
+        self.keys, self.tag_ids = self.keys + other.keys, self.tag_ids + other.tag_ids
+        self.ended = self.ended + other.ended
         self.ids_UKT = joined(self.ids_UKT, other.ids_UKT, 2)
         self.lengths_U = torch.cat([self.lengths_U, other.lengths_U])
         self.scores_UK = torch.cat([self.scores_UK, other.scores_UK])
@@ -131,8 +135,9 @@ class Search:
     present length.
     """
 
-    def __init__(self, decoder: MBartDecoder, options: SearchOptions) -> None:
+    def __init__(self, decoder: MBartDecoder, options: SearchOptions, vocabulary: Vocabulary | None = None) -> None:
         self._decoder, self._options = decoder, options
+        self._vocabulary = vocabulary or Vocabulary(decoder.output_weight)
         self._max_length = min(options.max_length, decoder.config.max_positions)
         self._running: _Utterances | None = None
         self._finished: list[tuple[int, list[Hypothesis]]] = []
@@ -151,7 +156,7 @@ class Search:
         states_UTD = self._decoder.step(ids_U1T[:, 0], positions_UT, memory, history)
         history.inherit(torch.ones(count, 1, dtype=torch.long, device=device))
         lengths_U, scores_U1 = torch.full((count,), 2, device=device), torch.zeros(count, 1, device=device)
-        new = _Utterances([*keys], [[] for _ in tag_ids], ids_U1T, lengths_U, scores_U1, memory, history)
+        new = _Utterances([*keys], [*tag_ids], [[] for _ in tag_ids], ids_U1T, lengths_U, scores_U1, memory, history)
         self._expand(new, states_UTD[:, -1:])
         if self._running is None or not self._running.keys:
             self._running = new
@@ -201,7 +206,10 @@ class Search:
         count = 2 * self._options.beam
         guarded = self._options.max_repeats is not None
         log_probs_RN, ids_RN = best_ids(
-            states_UKD.flatten(0, 1), self._decoder.output_weight, count + (_LONGEST_LOOP if guarded else 0)
+            states_UKD.flatten(0, 1),
+            self._vocabulary,
+            count + (_LONGEST_LOOP if guarded else 0),
+            [tag_id for tag_id in running.tag_ids for _ in range(rows)],
         )
         log_probs_UKN, ids_UKN = (table_RN.view(utterances, rows, -1) for table_RN in (log_probs_RN, ids_RN))
         if self._options.max_repeats is not None:

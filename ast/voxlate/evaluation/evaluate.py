@@ -33,7 +33,8 @@ class EvaluateCommand:
     search: SearchOptions = field(default_factory=SearchOptions)
     device: str = "auto"
     dtype: str = "auto"
-    batch_size: int = 16
+    batch_size: int = 64
+    shortlist: bool = False
     scoring: Scoring = field(default_factory=Scoring)
     overwrite: bool = False
 
@@ -50,7 +51,13 @@ def run(command: EvaluateCommand) -> int:
             for task in tasks:
                 forget(task)
         state.wait_for_everyone()
-        translator = Translator(command.model, device=str(device), dtype=command.dtype, batch_size=command.batch_size)
+        translator = Translator(
+            command.model,
+            device=str(device),
+            dtype=command.dtype,
+            batch_size=command.batch_size,
+            shortlist=command.shortlist,
+        )
         failed, scores = 0, []
         for task in tasks:
             failed += translate(task, translator, command.search)
