@@ -13,7 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from voxlate.training.memory import ask_for_huge_pages
+from voxlate.pages import ask_for_huge_pages
 
 ask_for_huge_pages()  # as the command does, before torch is loaded
 

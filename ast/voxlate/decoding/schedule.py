@@ -1,6 +1,6 @@
 """Which utterances are encoded and searched together, and when: a result does not depend on it.
 
-Shape letters: B utterances, T samples, S encoder states, D width.
+Shape letters: T samples.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,6 +16,7 @@ from voxlate.decoding.search import Hypothesis, Search, SearchOptions
 from voxlate.decoding.sound import Sound, Span
 from voxlate.models.memory import Memory
 from voxlate.models.translator import SpeechTranslator
+from voxlate.pages import FreedMemory
 
 _SEARCHED_SECONDS = 640.0  # of sound in the pool, its utterances counted like the longest: this bounds its memory
 _GROUPS = 4  # the pool is filled up as soon as a quarter of it is free
@@ -51,6 +52,7 @@ class Schedule:
         self._searched: dict[int, Piece] = {}
         self._numbers = 0
         self._longest_first = True
+        self._freed = FreedMemory(keep=model.device.type == "cpu", spare_bytes=1 << 30)
 
     def translate(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, list[Hypothesis]]]:
         """Begin to translate all pieces; yield those that are finished by then, of these and of earlier calls."""
@@ -65,6 +67,7 @@ class Schedule:
             self._numbers = numbers.stop
             self._searched.update(zip(numbers, group, strict=True))
             self._search.add(numbers, self._remember(group), [piece.tag_id for piece in group])
+            self._freed.bound()
 
     def finish(self) -> Iterator[tuple[Piece, list[Hypothesis]]]:
         """Yield all that is left."""
@@ -82,15 +85,6 @@ class Schedule:
 
     @torch.inference_mode()
     def _remember(self, pieces: Sequence[Piece]) -> Memory:
-        """Run the encoder, on the CPU one utterance at a time: there a batch of 8 takes half as long again."""
-        model = self._model
-        size = 1 if model.device.type == "cpu" else len(pieces)
-        encoded: list[Tensor] = []
-        for first in range(0, len(pieces), size):
-            waveforms = [piece.waveform() for piece in pieces[first : first + size]]
-            states_BSD, lengths_B = model.encode(
-                *collate_waveforms(waveforms, normalize=model.encoder.normalize_waveform)
-            )
-            encoded += [states_SD[:length] for states_SD, length in zip(states_BSD, lengths_B.tolist(), strict=True)]
-        lengths = torch.tensor([len(states_SD) for states_SD in encoded], device=model.device)
-        return model.decoder.remember(torch.nn.utils.rnn.pad_sequence(encoded, batch_first=True), lengths)
+        encoder = self._model.encoder
+        waveforms = [piece.waveform() for piece in pieces]
+        return self._model.remember(*collate_waveforms(waveforms, normalize=encoder.normalize_waveform))

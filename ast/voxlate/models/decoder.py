@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 from torch.utils.checkpoint import checkpoint
 
+from voxlate.models.attention import plain_attention, plain_is_faster
 from voxlate.models.encoder import valid_mask, zero_padding
 from voxlate.models.memory import History, Memory
 from voxlate.models.precision import normed, normed_float
@@ -59,14 +60,12 @@ class _Attention(nn.Module):
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, *, causal: bool) -> Tensor:
         """Attend from queries (N, Q, D) to keys and values (N, H, M, C)."""
-        heads = F.scaled_dot_product_attention(
-            self._heads(self.q_proj(queries)),
-            keys,
-            values,
-            attn_mask=mask,
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=causal,
-        )
+        own = self._heads(self.q_proj(queries))
+        if mask is not None and plain_is_faster(own):
+            heads = plain_attention(own, keys, values, mask)
+        else:
+            dropout = self.dropout if self.training else 0.0
+            heads = F.scaled_dot_product_attention(own, keys, values, mask, dropout, is_causal=causal)
         return cast("Tensor", self.out_proj(heads.transpose(1, 2).reshape(queries.shape)))
 
     def _heads(self, states: Tensor) -> Tensor:

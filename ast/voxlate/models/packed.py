@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
+from voxlate.models.attention import plain_attention, plain_is_faster
 from voxlate.models.precision import normed
 
 
@@ -35,23 +36,29 @@ def packed_states(network: Any, features: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _attended(attention: Any, states_ND: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Attend within each clip."""
     projected = [project(states_ND) for project in (attention.q_proj, attention.k_proj, attention.v_proj)]
-    queries, keys, values = (table_ND.unflatten(1, (attention.num_heads, -1)).transpose(0, 1) for table_ND in projected)
-    clips = [
-        F.scaled_dot_product_attention(query_HSC[None], key_HSC[None], value_HSC[None], scale=attention.scaling)[0]
-        for query_HSC, key_HSC, value_HSC in zip(
-            queries.split([*lengths], 1), keys.split([*lengths], 1), values.split([*lengths], 1), strict=True
-        )
-    ]
-    return cast("Tensor", attention.out_proj(torch.cat(clips, 1).transpose(0, 1).flatten(1)))
+    clips = []
+    for tables in zip(*(torch.split(table_ND, [*lengths]) for table_ND in projected), strict=True):
+        own = [
+            table_SD.unflatten(1, (attention.num_heads, -1)).transpose(0, 1).contiguous()[None] for table_SD in tables
+        ]
+        attend = plain_attention if plain_is_faster(own[0]) else F.scaled_dot_product_attention
+        clips.append(attend(own[0], own[1], own[2])[0].transpose(0, 1).flatten(1))
+    return cast("Tensor", attention.out_proj(torch.cat(clips)))
 
 
 def _positions(embedding: Any, states_ND: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Return the convolutional position embeddings; the weight's norm is taken once for all clips."""
+    """Return the convolutional position embeddings, by a product of matrices for each group of channels."""
     convolution = embedding.conv
-    weight, padding, groups = convolution.weight, convolution.padding[0], convolution.groups
+    groups, padding = convolution.groups, convolution.padding[0]
+    weight_GWO = convolution.weight.unflatten(0, (groups, -1)).permute(0, 3, 2, 1).flatten(1, 2)
     positions = []
-    for states_SD in torch.split(states_ND.to(weight.dtype), [*lengths]):
-        found_DS = F.conv1d(states_SD.T[None], weight, convolution.bias, padding=padding, groups=groups)
-        positions.append(embedding.activation(found_DS[0, :, : len(states_SD)]).T)
+    for states_SD in torch.split(states_ND.to(weight_GWO.dtype), [*lengths]):
+        padded_PD = F.pad(states_SD, (0, 0, padding, padding))
+        found = []
+        for group, weight_WO in zip(padded_PD.chunk(groups, 1), weight_GWO, strict=True):
+            window_SW = group.contiguous().as_strided((len(states_SD), len(weight_WO)), (group.shape[1], 1))
+            found.append(window_SW @ weight_WO)  # the windows overlap, in place
+        positions.append(embedding.activation(torch.cat(found, 1) + convolution.bias))
     return torch.cat(positions)

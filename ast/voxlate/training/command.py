@@ -7,7 +7,7 @@ from rich.console import Console
 
 from voxlate.config import read_config
 from voxlate.errors import VoxlateError
-from voxlate.training.memory import ask_for_huge_pages
+from voxlate.pages import ask_for_huge_pages
 
 
 def run(config: Path, overrides: Sequence[str], add_language: Sequence[str], init_from: Sequence[str]) -> int:

@@ -22,13 +22,13 @@ from voxlate.data.batching import Batch, BatchMaker, Request, read_batches
 from voxlate.data.planning import Place, Plan
 from voxlate.errors import VoxlateError
 from voxlate.models.interop import Checkpoint
+from voxlate.pages import FreedMemory
 from voxlate.training import checkpoint as checkpoints
 from voxlate.training.checkpoint import Progress
 from voxlate.training.distributed import autocast, distribute, gathered, start_processes, whole
 from voxlate.training.export import export
 from voxlate.training.freezing import choose_trainable
 from voxlate.training.interrupts import Interrupts
-from voxlate.training.memory import FreedMemory
 from voxlate.training.objective import Objective
 from voxlate.training.optim import learning_rate, make_optimizer
 from voxlate.training.record import Record, Window

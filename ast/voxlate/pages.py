@@ -1,4 +1,4 @@
-"""Memory of training on a CPU: large pages, and pages that are used again."""
+"""Memory on a CPU: large pages, and pages that are used again."""
 
 import ctypes
 import os
@@ -15,13 +15,13 @@ def ask_for_huge_pages() -> None:
 
 
 class FreedMemory:
-    """What an update frees is kept for the next one, on Linux's glibc; it gives nothing back by itself any more.
+    """What a batch frees is kept for the next one, on Linux's glibc; it gives nothing back by itself any more.
 
     By itself it maps each tensor of more than 32 MiB anew and unmaps it afterwards, and the kernel clears all pages of
     activations and gradients again at every update: a quarter of the time. But what is kept lies in pieces that fit
-    the next batch less and less. Once the process holds 60 % more than after its first update (or `spare_bytes`, for
-    small models, whose batches differ so much that they would return memory at every update), or half of the memory
-    that was free then, all that is free is returned at once.
+    the next batch less and less. Once the process holds 60 % more than after its first batch (or `spare_bytes`, for
+    small models, whose batches differ so much that they would return memory each time), or half of the memory that was
+    free then, all that is free is returned at once.
     """
 
     def __init__(self, *, keep: bool, spare_bytes: int = 4 << 30) -> None:
@@ -35,7 +35,7 @@ class FreedMemory:
             self._libc.mallopt(_M_TRIM_THRESHOLD, -1)
 
     def bound(self) -> None:
-        """Return what is free if it has become too much; call it after each update."""
+        """Return what is free if it has become too much; call it after each batch."""
         if self._libc is None:
             return
         resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
