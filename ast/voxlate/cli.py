@@ -84,7 +84,7 @@ def translate(
     ] = 4,
     batch_size: Annotated[int, typer.Option(help="Segments searched at once; in float32 it changes no result.")] = 64,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8.")] = "auto",
     shortlist: Annotated[bool, typer.Option("--shortlist", help="Search what `prepare shortlist` found.")] = False,
     slot: Annotated[
         list[str] | None,

@@ -43,7 +43,7 @@ def evaluate(
     max_repeats: Annotated[int, typer.Option(help="How often a phrase may follow itself; 0 for no guard.")] = 0,
     batch_size: Annotated[int, typer.Option(help="Utterances searched at once.")] = 64,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8.")] = "auto",
     shortlist: Annotated[
         bool, typer.Option("--shortlist", help="Search only the languages' pieces that `prepare shortlist` found.")
     ] = False,

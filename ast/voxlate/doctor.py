@@ -11,7 +11,7 @@ from huggingface_hub.errors import CacheNotFound
 
 import voxlate
 from voxlate.data.audio import check_decoder, decoder_fingerprint
-from voxlate.hardware import choose_device, choose_dtype
+from voxlate.hardware import SMALL_BYTES, choose_device, choose_dtype
 from voxlate.languages import PUBLISHED_TARGETS
 
 _PACKAGES = ("torch", "transformers", "safetensors", "huggingface-hub", "sentencepiece", "av", "numpy")
@@ -35,7 +35,8 @@ def report() -> Iterator[tuple[str, str]]:
     yield "packages", ", ".join(f"{name} {_version(name)}" for name in _PACKAGES)
     device = choose_device("auto")
     yield "device", f"{_device_name(device)}; {torch.get_num_threads()} CPU threads"
-    yield "precision", f"{str(choose_dtype('auto', device)).removeprefix('torch.')} (--dtype auto)"
+    precision = str(choose_dtype("auto", device, SMALL_BYTES)).removeprefix("torch.")
+    yield "precision", f"{precision} (--dtype auto; small models on a CPU: float32)"
     yield "audio decoder", ", ".join(f"{name} {value}" for name, value in decoder_fingerprint().items())
     yield (
         "hub cache",

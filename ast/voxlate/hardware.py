@@ -5,7 +5,9 @@ import torch
 from voxlate.errors import VoxlateError
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-DTYPE_NAMES = ("auto", *_DTYPES)
+INT8 = "int8"
+DTYPE_NAMES = ("auto", *_DTYPES, INT8)
+SMALL_BYTES = 200_000_000  # models below it keep to float32 on a CPU: they are fast enough
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -21,10 +23,24 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Return the precision of a name; auto is bfloat16 on a GPU that has it, else float32."""
-    if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
-    if name not in _DTYPES:
+def choose_dtype(name: str, device: torch.device, weight_bytes: int = 0) -> torch.dtype:
+    """Return the precision of a name. auto is bfloat16 where the device has it, on a CPU for large models only.
+
+    int8 is a matter of linear layers on a CPU: this is the precision of all that is around them.
+    """
+    if name not in DTYPE_NAMES:
         raise VoxlateError(f"unknown dtype {name!r}; expected one of {', '.join(DTYPE_NAMES)}")
-    return _DTYPES[name]
+    if name in _DTYPES:
+        return _DTYPES[name]
+    if device.type == "cuda":
+        if name == INT8:
+            raise VoxlateError("dtype int8 is for CPUs; on a GPU take bfloat16")
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    wanted = name == INT8 or weight_bytes >= SMALL_BYTES
+    return torch.bfloat16 if wanted and has_bfloat16_products() else torch.float32
+
+
+def has_bfloat16_products() -> bool:
+    """Return whether the processor multiplies matrices in bfloat16: AVX512_BF16 or AMX."""
+    checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(check() for check in checks if check is not None)

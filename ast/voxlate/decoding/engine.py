@@ -1,7 +1,7 @@
 """From audio inputs to translations: read, cut, search, and put everything back in its place."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -19,11 +19,12 @@ from voxlate.decoding.search import Hypothesis, SearchOptions
 from voxlate.decoding.sound import Sound, Span, read_ahead
 from voxlate.decoding.translation import Candidate, Segment, Translation
 from voxlate.errors import AudioError, VoxlateError
-from voxlate.hardware import choose_device, choose_dtype
+from voxlate.hardware import INT8, choose_device, choose_dtype
 from voxlate.languages import find_language
-from voxlate.models.hub import hub_revision
+from voxlate.models.hub import find_model, hub_revision
+from voxlate.models.int8 import to_int8
 from voxlate.models.interop import load_checkpoint
-from voxlate.models.weights import weights_sha256
+from voxlate.models.weights import weight_files, weights_sha256
 from voxlate.provenance import source_commit
 from voxlate.text import Tokenizer
 
@@ -97,9 +98,14 @@ class Translator:
             raise VoxlateError(f"batch_size is {batch_size}, expected 1 or more")
         self._device = choose_device(device)
         self._batch_size, self._shortlist = batch_size, shortlist
-        self.checkpoint = load_checkpoint(
-            model, device=self._device, dtype=choose_dtype(dtype, self._device), slots=slots
-        )
+        folder = find_model(model)
+        weight_bytes = sum(path.stat().st_size for path in weight_files(folder))
+        precision = choose_dtype(dtype, self._device, weight_bytes)
+        self._dtype = INT8 if dtype == INT8 else str(precision).removeprefix("torch.")
+        checkpoint = load_checkpoint(folder, device=self._device, dtype=precision, slots=slots)
+        if dtype == INT8:
+            to_int8(checkpoint.model)
+        self.checkpoint = replace(checkpoint, name=str(model))
 
     def translate(
         self,
@@ -176,7 +182,7 @@ class Translator:
             "weights_sha256": self._weights_sha256,
             **{f"search_{name}": value for name, value in asdict(options).items()},
             "shortlist": self._shortlist,
-            "dtype": str(self.checkpoint.model.dtype).removeprefix("torch."),
+            "dtype": self._dtype,
             "device": self._device.type,
             "audio_decoder": decoder_fingerprint(),
             "torch": torch.__version__,

@@ -1,0 +1,87 @@
+"""Precision: which one is chosen, what it changes, and that the ways to compute agree."""
+
+from pathlib import Path
+from typing import cast
+
+import pytest
+import torch
+from torch import nn
+
+from test_models import ours
+from tiny import transformers_model, waveforms
+from voxlate import Translator, VoxlateError
+from voxlate.data.batching import collate_waveforms
+from voxlate.hardware import SMALL_BYTES, choose_dtype
+from voxlate.manifest import read_manifest
+from voxlate.models.attention import plain_attention
+from voxlate.models.int8 import Int8Linear, to_int8
+
+DEMO = Path(__file__).resolve().parents[1] / "recipes/demo"
+
+
+@pytest.mark.parametrize("bfloat16", [True, False])
+def test_auto_goes_by_the_processor_and_the_size_of_the_model(bfloat16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voxlate.hardware.has_bfloat16_products", lambda: bfloat16)
+    cpu, fast = torch.device("cpu"), torch.bfloat16 if bfloat16 else torch.float32
+    assert choose_dtype("auto", cpu) == choose_dtype("auto", cpu, SMALL_BYTES - 1) == torch.float32
+    assert choose_dtype("auto", cpu, SMALL_BYTES) == choose_dtype("int8", cpu) == fast
+    assert choose_dtype("float32", cpu, SMALL_BYTES) == torch.float32
+    with pytest.raises(VoxlateError, match="dtype int8 is for CPUs; on a GPU take bfloat16"):
+        choose_dtype("int8", torch.device("cuda"))
+
+
+@pytest.mark.parametrize(("seed", "stable"), [(3, True), (4, False)])
+def test_packed_clips_have_the_states_of_padded_ones(seed: int, stable: bool) -> None:
+    """Without gradients nothing is computed for padding; with them the network is transformers' own."""
+    settings = {"do_stable_layer_norm": stable, "feat_extract_norm": "layer" if stable else "group"}
+    encoder = ours(transformers_model(seed, encoder=settings)).encoder
+    batch = collate_waveforms(waveforms(7, 0.02, 1.3, 0.7, 2.1), normalize=True)
+    padded_BSD, lengths_B = encoder(*batch)
+    with torch.inference_mode():
+        packed_BSD, packed_lengths_B = encoder(*batch)
+    assert padded_BSD.requires_grad
+    assert torch.equal(lengths_B, packed_lengths_B)
+    torch.testing.assert_close(packed_BSD, padded_BSD.detach(), atol=2e-5, rtol=1e-4)
+
+
+def test_plain_attention_is_the_fused_one() -> None:
+    torch.manual_seed(0)
+    queries, keys, values = torch.randn(3, 2, 5, 8), torch.randn(3, 2, 9, 8), torch.randn(3, 2, 9, 8)
+    mask = torch.rand(3, 1, 5, 9) > 0.4
+    mask[..., 0] = True
+    for chosen in (None, mask):
+        expected = nn.functional.scaled_dot_product_attention(queries, keys, values, attn_mask=chosen)
+        torch.testing.assert_close(plain_attention(queries, keys, values, chosen), expected)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("rows", [1, 3, 40])
+def test_eight_bits_are_near(rows: int) -> None:
+    torch.manual_seed(0)
+    linear, states = nn.Linear(96, 37), torch.randn(rows, 2, 96)
+    states[0, 0] = 0.0
+    found, expected = Int8Linear(linear)(states), linear(states)
+    assert found.shape == expected.shape
+    assert float((found - expected).norm() / expected.norm()) < 0.02
+    assert Int8Linear(linear)(states.bfloat16()).dtype == torch.bfloat16
+
+
+def test_eight_bits_replace_the_layers_and_nothing_else() -> None:
+    model = ours(transformers_model(4))
+    to_int8(model)
+    kinds = {name.rpartition(".")[2]: type(module) for name, module in model.named_modules()}
+    assert {kinds[name] for name in ("q_proj", "out_proj", "fc1", "intermediate_dense")} == {Int8Linear}
+    assert kinds["projection"] is nn.Linear
+    linears = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    assert not any(".layers." in name and not name.startswith(("adapter", "encoder.model.feature")) for name in linears)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
+def test_the_bundled_clips_come_out_in_any_precision(dtype: str) -> None:
+    rows = list(read_manifest(DEMO / "clips/clips.jsonl"))
+    translator = Translator(DEMO / "model", dtype=dtype, device="cpu")
+    targets = [row.target_language for row in rows]
+    clips = [cast("Path", row.audio) for row in rows]
+    found = dict(translator.stream(clips, to=[target or "en" for target in targets]))
+    right = sum(found[index].text == row.target_text for index, row in enumerate(rows))  # type: ignore[union-attr]
+    assert right >= len(rows) - 1
