@@ -15,16 +15,16 @@ import time
 from pathlib import Path
 
 # The Hub is not asked, and transformers reads the audio as voxlate does, so that only the models differ.
-_TRANSFORMERS = """
+TRANSFORMERS = """
 import json, sys, torch
 from pathlib import Path
 from transformers import SpeechEncoderDecoderModel
 from voxlate.data.audio import load_audio
-folder, clip, max_length = sys.argv[1], sys.argv[2], int(sys.argv[3])
+folder, clip, max_length, language = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 waveform = torch.from_numpy(load_audio(clip).waveform)
 waveform = ((waveform - waveform.mean()) / (waveform.var(correction=0) + 1e-7).sqrt())[None]
 model = SpeechEncoderDecoderModel.from_pretrained(folder, dtype=torch.float32).eval()
-tag_id = json.loads(Path(folder, "languages.json").read_text())["targets"]["de"]
+tag_id = json.loads(Path(folder, "languages.json").read_text())["targets"][language]
 ids = model.generate(input_values=waveform, attention_mask=torch.ones_like(waveform).long(), num_beams=5,
     max_length=max_length, early_stopping=True, length_penalty=1.0, forced_bos_token_id=tag_id)
 print(ids.tolist())
@@ -53,7 +53,7 @@ def main() -> None:
     ours = [sys.executable, "-m", "voxlate", "translate", clip, "--model", folder, "--to", "de", "--max-length", length]
     sides = {
         "voxlate": [*ours, "--max-repeats", "0", "--dtype", "float32"],
-        "transformers": [sys.executable, "-c", _TRANSFORMERS, folder, clip, length],
+        "transformers": [sys.executable, "-c", TRANSFORMERS, folder, clip, length, "de"],
     }
     results: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     for _ in range(arguments.runs):

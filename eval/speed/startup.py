@@ -1,0 +1,79 @@
+"""Measure start-up, as whole processes: the help, the imports, and a first translation beside transformers'.
+
+    python eval/speed/startup.py MODEL CLIP [--to de] [--runs 5] [--keep]
+
+All sides are warm: files and bytecode were read before. The first translation has 4 tokens, so that loading is what it
+measures.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from speed.memory import TRANSFORMERS
+from speed.record import keep, median
+
+
+def measure(command: list[str]) -> dict[str, Any]:
+    """Run a command to its end; return its seconds and its peak memory."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"HF_HUB_OFFLINE": "1"})
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        raise SystemExit(f"failed: {' '.join(command[:6])} …")
+    return {"seconds": time.perf_counter() - started, "peak_mib": usage.ru_maxrss / 1024}
+
+
+def main() -> None:
+    """Parse the command line, run all in turn, print medians."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("clip", type=Path)
+    parser.add_argument("--to", default="de")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--keep", action="store_true", help="write results/startup.json")
+    arguments = parser.parse_args()
+    model, clip, python = str(arguments.model), str(arguments.clip), sys.executable
+    translate = [
+        python,
+        "-m",
+        "voxlate",
+        "translate",
+        clip,
+        "--model",
+        model,
+        "--to",
+        arguments.to,
+        "--max-length",
+        "4",
+    ]
+    sides = {
+        "python -c pass": [python, "-c", "pass"],
+        "voxlate --help": [python, "-m", "voxlate", "--help"],
+        "import voxlate": [python, "-c", "import voxlate"],
+        "import transformers and torch": [
+            python,
+            "-c",
+            "import torch\nfrom transformers import SpeechEncoderDecoderModel",
+        ],
+        "first translation, float32": [*translate, "--dtype", "float32"],
+        "first translation, auto": translate,
+        "first translation by transformers": [python, "-c", TRANSFORMERS, model, clip, "4", arguments.to],
+    }
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
+    for number in range(arguments.runs + (arguments.runs > 1)):
+        for name, command in sides.items():
+            result = measure(command)
+            if number or arguments.runs == 1:  # the first of several rounds warms up
+                results[name].append(result)
+    for name, runs in results.items():
+        print(f"{name:36} {median(runs, 'seconds'):7.2f} s   {median(runs, 'peak_mib'):6.0f} MiB at the peak")
+    keep("startup", arguments, {"runs": results})
+
+
+if __name__ == "__main__":
+    main()
