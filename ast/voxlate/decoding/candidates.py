@@ -1,6 +1,7 @@
 """The most probable next ids of each hypothesis, without a table of all their probabilities.
 
-Shape letters: R rows (hypotheses), D width, V vocabulary, B ids of a block, G groups, I ids of a group, N candidates.
+Shape letters: R rows (hypotheses), D width, V vocabulary, B ids of a block, G groups of ids, M ids of the best groups,
+N candidates.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-_BLOCK = 16_384  # ids scored at once on a CPU: their scores stay in its cache
+_BLOCK = 2_048  # ids looked at in float32 at once on a CPU: they stay in its cache; a multiple of the group
 _GROUP = 64
 
 
@@ -43,43 +44,39 @@ def best_ids(
     again in float32: rounded ones would tie.
     """
     weight_VD = vocabulary.weight_VD
-    forbidden_RV = None
-    if vocabulary.allowed:
-        forbidden_RV = ~torch.stack([vocabulary.allowed[tag_id] for tag_id in tag_ids])
     exact = weight_VD.dtype == torch.float32
-    block = _BLOCK if weight_VD.device.type == "cpu" else len(weight_VD)
-    rounded_RD = states_RD.to(weight_VD.dtype)
-    normalisers, scores, ids = [], [], []
-    for first in range(0, len(weight_VD), block):
-        logits_RB = F.linear(rounded_RD, weight_VD[first : first + block]).float()
-        if forbidden_RV is not None:
-            logits_RB = logits_RB.masked_fill(forbidden_RV[:, first : first + block], -torch.inf)
-        normalisers.append(logits_RB.logsumexp(1))
-        best_RN, places_RN = _top(logits_RB, count if exact else 2 * count)
-        scores.append(best_RN)
-        ids.append(places_RN + first)
-    normaliser_R1 = torch.stack(normalisers, 1).logsumexp(1)[:, None]
-    scores_RN, ids_RN = torch.cat(scores, 1), torch.cat(ids, 1)
+    count = min(count, len(weight_VD))
+    logits_RV = F.linear(states_RD.to(weight_VD.dtype), weight_VD)
+    if vocabulary.allowed:
+        logits_RV.masked_fill_(~torch.stack([vocabulary.allowed[tag_id] for tag_id in tag_ids]), -torch.inf)
+    scores_RN, ids_RN, normaliser_R1 = _top(logits_RV, min(count if exact else 2 * count, len(weight_VD)))
     if not exact:
-        scores_RN, order_RN = scores_RN.topk(min(2 * count, len(weight_VD)), dim=1)
-        ids_RN = ids_RN.gather(1, order_RN)
-        found_RN = torch.einsum("rnd,rd->rn", weight_VD[ids_RN].float(), states_RD.float())
-        found_RN = found_RN.where(scores_RN.isfinite(), scores_RN)
-        change_R1 = ((found_RN - normaliser_R1).exp() - (scores_RN - normaliser_R1).exp()).sum(1, keepdim=True)
+        rounded_RN = scores_RN
+        scores_RN = torch.einsum("rnd,rd->rn", weight_VD[ids_RN].float(), states_RD.float())
+        scores_RN = scores_RN.where(rounded_RN.isfinite(), rounded_RN)
+        change_R1 = ((scores_RN - normaliser_R1).exp() - (rounded_RN - normaliser_R1).exp()).sum(1, keepdim=True)
         normaliser_R1 = normaliser_R1 + change_R1.clamp(min=-0.5).log1p()
-        scores_RN = found_RN
-    scores_RN, order_RN = scores_RN.topk(min(count, len(weight_VD)), dim=1)
-    ids_RN = ids_RN.gather(1, order_RN)
+        scores_RN, order_RN = scores_RN.topk(count, dim=1)
+        ids_RN = ids_RN.gather(1, order_RN)
     return scores_RN - normaliser_R1, ids_RN if vocabulary.ids_V is None else vocabulary.ids_V[ids_RN]
 
 
-def _top(scores_RB: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the best scores of each row with their places. They lie in the groups whose best are best."""
-    rows, size = scores_RB.shape
-    if size < 2 * count * _GROUP:
-        return scores_RB.topk(min(count, size), dim=1)
-    groups_RGI = F.pad(scores_RB, (0, -size % _GROUP), value=-torch.inf).view(rows, -1, _GROUP)
-    chosen_RN = groups_RGI.amax(2).topk(count, dim=1).indices
-    some_RM = groups_RGI.gather(1, chosen_RN[:, :, None].expand(-1, -1, _GROUP)).view(rows, -1)
-    best_RN, places_RN = some_RM.topk(count, dim=1)
-    return best_RN, chosen_RN.gather(1, places_RN // _GROUP) * _GROUP + places_RN % _GROUP
+def _top(logits_RV: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the best logits of each row with their places, and the logarithm of the sum of all exponentials, (R, 1).
+
+    The best ones lie in the groups whose best ones are best.
+    """
+    size = logits_RV.shape[1]
+    block = _BLOCK if logits_RV.device.type == "cpu" else size
+    normalisers, groups = [], []
+    for first in range(0, size, block):
+        block_RB = logits_RV[:, first : first + block].float()
+        normalisers.append(block_RB.logsumexp(1))
+        filled_RB = F.pad(block_RB, (0, -block_RB.shape[1] % _GROUP), value=-torch.inf)
+        groups.append(filled_RB.view(len(filled_RB), -1, _GROUP).amax(2))
+    groups_RG = torch.cat(groups, 1)
+    chosen_RN = groups_RG.topk(min(count, groups_RG.shape[1]), dim=1).indices
+    places_RM = (chosen_RN[:, :, None] * _GROUP + torch.arange(_GROUP, device=chosen_RN.device)).flatten(1)
+    some_RM = logits_RV.gather(1, places_RM.clamp(max=size - 1)).float().masked_fill(places_RM >= size, -torch.inf)
+    best_RN, order_RN = some_RM.topk(count, dim=1)
+    return best_RN, places_RM.gather(1, order_RN), torch.stack(normalisers, 1).logsumexp(1)[:, None]
