@@ -16,7 +16,9 @@ def plain_is_faster(queries: Tensor) -> bool:
 
 def plain_attention(queries_NHQC: Tensor, keys_NHMC: Tensor, values_NHMC: Tensor, mask: Tensor | None = None) -> Tensor:
     """Return what the queries read of the values, (N, H, Q, C); a mask is true where they may."""
-    scores_NHQM = (queries_NHQC / sqrt(queries_NHQC.shape[-1])).matmul(keys_NHMC.transpose(-1, -2))
+    utterances, heads, rows, channels = queries_NHQC.shape
+    queries, keys, values = (table.flatten(0, 1) for table in (queries_NHQC, keys_NHMC, values_NHMC))
+    scores_NHQM = torch.bmm(queries / sqrt(channels), keys.transpose(1, 2)).view(utterances, heads, rows, -1)
     if mask is not None:
         scores_NHQM = scores_NHQM.masked_fill(~mask, -torch.inf)
-    return scores_NHQM.softmax(-1).matmul(values_NHMC)
+    return torch.bmm(scores_NHQM.softmax(-1).flatten(0, 1), values).view(utterances, heads, rows, channels)

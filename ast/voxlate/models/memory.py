@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-_MORE_SLOTS = 64
+_SLOTS = 32  # made at once; those that are not used yet are seen by no row
 
 
 @dataclass(frozen=True)
@@ -69,24 +69,24 @@ class History:
         columns_K = torch.arange(rows, device=self._used_U.device)
         self._slots_UK = self._used_U[:, None] + columns_K
         self._used_U = self._used_U + rows
-        slots = int(self._used_U.max())
-        if self._visible_UKL.shape[2]:
-            visible_UKL = F.pad(self._visible_UKL, (0, slots - self._visible_UKL.shape[2]))
-            self._visible_UKL = visible_UKL.scatter(2, self._slots_UK[:, :, None], value=True)
+        first = self._visible_UKL.shape[2] == 0
+        visible_UKL = F.pad(self._visible_UKL, (0, self._slots() - self._visible_UKL.shape[2]))
+        if first:
+            own_KL = F.pad(columns_K <= columns_K[:, None], (0, visible_UKL.shape[2] - rows))
+            self._visible_UKL = own_KL.repeat(len(self._used_U), 1, 1)
         else:
-            self._visible_UKL = (columns_K <= columns_K[:, None]).repeat(len(self._used_U), 1, 1)
+            self._visible_UKL = visible_UKL.scatter(2, self._slots_UK[:, :, None], value=True)
 
     def write(self, layer: int, keys_UHKC: Tensor, values_UHKC: Tensor) -> tuple[Tensor, Tensor]:
         """Put the newest tokens of a layer into the slots made for them; return what all slots hold, (U, H, L, C)."""
-        slots = self._visible_UKL.shape[2]
-        if self._keys[layer].shape[2] < slots:
-            room = slots + _MORE_SLOTS - self._keys[layer].shape[2]
-            self._keys[layer] = F.pad(self._keys[layer], (0, 0, 0, room))
-            self._values[layer] = F.pad(self._values[layer], (0, 0, 0, room))
+        more = self._visible_UKL.shape[2] - self._keys[layer].shape[2]
+        if more:
+            self._keys[layer] = F.pad(self._keys[layer], (0, 0, 0, more))
+            self._values[layer] = F.pad(self._values[layer], (0, 0, 0, more))
         utterances_U1 = torch.arange(len(self._slots_UK), device=self._slots_UK.device)[:, None]
         self._keys[layer][utterances_U1, :, self._slots_UK] = keys_UHKC.transpose(1, 2)
         self._values[layer][utterances_U1, :, self._slots_UK] = values_UHKC.transpose(1, 2)
-        return self._keys[layer][:, :, :slots], self._values[layer][:, :, :slots]
+        return self._keys[layer], self._values[layer]
 
     def inherit(self, origins_UK: Tensor) -> None:
         """Let row k of an utterance go on from what was its row `origins_UK[u, k]`."""
@@ -94,12 +94,12 @@ class History:
         self._visible_UKL = self._visible_UKL.gather(1, origins_UK[:, :, None].expand(-1, -1, slots))
 
     def select(self, utterances_U: Tensor) -> None:
-        """Keep some utterances, and no more slots than they have used."""
+        """Keep some utterances, and no more slots than they need."""
         self._used_U = self._used_U.index_select(0, utterances_U)
-        slots = int(self._used_U.max()) if len(self._used_U) else 0
-        self._visible_UKL = self._visible_UKL.index_select(0, utterances_U)[:, :, :slots]
-        self._keys = [keys.index_select(0, utterances_U) for keys in self._keys]
-        self._values = [values.index_select(0, utterances_U) for values in self._values]
+        slots = self._slots()
+        self._visible_UKL = self._visible_UKL[:, :, :slots].index_select(0, utterances_U)
+        self._keys = [keys[:, :, :slots].index_select(0, utterances_U) for keys in self._keys]
+        self._values = [values[:, :, :slots].index_select(0, utterances_U) for values in self._values]
 
     def join(self, other: "History") -> None:
         """Add the utterances of another history, with as many rows each."""
@@ -107,6 +107,10 @@ class History:
         self._visible_UKL = joined(self._visible_UKL, other._visible_UKL, 2)
         self._keys = [joined(*pair, 2) for pair in zip(self._keys, other._keys, strict=True)]
         self._values = [joined(*pair, 2) for pair in zip(self._values, other._values, strict=True)]
+
+    def _slots(self) -> int:
+        """Return how many slots there must be: whole tensors, not parts of them, are multiplied without a copy."""
+        return -(-int(self._used_U.max()) // _SLOTS) * _SLOTS if len(self._used_U) else 0
 
 
 def joined(one: Tensor, other: Tensor, dimension: int) -> Tensor:
