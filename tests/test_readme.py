@@ -1,8 +1,10 @@
 """Every command and every piece of Python in the README is run, or shown to be what it says."""
 
+import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +49,9 @@ def test_python_prints_what_its_comment_says(shared: Path, code: str) -> None:
     assert result.stdout.strip() == re.findall(r"# (.*)$", code, re.MULTILINE)[-1]
 
 
-@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("voxlate translate ")])
+@pytest.mark.parametrize(
+    "command", [line for line in COMMANDS if line.startswith("voxlate translate ") and "--model" not in line]
+)
 def test_commands_without_a_model_choose_the_published_one(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,6 +65,26 @@ def test_commands_without_a_model_choose_the_published_one(
     expected = "21-to-en" if "en" in words else "en-to-15"
     assert f"facebook/wav2vec2-xls-r-300m-{expected} is not on this machine" in str(
         CliRunner().invoke(app, words).exception
+    )
+
+
+def test_a_shortlist_is_made_and_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the bundled model and clips; what the manifest's sentences need is enough to say one of them."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "recipes/demo/model", "my-model")
+    rows = [
+        json.loads(row) for row in (ROOT / "recipes/demo/clips/clips.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    [row, *_] = [row for row in rows if row["target_language"] == "de"]
+    Path("talk.mp3").write_bytes((ROOT / "recipes/demo/clips" / row["audio"]).read_bytes())
+    Path("data/en-de").mkdir(parents=True)
+    Path("data/en-de/train.jsonl").write_text(json.dumps(row | {"audio": "../../talk.mp3"}) + "\n", encoding="utf-8")
+    Path("news.de.txt").write_text("Guten Tag.\n", encoding="utf-8")
+    prepare, translate = (line for line in COMMANDS if "shortlist" in line)
+    said = CliRunner().invoke(app, shlex.split(prepare)[1:], catch_exceptions=False).output
+    assert re.match(r"my-model/shortlists/de.json: \d+ of 1,7\d\d ids, from 2 lines", said)
+    assert (
+        CliRunner().invoke(app, shlex.split(translate)[1:], catch_exceptions=False).stdout.strip() == row["target_text"]
     )
 
 
