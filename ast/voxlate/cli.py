@@ -82,7 +82,7 @@ def translate(
     max_repeats: Annotated[
         int, typer.Option(help="How often a phrase may follow itself; 0 for no guard, as in benchmarks.")
     ] = 4,
-    batch_size: Annotated[int, typer.Option(help="Segments searched at once; in float32 it changes no result.")] = 64,
+    batch_size: Annotated[int | None, typer.Option(help="Segments searched at once. [default: 64, GPU 256]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8.")] = "auto",
     shortlist: Annotated[bool, typer.Option("--shortlist", help="Search what `prepare shortlist` found.")] = False,

@@ -41,7 +41,7 @@ def evaluate(
     length_penalty: Annotated[float, typer.Option(help="Exponent of the length that divides scores.")] = 1.0,
     max_length: Annotated[int, typer.Option(help="Most tokens of a translation.")] = 200,
     max_repeats: Annotated[int, typer.Option(help="How often a phrase may follow itself; 0 for no guard.")] = 0,
-    batch_size: Annotated[int, typer.Option(help="Utterances searched at once.")] = 64,
+    batch_size: Annotated[int | None, typer.Option(help="Utterances searched at once. [default: 64, GPU 256]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8.")] = "auto",
     shortlist: Annotated[

@@ -39,7 +39,7 @@ class TranslateCommand:
     search: SearchOptions
     device: str
     dtype: str
-    batch_size: int
+    batch_size: int | None
     slots: Mapping[str, int | str]
     shortlist: bool
     overwrite: bool

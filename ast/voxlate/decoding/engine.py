@@ -29,6 +29,7 @@ from voxlate.provenance import source_commit
 from voxlate.text import Tokenizer
 
 DEFAULT_SEARCH = SearchOptions(max_repeats=4)
+_BATCH_SIZES = {"cpu": 64, "cuda": 256}  # if the user does not say
 _WINDOW_BATCHES = 4  # how many batches are read ahead, so that utterances of like length meet
 
 Progress = Callable[[float, float], None]
@@ -80,8 +81,8 @@ class Translator:
     """A loaded model that translates audio.
 
     `model` is a folder or Hub id; `device` and `dtype` as in `voxlate translate`; `batch_size` is the number of
-    utterances searched at once; `slots` overrides target languages' token ids (see `load_checkpoint`);
-    `shortlist` searches only the pieces of the target language that `voxlate prepare shortlist` found.
+    utterances searched at once, by default 64, on a GPU 256; `slots` overrides target languages' token ids (see
+    `load_checkpoint`); `shortlist` searches only the pieces of the target language that `voxlate prepare shortlist` found.
     """
 
     def __init__(
@@ -90,14 +91,15 @@ class Translator:
         *,
         device: str = "auto",
         dtype: str = "auto",
-        batch_size: int = 64,
+        batch_size: int | None = None,
         slots: Mapping[str, int | str] | None = None,
         shortlist: bool = False,
     ) -> None:
-        if batch_size < 1:
+        if batch_size is not None and batch_size < 1:
             raise VoxlateError(f"batch_size is {batch_size}, expected 1 or more")
         self._device = choose_device(device)
-        self._batch_size, self._shortlist = batch_size, shortlist
+        self._batch_size = batch_size or _BATCH_SIZES.get(self._device.type, _BATCH_SIZES["cpu"])
+        self._shortlist = shortlist
         folder = find_model(model)
         weight_bytes = sum(path.stat().st_size for path in weight_files(folder))
         precision = choose_dtype(dtype, self._device, weight_bytes)

@@ -18,7 +18,8 @@ from voxlate.models.memory import Memory
 from voxlate.models.translator import SpeechTranslator
 from voxlate.pages import FreedMemory
 
-_SEARCHED_SECONDS = 640.0  # of sound in the pool, its utterances counted like the longest: this bounds its memory
+_MEAN_SECONDS = 10.0  # for each utterance of the pool, all counted like the longest: this bounds its memory
+_ENCODED_SECONDS = 320.0  # of sound in the encoder at once, with padding
 _GROUPS = 4  # the pool is filled up as soon as a quarter of it is free
 
 
@@ -58,9 +59,7 @@ class Schedule:
         """Begin to translate all pieces; yield those that are finished by then, of these and of earlier calls."""
         ordered = sorted(pieces, key=lambda piece: piece.seconds, reverse=self._longest_first)
         self._longest_first = not self._longest_first  # the next ones begin with the length that these end with
-        step = max(1, self._size // _GROUPS)
-        for first in range(0, len(ordered), step):
-            group = ordered[first : first + step]
+        for group in self._groups(ordered):
             while self._searched and not self._has_room(group):
                 yield from self._step()
             numbers = range(self._numbers, self._numbers + len(group))
@@ -74,10 +73,22 @@ class Schedule:
         while self._searched:
             yield from self._step()
 
+    def _groups(self, ordered: Sequence[Piece]) -> Iterator[list[Piece]]:
+        """Yield what is encoded together."""
+        group: list[Piece] = []
+        for piece in ordered:
+            longest = max([piece.seconds, *(one.seconds for one in group)])
+            if group and (len(group) >= self._size // _GROUPS or (len(group) + 1) * longest > _ENCODED_SECONDS):
+                yield group
+                group = []
+            group.append(piece)
+        if group:
+            yield group
+
     def _has_room(self, group: Sequence[Piece]) -> bool:
         together = [*self._searched.values(), *group]
         longest = max(piece.seconds for piece in together)
-        return len(together) <= self._size and len(together) * longest <= _SEARCHED_SECONDS
+        return len(together) <= self._size and len(together) * longest <= self._size * _MEAN_SECONDS
 
     def _step(self) -> Iterator[tuple[Piece, list[Hypothesis]]]:
         for number, hypotheses in self._search.step():

@@ -33,7 +33,7 @@ class EvaluateCommand:
     search: SearchOptions = field(default_factory=SearchOptions)
     device: str = "auto"
     dtype: str = "auto"
-    batch_size: int = 64
+    batch_size: int | None = None
     shortlist: bool = False
     scoring: Scoring = field(default_factory=Scoring)
     overwrite: bool = False
