@@ -82,7 +82,8 @@ class Translator:
 
     `model` is a folder or Hub id; `device` and `dtype` as in `voxlate translate`; `batch_size` is the number of
     utterances searched at once, by default 64, on a GPU 256; `slots` overrides target languages' token ids (see
-    `load_checkpoint`); `shortlist` searches only the pieces of the target language that `voxlate prepare shortlist` found.
+    `load_checkpoint`); with `shortlist` only pieces of the target language are searched, which `voxlate prepare
+    shortlist` found.
     """
 
     def __init__(
