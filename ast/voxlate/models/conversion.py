@@ -1,6 +1,7 @@
 """Between transformers' SpeechEncoderDecoderModel and our model: names of tensors, fields of configs."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ _PREFIXES = (  # transformers' prefix, ours; in both directions the first that f
     ("decoder.model.decoder.", "decoder."),
     ("enc_to_dec_proj.", "bridge."),
 )
+_ADAPTER = "voxlate_adapter"  # field of an encoder's config, where transformers has none for ours
 _OLD_WEIGHT_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
 
 
@@ -89,13 +91,17 @@ def _our_name(name: str) -> str:
 def transformers_config(model: SpeechTranslator) -> SpeechEncoderDecoderConfig:
     """Return the config under which transformers builds the same network."""
     adapter, shape = model.adapter.config, model.decoder.config
-    encoder = model.encoder.config.to_dict() | {
-        "add_adapter": adapter.layers > 0,
-        "num_adapter_layers": adapter.layers or 3,
-        "adapter_kernel_size": adapter.kernel,
-        "adapter_stride": adapter.stride,
-        "output_hidden_size": adapter.output_dim,
-    }
+    encoder = {name: value for name, value in model.encoder.config.to_dict().items() if name != _ADAPTER}
+    if not is_transformers_own(model):
+        encoder |= {_ADAPTER: asdict(adapter)}
+    elif model.encoder.HAS_ADAPTER:
+        encoder |= {
+            "add_adapter": adapter.layers > 0,
+            "num_adapter_layers": adapter.layers or 3,
+            "adapter_kernel_size": adapter.kernel,
+            "adapter_stride": adapter.stride,
+            "output_hidden_size": adapter.output_dim,
+        }
     decoder = MBartConfig(
         vocab_size=shape.vocabulary_size,
         d_model=shape.width,
@@ -121,9 +127,17 @@ def transformers_config(model: SpeechTranslator) -> SpeechEncoderDecoderConfig:
     return config
 
 
+def is_transformers_own(model: SpeechTranslator) -> bool:
+    """Return whether plain transformers can hold the model: it has adapters like ours for some encoders only."""
+    return model.encoder.HAS_ADAPTER or model.adapter.config.layers == 0
+
+
 def adapter_config(encoder: Any) -> AdapterConfig:
-    """Return the adapter that a transformers encoder config asks for, one without layers where it has none."""
-    if not encoder.add_adapter:
+    """Return the adapter that an encoder's config asks for, one without layers where it has none."""
+    ours = getattr(encoder, _ADAPTER, None)
+    if ours:
+        return AdapterConfig(**ours)
+    if not getattr(encoder, "add_adapter", False):
         return AdapterConfig(encoder.hidden_size, encoder.hidden_size, layers=0)
     return AdapterConfig(
         encoder.hidden_size,

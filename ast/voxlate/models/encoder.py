@@ -3,11 +3,21 @@
 Shape letters: B utterances, T samples of 16 kHz sound, S encoder frames, D width.
 """
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
+
+# What transformers' feature extractor must know to make of sound what we make of it.
+WAVEFORMS: dict[str, Any] = {
+    "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+    "feature_size": 1,
+    "padding_side": "right",
+    "padding_value": 0.0,
+    "return_attention_mask": True,
+    "sampling_rate": 16_000,
+}
 
 
 class SpeechEncoder(Protocol):
@@ -16,6 +26,9 @@ class SpeechEncoder(Protocol):
     What lies in the padding (NaN included) reaches no output, and an utterance's states do not depend on its
     neighbours in the batch. A clip shorter than the receptive field counts as one frame.
     """
+
+    PREPROCESSOR: ClassVar[dict[str, Any]]  # of transformers, which makes the same of sound
+    HAS_ADAPTER: ClassVar[bool]  # whether transformers' network can have one like ours
 
     output_dim: int
     normalize_waveform: bool

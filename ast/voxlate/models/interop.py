@@ -5,6 +5,7 @@ read alike; what is written loads in plain transformers 5.
 """
 
 import json
+import logging
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from voxlate.models.conversion import (
     decoder_config,
     fill,
     from_transformers,
+    is_transformers_own,
     to_transformers,
     transformers_config,
 )
@@ -36,6 +38,7 @@ from voxlate.registry import resolve
 from voxlate.text import BOS_ID, EOS_ID, PAD_ID, VOCABULARY_FILES, Tokenizer
 
 LANGUAGES_FILE = "languages.json"
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -106,22 +109,18 @@ def save_checkpoint(
     if unnamed:
         raise VoxlateError(f"{folder}: no target has id {unnamed[0]} of the decoder; expected one for each added id")
     config = transformers_config(model)
+    if not is_transformers_own(model):
+        _LOG.warning(
+            "%s is for Voxlate alone: plain transformers has no adapter like its on a %s encoder",
+            folder,
+            model.encoder.config.model_type,
+        )
     tensors = to_transformers(model.state_dict() if tensors is None else tensors)
     write_text(folder / "config.json", config.to_json_string(use_diff=False))
     write_text(folder / "generation_config.json", _json(_generation_config(model.decoder.config, targets)))
     write_text(
         folder / "preprocessor_config.json",
-        _json(
-            {
-                "feature_extractor_type": "Wav2Vec2FeatureExtractor",
-                "do_normalize": model.encoder.normalize_waveform,
-                "feature_size": 1,
-                "padding_side": "right",
-                "padding_value": 0.0,
-                "return_attention_mask": True,
-                "sampling_rate": 16_000,
-            }
-        ),
+        _json({"do_normalize": model.encoder.normalize_waveform, **model.encoder.PREPROCESSOR}),
     )
     write_text(folder / "tokenizer_config.json", _json(_tokenizer_config(tokenizer, targets)))
     write_text(folder / LANGUAGES_FILE, _json({"targets": dict(targets)}))

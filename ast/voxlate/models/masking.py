@@ -1,12 +1,31 @@
 """Masking of spans in time and over channels (SpecAugment, Park et al. 2019; as in wav2vec 2.0, Baevski et al. 2020).
 
-Shape letters: B utterances, S positions.
+Shape letters: B utterances, S positions, D width.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from voxlate.models.encoder import valid_mask
+
+
+def mask_states(states_BSD: Tensor, lengths_B: Tensor, network: Any) -> Tensor:
+    """Mask spans of frames and channels, as the network's config says; its embedding stands for masked frames.
+
+    transformers' own masking fails on batches shorter than one span.
+    """
+    config, size, width = network.config, states_BSD.shape[1], states_BSD.shape[2]
+    if config.mask_time_prob > 0:
+        mask_BS = span_mask(lengths_B, size, probability=config.mask_time_prob, span=config.mask_time_length)
+        embedding_D = network.masked_spec_embed.to(states_BSD.dtype)
+        states_BSD = torch.where(mask_BS.to(states_BSD.device)[:, :, None], embedding_D, states_BSD)
+    if config.mask_feature_prob > 0:
+        width_B = torch.full((len(states_BSD),), width)
+        mask_BD = span_mask(width_B, width, probability=config.mask_feature_prob, span=config.mask_feature_length)
+        states_BSD = states_BSD.masked_fill(mask_BD.to(states_BSD.device)[:, None, :], 0.0)
+    return states_BSD
 
 
 def span_mask(lengths_B: Tensor, size: int, *, probability: float, span: int) -> Tensor:

@@ -15,10 +15,15 @@ from voxlate.models.attention import plain_attention, plain_is_faster
 from voxlate.models.precision import normed
 
 
-def packed_states(network: Any, features: Sequence[Tensor]) -> list[Tensor]:
-    """Return the last hidden states of clips, (S, D) each, of their features, as transformers' network does."""
-    lengths = [len(features_SD) for features_SD in features]
-    states_ND = network.feature_projection(torch.cat([*features]))[0].float()
+def has_plain_layers(encoder: Any) -> bool:
+    """Return whether the layers have no parts but those computed here."""
+    first = encoder.layers[0]
+    return getattr(encoder.pos_conv_embed, "batch_norm", None) is None and getattr(first, "adapter_layer", None) is None
+
+
+def packed_states(network: Any, states_ND: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Return the last hidden states of clips of some lengths, (N, D), for their projected features."""
+    states_ND = states_ND.float()
     encoder = network.encoder
     states_ND = states_ND + _positions(encoder.pos_conv_embed, states_ND, lengths)
     if network.config.do_stable_layer_norm:
@@ -32,7 +37,7 @@ def packed_states(network: Any, features: Sequence[Tensor]) -> list[Tensor]:
             attended_ND = _attended(layer.attention, states_ND, lengths)
             states_ND = normed(layer.layer_norm, states_ND.float() + attended_ND)
             states_ND = normed(layer.final_layer_norm, states_ND.float() + layer.feed_forward(states_ND))
-    return list(torch.split(states_ND, lengths))
+    return states_ND
 
 
 def _attended(attention: Any, states_ND: Tensor, lengths: Sequence[int]) -> Tensor:

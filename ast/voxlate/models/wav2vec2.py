@@ -1,19 +1,19 @@
-"""The wav2vec 2.0 family as a speech encoder: XLS-R 300M, 1B and 2B, XLSR-53, wav2vec 2.0.
+"""The wav2vec 2.0 family as a speech encoder: XLS-R 300M, 1B and 2B, XLSR-53, wav2vec 2.0, and what is built like it.
 
 The network is transformers' `Wav2Vec2Model` without its adapter. Lengths, padding and short clips are handled here.
 Shape letters: B utterances, T samples, S frames, D width, W values in a window of frames.
 """
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-from voxlate.models.encoder import conv_lengths, valid_mask, zero_padding
-from voxlate.models.masking import span_mask
-from voxlate.models.packed import packed_states
+from voxlate.models.encoder import WAVEFORMS, conv_lengths, valid_mask, zero_padding
+from voxlate.models.masking import mask_states
+from voxlate.models.packed import has_plain_layers, packed_states
 
 _SHORT_FRAMES = 256  # beyond them, plain attention's matrices would take too much memory
 
@@ -21,12 +21,18 @@ _SHORT_FRAMES = 256  # beyond them, plain attention's matrices would take too mu
 class Wav2Vec2Encoder(nn.Module):
     """A `SpeechEncoder` of 20 ms frames (Baevski et al. 2020; Babu et al. 2021)."""
 
-    def __init__(self, config: Wav2Vec2Config, *, normalize_waveform: bool = True) -> None:
+    CONFIG: ClassVar[Any] = Wav2Vec2Config
+    NETWORK: ClassVar[Any] = Wav2Vec2Model
+    PREPROCESSOR: ClassVar[dict[str, Any]] = WAVEFORMS
+    HAS_ADAPTER: ClassVar[bool] = True
+    _PLAIN_LAYERS = True  # attention sees states alone, without biases for positions
+
+    def __init__(self, config: Any, *, normalize_waveform: bool = True) -> None:
         super().__init__()
-        self.config = Wav2Vec2Config.from_dict({**config.to_dict(), "add_adapter": False})
+        self.config = self.CONFIG.from_dict({**config.to_dict(), "add_adapter": False})
         self.output_dim: int = config.hidden_size
         self.normalize_waveform = normalize_waveform
-        self.model: Any = Wav2Vec2Model(self.config)
+        self.model: Any = self.NETWORK(self.config)
         self._attention: str = self.model.config._attn_implementation
         # transformers lets the waveform require gradients in training, for its checkpointing: the backward pass would
         # go down to it through all that is frozen.
@@ -41,7 +47,7 @@ class Wav2Vec2Encoder(nn.Module):
     def forward(self, waveform_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return states_BSD and frame lengths; see `SpeechEncoder`."""
         if waveform_BT.device.type == "cpu" and not torch.is_grad_enabled() and not self.training:
-            return self._forward_packed(waveform_BT, lengths_B)
+            return self._forward_clips(waveform_BT, lengths_B)
         waveform_BT = waveform_BT.masked_fill(~valid_mask(lengths_B, waveform_BT.shape[1]), 0.0)
         waveform_BT = nn.functional.pad(waveform_BT, (0, max(0, self.min_samples - waveform_BT.shape[1])))
         lengths_B = lengths_B.clamp(min=self.min_samples)
@@ -50,24 +56,33 @@ class Wav2Vec2Encoder(nn.Module):
         for layer in self.model.feature_extractor.conv_layers:
             lengths_B = conv_lengths(lengths_B, layer.conv)
         mask_BS = valid_mask(lengths_B, features_BSD.shape[1])
-        states_BSD, _ = self.model.feature_projection(features_BSD)
+        states_BSD = self._project(features_BSD)
         if self.training and self.config.apply_spec_augment:
-            states_BSD = self._mask(states_BSD, lengths_B)
+            states_BSD = mask_states(states_BSD, lengths_B, self.model)
         self._choose_attention(states_BSD)
         states_BSD = self.model.encoder(states_BSD, attention_mask=mask_BS).last_hidden_state
         return zero_padding(states_BSD, lengths_B), lengths_B
 
-    def _forward_packed(self, waveform_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+    def _forward_clips(self, waveform_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Compute nothing for padding: on a CPU a batch is not faster than its clips one by one."""
         clips = [
             nn.functional.pad(waveform_T[:length], (0, max(0, self.min_samples - length)))
             for waveform_T, length in zip(waveform_BT, lengths_B.tolist(), strict=True)
         ]
-        features = [self._features(waveform_T[None], torch.tensor([len(waveform_T)]))[0] for waveform_T in clips]
-        states = packed_states(self.model, features)
-        return nn.utils.rnn.pad_sequence(states, batch_first=True), torch.tensor(
-            [len(states_SD) for states_SD in states]
-        )
+        features = [self._features(clip_T[None], torch.tensor([len(clip_T)]))[0] for clip_T in clips]
+        lengths = [len(features_SD) for features_SD in features]
+        states_ND = self._project(torch.cat(features))
+        if self._PLAIN_LAYERS and has_plain_layers(self.model.encoder):
+            states_ND = packed_states(self.model, states_ND, lengths)
+        else:
+            singles = [self.model.encoder(clip_SD[None])[0][0] for clip_SD in torch.split(states_ND, lengths)]
+            states_ND = torch.cat(singles)
+        states = torch.split(states_ND, lengths)
+        return nn.utils.rnn.pad_sequence(states, batch_first=True), torch.tensor(lengths)
+
+    def _project(self, features: Tensor) -> Tensor:
+        """Bring features (..., channels) to the width of the layers."""
+        return cast("Tensor", self.model.feature_projection(features)[0])
 
     def _choose_attention(self, states_BSD: Tensor) -> None:
         """Train on short clips with plain attention: on a CPU the fused one's backward pass is several times slower."""
@@ -75,21 +90,6 @@ class Wav2Vec2Encoder(nn.Module):
         kind = "eager" if plain else self._attention
         if self.model.config._attn_implementation != kind:
             self.model.set_attn_implementation(kind)
-
-    def _mask(self, states_BSD: Tensor, lengths_B: Tensor) -> Tensor:
-        """Mask spans of frames and channels. transformers' own masking fails on batches shorter than one span."""
-        config, size = self.config, states_BSD.shape[1]
-        if config.mask_time_prob > 0:
-            mask_BS = span_mask(lengths_B, size, probability=config.mask_time_prob, span=config.mask_time_length)
-            embedding_D = self.model.masked_spec_embed.to(states_BSD.dtype)
-            states_BSD = torch.where(mask_BS.to(states_BSD.device)[:, :, None], embedding_D, states_BSD)
-        if config.mask_feature_prob > 0:
-            width_B = torch.full((len(states_BSD),), states_BSD.shape[2])
-            mask_BD = span_mask(
-                width_B, states_BSD.shape[2], probability=config.mask_feature_prob, span=config.mask_feature_length
-            )
-            states_BSD = states_BSD.masked_fill(mask_BD.to(states_BSD.device)[:, None, :], 0.0)
-        return states_BSD
 
     def _features(self, waveform_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Run the convolutions. Group norm averages over time: there every clip goes alone, at its own length."""

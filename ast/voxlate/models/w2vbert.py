@@ -1,0 +1,98 @@
+"""w2v-BERT 2.0 as a speech encoder: mel features, conformer layers, frames of 20 ms.
+
+The network is transformers' `Wav2Vec2BertModel` without its adapter; the features are those of its feature extractor.
+Shape letters: B utterances, T samples, F mel frames of 10 ms, S states, M mel bins, D width.
+"""
+
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
+from transformers.audio_utils import mel_filter_bank, window_function
+
+from voxlate.models.encoder import valid_mask, zero_padding
+from voxlate.models.masking import mask_states
+
+_WINDOW, _HOP, _FFT, _BINS = 400, 160, 512, 80  # samples, samples, points, mel bins
+_STACKED = 2  # mel frames in a state
+_FLOOR = 1.192092955078125e-07
+_MIN_SAMPLES = _WINDOW + _HOP  # of one state, whose mel frames have a variance
+
+
+class Wav2Vec2BertEncoder(nn.Module):
+    """A `SpeechEncoder` (Barrault et al. 2023). Waveforms come as they are: the features are normalised instead."""
+
+    PREPROCESSOR: ClassVar[dict[str, Any]] = {
+        "feature_extractor_type": "SeamlessM4TFeatureExtractor",
+        "feature_size": _BINS,
+        "num_mel_bins": _BINS,
+        "padding_side": "right",
+        "padding_value": 0.0,
+        "return_attention_mask": True,
+        "sampling_rate": 16_000,
+        "stride": _STACKED,
+    }
+    HAS_ADAPTER: ClassVar[bool] = False  # it has another
+
+    def __init__(self, config: Any, *, normalize_waveform: bool = False) -> None:  # noqa: ARG002 (never)
+        super().__init__()
+        self.config = Wav2Vec2BertConfig.from_dict({**config.to_dict(), "add_adapter": False})
+        self.output_dim: int = config.hidden_size
+        self.normalize_waveform = False
+        self.model: Any = Wav2Vec2BertModel(self.config)
+        filters = mel_filter_bank(
+            num_frequency_bins=_FFT // 2 + 1,
+            num_mel_filters=_BINS,
+            min_frequency=20,
+            max_frequency=8_000,
+            sampling_rate=16_000,
+            norm=None,
+            mel_scale="kaldi",
+            triangularize_in_mel_space=True,
+        )
+        # From arrays, so that they are there when the model is built without memory for its weights.
+        self._filters = torch.from_numpy(filters)
+        self._window = torch.from_numpy(window_function(_WINDOW, "povey", periodic=False))
+
+    @property
+    def masks_time(self) -> bool:
+        """Whether training masks frames, and so trains the embedding that stands for them."""
+        return bool(self.config.apply_spec_augment and self.config.mask_time_prob > 0)
+
+    def forward(self, waveform_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return states_BSD and their lengths; see `SpeechEncoder`."""
+        features = [
+            self._features(waveform_T[:length])
+            for waveform_T, length in zip(waveform_BT, lengths_B.tolist(), strict=True)
+        ]
+        lengths_B = torch.tensor([len(features_SM) for features_SM in features], device=waveform_BT.device)
+        if waveform_BT.device.type == "cpu" and not torch.is_grad_enabled() and not self.training:
+            # On a CPU a batch is not faster than its clips one by one.
+            states = [self._encode(one_SM[None], torch.tensor([len(one_SM)]))[0] for one_SM in features]
+            return nn.utils.rnn.pad_sequence(states, batch_first=True), lengths_B
+        return self._encode(nn.utils.rnn.pad_sequence(features, batch_first=True), lengths_B), lengths_B
+
+    def _encode(self, features_BSM: Tensor, lengths_B: Tensor) -> Tensor:
+        network = self.model
+        states_BSD = network.feature_projection(features_BSM.to(network.feature_projection.projection.weight.dtype))[0]
+        if self.training and self.config.apply_spec_augment:
+            states_BSD = mask_states(states_BSD, lengths_B, network)
+        mask_BS = valid_mask(lengths_B, states_BSD.shape[1])
+        states_BSD = network.encoder(states_BSD, attention_mask=mask_BS).last_hidden_state
+        if network.intermediate_ffn is not None:
+            states_BSD = states_BSD + 0.5 * network.intermediate_ffn(states_BSD)
+        return zero_padding(states_BSD, lengths_B)
+
+    def _features(self, waveform_T: Tensor) -> Tensor:
+        """Return Kaldi's log mel features, normalised bin by bin, two frames side by side: (S, 2M)."""
+        waveform_T = nn.functional.pad(waveform_T.double(), (0, max(0, _MIN_SAMPLES - len(waveform_T))))
+        frames_FT = (waveform_T * 2**15).unfold(0, _WINDOW, _HOP)
+        frames_FT = frames_FT - frames_FT.mean(1, keepdim=True)
+        before_FT = nn.functional.pad(frames_FT[:, :-1], (1, 0), mode="replicate")
+        frames_FT = (frames_FT - 0.97 * before_FT) * self._window.to(frames_FT.device)
+        power_FP = torch.fft.rfft(frames_FT, _FFT).abs().square()
+        mel_FM = (power_FP @ self._filters.to(power_FP.device)).clamp(min=_FLOOR).log()
+        mel_FM = (mel_FM - mel_FM.mean(0)) / (mel_FM.var(0) + 1e-7).sqrt()
+        states = len(mel_FM) // _STACKED
+        return cast("Tensor", mel_FM[: states * _STACKED].reshape(states, -1).float())
