@@ -8,14 +8,12 @@ from torch import Tensor, nn
 
 from tiny import transformers_model, waveforms
 from voxlate.data.batching import collate_waveforms
-from voxlate.models import ENCODERS
 from voxlate.models.adapter import AdapterConfig, LengthAdapter
 from voxlate.models.conversion import adapter_config, decoder_config, from_transformers
 from voxlate.models.decoder import MBartDecoder
 from voxlate.models.memory import History
 from voxlate.models.translator import SpeechTranslator
 from voxlate.models.wav2vec2 import Wav2Vec2Encoder
-from voxlate.registry import resolve
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "as XLS-R 300M": {},
@@ -105,10 +103,6 @@ def test_nan_in_the_padding_reaches_no_output(encoder: dict[str, Any]) -> None:
     for row, length in zip(waveform_BT, lengths_B.tolist(), strict=True):
         row[length:] = torch.nan
     torch.testing.assert_close(model(waveform_BT, lengths_B, tokens(len(SECONDS))), expected, atol=0, rtol=0)
-
-
-def test_every_encoder_of_the_table_resolves() -> None:
-    assert {name: resolve(ENCODERS, name, "encoder").__name__ for name in ENCODERS} == {"wav2vec2": "Wav2Vec2Encoder"}
 
 
 @torch.inference_mode()

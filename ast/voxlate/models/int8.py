@@ -37,8 +37,12 @@ def rounded_rows(rows_NI: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def to_int8(model: SpeechTranslator) -> None:
-    """Replace the linear layers of encoder and decoder; convolutions, embeddings and output layer stay."""
-    for layers in (model.encoder.model.encoder.layers, model.decoder.layers):
+    """Replace the linear layers of encoder and decoder; convolutions, embeddings and output layer stay.
+
+    Encoders that reach for the weights of their layers (WavLM) stay, too.
+    """
+    own = [model.encoder.model.encoder.layers] if getattr(model.encoder, "PLAIN_LAYERS", True) else []
+    for layers in (*own, model.decoder.layers):
         for module in [*cast("nn.Module", layers).modules()]:
             for name, child in [*module.named_children()]:
                 if isinstance(child, nn.Linear):

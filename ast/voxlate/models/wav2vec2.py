@@ -25,7 +25,7 @@ class Wav2Vec2Encoder(nn.Module):
     NETWORK: ClassVar[Any] = Wav2Vec2Model
     PREPROCESSOR: ClassVar[dict[str, Any]] = WAVEFORMS
     HAS_ADAPTER: ClassVar[bool] = True
-    _PLAIN_LAYERS = True  # attention sees states alone, without biases for positions
+    PLAIN_LAYERS: ClassVar[bool] = True  # attention sees states alone, without biases for positions
 
     def __init__(self, config: Any, *, normalize_waveform: bool = True) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Wav2Vec2Encoder(nn.Module):
         if self.training and self.config.apply_spec_augment:
             states_BSD = mask_states(states_BSD, lengths_B, self.model)
         self._choose_attention(states_BSD)
-        states_BSD = self.model.encoder(states_BSD, attention_mask=mask_BS).last_hidden_state
+        states_BSD = self._layers(states_BSD, mask_BS)
         return zero_padding(states_BSD, lengths_B), lengths_B
 
     def _forward_clips(self, waveform_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,17 +72,20 @@ class Wav2Vec2Encoder(nn.Module):
         features = [self._features(clip_T[None], torch.tensor([len(clip_T)]))[0] for clip_T in clips]
         lengths = [len(features_SD) for features_SD in features]
         states_ND = self._project(torch.cat(features))
-        if self._PLAIN_LAYERS and has_plain_layers(self.model.encoder):
+        if self.PLAIN_LAYERS and has_plain_layers(self.model.encoder):
             states_ND = packed_states(self.model, states_ND, lengths)
         else:
-            singles = [self.model.encoder(clip_SD[None])[0][0] for clip_SD in torch.split(states_ND, lengths)]
+            singles = [self._layers(clip_SD[None], None)[0] for clip_SD in torch.split(states_ND, lengths)]
             states_ND = torch.cat(singles)
         states = torch.split(states_ND, lengths)
-        return nn.utils.rnn.pad_sequence(states, batch_first=True), torch.tensor(lengths)
+        return nn.utils.rnn.pad_sequence([*states], batch_first=True), torch.tensor(lengths)
 
     def _project(self, features: Tensor) -> Tensor:
         """Bring features (..., channels) to the width of the layers."""
         return cast("Tensor", self.model.feature_projection(features)[0])
+
+    def _layers(self, states_BSD: Tensor, mask_BS: Tensor | None) -> Tensor:
+        return cast("Tensor", self.model.encoder(states_BSD, attention_mask=mask_BS).last_hidden_state)
 
     def _choose_attention(self, states_BSD: Tensor) -> None:
         """Train on short clips with plain attention: on a CPU the fused one's backward pass is several times slower."""

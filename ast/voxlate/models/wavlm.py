@@ -1,5 +1,6 @@
 """WavLM as a speech encoder."""
 
+import warnings
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -16,7 +17,12 @@ class WavLMEncoder(Wav2Vec2Encoder):
 
     CONFIG: ClassVar[Any] = WavLMConfig
     NETWORK: ClassVar[Any] = WavLMModel
-    _PLAIN_LAYERS = False
+    PLAIN_LAYERS: ClassVar[bool] = False
+
+    def _layers(self, states_BSD: Tensor, mask_BS: Tensor | None) -> Tensor:
+        with warnings.catch_warnings():  # of torch, about the kinds of masks that transformers combines
+            warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
+            return super()._layers(states_BSD, mask_BS)
 
     def _choose_attention(self, states_BSD: Tensor) -> None:
         """Keep the one there is."""

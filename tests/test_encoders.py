@@ -1,0 +1,206 @@
+"""The contract of every speech encoder: transformers' states, true lengths, nothing out of the padding."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+
+from tiny import VOCABULARY, waveforms
+from voxlate.data.batching import collate_waveforms
+from voxlate.models import ENCODERS
+from voxlate.models.adapter import AdapterConfig, LengthAdapter
+from voxlate.models.decoder import DecoderConfig, MBartDecoder
+from voxlate.models.encoder import SpeechEncoder
+from voxlate.models.interop import load_checkpoint, save_checkpoint
+from voxlate.models.translator import SpeechTranslator
+from voxlate.registry import resolve
+from voxlate.text import Tokenizer
+
+_SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+_WAVES = {
+    "conv_dim": [8, 8, 8, 8, 8, 8, 16],
+    "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 4,
+    "initializer_range": 0.2,
+    "layerdrop": 0.0,
+}
+_LAYER = {**_SMALL, **_WAVES, "feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+_GROUP = {**_SMALL, **_WAVES, "feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}
+# The published kinds in small: type of the config, its fields, whether waveforms are normalised.
+KINDS: dict[str, tuple[str, dict[str, Any], bool]] = {
+    "XLS-R, XLSR-53, wav2vec 2.0 LV-60": ("wav2vec2", _LAYER, True),
+    "wav2vec 2.0 base": ("wav2vec2", _GROUP, True),
+    "HuBERT large": ("hubert", _LAYER, True),
+    "HuBERT base": ("hubert", _GROUP, True),
+    "HuBERT with batch norm": ("hubert", {**_GROUP, "conv_pos_batch_norm": True}, True),
+    "WavLM large": ("wavlm", {**_LAYER, "num_buckets": 16, "max_bucket_distance": 40}, True),
+    "WavLM base-plus": ("wavlm", _GROUP, False),
+    "w2v-BERT 2.0": (
+        "wav2vec2-bert",
+        {
+            **_SMALL,
+            "conv_depthwise_kernel_size": 7,
+            "left_max_position_embeddings": 8,
+            "right_max_position_embeddings": 3,
+            "initializer_range": 0.2,
+            "layerdrop": 0.0,
+        },
+        False,
+    ),
+}
+SECONDS = (1.03, 0.31, 2.5, 0.02, 1.77)  # one of them shorter than a frame
+
+
+def test_every_encoder_of_the_table_has_its_kinds() -> None:
+    assert {kind for kind, _, _ in KINDS.values()} == ENCODERS.keys()
+
+
+@pytest.fixture(params=KINDS.values(), ids=KINDS.keys())
+def kind(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any], bool]:
+    found: tuple[str, dict[str, Any], bool] = request.param
+    return found
+
+
+def build(kind: tuple[str, dict[str, Any], bool]) -> SpeechEncoder:
+    torch.manual_seed(3)
+    name, fields, normalize = kind
+    encoder: Any = resolve(ENCODERS, name, "speech encoder")(
+        AutoConfig.for_model(name, **fields), normalize_waveform=normalize
+    )
+    for parameter in encoder.parameters():  # not the small ones of an untrained network: states shall differ in time
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=0.2)
+    made: SpeechEncoder = encoder.eval()
+    return made
+
+
+def translator(encoder: SpeechEncoder) -> SpeechTranslator:
+    return SpeechTranslator(
+        encoder,
+        LengthAdapter(AdapterConfig(32, 32)),
+        MBartDecoder(DecoderConfig(VOCABULARY, 32, 2, 4, 48, max_positions=64)),
+    ).eval()
+
+
+def batch(encoder: SpeechEncoder, *seconds: float) -> tuple[Tensor, Tensor]:
+    return collate_waveforms(waveforms(7, *seconds), normalize=encoder.normalize_waveform)
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+def test_its_states_are_transformers_states(
+    kind: tuple[str, dict[str, Any], bool], gradients: bool, tmp_path: Path
+) -> None:
+    """Also through the feature extractor that a saved model names."""
+    encoder = build(kind)
+    save_preprocessor(encoder, tmp_path)
+    extractor = AutoFeatureExtractor.from_pretrained(tmp_path)
+    theirs = AutoModel.from_config(AutoConfig.for_model(kind[0], **kind[1])).eval()
+    theirs.load_state_dict(encoder.model.state_dict())
+    for seconds in (0.4, 1.03, 2.5):
+        [clip] = waveforms(7, seconds)
+        inputs = extractor(clip.numpy(), sampling_rate=16_000, return_tensors="pt")
+        with torch.set_grad_enabled(gradients):
+            states_BSD, lengths_B = encoder(*batch(encoder, seconds))
+        with torch.no_grad():
+            expected = theirs(**inputs).last_hidden_state
+        assert expected.std() > 0.1
+        length = int(lengths_B)
+        assert states_BSD.shape[1] == length
+        assert expected.shape[1] - length in (0, 1)  # transformers keeps a half frame of w2v-BERT, masked
+        torch.testing.assert_close(states_BSD[0].detach(), expected[0, :length], atol=1e-4, rtol=1e-4)
+
+
+def save_preprocessor(encoder: SpeechEncoder, folder: Path) -> None:
+    import json
+
+    fields = {"do_normalize": encoder.normalize_waveform, **encoder.PREPROCESSOR}
+    (folder / "preprocessor_config.json").write_text(json.dumps(fields))
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+def test_a_batch_gives_what_single_clips_give(kind: tuple[str, dict[str, Any], bool], gradients: bool) -> None:
+    encoder = build(kind)
+    with torch.set_grad_enabled(gradients):
+        states_BSD, lengths_B = encoder(*batch(encoder, *SECONDS))
+        waveform_BT, samples_B = batch(encoder, *SECONDS)
+        for index, samples in enumerate(samples_B.tolist()):
+            alone, length = encoder(waveform_BT[index : index + 1, :samples], torch.tensor([samples]))
+            assert int(length) == int(lengths_B[index]) == alone.shape[1]
+            torch.testing.assert_close(states_BSD[index, : int(length)], alone[0], atol=2e-5, rtol=1e-4)
+            assert not states_BSD[index, int(length) :].any()
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+def test_nan_in_the_padding_reaches_nothing(kind: tuple[str, dict[str, Any], bool], gradients: bool) -> None:
+    encoder = build(kind)
+    waveform_BT, lengths_B = batch(encoder, *SECONDS)
+    with torch.set_grad_enabled(gradients):
+        expected, _ = encoder(waveform_BT, lengths_B)
+        for row, length in zip(waveform_BT, lengths_B.tolist(), strict=True):
+            row[length:] = torch.nan
+        found, _ = encoder(waveform_BT, lengths_B)
+    torch.testing.assert_close(found, expected, atol=0, rtol=0)
+
+
+def test_gradients_reach_the_first_layer(kind: tuple[str, dict[str, Any], bool]) -> None:
+    encoder: Any = build((kind[0], {**kind[1], "mask_time_prob": 0.0}, kind[2]))
+    states_BSD, _ = encoder.train()(*batch(encoder, 0.5, 1.2))
+    states_BSD.square().mean().backward()
+    first = next(iter(encoder.parameters())).grad
+    assert first is not None
+    assert first.isfinite().all()
+    assert first.abs().max() > 0
+
+
+def test_training_masks_time(kind: tuple[str, dict[str, Any], bool]) -> None:
+    encoder: Any = build((kind[0], {**kind[1], "mask_time_prob": 0.5, "mask_time_length": 4}, kind[2]))
+    assert encoder.masks_time
+    torch.manual_seed(0)
+    one, _ = encoder.train()(*batch(encoder, 1.2))
+    other, _ = encoder(*batch(encoder, 1.2))
+    assert not torch.equal(one, other)
+    one.sum().backward()
+    assert encoder.model.masked_spec_embed.grad.abs().max() > 0
+
+
+def test_a_model_with_it_is_saved_and_read(
+    kind: tuple[str, dict[str, Any], bool], vocabulary: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = translator(build(kind))
+    tokenizer = Tokenizer(vocabulary)
+    with caplog.at_level(logging.WARNING):
+        save_checkpoint(tmp_path, model, tokenizer, {"de": tokenizer.tag_id("de_DE")})
+    plain = model.encoder.HAS_ADAPTER
+    assert ("is for Voxlate alone: plain transformers has no adapter" in caplog.text) != plain
+    loaded = load_checkpoint(tmp_path).model
+    assert type(loaded.encoder) is type(model.encoder)
+    assert loaded.encoder.normalize_waveform == kind[2]
+    waveform_BT, lengths_B = batch(model.encoder, 0.7, 1.3)
+    ids_BT = torch.tensor([[2, 50, 5, 6], [2, 50, 7, 8]])
+    with torch.inference_mode():
+        assert torch.equal(loaded(waveform_BT, lengths_B, ids_BT), model(waveform_BT, lengths_B, ids_BT))
+    if plain:
+        from transformers import SpeechEncoderDecoderModel
+
+        theirs: Any = SpeechEncoderDecoderModel.from_pretrained(tmp_path).eval()
+        waveform_1T, length_1 = batch(model.encoder, 1.3)
+        with torch.inference_mode():
+            expected = theirs(
+                input_values=waveform_1T,
+                attention_mask=torch.ones_like(waveform_1T).long(),
+                decoder_input_ids=ids_BT[:1],
+            ).logits
+            torch.testing.assert_close(model(waveform_1T, length_1, ids_BT[:1]), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_mel_features_of_silence_are_finite() -> None:
+    encoder = build(KINDS["w2v-BERT 2.0"])
+    with torch.inference_mode():
+        states_BSD, lengths_B = encoder(torch.from_numpy(np.zeros((1, 8_000), np.float32)), torch.tensor([8_000]))
+    assert int(lengths_B) == 24
+    assert states_BSD.isfinite().all()
