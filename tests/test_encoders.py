@@ -1,6 +1,7 @@
 """The contract of every speech encoder: transformers' states, true lengths, nothing out of the padding."""
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
-from tiny import VOCABULARY, waveforms
+from tiny import VOCABULARY, waveforms, write_mbart
+from voxlate.config import TrainableConfig
 from voxlate.data.batching import collate_waveforms
 from voxlate.models import ENCODERS
 from voxlate.models.adapter import AdapterConfig, LengthAdapter
@@ -18,8 +20,11 @@ from voxlate.models.decoder import DecoderConfig, MBartDecoder
 from voxlate.models.encoder import SpeechEncoder
 from voxlate.models.interop import load_checkpoint, save_checkpoint
 from voxlate.models.translator import SpeechTranslator
+from voxlate.models.warm_start import start_model
 from voxlate.registry import resolve
 from voxlate.text import Tokenizer
+from voxlate.training.freezing import PRESETS, choose_trainable
+from voxlate.training.objective import Objective
 
 _SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 _WAVES = {
@@ -60,7 +65,7 @@ def test_every_encoder_of_the_table_has_its_kinds() -> None:
     assert {kind for kind, _, _ in KINDS.values()} == ENCODERS.keys()
 
 
-@pytest.fixture(params=KINDS.values(), ids=KINDS.keys())
+@pytest.fixture(params=[*KINDS.values()], ids=[*KINDS])
 def kind(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any], bool]:
     found: tuple[str, dict[str, Any], bool] = request.param
     return found
@@ -91,6 +96,7 @@ def batch(encoder: SpeechEncoder, *seconds: float) -> tuple[Tensor, Tensor]:
     return collate_waveforms(waveforms(7, *seconds), normalize=encoder.normalize_waveform)
 
 
+@pytest.mark.filterwarnings("ignore:Support for mismatched")  # of transformers' own WavLM
 @pytest.mark.parametrize("gradients", [False, True])
 def test_its_states_are_transformers_states(
     kind: tuple[str, dict[str, Any], bool], gradients: bool, tmp_path: Path
@@ -168,6 +174,7 @@ def test_training_masks_time(kind: tuple[str, dict[str, Any], bool]) -> None:
     assert encoder.model.masked_spec_embed.grad.abs().max() > 0
 
 
+@pytest.mark.filterwarnings("ignore:Support for mismatched")  # of transformers' own WavLM
 def test_a_model_with_it_is_saved_and_read(
     kind: tuple[str, dict[str, Any], bool], vocabulary: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -196,6 +203,31 @@ def test_a_model_with_it_is_saved_and_read(
                 decoder_input_ids=ids_BT[:1],
             ).logits
             torch.testing.assert_close(model(waveform_1T, length_1, ids_BT[:1]), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_model_starts_from_it(kind: tuple[str, dict[str, Any], bool], vocabulary: Path, tmp_path: Path) -> None:
+    """From the folder of a pretrained network and mBART's; what is normalised is what its feature extractor says."""
+    encoder = build(kind)
+    encoder.model.save_pretrained(tmp_path / "encoder")
+    save_preprocessor(encoder, tmp_path / "encoder")
+    write_mbart(tmp_path / "mbart", vocabulary)
+    model = start_model(tmp_path / "encoder", tmp_path / "mbart").model.eval()
+    assert model.encoder.normalize_waveform == kind[2]
+    with torch.inference_mode():
+        states_BSD, lengths_B = model.encoder(*batch(encoder, 0.7, 1.3))
+        expected_BSD, _ = encoder(*batch(encoder, 0.7, 1.3))
+        torch.testing.assert_close(states_BSD, expected_BSD)
+        assert model.adapt(states_BSD, lengths_B)[0].shape[2] == 32
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_presets_reach_attention_and_norms_of_it(kind: tuple[str, dict[str, Any], bool], preset: str) -> None:
+    objective = Objective(translator(build(kind)), None, 0.1)
+    choose_trainable(objective, TrainableConfig.model_validate({"preset": preset}), masks_time=False)
+    learns = {name for name, parameter in objective.named_parameters() if parameter.requires_grad}
+    attention = [name for name in learns if re.search(r"encoder\..*(attention|self_attn)\.", name)]
+    assert bool(attention) == (preset not in ("adapter-only", "decoder-only"))
+    assert any("adapter" in name for name in learns)
 
 
 def test_mel_features_of_silence_are_finite() -> None:

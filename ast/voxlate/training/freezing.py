@@ -15,7 +15,7 @@ from voxlate.errors import VoxlateError
 
 _ADAPTER = r"(translator\.(adapter|bridge)|ctc)\."
 _ENCODER = r"translator\.encoder\."
-_ENCODER_LNA = r"translator\.encoder\..*(layer_norm|\.attention)\b"
+_ENCODER_LNA = r"translator\.encoder\..*(layer_norm|\.attention|\.self_attn)\b"
 _DECODER = r"translator\.decoder\."
 _DECODER_LNA = r"translator\.decoder\..*(layer_?norm\w*|self_attn|encoder_attn)\."
 
@@ -31,6 +31,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
 }
 _FEATURE_ENCODER = r"translator\.encoder\..*\bfeature_extractor\."
 _MASK_EMBEDDING = r"translator\.encoder\..*\bmasked_spec_embed$"
+_CONFORMER_NAMES = {"q_proj": "linear_q", "k_proj": "linear_k", "v_proj": "linear_v", "out_proj": "linear_out"}
 _LORA_NAME = "default"  # peft's own
 
 
@@ -58,12 +59,13 @@ def add_lora(model: nn.Module, settings: LoraConfig) -> None:
         import peft  # noqa: PLC0415 (an extra of the package)
     except ImportError:
         raise VoxlateError("the lora preset needs peft; install it with pip install 'voxlate[lora]'") from None
+    names = [*settings.projections, *(_CONFORMER_NAMES[name] for name in settings.projections)]  # w2v-BERT's differ
     peft.inject_adapter_in_model(
         peft.LoraConfig(
             r=settings.rank,
             lora_alpha=settings.alpha,
             lora_dropout=settings.dropout,
-            target_modules=rf".*\.({'|'.join(settings.projections)})",
+            target_modules=rf".*\.({'|'.join(names)})",
         ),
         model,
         _LORA_NAME,
