@@ -1,5 +1,6 @@
 """The contract of every speech encoder: transformers' states, true lengths, nothing out of the padding."""
 
+import copy
 import logging
 import re
 from pathlib import Path
@@ -16,6 +17,7 @@ from voxlate.config import TrainableConfig
 from voxlate.data.batching import collate_waveforms
 from voxlate.models import ENCODERS
 from voxlate.models.adapter import AdapterConfig, LengthAdapter
+from voxlate.models.convolutions import convolve
 from voxlate.models.decoder import DecoderConfig, MBartDecoder
 from voxlate.models.encoder import SpeechEncoder
 from voxlate.models.interop import load_checkpoint, save_checkpoint
@@ -236,3 +238,36 @@ def test_mel_features_of_silence_are_finite() -> None:
         states_BSD, lengths_B = encoder(torch.from_numpy(np.zeros((1, 8_000), np.float32)), torch.tensor([8_000]))
     assert int(lengths_B) == 24
     assert states_BSD.isfinite().all()
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (2, 2), (5, 2), (2, 3)])
+def test_convolutions_as_products_have_the_gradients_of_convolutions(kernel: int, stride: int, bfloat16: bool) -> None:
+    """Windows that overlap, touch, and leave frames out."""
+    torch.manual_seed(0)
+    layer: Any = torch.nn.Module()
+    layer.conv, layer.layer_norm = torch.nn.Conv1d(1, 6, kernel, stride), torch.nn.LayerNorm(6)
+    layer.activation = torch.nn.functional.gelu
+    other = copy.deepcopy(layer)
+    other.conv = torch.nn.Conv1d(6, 6, kernel, stride)
+    waveform_BT = torch.randn(3, 61)
+
+    def gradients(products: bool) -> list[Tensor]:
+        for module in (layer, other):
+            module.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            if products:
+                found = convolve([layer, other], waveform_BT)
+            else:
+                found = waveform_BT[:, :, None]
+                for module in (layer, other):
+                    convolved = module.conv(found.transpose(1, 2)).transpose(1, 2)
+                    found = module.activation(module.layer_norm(convolved))
+        found.float().square().sum().backward()
+        return [
+            found.detach().float(),
+            *(parameter.grad.clone() for module in (layer, other) for parameter in module.parameters()),
+        ]
+
+    for one, expected in zip(gradients(True), gradients(False), strict=True):
+        assert float((one - expected).norm() / expected.norm()) < (0.03 if bfloat16 else 1e-5)

@@ -1,7 +1,7 @@
 """The wav2vec 2.0 family as a speech encoder: XLS-R 300M, 1B and 2B, XLSR-53, wav2vec 2.0, and what is built like it.
 
 The network is transformers' `Wav2Vec2Model` without its adapter. Lengths, padding and short clips are handled here.
-Shape letters: B utterances, T samples, S frames, D width, W values in a window of frames.
+Shape letters: B utterances, T samples, S frames, N frames of all clips, D width.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
+from voxlate.models.convolutions import convolve
 from voxlate.models.encoder import WAVEFORMS, conv_lengths, valid_mask, zero_padding
 from voxlate.models.masking import mask_states
 from voxlate.models.packed import has_plain_layers, packed_states
@@ -99,33 +100,13 @@ class Wav2Vec2Encoder(nn.Module):
         extractor = self.model.feature_extractor
         if self.config.feat_extract_norm == "layer":
             if waveform_BT.device.type == "cpu":
-                return _convolve(extractor.conv_layers, waveform_BT)
+                return convolve(extractor.conv_layers, waveform_BT)
             return cast("Tensor", extractor(waveform_BT).transpose(1, 2))
         features = [
             extractor(waveform_T[None, :length])[0].T
             for waveform_T, length in zip(waveform_BT, lengths_B.tolist(), strict=True)
         ]
         return nn.utils.rnn.pad_sequence(features, batch_first=True)
-
-
-def _convolve(layers: Any, waveform_BT: Tensor) -> Tensor:
-    """Run convolutions as products of matrices: on a CPU a third faster, since layer norm needs channels last.
-
-    Windows have a slow backward pass: where states have gradients, torch convolves.
-    """
-    states_BSD = waveform_BT[:, :, None].contiguous()
-    for layer in layers:
-        kernel, stride = layer.conv.kernel_size[0], layer.conv.stride[0]
-        if states_BSD.requires_grad:
-            states_BSD = layer.conv(states_BSD.transpose(1, 2)).transpose(1, 2)
-        else:
-            clips, frames, width = states_BSD.shape
-            windows = (clips, (frames - kernel) // stride + 1, kernel * width)
-            states_BSW = states_BSD.as_strided(windows, (frames * width, stride * width, 1))  # they overlap, in place
-            weight_DW = layer.conv.weight.transpose(1, 2).flatten(1)
-            states_BSD = nn.functional.linear(states_BSW, weight_DW, layer.conv.bias)
-        states_BSD = layer.activation(layer.layer_norm(states_BSD))
-    return states_BSD
 
 
 def _receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> int:
