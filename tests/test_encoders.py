@@ -263,7 +263,7 @@ def test_convolutions_as_products_have_the_gradients_of_convolutions(kernel: int
                 for module in (layer, other):
                     convolved = module.conv(found.transpose(1, 2)).transpose(1, 2)
                     found = module.activation(module.layer_norm(convolved))
-        found.float().square().sum().backward()
+        torch.autograd.backward(found.float().square().sum())
         return [
             found.detach().float(),
             *(parameter.grad.clone() for module in (layer, other) for parameter in module.parameters()),

@@ -33,7 +33,7 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, gradient_BNO: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient_BNO: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         states_BSI, weight_OW = ctx.saved_tensors
         needs_states, needs_weight, needs_bias, _ = ctx.needs_input_grad
         gradient_BNO = gradient_BNO.contiguous()
@@ -41,7 +41,8 @@ class _Convolution(torch.autograd.Function):
         of_states = of_weight = of_bias = None
         if needs_weight:
             windows_MW = _windows(states_BSI, ctx.kernel, ctx.stride).flatten(0, 1)
-            of_weight = (gradient_BNO.flatten(0, 1).T @ windows_MW).unflatten(1, (ctx.kernel, channels)).transpose(1, 2)
+            of_weight = gradient_BNO.flatten(0, 1).T @ windows_MW
+            of_weight = of_weight.view(-1, ctx.kernel, channels).transpose(1, 2)
         if needs_bias:
             of_bias = gradient_BNO.sum((0, 1))
         if needs_states:
