@@ -32,10 +32,11 @@ MAY_IMPORT = {
     "decoding": _BASE | {"data", "models", "hardware", "pages", "provenance", "__init__"},
     "training": _BASE | {"manifest", "config", "data", "models", "decoding", "hardware", "pages", "__init__"},
     "evaluation": _BASE | {"manifest", "data", "decoding", "hardware"},
+    "convert": _BASE | {"data", "models"},
     "doctor": _BASE | {"data", "hardware", "__init__"},
     "cli_evaluate": {"errors", "decoding", "evaluation"},
     "cli_prepare": {"errors", "languages", "registry", "data"},
-    "cli": _CLI | {"__init__", "errors", "languages", "registry", "data", "decoding", "training", "doctor"},
+    "cli": _CLI | {"__init__", "errors", "languages", "registry", "data", "decoding", "training", "doctor", "convert"},
     "__main__": {"cli"},
     "__init__": {"errors", "decoding"},
 }

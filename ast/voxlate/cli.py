@@ -167,6 +167,18 @@ def average(
     raise typer.Exit(run(run_folder, last, output or run_folder / "averaged"))
 
 
+@app.command()
+def convert(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder, Hub id or id@revision.")],
+    output: Annotated[Path, typer.Option(help="A new folder.")],
+    trim_to: Annotated[list[str], typer.Option(help="Target languages, with commas, whose shortlists are there.")],
+) -> None:
+    """Leave out the pieces and tokens that some target languages do not use: a smaller model with the same results."""
+    from voxlate.convert import convert
+
+    print(convert(model, output, [language for item in trim_to for language in item.split(",")]))
+
+
 cli_evaluate.add_commands(app)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from voxlate.errors import VoxlateError
 from voxlate.files import file_sha256, write_text
 from voxlate.manifest import read_manifest
-from voxlate.text import EOS_ID, UNK_ID, VOCABULARY_FILES, Tokenizer
+from voxlate.text import UNK_ID, VOCABULARY_FILES, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ def prepare_shortlist(texts: Sequence[Path], language: str, folder: Path, output
 
 
 def make_shortlist(language: str, texts: Iterable[str], tokenizer: Tokenizer) -> Shortlist:
-    """Return the ids of all pieces of texts, and those that spell every single character of them."""
-    ids = {EOS_ID}
+    """Return the ids of all pieces of texts, those that spell each character of them, and those that are no pieces."""
+    ids = {*range(UNK_ID + 1), *range(tokenizer.tag_id(tokenizer.tags[0]), tokenizer.vocabulary_size)}
     characters: set[str] = set()
     for text in texts:
         ids.update(tokenizer.encode(text))
@@ -53,7 +53,7 @@ def make_shortlist(language: str, texts: Iterable[str], tokenizer: Tokenizer) ->
         raise VoxlateError(f"no text to make a shortlist of {language} from; expected lines in that language")
     for character in characters:  # at the beginning of a word, and inside
         ids.update(tokenizer.encode(character), tokenizer.encode(f"{character}{character}{character}"))
-    return Shortlist(language, tuple(sorted(ids - {UNK_ID})), file_sha256(tokenizer.path))
+    return Shortlist(language, tuple(sorted(ids)), file_sha256(tokenizer.path))
 
 
 def _lines(path: Path, language: str) -> Iterator[str]:

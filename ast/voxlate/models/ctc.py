@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from voxlate.models.weights import write_safetensors
 
-_FILE = "ctc.safetensors"
+CTC_FILE = "ctc.safetensors"
 _CHARACTERS = "characters"  # in the file's metadata, in the order of their labels, from 1
 
 
@@ -47,12 +47,12 @@ class CtcHead(nn.Module):
 def write_ctc(folder: Path, tensors: Mapping[str, Tensor], characters: Mapping[str, int]) -> None:
     """Write the head's tensors with their characters beside a model. transformers does not look at this file."""
     ordered = "".join(sorted(characters, key=characters.__getitem__))
-    write_safetensors(folder / _FILE, tensors, {_CHARACTERS: ordered})
+    write_safetensors(folder / CTC_FILE, tensors, {_CHARACTERS: ordered})
 
 
 def read_ctc(folder: Path) -> tuple[dict[str, Tensor], dict[str, int]] | None:
     """Return the tensors and characters of the head beside a model, or None where it has none."""
-    path = folder / _FILE
+    path = folder / CTC_FILE
     if not path.is_file():
         return None
     with safe_open(path, framework="pt") as file:
