@@ -81,11 +81,15 @@ def test_a_shortlist_is_made_and_used(tmp_path: Path, monkeypatch: pytest.Monkey
     Path("data/en-de/train.jsonl").write_text(json.dumps(row | {"audio": "../../talk.mp3"}) + "\n", encoding="utf-8")
     Path("news.de.txt").write_text("Guten Tag.\n", encoding="utf-8")
     prepare, translate = (line for line in COMMANDS if "shortlist" in line)
-    said = CliRunner().invoke(app, shlex.split(prepare)[1:], catch_exceptions=False).output
-    assert re.match(r"my-model/shortlists/de.json: \d+ of 1,7\d\d ids, from 2 lines", said)
-    assert (
-        CliRunner().invoke(app, shlex.split(translate)[1:], catch_exceptions=False).stdout.strip() == row["target_text"]
-    )
+
+    def said_by(command: str) -> str:
+        return CliRunner().invoke(app, shlex.split(command)[1:], catch_exceptions=False).stdout.strip()
+
+    assert re.match(r"my-model/shortlists/de.json: \d+ of 1,7\d\d ids, from 2 lines", said_by(prepare))
+    assert said_by(translate) == row["target_text"]
+    [convert] = [line for line in COMMANDS if line.startswith("voxlate convert ")]
+    assert "4.9 million" in said_by(convert)
+    assert said_by(translate.replace("my-model --shortlist", "my-german-model")) == row["target_text"]
 
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if not line.startswith("voxlate ")])

@@ -48,7 +48,7 @@ stage listening 'model={init_from: reading/best}' trainable='{preset: decoder-on
   data.batch_seconds=120 optimizer.updates=16000 optimizer.lr=2.0e-3 validation.every_updates=3000
 # English is read for three languages, so that each of its directions has twice the sentences: all come equally often here.
 stage run 'model={init_from: listening/best}' trainable.feature_encoder=false loss.ctc_weight=0.2 data.temperature=5 \
-  data.batches_per_update=4 optimizer.updates=UPDATES optimizer.lr=4.0e-4
+  data.batches_per_update=4 optimizer.updates=8000 optimizer.lr=4.0e-4
 for name in test test-babble test-voices test-voices-babble; do
   $LAUNCH voxlate evaluate --model run/best --data $name --output scores/$name --dtype float32
 done
