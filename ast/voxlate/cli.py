@@ -82,6 +82,7 @@ def translate(
     max_repeats: Annotated[
         int, typer.Option(help="How often a phrase may follow itself; 0 for no guard, as in benchmarks.")
     ] = 4,
+    mbr: Annotated[bool, typer.Option("--mbr", help="Of the beam, take what agrees most with the rest.")] = False,
     batch_size: Annotated[int | None, typer.Option(help="Segments searched at once. [default: 64, GPU 256]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8.")] = "auto",
@@ -107,13 +108,8 @@ def translate(
         from voxlate.decoding.command import TranslateCommand, run
         from voxlate.decoding.search import SearchOptions
 
-        search = SearchOptions(
-            beam=beam,
-            n_best=n_best,
-            length_penalty=length_penalty,
-            max_length=max_length,
-            max_repeats=max_repeats or None,
-        )
+        guard = max_repeats or None
+        search = SearchOptions(beam, length_penalty, max_length, n_best=n_best, max_repeats=guard, mbr=mbr)
         command = TranslateCommand(
             audio=audio,
             to=to,

@@ -14,6 +14,7 @@ import voxlate
 from voxlate.data.audio import SAMPLE_RATE_HZ, AudioSource, decoder_fingerprint
 from voxlate.data.shortlist import find_shortlists
 from voxlate.decoding.candidates import Vocabulary, shortlisted
+from voxlate.decoding.mbr import by_agreement
 from voxlate.decoding.schedule import Piece, Schedule
 from voxlate.decoding.search import Hypothesis, SearchOptions
 from voxlate.decoding.sound import Sound, Span, read_ahead
@@ -44,17 +45,23 @@ class _Job:
     source: str | None
     found: dict[Span, list[Hypothesis]] = field(default_factory=dict)
 
-    def translation(self, tokenizer: Tokenizer) -> Translation:
+    def translation(self, tokenizer: Tokenizer, options: SearchOptions) -> Translation:
         segments = tuple(
             Segment(
-                span[0] / SAMPLE_RATE_HZ,
-                span[1] / SAMPLE_RATE_HZ,
-                tuple(Candidate(tokenizer.decode(found.ids), found.score) for found in self.found[span]),
+                start / SAMPLE_RATE_HZ, end / SAMPLE_RATE_HZ, _candidates(self.found[start, end], tokenizer, options)
             )
-            for span in self.sound.spans
+            for start, end in self.sound.spans
         )
         sound = self.sound
         return Translation(sound.name, sound.seconds, self.target, segments, self.source, sound.warnings)
+
+
+def _candidates(found: list[Hypothesis], tokenizer: Tokenizer, options: SearchOptions) -> tuple[Candidate, ...]:
+    candidates = [Candidate(tokenizer.decode(hypothesis.ids), hypothesis.score) for hypothesis in found]
+    if options.mbr:
+        order = by_agreement([one.text for one in candidates], [hypothesis.log_prob for hypothesis in found])
+        candidates = [candidates[place] for place in order]
+    return tuple(candidates[: options.n_best])
 
 
 class _Report:
@@ -144,7 +151,8 @@ class Translator:
         languages = [find_language(language).code for language in ([to] if isinstance(to, str) else to)]
         tag_ids = {language: self.checkpoint.target_id(language) for language in languages}
         report = _Report(progress)
-        schedule = Schedule(self.checkpoint.model, options, self._batch_size, self._vocabulary(tag_ids))
+        searched = replace(options, n_best=options.beam) if options.mbr else options
+        schedule = Schedule(self.checkpoint.model, searched, self._batch_size, self._vocabulary(tag_ids))
         jobs: dict[int, _Job] = {}
         waiting: list[Piece] = []
 
@@ -154,7 +162,7 @@ class Translator:
                 job = jobs[piece.job]
                 job.found[piece.span] = hypotheses
                 if len(job.found) == len(job.sound.spans):
-                    yield piece.job, jobs.pop(piece.job).translation(self.checkpoint.tokenizer)
+                    yield piece.job, jobs.pop(piece.job).translation(self.checkpoint.tokenizer, options)
 
         for index, sound in enumerate(read_ahead(inputs, self._batch_size)):
             if not isinstance(to, str) and index >= len(languages):
@@ -167,7 +175,7 @@ class Translator:
             job = jobs[index] = _Job(sound, languages[0] if isinstance(to, str) else languages[index], source)
             waiting += [Piece(index, span, sound, tag_ids[job.target]) for span in sound.spans]
             if not sound.spans:
-                yield index, jobs.pop(index).translation(self.checkpoint.tokenizer)
+                yield index, jobs.pop(index).translation(self.checkpoint.tokenizer, options)
             while len(waiting) >= self._batch_size * _WINDOW_BATCHES:
                 window = waiting[: self._batch_size * _WINDOW_BATCHES]
                 del waiting[: len(window)]

@@ -25,6 +25,7 @@ class SearchOptions:
 
     `max_length` counts every token of the hypothesis: ``</s>`` at the start, tag, pieces, ``</s>``. `max_repeats`
     forbids a phrase of up to 12 tokens to follow itself more often than that (None: no guard, as in benchmarks).
+    `mbr` orders the beam's hypotheses by their agreement (see `voxlate.decoding.mbr`), where they become text.
     """
 
     beam: int = 5
@@ -33,6 +34,7 @@ class SearchOptions:
     early_stopping: bool = True
     n_best: int = 1
     max_repeats: int | None = None
+    mbr: bool = False
 
     def __post_init__(self) -> None:
         problems = []
