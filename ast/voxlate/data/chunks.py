@@ -5,21 +5,30 @@ Shape letters: T samples of 16 kHz sound.
 
 from __future__ import annotations
 
+import os
 import tempfile
-from typing import BinaryIO
+import weakref
 
 import numpy as np
 
 from voxlate.data.resampling import SAMPLE_RATE_HZ, Waveform
 
-SPOOLED_SECONDS = 300.0  # longer sound does not stay in memory, where it may go to a file
+SPOOLED_SECONDS = 60.0  # longer sound does not stay in memory, where it may go to a file
 
 
 class SpooledWaveform:
-    """A float32 waveform in a file: a slice of it is read when it is asked for."""
+    """A float32 waveform in a temporary file: a slice of it is read when it is asked for."""
 
-    def __init__(self, file: BinaryIO, samples: int) -> None:
-        self._file, self._samples = file, samples
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the waveform)
+        self._samples = 0
+        weakref.finalize(self, self._file.close)
+
+    def append(self, chunk_T: Waveform) -> None:
+        """Put samples behind the others."""
+        self._file.seek(0, os.SEEK_END)
+        self._file.write(chunk_T.tobytes())
+        self._samples += len(chunk_T)
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -58,17 +67,18 @@ class Spool(Chunks):
 
     def __init__(self) -> None:
         super().__init__()
-        self._file: BinaryIO | None = None
+        self._spooled: SpooledWaveform | None = None
 
     def add(self, chunk_T: Waveform) -> None:
         """Put samples behind the others."""
         super().add(chunk_T)
         if self.samples > SPOOLED_SECONDS * SAMPLE_RATE_HZ:
-            self._file = self._file or tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the waveform)
+            if self._spooled is None:
+                self._spooled = SpooledWaveform()
             for held_T in self._held:
-                self._file.write(held_T.tobytes())
+                self._spooled.append(held_T)
             self._held.clear()
 
     def finish(self) -> Waveform | SpooledWaveform:
         """Return all samples."""
-        return self.waveform() if self._file is None else SpooledWaveform(self._file, self.samples)
+        return self.waveform() if self._spooled is None else self._spooled

@@ -164,7 +164,7 @@ class Translator:
                 if len(job.found) == len(job.sound.spans):
                     yield piece.job, jobs.pop(piece.job).translation(self.checkpoint.tokenizer, options)
 
-        for index, sound in enumerate(read_ahead(inputs, self._batch_size)):
+        for index, sound in enumerate(read_ahead(inputs)):
             if not isinstance(to, str) and index >= len(languages):
                 raise VoxlateError(f"`to` has {len(to)} languages, expected one for each input, and there are more")
             if isinstance(sound, AudioError):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from os import PathLike
+from queue import SimpleQueue
 
 import numpy as np
 
@@ -16,6 +18,8 @@ from voxlate.decoding.segmentation import segment
 from voxlate.errors import AudioError
 
 Span = tuple[int, int]
+AHEAD_SECONDS = 600.0
+_AHEAD_INPUTS = 256
 
 
 @dataclass(frozen=True)
@@ -38,19 +42,75 @@ class Sound:
         return self.seconds - sum(end - start for start, end in self.spans) / SAMPLE_RATE_HZ
 
 
-def read_ahead(inputs: Iterable[AudioSource | np.ndarray], ahead: int) -> Iterator[Sound | AudioError]:
-    """Decode inputs in their order, `ahead` of them while the caller is busy; yield each one's sound or error."""
-    futures: deque[Future[Sound | AudioError]] = deque()
-    with ThreadPoolExecutor(1, thread_name_prefix="audio") as executor:
-        try:
-            for item in inputs:
-                futures.append(executor.submit(_read, item))
-                if len(futures) > ahead:
-                    yield futures.popleft().result()
-            while futures:
-                yield futures.popleft().result()
-        finally:
-            executor.shutdown(wait=False, cancel_futures=True)
+def read_ahead(
+    inputs: Iterable[AudioSource | np.ndarray], seconds: float = AHEAD_SECONDS
+) -> Iterator[Sound | AudioError]:
+    """Decode inputs in their order, some seconds of sound ahead of the caller; yield each one's sound or error.
+
+    The thread ends with the process, whatever it does: no interruption has to wait for a long file.
+    """
+    reader = _Reader(seconds)
+    threading.Thread(target=reader.work, name="audio", daemon=True).start()
+    waiting: deque[Future[Sound | AudioError]] = deque()
+    try:
+        for item in inputs:
+            waiting.append(reader.ask(item))
+            while waiting[0].done() or len(waiting) > _AHEAD_INPUTS:
+                yield reader.take(waiting.popleft())
+                if not waiting:
+                    break
+        while waiting:
+            yield reader.take(waiting.popleft())
+    finally:
+        reader.stop()
+
+
+class _Reader:
+    """Decodes what it is asked for, in turn, unless too much lies there already."""
+
+    def __init__(self, seconds: float) -> None:
+        self._asked: SimpleQueue[tuple[AudioSource | np.ndarray, Future[Sound | AudioError]] | None] = SimpleQueue()
+        self._limit, self._ahead = seconds, 0.0
+        self._changed = threading.Condition()
+        self._stopped = False
+
+    def ask(self, item: AudioSource | np.ndarray) -> Future[Sound | AudioError]:
+        future: Future[Sound | AudioError] = Future()
+        self._asked.put((item, future))
+        return future
+
+    def take(self, future: Future[Sound | AudioError]) -> Sound | AudioError:
+        result = future.result()
+        with self._changed:
+            self._ahead -= _seconds(result)
+            self._changed.notify()
+        return result
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+        self._asked.put(None)
+
+    def work(self) -> None:
+        while (asked := self._asked.get()) is not None:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopped or self._ahead < self._limit)
+                if self._stopped:
+                    return
+            item, future = asked
+            try:
+                result = _read(item)
+            except BaseException as error:
+                future.set_exception(error)
+                continue
+            with self._changed:
+                self._ahead += _seconds(result)
+            future.set_result(result)
+
+
+def _seconds(result: Sound | AudioError) -> float:
+    return result.seconds if isinstance(result, Sound) else 0.0
 
 
 def _read(item: AudioSource | np.ndarray) -> Sound | AudioError:

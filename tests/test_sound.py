@@ -1,0 +1,106 @@
+"""Sound for the model: decoded ahead within bounds, in order, long sound in a file."""
+
+import io
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from media import sine, write_media
+from voxlate.data import chunks
+from voxlate.data.audio import load_audio, spool_audio
+from voxlate.data.chunks import SpooledWaveform
+from voxlate.decoding import sound as sound_module
+from voxlate.decoding.segmentation import segment
+from voxlate.decoding.sound import Sound, read_ahead
+from voxlate.errors import AudioError
+
+
+def wav(seconds: float) -> bytes:
+    file = io.BytesIO()
+    file.write(write_media(Path("a.wav"), sine(300, seconds)).read_bytes())
+    return file.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_inputs_come_in_order_whatever_they_are() -> None:
+    array = np.zeros(8_000, np.float32)
+    Path("b.wav").write_bytes(wav(2.0))
+    found = list(read_ahead([wav(1.0), "nothing.wav", array, "b.wav", np.zeros((2, 2)), b"noise"]))
+    seconds = [one.seconds if isinstance(one, Sound) else None for one in found]
+    assert seconds == [1.0, None, 0.5, 2.0, None, None]
+    assert "nothing.wav" in str(found[1])
+    assert str(found[4]).startswith("array: expected finite floats")
+    assert [one.name for one in found if isinstance(one, Sound)] == ["bytes", "ndarray", "b.wav"]
+
+
+def test_no_more_than_so_many_seconds_lie_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    def count(item: np.ndarray) -> Sound | AudioError:
+        read.append(len(item))
+        return Sound("", item, [])
+
+    monkeypatch.setattr(sound_module, "_read", count)
+    sounds = read_ahead([np.zeros(16_000, np.float32)] * 30, seconds=3.0)
+    for taken in range(1, 20):
+        next(sounds)
+        time.sleep(0.005)
+        assert len(read) <= taken + 4
+    sounds.close()  # type: ignore[attr-defined]
+    time.sleep(0.05)
+    assert len(read) < 26
+    assert not any(thread.name == "audio" and thread.is_alive() for thread in threading.enumerate())
+
+
+def test_what_goes_wrong_there_is_raised_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> Sound:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(sound_module, "_read", fail)
+    with pytest.raises(MemoryError, match="no room"):
+        list(read_ahead([b""]))
+
+    def inputs() -> Iterator[bytes]:
+        yield wav(1.0)
+        raise OSError("no more of them")
+
+    with pytest.raises(OSError, match="no more of them"):
+        list(read_ahead(inputs()))
+
+
+def test_long_sound_lies_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same samples and the same pieces, and nothing of it in memory."""
+    monkeypatch.setattr(chunks, "SPOOLED_SECONDS", 2.0)
+    generator = np.random.default_rng(0)
+    parts = [np.concatenate([generator.normal(size=16_000 * 9) * 0.1, np.zeros(24_000)]) for _ in range(6)]
+    path = write_media(Path("long.wav"), np.concatenate(parts).astype(np.float32), codec="pcm_f32le")
+    spooled, warnings = spool_audio(path)
+    whole = load_audio(path).waveform
+    assert isinstance(spooled, SpooledWaveform)
+    assert warnings == ()
+    assert len(spooled) == len(whole)
+    assert np.array_equal(spooled[:], whole)
+    assert np.array_equal(spooled[1234:56_789], whole[1234:56_789])
+    assert np.array_equal(spooled[len(whole) - 5 : len(whole) + 5], whole[-5:])
+    pieces = segment(spooled)
+    assert pieces == segment(whole)
+    assert len(pieces) > 3
+    monkeypatch.setattr(chunks, "SPOOLED_SECONDS", 300.0)
+    assert isinstance(spool_audio(path)[0], np.ndarray)
+
+
+def test_samples_that_are_no_numbers_are_found_wherever_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "SPOOLED_SECONDS", 1.0)
+    waveform_T = sine(300, 4.0).astype(np.float32)
+    waveform_T[48_000] = np.nan
+    path = write_media(Path("nan.wav"), waveform_T, codec="pcm_f32le")
+    with pytest.raises(AudioError, match=r"holds NaN or infinite samples, the first at 3\.00 s"):
+        spool_audio(path)
