@@ -92,6 +92,15 @@ def test_a_shortlist_is_made_and_used(tmp_path: Path, monkeypatch: pytest.Monkey
     assert said_by(translate.replace("my-model --shortlist", "my-german-model")) == row["target_text"]
 
 
+def test_a_transcript_has_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "recipes/demo/model", "my-model")
+    Path("talk.mp3").write_bytes((ROOT / "recipes/demo/clips/en-63.flac").read_bytes())
+    [command] = [line for line in COMMANDS if line.startswith("voxlate transcribe ")]
+    result = json.loads(CliRunner().invoke(app, shlex.split(command)[1:], catch_exceptions=False).stdout)
+    assert len(result["segments"][0]["words"]) > 2
+
+
 @pytest.mark.parametrize("command", [line for line in COMMANDS if not line.startswith("voxlate ")])
 def test_other_commands_name_what_exists(command: str) -> None:
     words = shlex.split(command)

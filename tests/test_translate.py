@@ -131,7 +131,7 @@ def test_silence_is_not_translated(tiny_model: Path, tmp_path: Path) -> None:
     quiet = write_media(tmp_path / "quiet.wav", np.zeros(16_000, np.float32))
     result = cli(quiet, "--model", tiny_model, "--to", "de")
     assert (result.exit_code, result.stdout) == (0, "\n")
-    assert "nothing but silence; its translation is empty" in result.stderr
+    assert "nothing but silence; its result is empty" in result.stderr
 
 
 def test_long_audio_is_translated_in_pieces(tiny_model: Path, tmp_path: Path) -> None:

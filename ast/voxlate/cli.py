@@ -164,6 +164,39 @@ def average(
 
 
 @app.command()
+def transcribe(
+    audio: Annotated[
+        list[str],
+        typer.Argument(metavar="AUDIO", help="Audio or video files, folders, globs, or - for standard input."),
+    ],
+    model: Annotated[str, typer.Option(help="Folder, Hub id or id@revision: one with a CTC head.")],
+    language: Annotated[
+        str | None, typer.Option(help="Spoken language. Only noted, and part of the files' names.")
+    ] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", help="txt, tsv, json (with words), srt, vtt; several with commas. [default: txt]"),
+    ] = None,
+    output_dir: Annotated[
+        Path | None, typer.Option(help="Write AUDIO.LANGUAGE.FORMAT files here, in the inputs' folders.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what --output-dir already has.")] = False,
+) -> None:
+    """Write down what is said, with the times of words, by a model with a CTC head."""
+    names = _parse_formats(formats or ["txt"])
+    try:
+        from voxlate.decoding.transcription import TranscribeCommand, run
+
+        code = run(TranscribeCommand(audio, names, output_dir, overwrite, model, language, device, dtype))
+    except KeyboardInterrupt:  # while libraries were loaded; from then on the command itself answers
+        print("interrupted", file=sys.stderr)
+        code = 130
+    raise typer.Exit(code)
+
+
+@app.command()
 def convert(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder, Hub id or id@revision.")],
     output: Annotated[Path, typer.Option(help="A new folder.")],

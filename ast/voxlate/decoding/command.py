@@ -4,10 +4,12 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -26,39 +28,69 @@ from voxlate.languages import UNSETTLED_SLOTS, default_checkpoint, find_language
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
+class Stream(Protocol):
+    """What makes results of inputs, each with its index, as soon as it is there."""
+
+    def __call__(
+        self, inputs: Iterable[AudioSource], *, progress: Callable[[float, float], None] | None = None
+    ) -> Iterator[tuple[int, Translation | AudioError]]: ...
+
+
 @dataclass(frozen=True)
-class TranslateCommand:
-    """What the user asked for; the fields are the options of the command line."""
+class InputsCommand:
+    """Which inputs, and where their results go; the fields are options of the command line."""
 
     audio: Sequence[str]
+    formats: Sequence[str]
+    output_dir: Path | None
+    overwrite: bool
+
+
+@dataclass(frozen=True)
+class TranslateCommand(InputsCommand):
+    """What the user asked for; the fields are the options of the command line."""
+
     to: str
     source: str | None
     model: str | None
-    formats: Sequence[str]
-    output_dir: Path | None
     search: SearchOptions
     device: str
     dtype: str
     batch_size: int | None
     slots: Mapping[str, int | str]
     shortlist: bool
-    overwrite: bool
 
 
 def run(command: TranslateCommand) -> int:
     """Translate; return 0 if every input was translated whole, 1 if some failed (each is named)."""
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     target = find_language(command.to).code
     source = find_language(command.source).code if command.source else None
+
+    def start(console: Console) -> tuple[Stream, dict[str, object]]:
+        translator = _load(command, target, source, console)
+        recipe = translator.recipe(command.search) if "json" in command.formats else {}
+        return partial(translator.stream, to=target, source=source, options=command.search), recipe
+
+    return process(command, target, "translated", start)
+
+
+def process(
+    command: InputsCommand, suffix: str, done: str, start: Callable[[Console], tuple[Stream, dict[str, object]]]
+) -> int:
+    """Give the inputs to what `start` loads, if there is something to do; write results, return the exit code.
+
+    Results in files are called AUDIO.SUFFIX.FORMAT; `done` says what became of an input.
+    """
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     inputs = find_inputs(command.audio)
-    output = _Files(command, target) if command.output_dir else _StandardOutput(command, len(inputs.found))
+    output = _Files(command, suffix) if command.output_dir else _StandardOutput(command, len(inputs.found))
     todo = [item for item in inputs.found if not output.has(item)]
-    tally = _Tally(console, skipped=len(inputs.found) - len(todo))
+    tally = _Tally(console, done, skipped=len(inputs.found) - len(todo))
     tally.left_out(inputs)
     try:
         if todo:
-            translator = _load(command, target, source, console)
-            _translate(translator, todo, command, target, source, output, tally)
+            stream, recipe = start(console)
+            _write_results(stream, recipe, todo, output, tally)
     except KeyboardInterrupt:
         output.close()
         hint = "the same command goes on from here" if command.output_dir else "with --output-dir it could go on"
@@ -88,21 +120,15 @@ def _load(command: TranslateCommand, target: str, source: str | None, console: C
     return translator
 
 
-def _translate(
-    translator: Translator,
+def _write_results(
+    stream: Stream,
+    recipe: dict[str, object],
     todo: Sequence[Input],
-    command: TranslateCommand,
-    target: str,
-    source: str | None,
     output: "_Files | _StandardOutput",
     tally: "_Tally",
 ) -> None:
-    recipe = translator.recipe(command.search) if "json" in command.formats else {}
     with _progress_bar(tally.console) as progress:
-        stream = translator.stream(
-            (_source(item) for item in todo), to=target, source=source, options=command.search, progress=progress
-        )
-        for index, result in stream:
+        for index, result in stream((_source(item) for item in todo), progress=progress):
             if isinstance(result, AudioError):
                 tally.fail(str(result))
                 output.put(index, todo[index], None)
@@ -118,11 +144,11 @@ def _translate(
                 tally.fail(f"{todo[index].name}: its result cannot be written ({error.strerror})")
                 continue
             if result.warnings:
-                tally.partial(f"{todo[index].name}: {'; '.join(result.warnings)}; what was decoded is translated")
+                tally.partial(f"{todo[index].name}: {'; '.join(result.warnings)}; what was decoded is {tally.done}")
             else:
                 tally.whole += 1
             if not result.segments:
-                tally.console.print(f"note: {todo[index].name}: nothing but silence; its translation is empty")
+                tally.console.print(f"note: {todo[index].name}: nothing but silence; its result is empty")
 
 
 def _source(item: Input) -> AudioSource:
@@ -137,10 +163,10 @@ def _source(item: Input) -> AudioSource:
 class _Files:
     """Results as files below a folder, each written whole or not at all."""
 
-    def __init__(self, command: TranslateCommand, target: str) -> None:
+    def __init__(self, command: InputsCommand, suffix: str) -> None:
         assert command.output_dir is not None
         self._folder, self._formats, self._overwrite = command.output_dir, command.formats, command.overwrite
-        self._target = target
+        self._suffix = suffix
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -165,14 +191,14 @@ class _Files:
     def close(self) -> None:
         """Do nothing: every result is written when it comes."""
 
-    def _path(self, item: Input, suffix: str) -> Path:
-        return item.output(self._folder, self._target, suffix)
+    def _path(self, item: Input, form: str) -> Path:
+        return item.output(self._folder, self._suffix, form)
 
 
 class _StandardOutput:
     """Results on standard output in the order of the inputs; those that come early wait for their turn."""
 
-    def __init__(self, command: TranslateCommand, count: int) -> None:
+    def __init__(self, command: InputsCommand, count: int) -> None:
         if len(command.formats) > 1:
             raise VoxlateError(f"several formats ({', '.join(command.formats)}) need --output-dir")
         [self._format] = command.formats
@@ -222,8 +248,8 @@ class _StandardOutput:
 class _Tally:
     """Counts what became of the inputs, and names each one that failed."""
 
-    def __init__(self, console: Console, skipped: int) -> None:
-        self.console, self.skipped = console, skipped
+    def __init__(self, console: Console, done: str, skipped: int) -> None:
+        self.console, self.done, self.skipped = console, done, skipped
         self.whole = self.in_part = self.failed = 0
 
     def fail(self, message: str) -> None:
@@ -245,7 +271,7 @@ class _Tally:
     def counts(self) -> str:
         in_part = f", {self.in_part} in part" if self.in_part else ""
         skipped = f", {self.skipped} there already (--overwrite does them again)" if self.skipped else ""
-        return f"{self.whole} translated{in_part}, {self.failed} failed{skipped}"
+        return f"{self.whole} {self.done}{in_part}, {self.failed} failed{skipped}"
 
 
 @contextmanager

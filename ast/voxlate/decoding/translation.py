@@ -1,4 +1,4 @@
-"""What the translation of one audio input is."""
+"""What the translation of one audio input is, or its transcript."""
 
 from dataclasses import dataclass, field
 
@@ -12,12 +12,25 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Word:
+    """A word of a transcript, in seconds from the beginning of the audio."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
 class Segment:
-    """One piece of the audio, in seconds from its beginning, and its hypotheses, best first."""
+    """One piece of the audio, in seconds from its beginning, and its hypotheses, best first.
+
+    Of a transcript there is one hypothesis, with the times of its words.
+    """
 
     start: float
     end: float
     candidates: tuple[Candidate, ...]
+    words: tuple[Word, ...] = ()
 
     @property
     def text(self) -> str:
@@ -27,11 +40,14 @@ class Segment:
 
 @dataclass(frozen=True)
 class Translation:
-    """The translation of one input. There are no segments where there is no sound."""
+    """The translation of one input. There are no segments where there is no sound.
+
+    A transcript has no target language.
+    """
 
     audio: str
     seconds: float
-    target_language: str
+    target_language: str | None
     segments: tuple[Segment, ...]
     source_language: str | None = None
     warnings: tuple[str, ...] = ()

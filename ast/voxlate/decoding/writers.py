@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 
-from voxlate.decoding.translation import Translation
+from voxlate.decoding.translation import Translation, Word
 
 TSV_HEADER = "audio\tstart\tend\trank\tscore\ttext\n"
 
@@ -50,12 +50,17 @@ def to_dict(translation: Translation) -> dict[str, object]:
                 "candidates": [
                     {"text": candidate.text, "score": round(candidate.score, 4)} for candidate in segment.candidates
                 ],
+                **({"words": [_word(word) for word in segment.words]} if segment.words else {}),
             }
             for segment in translation.segments
         ],
         "warnings": list(translation.warnings),
         "recipe": translation.recipe,
     }
+
+
+def _word(word: Word) -> dict[str, object]:
+    return {"text": word.text, "start": round(word.start, 3), "end": round(word.end, 3)}
 
 
 def to_json(translation: Translation) -> str:

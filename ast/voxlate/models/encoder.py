@@ -31,6 +31,7 @@ class SpeechEncoder(Protocol):
     HAS_ADAPTER: ClassVar[bool]  # whether transformers' network can have one like ours
 
     output_dim: int
+    frame_samples: int  # of sound from one state to the next
     normalize_waveform: bool
     model: Any  # transformers' network, whose names of tensors are those of its checkpoints
 

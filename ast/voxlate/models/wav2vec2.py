@@ -5,6 +5,7 @@ Shape letters: B utterances, T samples, S frames, N frames of all clips, D width
 """
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any, ClassVar, cast
 
 import torch
@@ -32,6 +33,7 @@ class Wav2Vec2Encoder(nn.Module):
         super().__init__()
         self.config = self.CONFIG.from_dict({**config.to_dict(), "add_adapter": False})
         self.output_dim: int = config.hidden_size
+        self.frame_samples = prod(config.conv_stride)
         self.normalize_waveform = normalize_waveform
         self.model: Any = self.NETWORK(self.config)
         self._attention: str = self.model.config._attn_implementation

@@ -1,0 +1,116 @@
+"""From audio inputs to transcripts with the times of their words, by a CTC head."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from rich.console import Console
+
+import voxlate
+from voxlate.data.audio import SAMPLE_RATE_HZ, AudioSource, decoder_fingerprint
+from voxlate.data.batching import collate_waveforms
+from voxlate.decoding.command import InputsCommand, Stream, process
+from voxlate.decoding.ctc import best_path
+from voxlate.decoding.sound import Sound, Span, read_ahead
+from voxlate.decoding.translation import Candidate, Segment, Translation, Word
+from voxlate.errors import AudioError, VoxlateError
+from voxlate.hardware import choose_device, choose_dtype
+from voxlate.languages import find_language
+from voxlate.models.hub import find_model, hub_revision
+from voxlate.models.transcriber import load_transcriber
+from voxlate.models.weights import weight_files, weights_sha256
+from voxlate.provenance import source_commit
+
+
+@dataclass(frozen=True)
+class TranscribeCommand(InputsCommand):
+    """What the user asked for; the fields are the options of the command line."""
+
+    model: str
+    language: str | None
+    device: str
+    dtype: str
+
+
+def run(command: TranscribeCommand) -> int:
+    """Transcribe; return 0 if every input was transcribed whole, 1 if some failed (each is named)."""
+    language = find_language(command.language).code if command.language else None
+
+    def start(_: Console) -> tuple[Stream, dict[str, object]]:
+        transcriber = Transcriber(command.model, device=command.device, dtype=command.dtype)
+        return partial(transcriber.stream, language=language), transcriber.recipe()
+
+    return process(command, language or "transcript", "transcribed", start)
+
+
+class Transcriber:
+    """A loaded model that writes down what is said. `device` and `dtype` as in `voxlate transcribe`."""
+
+    def __init__(self, model: str | Path, *, device: str = "auto", dtype: str = "auto") -> None:
+        self._device = choose_device(device)
+        folder = find_model(model)
+        weight_bytes = sum(path.stat().st_size for path in weight_files(folder))
+        if dtype == "int8":
+            raise VoxlateError("dtype int8 is for translation; expected auto, float32, bfloat16 or float16")
+        self.name = str(model)
+        self.model = load_transcriber(
+            folder, device=self._device, dtype=choose_dtype(dtype, self._device, weight_bytes)
+        )
+
+    def stream(
+        self,
+        inputs: Iterable[AudioSource | np.ndarray],
+        *,
+        language: str | None = None,
+        progress: Callable[[float, float], None] | None = None,
+    ) -> Iterator[tuple[int, Translation | AudioError]]:
+        """Transcribe many inputs; yield each one's index and result, in their order.
+
+        `language` is only noted. `progress` is told the seconds transcribed and the seconds read so far.
+        """
+        seconds = 0.0
+        for index, sound in enumerate(read_ahead(inputs)):
+            if isinstance(sound, AudioError):
+                yield index, sound
+                continue
+            if progress is not None:
+                progress(seconds, seconds + sound.seconds)
+            segments = tuple(self._segment(sound, span) for span in sound.spans)
+            seconds += sound.seconds
+            if progress is not None:
+                progress(seconds, seconds)
+            yield index, Translation(sound.name, sound.seconds, None, segments, language, sound.warnings)
+
+    def recipe(self) -> dict[str, object]:
+        """Return what a transcript depends on, besides the audio."""
+        return {
+            "voxlate": voxlate.__version__,
+            "commit": source_commit(),
+            "model": self.name,
+            "revision": hub_revision(self.model.folder),
+            "weights_sha256": weights_sha256(self.model.folder),
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "device": self._device.type,
+            "audio_decoder": decoder_fingerprint(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        }
+
+    @torch.inference_mode()
+    def _segment(self, sound: Sound, span: Span) -> Segment:
+        encoder = self.model.encoder
+        waveform_T = torch.from_numpy(sound.waveform_T[slice(*span)])
+        log_probs_BSV, _ = self.model(*collate_waveforms([waveform_T], normalize=encoder.normalize_waveform))
+        found = best_path(log_probs_BSV[0], self.model.labels)
+        start, end = (sample / SAMPLE_RATE_HZ for sample in span)
+        frame = encoder.frame_samples / SAMPLE_RATE_HZ
+        words = tuple(
+            Word(word.text, start + word.first_frame * frame, min(end, start + (word.last_frame + 1) * frame))
+            for word in found
+        )
+        score = sum(word.log_prob for word in found) / max(1, len(found))
+        return Segment(start, end, (Candidate(" ".join(word.text for word in words), score),), words)

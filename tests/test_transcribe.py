@@ -1,0 +1,148 @@
+"""Transcripts: the words and times that transformers finds, from our models and from `…ForCTC` folders."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from jiwer import cer
+from typer.testing import CliRunner
+
+from media import sine, write_media
+from test_encoders import KINDS, build, save_preprocessor
+from tiny import waveforms
+from voxlate import VoxlateError
+from voxlate.cli import app
+from voxlate.decoding.ctc import FoundWord, best_path
+from voxlate.decoding.transcription import Transcriber
+from voxlate.manifest import read_manifest
+from voxlate.models.transcriber import Labels
+
+DEMO = Path(__file__).resolve().parents[1] / "recipes/demo"
+VOCABULARY = {
+    "<pad>": 0,
+    "<s>": 1,
+    "</s>": 2,
+    "<unk>": 3,
+    "|": 4,
+    **{letter: 5 + n for n, letter in enumerate("ABCDEFGHIJ")},
+}
+CLASSES = {
+    "wav2vec2": "Wav2Vec2ForCTC",
+    "hubert": "HubertForCTC",
+    "wavlm": "WavLMForCTC",
+    "wav2vec2-bert": "Wav2Vec2BertForCTC",
+}
+
+
+def test_the_best_path_merges_repeats_and_leaves_out_blanks() -> None:
+    labels = Labels(("", " ", "a", "b"), blank=0, space=1)
+    path = [0, 2, 2, 0, 2, 3, 1, 1, 0, 3, 0, 3, 1, 0]
+    log_probs_SV = torch.full((len(path), 4), -9.0)
+    log_probs_SV[range(len(path)), path] = -0.5
+    assert best_path(log_probs_SV, labels) == [FoundWord("aab", 1, 5, -0.5), FoundWord("bb", 9, 11, -0.5)]
+    assert best_path(log_probs_SV[:1], labels) == []
+
+
+def write_ctc_model(folder: Path, kind: tuple[str, dict[str, Any], bool]) -> Any:
+    """Save a random network with a CTC head, its labels and its feature extractor; return it."""
+    encoder: Any = build(kind)
+    config = transformers.AutoConfig.for_model(kind[0], **kind[1], vocab_size=len(VOCABULARY), pad_token_id=0)
+    model = getattr(transformers, CLASSES[kind[0]])(config).eval()
+    getattr(model, model.base_model_prefix).load_state_dict(encoder.model.state_dict())
+    torch.nn.init.normal_(model.lm_head.weight, std=0.5)
+    with torch.no_grad():  # transformers writes these out, as "<unk>"
+        model.lm_head.bias[1:4] = -100.0
+        model.lm_head.bias[[0, 4]] = 2.0
+    model.save_pretrained(folder)
+    save_preprocessor(encoder, folder)
+    (folder / "vocab.json").write_text(json.dumps(VOCABULARY))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"word_delimiter_token": "|", "pad_token": "<pad>"}))
+    return model
+
+
+@pytest.mark.filterwarnings("ignore:Support for mismatched")  # of transformers' own WavLM
+@pytest.mark.parametrize("kind", [*KINDS.values()], ids=[*KINDS])
+def test_words_and_times_are_transformers(kind: tuple[str, dict[str, Any], bool], tmp_path: Path) -> None:
+    theirs = write_ctc_model(tmp_path, kind)
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(tmp_path)
+    tokenizer = transformers.Wav2Vec2CTCTokenizer(str(tmp_path / "vocab.json"))
+    transcriber = Transcriber(tmp_path, dtype="float32")
+    clips = [clip.numpy() for clip in waveforms(3, 1.3, 2.1, 0.4)]
+    for index, result in transcriber.stream(clips):
+        inputs = extractor(clips[index], sampling_rate=16_000, return_tensors="pt")
+        with torch.inference_mode():
+            ids = theirs(**inputs).logits[0].argmax(-1)
+        length = round(result.seconds * 50)  # type: ignore[union-attr]
+        expected = tokenizer.decode(ids, output_word_offsets=True)
+        [segment] = result.segments  # type: ignore[union-attr]
+        texts = [word["word"] for word in expected.word_offsets if word["end_offset"] <= length]
+        assert [word.text for word in segment.words][: len(texts)] == texts
+        for word, offsets in zip(segment.words, expected.word_offsets, strict=False):
+            assert word.start == pytest.approx(offsets["start_offset"] * 0.02)
+            assert word.start < word.end <= result.seconds  # type: ignore[union-attr]
+        assert segment.text == " ".join(word.text for word in segment.words)
+
+
+def test_the_demo_model_writes_down_what_it_hears() -> None:
+    rows = [row for row in read_manifest(DEMO / "clips/clips.jsonl") if row.source_text]
+    transcriber = Transcriber(DEMO / "model")
+    found = dict(transcriber.stream([row.audio for row in rows]))  # type: ignore[misc]
+    texts = [found[index].text for index in range(len(rows))]  # type: ignore[union-attr]
+    said = [re.sub(r"\W+", " ", row.source_text or "").strip().lower() for row in rows]
+    assert cer(said, [text.lower() for text in texts]) < 0.15
+
+
+def test_the_command_writes_words_with_their_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    clip = DEMO / "clips/fr-25.flac"
+    command = ["transcribe", str(clip), "--model", str(DEMO / "model"), "--format", "json,srt", "--output-dir", "out"]
+    result = CliRunner().invoke(app, [*command, "--language", "French"], catch_exceptions=False)
+    assert result.exit_code == 0
+    [path] = Path("out").rglob("fr-25.flac.fr.json")
+    written = json.loads(path.read_text(encoding="utf-8"))
+    [segment] = written["segments"]
+    assert written["source_language"] == "fr"
+    assert written["target_language"] is None
+    assert written["recipe"]["weights_sha256"]
+    assert [word["text"] for word in segment["words"]] == segment["text"].split()
+    starts = [word["start"] for word in segment["words"]]
+    assert starts == sorted(starts)
+    assert starts[-1] < segment["words"][-1]["end"] <= written["seconds"]
+    assert segment["text"] in path.with_suffix(".srt").read_text(encoding="utf-8")
+    again = CliRunner().invoke(app, [*command, "--language", "fr"], catch_exceptions=False)
+    assert "0 transcribed, 0 failed, 1 there already" in again.stderr
+
+
+def test_models_that_do_not_transcribe(tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(VoxlateError, match=r"has no ctc.safetensors; train with loss.ctc_weight"):
+        Transcriber(tiny_model)
+    (tmp_path / "config.json").write_text('{"architectures": ["WhisperForConditionalGeneration"]}')
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(
+        VoxlateError, match="WhisperForConditionalGeneration does not transcribe; expected a model of Vox"
+    ):
+        Transcriber(tmp_path)
+    with pytest.raises(VoxlateError, match="dtype int8 is for translation"):
+        Transcriber(tiny_model, dtype="int8")
+    folder = tmp_path / "ctc"
+    write_ctc_model(folder, KINDS["wav2vec 2.0 base"])
+    (folder / "vocab.json").write_text('{"a": 99}')
+    with pytest.raises(VoxlateError, match=r"vocab.json: expected one id below 15 for each label"):
+        Transcriber(folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"add_adapter": True}))
+    with pytest.raises(VoxlateError, match="a CTC head behind an adapter"):
+        Transcriber(folder)
+
+
+def test_silence_and_noise_are_no_errors(tmp_path: Path) -> None:
+    transcriber = Transcriber(DEMO / "model")
+    silent, tone = np.zeros(16_000, np.float32), write_media(tmp_path / "a.wav", sine(300, 0.3))
+    results = [result for _, result in transcriber.stream([silent, tone])]
+    assert results[0].segments == ()  # type: ignore[union-attr]
+    assert len(results[1].segments) == 1  # type: ignore[union-attr]
