@@ -30,11 +30,13 @@ class Memory:
         return self.mask_U11S.shape[0]
 
     def select(self, utterances_U: Tensor) -> "Memory":
-        """Return the memory of some utterances."""
+        """Return the memory of some utterances, as long as the longest of them."""
+        mask_U11S = self.mask_U11S.index_select(0, utterances_U)
+        size = int(mask_U11S.sum(3).max()) if len(mask_U11S) else 0
         return Memory(
-            tuple(keys.index_select(0, utterances_U) for keys in self.keys),
-            tuple(values.index_select(0, utterances_U) for values in self.values),
-            self.mask_U11S.index_select(0, utterances_U),
+            tuple(keys[:, :, :size].index_select(0, utterances_U) for keys in self.keys),
+            tuple(values[:, :, :size].index_select(0, utterances_U) for values in self.values),
+            mask_U11S[:, :, :, :size],
         )
 
     def join(self, other: "Memory") -> "Memory":
