@@ -42,13 +42,13 @@ stage() { # OUTPUT SETTING...: a training run
   $LAUNCH voxlate train "$HERE/demo.yaml" output="$1" "${@:2}" $SETTINGS
 }
 # A decoder that begins together with the encoder learns not to listen to it. So the encoder first learns to read, by CTC;
-# then the decoder to translate what that one hears, at six times the speed since its states are kept; then both together.
+# then the decoder to translate what that one hears, at three times the speed since its states are kept; then both together.
 stage reading data.dev=[] optimizer.updates=6000 loss.ctc_only_updates=6000
 stage listening 'model={init_from: reading/best}' trainable='{preset: decoder-only, cache_encoder: true}' \
   data.batch_seconds=120 optimizer.updates=16000 optimizer.lr=2.0e-3 validation.every_updates=3000
 # English is read for three languages, so that each of its directions has twice the sentences: all come equally often here.
 stage run 'model={init_from: listening/best}' trainable.feature_encoder=false loss.ctc_weight=0.2 data.temperature=5 \
-  data.batches_per_update=4 optimizer.updates=8000 optimizer.lr=4.0e-4
+  data.batches_per_update=4 optimizer.updates=3800 optimizer.lr=4.0e-4
 for name in test test-babble test-voices test-voices-babble; do
   $LAUNCH voxlate evaluate --model run/best --data $name --output scores/$name --dtype float32
 done

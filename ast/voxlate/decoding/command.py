@@ -157,7 +157,11 @@ def _source(item: Input) -> AudioSource:
     if sys.stdin is None or sys.stdin.isatty():
         state = "is closed" if sys.stdin is None else "is a terminal"
         raise VoxlateError(f"'-' reads audio from standard input, but that {state}; pipe a file into it")
-    return sys.stdin.buffer
+    return _Stdin(sys.stdin.buffer.read())  # by this thread, which an interruption reaches while it waits
+
+
+class _Stdin(io.BytesIO):
+    name = "<stdin>"
 
 
 class _Files:

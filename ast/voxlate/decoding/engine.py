@@ -26,6 +26,7 @@ from voxlate.models.hub import find_model, hub_revision
 from voxlate.models.int8 import to_int8
 from voxlate.models.interop import load_checkpoint
 from voxlate.models.weights import weight_files, weights_sha256
+from voxlate.pages import FreedMemory
 from voxlate.provenance import source_commit
 from voxlate.text import Tokenizer
 
@@ -108,6 +109,7 @@ class Translator:
         self._device = choose_device(device)
         self._batch_size = batch_size or _BATCH_SIZES.get(self._device.type, _BATCH_SIZES["cpu"])
         self._shortlist = shortlist
+        self._freed = FreedMemory(keep=self._device.type == "cpu", spare_bytes=1 << 30)
         folder = find_model(model)
         weight_bytes = sum(path.stat().st_size for path in weight_files(folder))
         precision = choose_dtype(dtype, self._device, weight_bytes)
@@ -152,7 +154,8 @@ class Translator:
         tag_ids = {language: self.checkpoint.target_id(language) for language in languages}
         report = _Report(progress)
         searched = replace(options, n_best=options.beam) if options.mbr else options
-        schedule = Schedule(self.checkpoint.model, searched, self._batch_size, self._vocabulary(tag_ids))
+        vocabulary = self._vocabulary(tag_ids)
+        schedule = Schedule(self.checkpoint.model, searched, self._batch_size, vocabulary, self._freed)
         jobs: dict[int, _Job] = {}
         waiting: list[Piece] = []
 

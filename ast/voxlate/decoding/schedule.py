@@ -46,14 +46,18 @@ class Schedule:
     """Feeds a search, at most `size` utterances at once, with pieces of like length."""
 
     def __init__(
-        self, model: SpeechTranslator, options: SearchOptions, size: int, vocabulary: Vocabulary | None = None
+        self,
+        model: SpeechTranslator,
+        options: SearchOptions,
+        size: int,
+        vocabulary: Vocabulary | None,
+        freed: FreedMemory,
     ) -> None:
-        self._model, self._size = model, size
+        self._model, self._size, self._freed = model, size, freed
         self._search = Search(model.decoder, options, vocabulary)
         self._searched: dict[int, Piece] = {}
         self._numbers = 0
         self._longest_first = True
-        self._freed = FreedMemory(keep=model.device.type == "cpu", spare_bytes=1 << 30)
 
     def translate(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, list[Hypothesis]]]:
         """Begin to translate all pieces; yield those that are finished by then, of these and of earlier calls."""
