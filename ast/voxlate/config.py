@@ -78,6 +78,7 @@ class DataConfig(_Closed):
     min_seconds: PositiveFloat = 0.1
     max_seconds: PositiveFloat = 30.0  # CoVoST 2 training drops more than 30 s (fairseq's preparation)
     max_target_characters: PositiveInt = 512  # as in the CoVoST 2 paper
+    teacher: list[Path] = []  # jsonl of id and text: translations to learn instead of those of the manifests
     temperature: float = Field(default=1.0, ge=1.0)
     sample_by: Literal["utterances", "hours"] = "utterances"
     batch_seconds: PositiveFloat = 120.0
@@ -86,6 +87,20 @@ class DataConfig(_Closed):
     buckets: PositiveInt = 16
     batches_per_update: PositiveInt = 1
     workers: NonNegativeInt = 1
+
+
+class AugmentationConfig(_Closed):
+    """Changes of the sound in training, drawn anew each time; see voxlate.data.augmentation."""
+
+    speeds: list[PositiveFloat] = []  # factors: [0.9, 1.0, 1.1]
+    noise_share: Probability = 0.0
+    noise_snr: tuple[float, float] = (5.0, 30.0)  # dB, from and to
+    join_share: Probability = 0.0  # of the clips that another one of their direction follows
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is changed."""
+        return bool(self.speeds or self.noise_share or self.join_share)
 
 
 class RegularizationConfig(_Closed):
@@ -176,6 +191,7 @@ class TrainConfig(_Closed):
     optimizer: OptimizerConfig
     loss: LossConfig = LossConfig()
     trainable: TrainableConfig = TrainableConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
     regularization: RegularizationConfig = RegularizationConfig()
     validation: ValidationConfig = ValidationConfig()
     checkpoints: CheckpointConfig = CheckpointConfig()
@@ -201,12 +217,14 @@ class TrainConfig(_Closed):
         if self.sharded and (self.regularization.encoder_layerdrop or self.regularization.decoder_layerdrop):
             problems.append("layerdrop cannot be sharded: processes would skip different layers; set it to 0")
         if self.trainable.cache_encoder:
-            masks = self.regularization.time_masking or self.regularization.channel_masking
+            masks = self.regularization.time_masking or self.regularization.channel_masking or self.augmentation.is_on
             if self.trainable.preset not in ("decoder-only", "adapter-only") or masks or self.sharded:
                 problems.append(
                     "trainable.cache_encoder needs an encoder that always gives the same: the preset decoder-only or "
-                    "adapter-only, no masking, and sharded=false"
+                    "adapter-only, no masking, no augmentation, and sharded=false"
                 )
+        if self.augmentation.noise_snr[0] > self.augmentation.noise_snr[1]:
+            problems.append(f"augmentation.noise_snr is {[*self.augmentation.noise_snr]}, expected [from, to]")
         if self.loss.ctc_only_updates and not self.loss.ctc_weight:
             problems.append("loss.ctc_only_updates needs a loss.ctc_weight above 0")
         warmup, hold = self.optimizer.warmup_updates or 0, self.optimizer.hold_updates or 0

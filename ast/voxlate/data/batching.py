@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from voxlate.data.audio import load_audio
+from voxlate.data.augmentation import Augmentation
 from voxlate.data.corpus import Corpus
 from voxlate.data.planning import Integers, Place
 from voxlate.errors import AudioError
@@ -81,6 +82,7 @@ class BatchMaker(Dataset[Batch]):
     targets: Mapping[str, int]  # token of each target language
     normalize: bool  # waveforms to zero mean and unit variance
     characters: Mapping[str, int] = field(default_factory=dict)  # CTC label of each character of the source text
+    augmentation: Augmentation | None = None  # of training data
     states: Callable[[int], Tensor] | None = None  # the encoder's states of an utterance, to be taken for its audio
 
     def __getitem__(self, request: Request) -> Batch:
@@ -91,10 +93,12 @@ class BatchMaker(Dataset[Batch]):
         for index in indices.tolist():
             utterance = self.corpus[index]
             try:
-                sound = _waveform(utterance) if self.states is None else self.states(index)
+                sound = self._sound(index, utterance, place)
                 kept.append((index, utterance, sound))
             except AudioError as error:
                 unreadable.append((index, str(error)))
+        if self.augmentation is not None and self.augmentation.join_share:
+            kept = self._join(kept, self.augmentation, place)
         sounds = [sound for _, _, sound in kept]
         states_BSD: Tensor | None = None
         if self.states is None or not sounds:
@@ -121,6 +125,29 @@ class BatchMaker(Dataset[Batch]):
             seconds,
             states_BSD,
         )
+
+    def _sound(self, index: int, utterance: Utterance, place: Place) -> Tensor:
+        if self.states is not None:
+            return self.states(index)
+        waveform_T = _waveform(utterance)
+        if self.augmentation is not None:
+            changed_T = self.augmentation.change(waveform_T.numpy(), (place.epoch, place.number, index))
+            waveform_T = torch.from_numpy(changed_T)
+        return waveform_T
+
+    def _join(
+        self, kept: list[tuple[int, Utterance, Tensor]], augmentation: Augmentation, place: Place
+    ) -> list[tuple[int, Utterance, Tensor]]:
+        directions = [self.corpus.direction(index) for index, _, _ in kept]
+        found = []
+        for group in augmentation.pairs(directions, (place.epoch, place.number)):
+            index, utterance, _ = kept[group[0]]
+            if len(group) > 1:
+                texts = [(kept[member][1].source_text, kept[member][1].target_text) for member in group]
+                source, target = (" ".join(filter(None, column)) for column in zip(*texts, strict=True))
+                utterance = replace(utterance, source_text=source, target_text=target)
+            found.append((index, utterance, torch.cat([kept[member][2] for member in group])))
+        return found
 
     def _target(self, utterance: Utterance) -> list[int]:
         return self.tokenizer.encode_target(utterance.target_text or "", self.targets[utterance.target_language or ""])

@@ -4,8 +4,8 @@ Shape letters: N utterances, G groups of a direction.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from voxlate.data.planning import Floats, Integers, estimate_tokens, shares_by_t
 from voxlate.errors import VoxlateError
 from voxlate.languages import find_language
 from voxlate.manifest import Manifest, Utterance, read_manifest
+from voxlate.tables import Problems, Table
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,15 @@ class Corpus:
     direction_N: Integers
     directions: tuple[str, ...]
     drops: Counter[str]
+    teacher: Mapping[str, str] = field(default_factory=dict)  # texts to learn instead of the translations, by id
 
     def __len__(self) -> int:
         return len(self.row_N)
 
     def __getitem__(self, index: int) -> Utterance:
-        return self.manifests[int(self.manifest_N[index])][int(self.row_N[index])]
+        utterance = self.manifests[int(self.manifest_N[index])][int(self.row_N[index])]
+        text = self.teacher.get(utterance.id)
+        return utterance if text is None else replace(utterance, target_text=text)
 
     def direction(self, index: int) -> str:
         """Return the direction of an utterance, such as fr-en."""
@@ -53,7 +57,13 @@ class Corpus:
         return sorted({direction.split("-")[1] for direction in self.directions})
 
 
-def read_corpus(paths: Sequence[Path], *, directions: Sequence[str] | None = None, limits: Limits | None) -> Corpus:
+def read_corpus(
+    paths: Sequence[Path],
+    *,
+    directions: Sequence[str] | None = None,
+    limits: Limits | None,
+    teacher: Mapping[str, str] | None = None,
+) -> Corpus:
     """Read manifests whose utterances have languages, duration and translation.
 
     With `limits` (training) what they exclude, and what has no readable audio, is dropped and counted. Without
@@ -61,6 +71,7 @@ def read_corpus(paths: Sequence[Path], *, directions: Sequence[str] | None = Non
     manifests, and wanted directions that none of them has.
     """
     wanted = [_direction(name) for name in directions] if directions is not None else None
+    taught = teacher or {}
     manifests, problems = [], []
     for path in paths:
         try:
@@ -76,7 +87,8 @@ def read_corpus(paths: Sequence[Path], *, directions: Sequence[str] | None = Non
         pairs = zip(manifest.column("source_language"), manifest.column("target_language"), strict=True)
         directions_N = np.array([names.setdefault(f"{source}-{target}", len(names)) for source, target in pairs])
         seconds_N = np.asarray(manifest.column("seconds"), dtype=np.float64)
-        texts = [text or "" for text in manifest.column("target_text")]
+        pairs_of_text = zip(manifest.column("id"), manifest.column("target_text"), strict=True)
+        texts = [taught.get(name, text or "") for name, text in pairs_of_text]
         tokens_N = estimate_tokens(np.array([len(text.encode()) for text in texts], dtype=np.int64))
         kept_N = np.ones(len(manifest), dtype=bool)
         if wanted is not None:
@@ -97,7 +109,25 @@ def read_corpus(paths: Sequence[Path], *, directions: Sequence[str] | None = Non
     used, renumbered_N = np.unique(direction_N, return_inverse=True)
     every = list(names)
     used_directions = tuple(every[index] for index in used)
-    return Corpus(tuple(manifests), manifest_N, row_N, seconds_N, tokens_N, renumbered_N, used_directions, drops=+drops)
+    drops = +drops
+    return Corpus(
+        tuple(manifests), manifest_N, row_N, seconds_N, tokens_N, renumbered_N, used_directions, drops, taught
+    )
+
+
+def read_teacher(paths: Sequence[Path]) -> dict[str, str]:
+    """Read translations that a teacher made, lines of JSON with id and text. VoxlateError for anything else."""
+    texts: dict[str, str] = {}
+    for path in paths:
+        problems = Problems(str(path))
+        for line, row in Table(path, ["id", "text"], problems):
+            name, text = row.get("id"), row.get("text")
+            if not isinstance(name, str) or not isinstance(text, str):
+                problems.add(line, f"expected id and text, got {name!r} and {text!r}")
+            elif texts.setdefault(name, text) != text:
+                problems.add(line, f"{name}: another text was there before")
+        problems.raise_any()
+    return texts
 
 
 def _reasons(manifest: Manifest, seconds_N: Floats, texts: Sequence[str], limits: Limits) -> dict[str, Integers]:

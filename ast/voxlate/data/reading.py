@@ -14,6 +14,7 @@ import numpy as np
 
 from voxlate.data.espeak import Manner, Voice, espeak
 from voxlate.data.flac import write_flac
+from voxlate.data.noise import noise
 from voxlate.data.resampling import SAMPLE_RATE_HZ, Waveform
 
 Span = tuple[float, float]  # lowest, highest
@@ -85,7 +86,7 @@ def mix(speech_T: Waveform, others: list[Waveform], reading: Reading, rng: np.ra
     loudness = float(np.sqrt(np.mean(speech_T**2)))
     clip_T = np.pad(speech_T, (before, after))
     babbles, snr, volume = rng.random() < reading.babble, rng.uniform(*reading.snr), rng.uniform(*reading.volume)
-    background_T = _babble(len(clip_T), others or [speech_T[::-1]], rng) if babbles else _noise(len(clip_T), rng)
+    background_T = _babble(len(clip_T), others or [speech_T[::-1]], rng) if babbles else noise(len(clip_T), rng)
     clip_T = clip_T + background_T * (loudness * 10 ** (-snr / 20) / np.sqrt(np.mean(background_T**2)))
     return np.asarray(clip_T * (10 ** (volume / 20) / np.abs(clip_T).max()), np.float32)
 
@@ -98,11 +99,3 @@ def _babble(length: int, others: list[Waveform], rng: np.random.Generator) -> Wa
         places_T = (np.arange(length) + rng.integers(len(talk_T))) % len(talk_T)
         sum_T += talk_T[places_T] / np.sqrt(np.mean(talk_T**2))
     return sum_T
-
-
-def _noise(length: int, rng: np.random.Generator) -> Waveform:
-    """Make noise between white and brown: its power falls with the 0th to 2nd power of the frequency."""
-    size = 1 << (length - 1).bit_length()  # other lengths take ten times as long
-    spectrum = np.fft.rfft(rng.standard_normal(size, np.float32))
-    frequencies = np.maximum(np.arange(len(spectrum)), size / 320)  # level below 50 Hz
-    return np.asarray(np.fft.irfft(spectrum * frequencies ** -rng.uniform(0.0, 1.0))[:length], np.float32)

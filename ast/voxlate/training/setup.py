@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from voxlate.config import RegularizationConfig, TrainConfig
+from voxlate.data.augmentation import Augmentation
 from voxlate.data.batching import ctc_text
-from voxlate.data.corpus import Corpus, Limits, Sampling, make_sampling, read_corpus
+from voxlate.data.corpus import Corpus, Limits, Sampling, make_sampling, read_corpus, read_teacher
 from voxlate.data.planning import Cost, Plan
 from voxlate.errors import VoxlateError
 from voxlate.languages import find_language
@@ -54,7 +55,11 @@ def read_data(config: TrainConfig) -> Data:
     problems: list[str] = []
     train = dev = None
     try:
-        train = read_corpus([*settings.train, *settings.replay], directions=settings.directions, limits=limits)
+        teacher = read_teacher(settings.teacher)
+        paths = [*settings.train, *settings.replay]
+        train = read_corpus(paths, directions=settings.directions, limits=limits, teacher=teacher)
+        if teacher and not any(name in teacher for manifest in train.manifests for name in manifest.column("id")):
+            problems.append(f"data.teacher: has none of the ids of data.train, such as {next(iter(teacher))!r}")
     except VoxlateError as error:
         problems.append(str(error))
     if settings.dev:
@@ -137,6 +142,14 @@ def build_objective(config: TrainConfig, checkpoint: Checkpoint, data: Data) -> 
     if config.gradient_checkpointing:
         checkpoint.model.checkpoint_gradients()
     return Objective(checkpoint.model, ctc, config.loss.label_smoothing).train(), characters
+
+
+def build_augmentation(config: TrainConfig) -> Augmentation | None:
+    """Return what changes the sound, if anything does."""
+    own = config.augmentation
+    if not own.is_on:
+        return None
+    return Augmentation(tuple(own.speeds), own.noise_share, own.noise_snr, own.join_share, config.seed)
 
 
 def ctc_characters(corpus: Corpus) -> dict[str, int]:

@@ -34,7 +34,7 @@ from voxlate.training.optim import learning_rate, make_optimizer
 from voxlate.training.record import Record, Window
 from voxlate.training.report import print_forgetting, print_scores, print_setup
 from voxlate.training.run_folder import BEST, open_run, write_environment
-from voxlate.training.setup import build_model, build_objective, read_data
+from voxlate.training.setup import build_augmentation, build_model, build_objective, read_data
 from voxlate.training.states import cache_states
 from voxlate.training.validation import DirectionScore, as_numbers, mean_bleu, validate
 
@@ -99,7 +99,8 @@ def _set_up_and_train(config: TrainConfig, console: Console, accelerator: Accele
         checkpoints.load_moments(newest, objective, optimizer)
 
     normalize = checkpoint.model.encoder.normalize_waveform
-    maker = BatchMaker(data.train, checkpoint.tokenizer, checkpoint.targets, normalize, characters)
+    augmentation = build_augmentation(config)
+    maker = BatchMaker(data.train, checkpoint.tokenizer, checkpoint.targets, normalize, characters, augmentation)
     dev = BatchMaker(data.dev, checkpoint.tokenizer, checkpoint.targets, normalize) if data.dev else None
     with Record(output, console, update=progress.update, updates=config.optimizer.updates, active=main) as record:
         for line in refused:

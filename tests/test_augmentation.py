@@ -1,0 +1,142 @@
+"""What changes in training: the sound (speed, noise, joined clips), and whose translations are learnt."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from media import sine
+from test_training import config, run, same_files
+from toy import write_toy, write_vocabulary
+from voxlate.config import TrainConfig
+from voxlate.data.augmentation import Augmentation
+from voxlate.data.batching import BatchMaker
+from voxlate.data.corpus import Limits, read_corpus, read_teacher
+from voxlate.data.planning import Place
+from voxlate.errors import VoxlateError
+from voxlate.text import Tokenizer
+from voxlate.training import checkpoint as checkpoints
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("toy")
+    write_vocabulary(folder / "sentencepiece.bpe.model")
+    write_toy(folder, "train", 24)
+    write_toy(folder, "dev", 4, seed=1)
+    return folder
+
+
+def maker(toy: Path, augmentation: Augmentation | None, teacher: dict[str, str] | None = None) -> BatchMaker:
+    tokenizer = Tokenizer(toy / "sentencepiece.bpe.model")
+    corpus = read_corpus([toy / "train.jsonl"], limits=Limits(), teacher=teacher)
+    targets = {language: tokenizer.tag_id("de_DE") for language in corpus.target_languages()}
+    return BatchMaker(corpus, tokenizer, targets, normalize=False, augmentation=augmentation)
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.1, 1.25])
+def test_a_faster_clip_is_shorter_and_higher(factor: float) -> None:
+    tone_T = sine(400, 2.0).astype(np.float32)
+    changed_T = Augmentation(speeds=(factor,)).change(tone_T, (0,))
+    assert len(changed_T) == pytest.approx(len(tone_T) / factor, abs=2)
+    spectrum = np.abs(np.fft.rfft(changed_T))
+    assert int(spectrum.argmax()) * 16_000 / len(changed_T) == pytest.approx(400 * factor, rel=0.01)
+
+
+def test_noise_is_as_loud_as_it_should_be_and_silence_stays_silent() -> None:
+    clip_T = sine(400, 3.0).astype(np.float32)
+    augmentation = Augmentation(noise_share=0.5, noise_snr=(10.0, 10.0))
+    differences = [augmentation.change(clip_T, (number,)) - clip_T for number in range(200)]
+    noisy = [difference_T for difference_T in differences if difference_T.any()]
+    assert 70 < len(noisy) < 130
+    for difference_T in noisy:
+        assert 10 * np.log10(np.mean(clip_T**2) / np.mean(difference_T**2)) == pytest.approx(10, abs=0.1)
+    assert not Augmentation(noise_share=1.0).change(np.zeros(800, np.float32), (0,)).any()
+
+
+def test_a_key_draws_the_same_and_another_one_something_else() -> None:
+    clip_T = sine(400, 1.0).astype(np.float32)
+    augmentation = Augmentation(speeds=(0.9, 1.0, 1.1), noise_share=1.0, seed=4)
+    drawn = [augmentation.change(clip_T, (1, 2, number)) for number in (3, 3, 4)]
+    assert np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+    assert np.array_equal(Augmentation().change(clip_T, (0,)), clip_T)
+
+
+def test_clips_of_a_direction_are_joined_with_their_texts(toy: Path) -> None:
+    request = (Place(), Place(), np.arange(12))
+    plain, joined = (maker(toy, one)[request] for one in (None, Augmentation(join_share=1.0)))
+    assert len(joined.indices) == 6
+    assert joined.seconds == pytest.approx(plain.seconds)
+    corpus = maker(toy, None).corpus
+    for row, index in enumerate(joined.indices):
+        partner = next(
+            other for other in range(index + 1, 12)
+            if other not in joined.indices and corpus.direction(other) == corpus.direction(index)
+        )  # fmt: skip
+        assert int(joined.lengths_B[row]) == int(plain.lengths_B[index] + plain.lengths_B[partner])
+        first, second = (plain.waveform_BT[one, : plain.lengths_B[one]] for one in (index, partner))
+        assert torch.equal(joined.waveform_BT[row, : joined.lengths_B[row]], torch.cat([first, second]))
+        labels = [int(label) for label in joined.labels_BT[row] if label > 3]
+        text = maker(toy, None).tokenizer.decode(labels)
+        assert text == f"{corpus[index].target_text} {corpus[partner].target_text}"
+        break
+    assert maker(toy, Augmentation(join_share=0.0))[request].indices == plain.indices
+
+
+def test_training_with_it_goes_on_to_the_bit_and_in_workers(toy: Path, tmp_path: Path) -> None:
+    changes = {
+        "augmentation__speeds": [0.9, 1.0, 1.1],
+        "augmentation__noise_share": 0.5,
+        "augmentation__join_share": 0.5,
+    }
+    for name, workers in (("whole", 0), ("part", 0), ("workers", 2)):
+        run(config(toy, tmp_path / name, data__workers=workers, **changes))
+    last = checkpoints.checkpoints(tmp_path / "part")[-1]
+    (last / "state.json").write_text("{}")
+    run(config(toy, tmp_path / "part", **changes))
+    run(config(toy, tmp_path / "plain"))
+    assert same_files(tmp_path / "whole", tmp_path / "part", "best/model.safetensors")
+    assert same_files(tmp_path / "whole", tmp_path / "workers", "best/model.safetensors")
+    assert not same_files(tmp_path / "whole", tmp_path / "plain", "best/model.safetensors")
+
+
+def test_settings_that_do_not_fit(toy: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=r"augmentation.noise_snr is \[30.0, 5.0\], expected \[from, to\]"):
+        config(toy, tmp_path, augmentation__noise_snr=[30, 5])
+    cached = {"trainable__preset": "decoder-only", "trainable__cache_encoder": True}
+    with pytest.raises(ValidationError, match="no masking, no augmentation, and sharded=false"):
+        config(toy, tmp_path, augmentation__speeds=[0.9], **cached)
+    assert isinstance(config(toy, tmp_path, **cached), TrainConfig)
+
+
+def test_a_teachers_translations_are_learnt_instead(toy: Path, tmp_path: Path) -> None:
+    texts = {"train-0": "zwei drei", "train-3": "acht"}
+    path = tmp_path / "teacher.jsonl"
+    path.write_text("".join(json.dumps({"id": name, "text": text}) + "\n" for name, text in texts.items()))
+    taught, plain = maker(toy, None, read_teacher([path])), maker(toy, None)
+    for index in range(5):
+        expected = texts.get(plain.corpus[index].id, plain.corpus[index].target_text)
+        assert taught.corpus[index].target_text == expected
+        assert taught.corpus[index].source_text == plain.corpus[index].source_text
+    assert taught.corpus.tokens_N[0] < plain.corpus.tokens_N[0]
+    run(config(toy, tmp_path / "taught", data__teacher=[str(path)]))
+    run(config(toy, tmp_path / "plain"))
+    assert not same_files(tmp_path / "taught", tmp_path / "plain", "best/model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"id": "other", "text": "a"}', "data.teacher: has none of the ids of data.train, such as 'other'"),
+        ('{"id": "train-0", "text": "a"}\n{"id": "train-0", "text": "b"}', "line 2: train-0: another text was there"),
+        ('{"id": "train-0"}', "line 1: expected id and text, got 'train-0' and None"),
+    ],
+)
+def test_teachers_that_cannot_be_learnt_from(toy: Path, tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "teacher.jsonl").write_text(text + "\n")
+    with pytest.raises(VoxlateError, match=message):
+        run(config(toy, tmp_path / "run", data__teacher=[str(tmp_path / "teacher.jsonl")]))
