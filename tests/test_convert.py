@@ -42,7 +42,7 @@ def best(translator: Translator, clip: Path, language: str) -> tuple[str, float]
 def test_a_trimmed_model_translates_as_the_whole_confined_to_the_same_pieces(
     languages: list[str], model: Path, tmp_path: Path
 ) -> None:
-    said = convert(str(model), tmp_path / "small", languages)
+    said = convert(str(model), tmp_path / "small", languages, None)
     assert re.match(rf"{tmp_path}/small: de[^;]*; \d+ of 1,75\d ids, 4\.\d of 4\.9 million parameters$", said)
     small, whole = Translator(tmp_path / "small"), Translator(model, shortlist=True)
     codes = [*small.checkpoint.targets]
@@ -58,7 +58,7 @@ def test_a_trimmed_model_translates_as_the_whole_confined_to_the_same_pieces(
 
 
 def test_what_belongs_to_the_model_comes_along(model: Path, tmp_path: Path) -> None:
-    convert(str(model), tmp_path / "small", ["de"])
+    convert(str(model), tmp_path / "small", ["de"], None)
     assert (tmp_path / "small/ctc.safetensors").read_bytes() == (model / "ctc.safetensors").read_bytes()
     small, whole = (load_checkpoint(folder).tokenizer for folder in (tmp_path / "small", model))
     text = "Der Zug kommt um acht Uhr."
@@ -74,7 +74,7 @@ def test_ids_keep_their_layout_and_rows(as_json: bool, vocabulary: Path, tmp_pat
         (folder / "sentencepiece.bpe.model").unlink()
     (tmp_path / "text.txt").write_text("der zug fährt um sieben uhr\n", encoding="utf-8")
     prepare_shortlist([tmp_path / "text.txt"], "de", folder)
-    convert(str(folder), tmp_path / "small", ["de"])
+    convert(str(folder), tmp_path / "small", ["de"], None)
     small, whole = load_checkpoint(tmp_path / "small"), load_checkpoint(folder)
     assert (
         small.tokenizer.vocabulary_size == small.model.decoder.config.vocabulary_size < whole.tokenizer.vocabulary_size
@@ -91,13 +91,13 @@ def test_ids_keep_their_layout_and_rows(as_json: bool, vocabulary: Path, tmp_pat
 
 def test_what_cannot_be_trimmed(model: Path, tmp_path: Path) -> None:
     with pytest.raises(VoxlateError, match=r"shortlists/ca.json is not there; make it: voxlate prepare shortlist"):
-        convert(str(model), tmp_path / "small", ["ca"])
+        convert(str(model), tmp_path / "small", ["ca"], None)
     with pytest.raises(VoxlateError, match=r"does not translate into Welsh \(cy\); it has"):
-        convert(str(model), tmp_path / "small", ["cy"])
+        convert(str(model), tmp_path / "small", ["cy"], None)
     (tmp_path / "full").mkdir()
     (tmp_path / "full/a").touch()
     with pytest.raises(VoxlateError, match="full: is there already; name a new folder"):
-        convert(str(model), tmp_path / "full", ["de"])
+        convert(str(model), tmp_path / "full", ["de"], None)
     assert json.loads((model / "languages.json").read_text())["targets"].keys() >= {"de", "fr"}
 
 
@@ -116,4 +116,4 @@ def test_pieces_that_depend_on_each_other_are_not_trimmed(tmp_path: Path) -> Non
     (tmp_path / "text.txt").write_text("der zug\n", encoding="utf-8")
     prepare_shortlist([tmp_path / "text.txt"], "de", folder)
     with pytest.raises(VoxlateError, match=r"depend on each other \(BPE\); only unigram models can be trimmed"):
-        convert(str(folder), tmp_path / "small", ["de"])
+        convert(str(folder), tmp_path / "small", ["de"], None)

@@ -198,14 +198,18 @@ def transcribe(
 
 @app.command()
 def convert(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder, Hub id or id@revision.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder, Hub id, id@revision, or a .pt of fairseq.")],
     output: Annotated[Path, typer.Option(help="A new folder.")],
-    trim_to: Annotated[list[str], typer.Option(help="Target languages, with commas, whose shortlists are there.")],
+    trim_to: Annotated[
+        list[str] | None, typer.Option(help="Target languages to keep, with commas; their shortlists are there.")
+    ] = None,
+    vocabulary: Annotated[Path | None, typer.Option(help="Of a .pt: mBART-50's sentencepiece.bpe.model.")] = None,
 ) -> None:
-    """Leave out the pieces and tokens that some target languages do not use: a smaller model with the same results."""
+    """Write a model anew: one of fairseq as transformers has it, or one without what some languages do not use."""
     from voxlate.convert import convert
 
-    print(convert(model, output, [language for item in trim_to for language in item.split(",")]))
+    languages = [language for item in trim_to or [] for language in item.split(",")]
+    print(convert(model, output, languages, vocabulary))
 
 
 cli_evaluate.add_commands(app)

@@ -1,4 +1,4 @@
-"""The command ``voxlate convert``: from one model folder to another."""
+"""The command ``voxlate convert``: from one model to another folder."""
 
 import shutil
 import tempfile
@@ -9,29 +9,51 @@ from voxlate.data.shortlist import find_shortlists
 from voxlate.errors import VoxlateError
 from voxlate.languages import find_language
 from voxlate.models.ctc import CTC_FILE
-from voxlate.models.interop import load_checkpoint, save_checkpoint
+from voxlate.models.fairseq import load_fairseq
+from voxlate.models.interop import Checkpoint, load_checkpoint, save_checkpoint
 from voxlate.models.trim import trim
 
 
-def convert(model: str, output: Path, trim_to: Sequence[str]) -> str:
-    """Write a model without the pieces that some languages do not use; return a line that says what became of it."""
+def convert(model: str, output: Path, trim_to: Sequence[str], vocabulary: Path | None) -> str:
+    """Write a model folder; return a line that says what became of it.
+
+    A `.pt` is a checkpoint of fairseq, which `vocabulary` belongs to. `trim_to` names the target languages to keep,
+    with the pieces that their shortlists have.
+    """
     languages = [find_language(language).code for language in trim_to]
     if output.exists() and any(output.iterdir()):
         raise VoxlateError(f"--output {output}: is there already; name a new folder")
-    checkpoint = load_checkpoint(model)
-    before = sum(parameter.numel() for parameter in checkpoint.model.parameters())
+    checkpoint = _load(model, vocabulary)
+    before, ids_before = _parameters(checkpoint), checkpoint.tokenizer.vocabulary_size
+    with tempfile.TemporaryDirectory() as temporary:
+        if languages:
+            checkpoint = _trimmed(checkpoint, languages, Path(temporary))
+        save_checkpoint(output, checkpoint.model, checkpoint.tokenizer, checkpoint.targets)
+    if (checkpoint.folder / CTC_FILE).is_file():
+        shutil.copyfile(checkpoint.folder / CTC_FILE, output / CTC_FILE)
+    ids = f"{checkpoint.tokenizer.vocabulary_size:,} of {ids_before:,} ids"
+    size = f"{_parameters(checkpoint) / 1e6:.1f} of {before / 1e6:.1f} million parameters"
+    return f"{output}: {', '.join(sorted(checkpoint.targets))}; {ids}, {size}"
+
+
+def _load(model: str, vocabulary: Path | None) -> Checkpoint:
+    if not model.endswith(".pt"):
+        return load_checkpoint(model)
+    if vocabulary is None:
+        raise VoxlateError(f"{model}: has no vocabulary; name mBART-50's sentencepiece.bpe.model with --vocabulary")
+    if not Path(model).is_file():
+        raise VoxlateError(f"{model}: no such file")
+    return load_fairseq(Path(model), vocabulary)
+
+
+def _trimmed(checkpoint: Checkpoint, languages: Sequence[str], folder: Path) -> Checkpoint:
     for language in languages:
         checkpoint.target_id(language)  # or say which there are
     found = find_shortlists(checkpoint.folder, checkpoint.tokenizer, languages)
     ids = set().union(*(shortlist.ids for shortlist in found.values()))
-    with tempfile.TemporaryDirectory() as temporary:
-        name = "tokenizer.json" if checkpoint.tokenizer.path.suffix == ".json" else "sentencepiece.bpe.model"
-        smaller = trim(checkpoint, languages, ids, Path(temporary) / name)
-        save_checkpoint(output, smaller.model, smaller.tokenizer, smaller.targets)
-    if (checkpoint.folder / CTC_FILE).is_file():
-        shutil.copyfile(checkpoint.folder / CTC_FILE, output / CTC_FILE)
-    after = sum(parameter.numel() for parameter in smaller.model.parameters())
-    pieces = f"{smaller.tokenizer.vocabulary_size:,} of {checkpoint.tokenizer.vocabulary_size:,} ids"
-    return (
-        f"{output}: {', '.join(smaller.targets)}; {pieces}, {after / 1e6:.1f} of {before / 1e6:.1f} million parameters"
-    )
+    name = "tokenizer.json" if checkpoint.tokenizer.path.suffix == ".json" else "sentencepiece.bpe.model"
+    return trim(checkpoint, languages, ids, folder / name)
+
+
+def _parameters(checkpoint: Checkpoint) -> int:
+    return sum(parameter.numel() for parameter in checkpoint.model.parameters())
