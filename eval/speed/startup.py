@@ -7,25 +7,12 @@ measures.
 """
 
 import argparse
-import os
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-from speed.memory import TRANSFORMERS
+from speed.memory import TRANSFORMERS, measure
 from speed.record import keep, median
-
-
-def measure(command: list[str]) -> dict[str, Any]:
-    """Run a command to its end; return its seconds and its peak memory."""
-    started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"HF_HUB_OFFLINE": "1"})
-    _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        raise SystemExit(f"failed: {' '.join(command[:6])} …")
-    return {"seconds": time.perf_counter() - started, "peak_mib": usage.ru_maxrss / 1024}
 
 
 def main() -> None:
@@ -67,9 +54,9 @@ def main() -> None:
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
     for number in range(arguments.runs + (arguments.runs > 1)):
         for name, command in sides.items():
-            result = measure(command)
+            gibibytes, seconds = measure(command)
             if number or arguments.runs == 1:  # the first of several rounds warms up
-                results[name].append(result)
+                results[name].append({"seconds": seconds, "peak_mib": 1024 * gibibytes})
     for name, runs in results.items():
         print(f"{name:36} {median(runs, 'seconds'):7.2f} s   {median(runs, 'peak_mib'):6.0f} MiB at the peak")
     keep("startup", arguments, {"runs": results})
