@@ -62,7 +62,7 @@ def spoken(words: Sequence[int], rate: int) -> npt.NDArray[np.float32]:
 
 def spelled(words: Sequence[int], language: str) -> str:
     """Return the text of some words."""
-    return ("" if language == "zh-CN" else " ").join(WORDS[language][word] for word in words)
+    return ("" if language == "zh-CN" else " ").join(WORDS.get(language, WORDS["en"])[word] for word in words)
 
 
 def split_pair(pair: str) -> tuple[str, str]:

@@ -34,6 +34,27 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     assert read_config(write(tmp_path, dump_config(config))) == config
 
 
+def test_a_file_is_based_on_another(tmp_path: Path) -> None:
+    write(tmp_path, GOOD + "loss: {label_smoothing: 0.2}\n")
+    over = tmp_path / "recipes" / "over.yaml"
+    over.parent.mkdir()
+    over.write_text(
+        "base: ../config.yaml\nmodel: {encoder: other}\ndata: {train: [b.jsonl], batch_seconds: 60}\nseed: 3"
+    )
+    config = read_config(over, ["optimizer.lr=3e-5"])
+    assert (config.model.encoder, config.model.decoder) == ("other", "facebook/mbart-large-50-many-to-one-mmt")
+    assert (config.data.train, config.data.batch_seconds, config.seed) == ([Path("b.jsonl")], 60, 3)
+    assert (config.optimizer.lr, config.optimizer.updates, config.loss.label_smoothing) == (3e-5, 1000, 0.2)
+
+
+def test_a_base_that_is_missing_or_goes_round(tmp_path: Path) -> None:
+    path = write(tmp_path, "base: missing.yaml\n")
+    assert f"{tmp_path}/missing.yaml (the base of {path}): cannot be read" in problems(path)
+    (tmp_path / "missing.yaml").write_text("base: config.yaml\n")
+    assert "its base" in problems(path)
+    assert "is based on it; expected another file, or none" in problems(path)
+
+
 def test_a_wrong_key_has_a_suggestion(tmp_path: Path) -> None:
     assert problems(write(tmp_path, GOOD), "optimizer.updats=3") == (
         f"{tmp_path}/config.yaml: a problem\n  optimizer.updats: unknown setting; did you mean updates?"

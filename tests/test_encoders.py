@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
-from tiny import VOCABULARY, waveforms, write_mbart
+from tiny import KINDS, VOCABULARY, waveforms, write_mbart
 from voxlate.config import TrainableConfig
 from voxlate.data.batching import collate_waveforms
 from voxlate.models import ENCODERS
@@ -28,38 +28,6 @@ from voxlate.text import Tokenizer
 from voxlate.training.freezing import PRESETS, choose_trainable
 from voxlate.training.objective import Objective
 
-_SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
-_WAVES = {
-    "conv_dim": [8, 8, 8, 8, 8, 8, 16],
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 4,
-    "initializer_range": 0.2,
-    "layerdrop": 0.0,
-}
-_LAYER = {**_SMALL, **_WAVES, "feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
-_GROUP = {**_SMALL, **_WAVES, "feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}
-# The published kinds in small: type of the config, its fields, whether waveforms are normalised.
-KINDS: dict[str, tuple[str, dict[str, Any], bool]] = {
-    "XLS-R, XLSR-53, wav2vec 2.0 LV-60": ("wav2vec2", _LAYER, True),
-    "wav2vec 2.0 base": ("wav2vec2", _GROUP, True),
-    "HuBERT large": ("hubert", _LAYER, True),
-    "HuBERT base": ("hubert", _GROUP, True),
-    "HuBERT with batch norm": ("hubert", {**_GROUP, "conv_pos_batch_norm": True}, True),
-    "WavLM large": ("wavlm", {**_LAYER, "num_buckets": 16, "max_bucket_distance": 40}, True),
-    "WavLM base-plus": ("wavlm", _GROUP, False),
-    "w2v-BERT 2.0": (
-        "wav2vec2-bert",
-        {
-            **_SMALL,
-            "conv_depthwise_kernel_size": 7,
-            "left_max_position_embeddings": 8,
-            "right_max_position_embeddings": 3,
-            "initializer_range": 0.2,
-            "layerdrop": 0.0,
-        },
-        False,
-    ),
-}
 SECONDS = (1.03, 0.31, 2.5, 0.02, 1.77)  # one of them shorter than a frame
 
 

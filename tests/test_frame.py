@@ -36,12 +36,13 @@ MAY_IMPORT = {
     "doctor": _BASE | {"data", "hardware", "__init__"},
     "cli_evaluate": {"errors", "decoding", "evaluation"},
     "cli_prepare": {"errors", "languages", "registry", "data"},
-    "cli": _CLI | {"__init__", "errors", "languages", "registry", "data", "decoding", "training", "doctor", "convert"},
+    "cli": _CLI
+    | {"__init__", "errors", "pages", "languages", "registry", "data", "decoding", "training", "doctor", "convert"},
     "__main__": {"cli"},
     "__init__": {"errors", "decoding"},
 }
 _SCORES = ("training", "evaluation", "cli_evaluate")  # dev BLEU, and the commands: there is one BLEU in the repository
-_LIGHT = ("errors", "files", "registry", "languages", "text", "tables", "manifest_checks", "cli", *_CLI)
+_LIGHT = ("errors", "files", "pages", "registry", "languages", "text", "tables", "manifest_checks", "cli", *_CLI)
 # Libraries that a room does without: of data only batching.py makes tensors, the base is light.
 MAY_NOT_IMPORT = {
     "data": {"torch", "transformers"},

@@ -14,7 +14,8 @@ from voxlate.data.batching import collate_waveforms
 from voxlate.hardware import SMALL_BYTES, choose_dtype
 from voxlate.manifest import read_manifest
 from voxlate.models.attention import plain_attention
-from voxlate.models.int8 import Int8Linear, to_int8
+from voxlate.models.cpu import to_int8
+from voxlate.models.linears import Int8Linear
 
 DEMO = Path(__file__).resolve().parents[1] / "recipes/demo"
 

@@ -36,7 +36,7 @@ def run(script: str, *arguments: object) -> list[str]:
 
 
 def test_translation_is_measured_on_all_sides_and_the_texts_are_the_same(model: Path) -> None:
-    lines = run("translation.py", model, "--clips", 5, "--rounds", 1, "--max-length", 9, "--batch-size", 2)
+    lines = run("translation.py", model, "--clips", 5, "--rounds", 1, "--max-length", 9, "--batch-size", 2, "--float32")
     assert lines[0].startswith("5 clips, ")
     sides = ["voxlate", "voxlate, profiled", "voxlate, float32", "transformers, as its card has it"]
     for side in [*sides, "transformers, tuned, 2"]:

@@ -13,8 +13,8 @@ from jiwer import cer
 from typer.testing import CliRunner
 
 from media import sine, write_media
-from test_encoders import KINDS, build, save_preprocessor
-from tiny import waveforms
+from test_encoders import build, save_preprocessor
+from tiny import KINDS, waveforms
 from voxlate import VoxlateError
 from voxlate.cli import app
 from voxlate.decoding.ctc import FoundWord, best_path

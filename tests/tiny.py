@@ -1,5 +1,6 @@
 """Tiny random models in transformers' format, and the vocabulary they share."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import sentencepiece
 import tokenizers
 import torch
 from transformers import (
+    AutoConfig,
+    AutoModel,
     MBartConfig,
     MBartForConditionalGeneration,
     SpeechEncoderDecoderConfig,
@@ -26,6 +29,39 @@ _TEXT = [
     "je voudrais du pain et du café",
     "cuánto cuesta el billete",
 ]
+
+_SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+_WAVES = {
+    "conv_dim": [8, 8, 8, 8, 8, 8, 16],
+    "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 4,
+    "initializer_range": 0.2,
+    "layerdrop": 0.0,
+}
+_LAYER = {**_SMALL, **_WAVES, "feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+_GROUP = {**_SMALL, **_WAVES, "feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}
+# The published kinds in small: type of the config, its fields, whether waveforms are normalised.
+KINDS: dict[str, tuple[str, dict[str, Any], bool]] = {
+    "XLS-R, XLSR-53, wav2vec 2.0 LV-60": ("wav2vec2", _LAYER, True),
+    "wav2vec 2.0 base": ("wav2vec2", _GROUP, True),
+    "HuBERT large": ("hubert", _LAYER, True),
+    "HuBERT base": ("hubert", _GROUP, True),
+    "HuBERT with batch norm": ("hubert", {**_GROUP, "conv_pos_batch_norm": True}, True),
+    "WavLM large": ("wavlm", {**_LAYER, "num_buckets": 16, "max_bucket_distance": 40}, True),
+    "WavLM base-plus": ("wavlm", _GROUP, False),
+    "w2v-BERT 2.0": (
+        "wav2vec2-bert",
+        {
+            **_SMALL,
+            "conv_depthwise_kernel_size": 7,
+            "left_max_position_embeddings": 8,
+            "right_max_position_embeddings": 3,
+            "initializer_range": 0.2,
+            "layerdrop": 0.0,
+        },
+        False,
+    ),
+}
 
 
 def write_vocabulary(path: Path) -> Path:
@@ -143,6 +179,14 @@ def write_encoder(folder: Path, kind: Any) -> Any:
     model = kind(config).eval()
     model.save_pretrained(folder)
     return model
+
+
+def write_kind(folder: Path, kind: str) -> None:
+    """Save a random speech encoder of one of `KINDS`."""
+    torch.manual_seed(5)
+    name, fields, normalize = KINDS[kind]
+    AutoModel.from_config(AutoConfig.for_model(name, **fields)).save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps({"do_normalize": normalize}))
 
 
 def write_mbart(folder: Path, vocabulary: Path) -> Any:

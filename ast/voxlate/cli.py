@@ -10,6 +10,7 @@ import typer
 
 from voxlate import __version__, cli_evaluate, cli_prepare
 from voxlate.errors import VoxlateError
+from voxlate.pages import ask_for_huge_pages
 
 app = typer.Typer(
     name="voxlate",
@@ -25,6 +26,7 @@ app.add_typer(cli_prepare.app, name="prepare")
 def main() -> None:
     """Run the command line. Exit code 0: all done, 1: some inputs failed, 2: the command was wrong."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    ask_for_huge_pages()
     try:
         app()
     except VoxlateError as error:

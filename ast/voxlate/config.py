@@ -238,17 +238,11 @@ class TrainConfig(_Closed):
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """Return the settings of a YAML file with ``key=value`` overrides such as ``optimizer.lr=1e-4``.
 
-    A value is read as YAML. VoxlateError names every problem of the file and the overrides, one a line.
+    A file with ``base: OTHER.yaml`` (relative to it) has that one's settings but for its own. A value is read as YAML.
+    VoxlateError names every problem of the file and the overrides, one a line.
     """
     path = Path(path)
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise VoxlateError(f"{path}: cannot be read ({error.strerror}); expected a YAML file of settings") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise VoxlateError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(raw, dict):
-        raise VoxlateError(f"{path}: expected settings such as 'output: runs/fr-en', got {type(raw).__name__}")
+    raw = _read_raw(path)
     problems = list(_override(raw, overrides))
     try:
         config = TrainConfig.model_validate(raw)
@@ -262,6 +256,36 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
 def dump_config(config: TrainConfig) -> str:
     """Return every setting as YAML that `read_config` takes."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _read_raw(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Return what a file says, upon what its base says."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        named = f" (the base of {above[-1]})" if above else ""
+        raise VoxlateError(
+            f"{path}{named}: cannot be read ({error.strerror}); expected a YAML file of settings"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise VoxlateError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(raw, dict):
+        raise VoxlateError(f"{path}: expected settings such as 'output: runs/fr-en', got {type(raw).__name__}")
+    if "base" not in raw:
+        return raw
+    base = path.parent / str(raw.pop("base"))
+    if base.resolve() in (one.resolve() for one in (*above, path)):
+        raise VoxlateError(f"{path}: its base {base} is based on it; expected another file, or none")
+    return _merged(_read_raw(base, (*above, path)), raw)
+
+
+def _merged(under: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with others upon them, section by section."""
+    merged = dict(under)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
 
 
 def _override(raw: dict[str, Any], overrides: Sequence[str]) -> Iterator[str]:

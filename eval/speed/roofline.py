@@ -64,17 +64,22 @@ def peak_rates(device: str) -> dict[str, float]:
     return rates
 
 
+def front_flops(seconds: float) -> float:
+    """Count the FLOPs of the convolutions on the waveform."""
+    flops, length = 0.0, seconds * 16_000
+    for inputs, kernel, stride in _CONVOLUTIONS:
+        length /= stride
+        flops += 2 * inputs * kernel * 512 * length
+    return flops
+
+
 def work(
     size: str, seconds_N: "np.ndarray[Any, Any]", tokens: int, beam: int, pool: int, width_bytes: int
 ) -> dict[str, Work]:
     """Count FLOPs and bytes of each stage for clips of some seconds."""
     width, layers, ffn = SIZES[size]
-    samples = float(seconds_N.sum()) * 16_000
     clips = len(seconds_N)
-    front, length = 0.0, samples
-    for inputs, kernel, stride in _CONVOLUTIONS:
-        length /= stride
-        front += 2 * inputs * kernel * 512 * length
+    front = front_flops(float(seconds_N.sum()))
     frames_N = seconds_N * 50
     layer = 4 * width * width + 2 * width * ffn
     encoder = 2 * float(frames_N.sum()) * (layers * layer + 128 * width * width / 16 + 512 * width)

@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--max-length", type=int, default=20, help="tokens; a random model rarely ends by itself")
     parser.add_argument("--batch-size", type=int, nargs="+", default=[8], help="of transformers' tuned setting")
     parser.add_argument("--shortlist", action="store_true", help="measure voxlate with the model's shortlist, too")
+    parser.add_argument("--float32", action="store_true", help="measure voxlate in float32, too, and compare texts")
     parser.add_argument("--sides", nargs="+", help="only those whose names begin like this")
     parser.add_argument("--keep", action="store_true", help="write results/translation.json")
     arguments = parser.parse_args()
@@ -63,7 +64,9 @@ def main() -> None:
         sides = {"voxlate": ours, "voxlate, profiled": [*ours, "--profile"]}
         if arguments.shortlist:
             sides["voxlate, shortlist"] = [*ours, "--shortlist"]
-        sides |= {"voxlate, float32": [*ours, "--dtype", "float32"], CARD: theirs}
+        if arguments.float32:
+            sides["voxlate, float32"] = [*ours, "--dtype", "float32"]
+        sides[CARD] = theirs
         sides |= {f"{TUNED}, {size}": [*theirs, "--tuned", "--batch-size", str(size)] for size in arguments.batch_size}
         if arguments.sides:
             sides = {name: sides[name] for name in sides if name.startswith(tuple(arguments.sides))}

@@ -11,6 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from voxlate.pages import ask_for_huge_pages
+
+ask_for_huge_pages()  # as the command does, before torch is loaded
+# ruff: noqa: E402
 import torch
 
 from voxlate import Translator

@@ -22,8 +22,8 @@ from voxlate.decoding.translation import Candidate, Segment, Translation
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import INT8, choose_device, choose_dtype
 from voxlate.languages import find_language
+from voxlate.models.cpu import to_int8, to_packed
 from voxlate.models.hub import find_model, hub_revision
-from voxlate.models.int8 import to_int8
 from voxlate.models.interop import load_checkpoint
 from voxlate.models.weights import weight_files, weights_sha256
 from voxlate.pages import FreedMemory
@@ -117,6 +117,8 @@ class Translator:
         checkpoint = load_checkpoint(folder, device=self._device, dtype=precision, slots=slots)
         if dtype == INT8:
             to_int8(checkpoint.model)
+        else:
+            to_packed(checkpoint.model)
         self.checkpoint = replace(checkpoint, name=str(model))
 
     def translate(
@@ -203,12 +205,16 @@ class Translator:
             "transformers": transformers.__version__,
         }
 
-    def _vocabulary(self, tag_ids: Mapping[str, int]) -> Vocabulary | None:
+    def _vocabulary(self, tag_ids: Mapping[str, int]) -> Vocabulary:
         if not self._shortlist:
-            return None
+            return self._whole_vocabulary
         found = find_shortlists(self.checkpoint.folder, self.checkpoint.tokenizer, tag_ids)
         ids_by_tag = {tag_ids[language]: shortlist.ids for language, shortlist in found.items()}
-        return shortlisted(self.checkpoint.model.decoder.output_weight, ids_by_tag)
+        return shortlisted(self.checkpoint.model.decoder.output_weight, ids_by_tag).with_rounded()
+
+    @cached_property
+    def _whole_vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.checkpoint.model.decoder.output_weight).with_rounded()
 
     @cached_property
     def _weights_sha256(self) -> str:

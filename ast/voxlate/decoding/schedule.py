@@ -50,7 +50,7 @@ class Schedule:
         model: SpeechTranslator,
         options: SearchOptions,
         size: int,
-        vocabulary: Vocabulary | None,
+        vocabulary: Vocabulary,
         freed: FreedMemory,
     ) -> None:
         self._model, self._size, self._freed = model, size, freed

@@ -28,8 +28,8 @@ def packed_states(network: Any, states_ND: Tensor, lengths: Sequence[int]) -> Te
     states_ND = states_ND + _positions(encoder.pos_conv_embed, states_ND, lengths)
     if network.config.do_stable_layer_norm:
         for layer in encoder.layers:
-            states_ND = states_ND + _attended(layer.attention, normed(layer.layer_norm, states_ND), lengths)
-            states_ND = states_ND + layer.feed_forward(normed(layer.final_layer_norm, states_ND))
+            states_ND += _attended(layer.attention, normed(layer.layer_norm, states_ND), lengths)
+            states_ND += layer.feed_forward(normed(layer.final_layer_norm, states_ND))
         states_ND = normed(encoder.layer_norm, states_ND)
     else:
         states_ND = normed(encoder.layer_norm, states_ND)

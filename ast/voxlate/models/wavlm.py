@@ -19,10 +19,10 @@ class WavLMEncoder(Wav2Vec2Encoder):
     NETWORK: ClassVar[Any] = WavLMModel
     PLAIN_LAYERS: ClassVar[bool] = False
 
-    def _layers(self, states_BSD: Tensor, mask_BS: Tensor | None) -> Tensor:
-        with warnings.catch_warnings():  # of torch, about the kinds of masks that transformers combines
-            warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
-            return super()._layers(states_BSD, mask_BS)
+    def __init__(self, config: Any, *, normalize_waveform: bool = True) -> None:
+        super().__init__(config, normalize_waveform=normalize_waveform)
+        # torch's, about the kinds of masks that transformers combines; in the backward pass, too, with checkpointing.
+        warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
 
     def _choose_attention(self, states_BSD: Tensor) -> None:
         """Keep the one there is."""

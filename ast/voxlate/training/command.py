@@ -7,7 +7,6 @@ from rich.console import Console
 
 from voxlate.config import read_config
 from voxlate.errors import VoxlateError
-from voxlate.pages import ask_for_huge_pages
 
 
 def run(config: Path, overrides: Sequence[str], add_language: Sequence[str], init_from: Sequence[str]) -> int:
@@ -21,7 +20,6 @@ def run(config: Path, overrides: Sequence[str], add_language: Sequence[str], ini
     ]
     settings = read_config(config, [*overrides, *new])
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    ask_for_huge_pages()
     from voxlate.training.train import train  # noqa: PLC0415 (a wrong setting is answered before torch is loaded)
 
     try:
