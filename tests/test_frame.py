@@ -13,7 +13,7 @@ SOURCES = sorted([*(ROOT / "ast").rglob("*.py"), *(ROOT / "eval").rglob("*.py")]
 
 # What each room of voxlate may import of the others, besides itself.
 _BASE = {"errors", "files", "languages", "registry", "text"}
-_CLI = {"cli_prepare", "cli_evaluate"}
+_CLI = {"cli_prepare", "cli_evaluate", "cli_identify"}
 MAY_IMPORT = {
     "errors": set[str](),
     "files": set[str](),
@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "convert": _BASE | {"data", "models"},
     "doctor": _BASE | {"data", "hardware", "__init__"},
     "cli_evaluate": {"errors", "decoding", "evaluation"},
+    "cli_identify": {"errors", "decoding", "training"},
     "cli_prepare": {"errors", "languages", "registry", "data"},
     "cli": _CLI
     | {"__init__", "errors", "pages", "languages", "registry", "data", "decoding", "training", "doctor", "convert"},

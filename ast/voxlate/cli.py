@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from voxlate import __version__, cli_evaluate, cli_prepare
+from voxlate import __version__, cli_evaluate, cli_identify, cli_prepare
 from voxlate.errors import VoxlateError
 from voxlate.pages import ask_for_huge_pages
 
@@ -64,8 +64,9 @@ def translate(
     ],
     to: Annotated[str, typer.Option(help="Target language: code, ISO 639-3 code or English name.")],
     source: Annotated[
-        str | None, typer.Option("--from", help="Source language. Only informative: the model hears for itself.")
+        str | None, typer.Option("--from", help="Source language, which the model hears for itself; auto tells it.")
     ] = None,
+    identifier: Annotated[str | None, typer.Option(help="Of auto: a language identifier, folder or Hub id.")] = None,
     model: Annotated[
         str | None,
         typer.Option(help="Folder, Hub id or id@revision. [default: the published checkpoint of the direction]"),
@@ -125,6 +126,7 @@ def translate(
             batch_size=batch_size,
             slots=slots,
             shortlist=shortlist,
+            identifier=identifier,
             overwrite=overwrite,
         )
         code = run(command)
@@ -215,6 +217,7 @@ def convert(
 
 
 cli_evaluate.add_commands(app)
+cli_identify.add_commands(app)
 
 
 @app.command()

@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
 
 
 def ask_for_huge_pages() -> None:
@@ -33,6 +33,7 @@ class FreedMemory:
         elif self._libc is not None:
             self._libc.mallopt(_M_MMAP_MAX, 0)
             self._libc.mallopt(_M_TRIM_THRESHOLD, -1)
+            self._libc.mallopt(_M_ARENA_MAX, 1)  # threads keep it together; a heap of their own has 64 MiB at most
 
     def bound(self) -> None:
         """Return what is free if it has become too much; call it after each batch."""

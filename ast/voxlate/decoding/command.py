@@ -15,7 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from voxlate.data.audio import AudioSource
+from voxlate.decoding.auto import AutoTranslator
 from voxlate.decoding.engine import Translator
+from voxlate.decoding.identification import Identifier
 from voxlate.decoding.inputs import Input, Inputs, find_inputs
 from voxlate.decoding.search import SearchOptions
 from voxlate.decoding.translation import Translation
@@ -26,6 +28,8 @@ from voxlate.languages import UNSETTLED_SLOTS, default_checkpoint, find_language
 
 # What keeps every further result from being written, too.
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+AUTO = "auto"  # as a source language: it is found out
 
 
 class Stream(Protocol):
@@ -59,15 +63,26 @@ class TranslateCommand(InputsCommand):
     batch_size: int | None
     slots: Mapping[str, int | str]
     shortlist: bool
+    identifier: str | None = None
 
 
 def run(command: TranslateCommand) -> int:
     """Translate; return 0 if every input was translated whole, 1 if some failed (each is named)."""
     target = find_language(command.to).code
-    source = find_language(command.source).code if command.source else None
+    auto = command.source == AUTO
+    if auto != (command.identifier is not None):
+        raise VoxlateError(
+            "--from auto and --identifier belong together; expected both (a folder of `voxlate train-identifier`, or a "
+            "model such as facebook/mms-lid-126), or neither"
+        )
+    source = find_language(command.source).code if command.source and not auto else None
 
     def start(console: Console) -> tuple[Stream, dict[str, object]]:
-        translator = _load(command, target, source, console)
+        if command.identifier is not None:
+            identifier = Identifier(command.identifier, device=command.device)
+            load = partial(_load, command, target, console)
+            return AutoTranslator(identifier, target, command.model, command.search, load, console).stream, {}
+        translator = _load(command, target, console, command.model or default_checkpoint(target, source), source)
         recipe = translator.recipe(command.search) if "json" in command.formats else {}
         return partial(translator.stream, to=target, source=source, options=command.search), recipe
 
@@ -101,8 +116,7 @@ def process(
     return 1 if tally.failed or tally.in_part else 0
 
 
-def _load(command: TranslateCommand, target: str, source: str | None, console: Console) -> Translator:
-    model = command.model or default_checkpoint(target, source)
+def _load(command: TranslateCommand, target: str, console: Console, model: str, source: str | None) -> Translator:
     translator = Translator(
         model,
         device=command.device,
@@ -134,7 +148,7 @@ def _write_results(
                 output.put(index, todo[index], None)
                 continue
             try:
-                output.put(index, todo[index], replace(result, audio=todo[index].name, recipe=recipe))
+                output.put(index, todo[index], replace(result, audio=todo[index].name, recipe=result.recipe or recipe))
             except BrokenPipeError:
                 raise
             except OSError as error:

@@ -140,13 +140,13 @@ class Translator:
         inputs: Iterable[AudioSource | np.ndarray],
         *,
         to: str | Sequence[str],
-        source: str | None = None,
+        source: str | Sequence[str | None] | None = None,
         options: SearchOptions = DEFAULT_SEARCH,
         progress: Progress | None = None,
     ) -> Iterator[tuple[int, Translation | AudioError]]:
         """Translate many inputs; yield each one's index and result as soon as it is complete.
 
-        `to` is one language, or one for each input. Utterances of many inputs share batches, sorted by length, which
+        `to` is one language, or one for each input; so is `source`, which is only noted. Utterances of many inputs share batches, sorted by length, which
         changes no result. Inputs are read as they are needed. An input that cannot be read yields its AudioError.
         `progress` is told the seconds translated and the seconds read so far.
         """
@@ -177,7 +177,8 @@ class Translator:
                 continue
             report.read(sound.seconds)
             report.translated(sound.silent_seconds)
-            job = jobs[index] = _Job(sound, languages[0] if isinstance(to, str) else languages[index], source)
+            spoken = source if source is None or isinstance(source, str) else source[index]
+            job = jobs[index] = _Job(sound, languages[0] if isinstance(to, str) else languages[index], spoken)
             waiting += [Piece(index, span, sound, tag_ids[job.target]) for span in sound.spans]
             if not sound.spans:
                 yield index, jobs.pop(index).translation(self.checkpoint.tokenizer, options)

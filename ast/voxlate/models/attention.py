@@ -4,6 +4,7 @@ Shape letters: N utterances, H heads, Q queries, M keys, C channels of a head.
 """
 
 from math import sqrt
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -21,4 +22,11 @@ def plain_attention(queries_NHQC: Tensor, keys_NHMC: Tensor, values_NHMC: Tensor
     scores_NHQM = torch.bmm(queries / sqrt(channels), keys.transpose(1, 2)).view(utterances, heads, rows, -1)
     if mask is not None:
         scores_NHQM = scores_NHQM.masked_fill(~mask, -torch.inf)
-    return torch.bmm(scores_NHQM.softmax(-1).flatten(0, 1), values).view(utterances, heads, rows, channels)
+    return torch.bmm(_softmax(scores_NHQM).flatten(0, 1), values).view(utterances, heads, rows, channels)
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    """Return the softmax over the last dimension; in bfloat16 oneDNN's, which is faster than torch's own."""
+    if scores.dtype == torch.bfloat16 and torch._C._has_mkldnn:
+        return cast("Tensor", scores.to_mkldnn().softmax(-1).to_dense())
+    return scores.softmax(-1)

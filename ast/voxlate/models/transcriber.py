@@ -9,17 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig
 
 from voxlate.errors import VoxlateError
-from voxlate.models import ENCODERS
-from voxlate.models.conversion import fill, modern_names
 from voxlate.models.ctc import CTC_FILE, read_ctc
 from voxlate.models.encoder import SpeechEncoder
+from voxlate.models.encoder_files import read_headed
 from voxlate.models.hub import find_model
-from voxlate.models.interop import load_checkpoint, normalizes, read_json
-from voxlate.models.weights import read_weights
-from voxlate.registry import resolve
+from voxlate.models.interop import load_checkpoint, read_json
 
 
 @dataclass(frozen=True)
@@ -83,16 +79,8 @@ def _from_ours(model: str | Path, folder: Path, dtype: torch.dtype) -> CtcModel:
 
 
 def _from_transformers(folder: Path, raw: dict[str, Any], dtype: torch.dtype) -> CtcModel:
-    if raw.get("add_adapter"):
-        raise VoxlateError(f"{folder}: a CTC head behind an adapter; only heads on the encoder itself are read")
-    config = AutoConfig.from_pretrained(folder)
-    with torch.device("meta"):
-        encoder = resolve(ENCODERS, config.model_type, "speech encoder")(config, normalize_waveform=normalizes(folder))
-    tensors = modern_names(read_weights(folder))
-    prefix = f"{encoder.model.base_model_prefix}."
-    head = _head(tensors.pop("lm_head.weight"), tensors.pop("lm_head.bias"), dtype)
-    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    fill(encoder.model, own, dtype, str(folder))
+    encoder, tensors = read_headed(folder, ["lm_head"], dtype)
+    head = _head(tensors["lm_head.weight"], tensors["lm_head.bias"], dtype)
     return CtcModel(encoder, head, _labels(folder, raw, head.out_features), folder)
 
 

@@ -10,22 +10,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, MBartConfig
+from transformers import MBartConfig
 
 from voxlate.errors import VoxlateError
 from voxlate.languages import LANGUAGES
-from voxlate.models import ENCODERS
 from voxlate.models.adapter import AdapterConfig, LengthAdapter
-from voxlate.models.conversion import decoder_config, fill, modern_names
+from voxlate.models.conversion import decoder_config, fill
 from voxlate.models.decoder import MBartDecoder
+from voxlate.models.encoder_files import read_encoder
 from voxlate.models.hub import find_model
-from voxlate.models.interop import Checkpoint, normalizes, read_json, read_tokenizer
+from voxlate.models.interop import Checkpoint, read_json, read_tokenizer
 from voxlate.models.translator import SpeechTranslator
 from voxlate.models.weights import read_weights
-from voxlate.registry import resolve
-
-# What pretraining and CTC checkpoints hold besides the encoder.
-_ENCODER_HEADS = ("quantizer.", "project_hid.", "project_q.", "lm_head.")
 
 
 def start_model(
@@ -45,22 +41,17 @@ def start_model(
     changed = fields or {}
     if adapter_layers < 1:
         raise VoxlateError(f"adapter_layers is {adapter_layers}, expected 1 or more: it joins the two widths")
-    encoder_folder, decoder_folder = find_model(encoder), find_model(decoder)
-    read_json(encoder_folder / "config.json", "expected the folder of a pretrained speech encoder")
-    encoder_config = AutoConfig.from_pretrained(encoder_folder, **changed.get("encoder", {}))
-    encoder_class = resolve(ENCODERS, encoder_config.model_type, "speech encoder")
+    decoder_folder = find_model(decoder)
     mbart_config = _read_mbart_config(decoder_folder, changed.get("decoder", {}))
     tokenizer = read_tokenizer(decoder_folder, mbart_config.vocab_size)
-
+    speech = read_encoder(encoder, changed.get("encoder"))
     with torch.device("meta"):
-        speech = encoder_class(encoder_config, normalize_waveform=normalizes(encoder_folder))
         text = MBartDecoder(decoder_config(mbart_config))
-    fill(speech.model, _encoder_tensors(encoder_folder, speech.model.base_model_prefix), torch.float32, str(encoder))
     fill(text, _decoder_tensors(decoder_folder), torch.float32, str(decoder))
     shape = AdapterConfig(speech.output_dim, text.config.width, adapter_layers, adapter_kernel, adapter_stride)
     model = SpeechTranslator(speech, LengthAdapter(shape), text)
     targets = {language.code: tokenizer.tag_id(language.mbart_tag) for language in LANGUAGES if language.mbart_tag}
-    return Checkpoint(f"{encoder} + {decoder}", encoder_folder, model, tokenizer, targets)
+    return Checkpoint(f"{encoder} + {decoder}", find_model(encoder), model, tokenizer, targets)
 
 
 def _read_mbart_config(folder: Path, changed: Mapping[str, Any]) -> Any:
@@ -68,15 +59,6 @@ def _read_mbart_config(folder: Path, changed: Mapping[str, Any]) -> Any:
     if raw.get("model_type") != "mbart":
         raise VoxlateError(f"{folder}: a {raw.get('model_type')!r} model, expected 'mbart'")
     return MBartConfig.from_dict({**raw, **changed})
-
-
-def _encoder_tensors(folder: Path, prefix: str) -> dict[str, Tensor]:
-    tensors = modern_names(read_weights(folder))
-    return {
-        name.removeprefix(f"{prefix}."): tensor
-        for name, tensor in tensors.items()
-        if not name.startswith(_ENCODER_HEADS)
-    }
 
 
 def _decoder_tensors(folder: Path) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from voxlate.models.convolutions import convolve
 from voxlate.models.encoder import WAVEFORMS, conv_lengths, valid_mask, zero_padding
 from voxlate.models.masking import mask_states
 from voxlate.models.packed import has_plain_layers, packed_states
+from voxlate.models.parallel import in_parallel
 
 _SHORT_FRAMES = 256  # beyond them, plain attention's matrices would take too much memory
 
@@ -72,16 +73,17 @@ class Wav2Vec2Encoder(nn.Module):
             nn.functional.pad(waveform_T[:length], (0, max(0, self.min_samples - length)))
             for waveform_T, length in zip(waveform_BT, lengths_B.tolist(), strict=True)
         ]
+        states = in_parallel(self._clip_states, clips, [len(clip_T) for clip_T in clips])
+        lengths_B = torch.tensor([len(states_SD) for states_SD in states])
+        return nn.utils.rnn.pad_sequence(states, batch_first=True), lengths_B
+
+    def _clip_states(self, clips: Sequence[Tensor]) -> Sequence[Tensor]:
         features = [self._features(clip_T[None], torch.tensor([len(clip_T)]))[0] for clip_T in clips]
         lengths = [len(features_SD) for features_SD in features]
         states_ND = self._project(torch.cat(features))
         if self.PLAIN_LAYERS and has_plain_layers(self.model.encoder):
-            states_ND = packed_states(self.model, states_ND, lengths)
-        else:
-            singles = [self._layers(clip_SD[None], None)[0] for clip_SD in torch.split(states_ND, lengths)]
-            states_ND = torch.cat(singles)
-        states = torch.split(states_ND, lengths)
-        return nn.utils.rnn.pad_sequence([*states], batch_first=True), torch.tensor(lengths)
+            return torch.split(packed_states(self.model, states_ND, lengths), lengths)
+        return [self._layers(clip_SD[None], None)[0] for clip_SD in torch.split(states_ND, lengths)]
 
     def _project(self, features: Tensor) -> Tensor:
         """Bring features (..., channels) to the width of the layers."""

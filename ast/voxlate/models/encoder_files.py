@@ -1,0 +1,58 @@
+"""Speech encoders out of folders: pretrained ones, those of our models, and those that have a head of transformers'."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig
+
+from voxlate.errors import VoxlateError
+from voxlate.models import ENCODERS
+from voxlate.models.conversion import fill, modern_names
+from voxlate.models.encoder import SpeechEncoder
+from voxlate.models.hub import find_model
+from voxlate.models.interop import load_checkpoint, normalizes, read_json
+from voxlate.models.weights import read_weights
+from voxlate.registry import resolve
+
+# What pretraining and CTC checkpoints hold besides the encoder.
+_PRETRAINING = ("quantizer.", "project_hid.", "project_q.", "lm_head.")
+
+
+def read_encoder(model: str | Path, fields: Mapping[str, Any] | None = None) -> SpeechEncoder:
+    """Return the encoder of a pretrained or CTC checkpoint, in float32; `fields` override those of its config.
+
+    Of one of our own models it is the encoder alone.
+    """
+    folder = find_model(model)
+    raw = read_json(folder / "config.json", "expected the folder of a pretrained speech encoder")
+    if raw.get("model_type") == "speech-encoder-decoder":
+        return load_checkpoint(folder).model.encoder
+    config = AutoConfig.from_pretrained(folder, **(fields or {}))
+    encoder, tensors = _empty(folder, config), modern_names(read_weights(folder))
+    own = {name: tensor for name, tensor in tensors.items() if not name.startswith(_PRETRAINING)}
+    prefix = f"{encoder.model.base_model_prefix}."
+    fill(encoder.model, {name.removeprefix(prefix): own[name] for name in own}, torch.float32, str(model))
+    return encoder
+
+
+def read_headed(folder: Path, heads: Sequence[str], dtype: torch.dtype) -> tuple[SpeechEncoder, dict[str, Tensor]]:
+    """Return the encoder of a transformers model that has heads upon it, and the tensors of these."""
+    config = AutoConfig.from_pretrained(folder)
+    if getattr(config, "add_adapter", False):
+        raise VoxlateError(f"{folder}: a head behind an adapter; only heads on the encoder itself are read")
+    encoder, tensors = _empty(folder, config), modern_names(read_weights(folder))
+    found = {name: tensors.pop(name) for name in [*tensors] if name.startswith(tuple(f"{head}." for head in heads))}
+    prefix = f"{encoder.model.base_model_prefix}."
+    fill(encoder.model, {name.removeprefix(prefix): tensors[name] for name in tensors}, dtype, str(folder))
+    return encoder, found
+
+
+def _empty(folder: Path, config: Any) -> SpeechEncoder:
+    with torch.device("meta"):
+        encoder: SpeechEncoder = resolve(ENCODERS, config.model_type, "speech encoder")(
+            config, normalize_waveform=normalizes(folder)
+        )
+    return encoder

@@ -1,0 +1,111 @@
+"""Which language is spoken: a classifier on the mean of a speech encoder's states.
+
+Its folders are those of transformers' `…ForSequenceClassification` classes, both ways.
+Shape letters: B utterances, T samples, S frames, D width, P projected width, L languages.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from voxlate.errors import VoxlateError
+from voxlate.files import write_text
+from voxlate.languages import find_language
+from voxlate.models.encoder import SpeechEncoder, zero_padding
+from voxlate.models.encoder_files import read_headed
+from voxlate.models.hub import find_model
+from voxlate.models.interop import read_json
+from voxlate.models.weights import write_safetensors
+
+_CLASSES = {
+    "wav2vec2": "Wav2Vec2ForSequenceClassification",
+    "hubert": "HubertForSequenceClassification",
+    "wavlm": "WavLMForSequenceClassification",
+    "wav2vec2-bert": "Wav2Vec2BertForSequenceClassification",
+}
+
+
+class LanguageIdentifier(nn.Module):
+    """Waveforms in, log-probabilities of languages out. `languages` are our codes, None where a label is none of ours."""
+
+    def __init__(
+        self, encoder: SpeechEncoder, projector: nn.Linear, classifier: nn.Linear, languages: Sequence[str | None]
+    ) -> None:
+        super().__init__()
+        self.encoder, self.projector, self.classifier = encoder, projector, classifier
+        self.languages = tuple(languages)
+
+    def forward(self, waveform_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """Return log_probs_BL in float32."""
+        pooled_BD = pooled(self.encoder, waveform_BT.to(self.classifier.weight), lengths_B)
+        logits_BL = self.classifier(self.projector(pooled_BD.to(self.classifier.weight.dtype))).float()
+        known_L = torch.tensor([language is not None for language in self.languages], device=logits_BL.device)
+        return logits_BL.masked_fill(~known_L, -torch.inf).log_softmax(-1)
+
+
+def pooled(encoder: SpeechEncoder, waveform_BT: Tensor, lengths_B: Tensor) -> Tensor:
+    """Return the mean of each utterance's states over its own frames, (B, D), in float32."""
+    states_BSD, lengths_B = encoder(waveform_BT, lengths_B.to(waveform_BT.device))
+    return zero_padding(states_BSD.float(), lengths_B).sum(1) / lengths_B[:, None]
+
+
+def load_identifier(model: str | Path, *, device: torch.device | str, dtype: torch.dtype) -> LanguageIdentifier:
+    """Read a folder or Hub id, in evaluation mode. VoxlateError where it is no classifier of languages."""
+    folder = find_model(model)
+    raw = read_json(folder / "config.json", "expected the folder of a language identifier")
+    kinds = [str(kind) for kind in raw.get("architectures") or []]
+    if not any(kind in _CLASSES.values() for kind in kinds):
+        raise VoxlateError(
+            f"{model}: {', '.join(kinds) or raw.get('model_type')} tells no language; expected a folder of "
+            f"`voxlate train-identifier`, or one of {', '.join(_CLASSES.values())}"
+        )
+    if raw.get("use_weighted_layer_sum"):
+        raise VoxlateError(f"{model}: classifies a weighted sum of layers; only the last layer's states are read")
+    encoder, tensors = read_headed(folder, ["projector", "classifier"], dtype)
+    labels = {int(index): str(label) for index, label in (raw.get("id2label") or {}).items()}
+    projector, classifier = (_linear(tensors, name, dtype) for name in ("projector", "classifier"))
+    languages = [_code(labels.get(index, "")) for index in range(classifier.out_features)]
+    if not any(languages):
+        raise VoxlateError(f"{folder / 'config.json'}: no language among the labels {[*labels.values()][:5]}")
+    return LanguageIdentifier(encoder, projector, classifier, languages).to(device).eval()
+
+
+def save_identifier(folder: Path, model: LanguageIdentifier) -> None:
+    """Write a folder that `load_identifier` and transformers read."""
+    encoder: Any = model.encoder
+    labels = {index: str(language) for index, language in enumerate(model.languages)}
+    config = encoder.config.to_dict() | {
+        "architectures": [_CLASSES[encoder.config.model_type]],
+        "classifier_proj_size": model.projector.out_features,
+        "id2label": labels,
+        "label2id": {label: index for index, label in labels.items()},
+        "use_weighted_layer_sum": False,
+    }
+    prefix = encoder.model.base_model_prefix
+    tensors = {f"{prefix}.{name}": tensor for name, tensor in encoder.model.state_dict().items()}
+    for name in ("projector", "classifier"):
+        tensors |= {
+            f"{name}.{part}": tensor for part, tensor in cast("nn.Linear", getattr(model, name)).state_dict().items()
+        }
+    write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
+    extractor = {"do_normalize": encoder.normalize_waveform, **encoder.PREPROCESSOR}
+    write_text(folder / "preprocessor_config.json", json.dumps(extractor, indent=2) + "\n")
+    write_safetensors(folder / "model.safetensors", tensors, {"format": "pt"})
+
+
+def _code(label: str) -> str | None:
+    try:
+        return find_language(label).code
+    except VoxlateError:
+        return None
+
+
+def _linear(tensors: dict[str, Tensor], name: str, dtype: torch.dtype) -> nn.Linear:
+    weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+    linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    linear.load_state_dict({"weight": weight.to(dtype), "bias": bias.to(dtype)}, assign=True)
+    return linear

@@ -1,0 +1,193 @@
+"""Which language is spoken: training, transformers' answers, the commands, and translation by what was found."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from typer.testing import CliRunner
+
+from corpus import WORD_HZ
+from media import write_media
+from test_encoders import build, save_preprocessor
+from tiny import KINDS, transformers_model, waveforms, write_model
+from voxlate import VoxlateError
+from voxlate.cli import app
+from voxlate.data.batching import collate_waveforms
+from voxlate.models.identifier import load_identifier
+from voxlate.training.identifier import fit
+
+CLASSES = {"wav2vec2": "Wav2Vec2", "hubert": "Hubert", "wavlm": "WavLM", "wav2vec2-bert": "Wav2Vec2Bert"}
+
+
+def cli(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+def tone(language: str, number: int) -> np.ndarray:
+    """Make sound of a language that anyone can tell: low or high."""
+    pitch = WORD_HZ[number % 3 + (3 if language == "de" else 0)]
+    times_T = np.arange(16_000 + 1000 * number) / 16_000
+    swell_T = 0.2 + 0.1 * np.sin(2 * np.pi * 3 * times_T)
+    return (swell_T * np.sin(2 * np.pi * pitch * times_T)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("spoken")
+    for split, count in (("train", 12), ("test", 6)):
+        lines = []
+        for number in range(count):
+            for language in ("fr", "de"):
+                clip = write_media(folder / f"{split}-{language}-{number}.wav", tone(language, number))
+                lines.append({"id": clip.stem, "audio": clip.name, "source_language": language})
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, vocabulary: Path) -> Path:
+    return write_model(tmp_path_factory.mktemp("model"), vocabulary, transformers_model(4))
+
+
+@pytest.fixture(scope="module")
+def identifier(corpus: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("identifier") / "new"
+    result = cli("train-identifier", corpus / "train.jsonl", "--encoder", model, "--output", output, "--clips", 10)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{output}: 2 languages from 20 clips (de 10, fr 10); 0 could not be read\n"
+    return output
+
+
+def test_what_was_learnt_is_told(identifier: Path, corpus: Path) -> None:
+    clips = [corpus / "test-fr-0.wav", corpus / "test-de-0.wav"]
+    result = cli("identify", *clips, "--model", identifier)
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert [row[:2] for row in rows] == [[str(clips[0]), "fr"], [str(clips[1]), "de"]]
+    assert all(0.5 < float(row[2]) <= 1 for row in rows)
+
+
+def test_the_accuracy_of_each_language(identifier: Path, corpus: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in (corpus / "test.jsonl").read_text().splitlines()]
+    for row in rows:
+        row["audio"] = str(corpus / row["audio"])
+    rows[0]["source_language"] = "de"  # told wrong
+    (tmp_path / "broken.wav").write_text("no sound")
+    rows.append({"id": "broken", "audio": str(tmp_path / "broken.wav"), "source_language": "fr"})
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = cli("identify", "--model", identifier, "--data", tmp_path / "test.jsonl")
+    assert result.exit_code == 1
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert lines[1] == ["French", "6", "83.3%", "error", "1"] or lines[2] == ["French", "6", "83.3%", "error", "1"]
+    assert ["German", "7", "85.7%", "fr", "1"] in lines
+    assert lines[-1] == ["mean", "13", "84.5%"]
+
+
+@pytest.mark.filterwarnings("ignore:Support for mismatched")  # of transformers' own WavLM
+@pytest.mark.parametrize("kind", [*KINDS.values()], ids=[*KINDS])
+def test_transformers_classifiers_say_the_same_here(kind: tuple[str, dict[str, Any], bool], tmp_path: Path) -> None:
+    encoder: Any = build(kind)
+    labels = {0: "fra", 1: "deu", 2: "tlh"}  # of the last one nothing is known here
+    config = transformers.AutoConfig.for_model(kind[0], **kind[1], id2label=labels, classifier_proj_size=6)
+    theirs = getattr(transformers, f"{CLASSES[kind[0]]}ForSequenceClassification")(config).eval()
+    getattr(theirs, theirs.base_model_prefix).load_state_dict(encoder.model.state_dict())
+    for part in (theirs.projector, theirs.classifier):
+        torch.nn.init.normal_(part.weight, std=0.5)
+    theirs.save_pretrained(tmp_path)
+    save_preprocessor(encoder, tmp_path)
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(tmp_path)
+    ours = load_identifier(tmp_path, device="cpu", dtype=torch.float32)
+    assert ours.languages == ("fr", "de", None)
+    for seconds in (0.4, 1.0, 2.5):
+        [clip] = waveforms(7, seconds)
+        batch = collate_waveforms([clip], normalize=encoder.normalize_waveform)
+        with torch.inference_mode():
+            expected = theirs(**extractor(clip.numpy(), sampling_rate=16_000, return_tensors="pt")).logits[0, :2]
+            found = ours(*batch)[0]
+        assert found[2] == -torch.inf
+        torch.testing.assert_close(found[:2], expected.log_softmax(0), atol=1e-4, rtol=1e-4)
+
+
+def test_what_we_save_is_transformers_own(identifier: Path, corpus: Path) -> None:
+    model, report = transformers.Wav2Vec2ForSequenceClassification.from_pretrained(identifier, output_loading_info=True)
+    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(identifier)
+    for language in ("fr", "de"):
+        inputs = extractor(tone(language, 1), sampling_rate=16_000, return_tensors="pt")
+        assert model.config.id2label[int(model.eval()(**inputs).logits.argmax())] == language
+
+
+def test_logistic_regression_finds_its_optimum() -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels_N = torch.arange(60) % 3
+    means_ND = torch.randn(60, 5, generator=generator) * 4 + labels_N[:, None] * torch.tensor([3.0, 0, -9, 0, 0]) + 7
+    weight_LD, bias_L = fit(means_ND, labels_N, 3, 1e-3)
+    assert ((means_ND @ weight_LD.T + bias_L).argmax(1) == labels_N).float().mean() > 0.9
+    again = fit(means_ND[torch.randperm(60, generator=generator)], labels_N, 3, 1e-3)
+    assert not torch.allclose(weight_LD, again[0])
+
+
+def test_translation_notes_the_language_that_was_found(
+    identifier: Path, model: Path, corpus: Path, tmp_path: Path
+) -> None:
+    clips = [corpus / "test-fr-1.wav", corpus / "test-de-2.wav"]
+    (tmp_path / "broken.wav").write_text("no sound")
+    auto = ["--from", "auto", "--identifier", identifier]
+    common = ["--model", model, "--to", "en", "--max-length", 8, "--format", "json", "--output-dir"]
+    result = cli("translate", *clips, tmp_path / "broken.wav", *common, tmp_path / "auto", *auto)
+    assert result.exit_code == 1
+    assert "heard: French 1, German 1" in result.stderr
+    assert cli("translate", *clips, *common, tmp_path / "plain").exit_code == 0
+    for clip, language in zip(clips, ("fr", "de"), strict=True):
+        found, plain = (
+            json.loads((tmp_path / name / f"{clip.stem}.en.json").read_text()) for name in ("auto", "plain")
+        )
+        assert found["source_language"] == language
+        assert found["segments"] == plain["segments"]
+        assert found["recipe"]["identifier"] == str(identifier)
+        assert len(found["recipe"]["identifier_sha256"]) == 64
+
+
+def test_each_language_goes_to_its_model(
+    identifier: Path, model: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def choose(target: str, source: str | None = None) -> str:
+        if source == "de":
+            raise VoxlateError("no published checkpoint")
+        asked.append((target, source))
+        return str(model)
+
+    monkeypatch.setattr("voxlate.decoding.auto.default_checkpoint", choose)
+    clips = [corpus / "test-fr-1.wav", corpus / "test-de-2.wav", corpus / "test-fr-3.wav"]
+    result = cli("translate", *clips, "--to", "en", "--max-length", 8, "--from", "auto", "--identifier", identifier)
+    assert result.exit_code == 1
+    assert asked == [("en", "fr"), ("en", "fr")]
+    assert [line.split("\t")[0] for line in result.stdout.splitlines()] == [str(clips[0]), str(clips[2])]
+    assert f"error: {clips[1]}: no published checkpoint" in result.stderr
+    assert f"model {model}: speech in French → English" in result.stderr
+
+
+@pytest.mark.parametrize("options", [["--from", "auto"], ["--from", "fr", "--identifier", "x"], ["--identifier", "x"]])
+def test_auto_needs_an_identifier_and_an_identifier_auto(options: list[str], model: Path, corpus: Path) -> None:
+    result = cli("translate", corpus / "test-fr-0.wav", "--model", model, "--to", "en", *options)
+    assert "--from auto and --identifier belong together" in str(result.exception)
+
+
+def test_what_is_no_identifier(model: Path, corpus: Path, identifier: Path, tmp_path: Path) -> None:
+    clip = corpus / "test-fr-0.wav"
+    assert "SpeechEncoderDecoderModel tells no language; expected a folder of `voxlate train-identifier`" in str(
+        cli("identify", clip, "--model", model).exception
+    )
+    assert "expected audio, or manifests with --data" in str(cli("identify", "--model", identifier).exception)
+    (tmp_path / "one.jsonl").write_text(json.dumps({"id": "a", "audio": str(clip), "source_language": "fr"}) + "\n")
+    options = ["--encoder", model, "--output", tmp_path / "new"]
+    assert "clips of fr alone; expected two languages or more" in str(
+        cli("train-identifier", tmp_path / "one.jsonl", *options).exception
+    )
+    (tmp_path / "none.jsonl").write_text(json.dumps({"id": "a", "audio": str(clip)}) + "\n")
+    assert "a has no source_language" in str(cli("train-identifier", tmp_path / "none.jsonl", *options).exception)

@@ -1,0 +1,62 @@
+"""The script that makes a teacher's translations: every id once, tags, a second run, and what training makes of them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import transformers
+
+from tiny import write_mbart, write_tokenizer_json
+from voxlate.data.corpus import read_teacher
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXTS = ["the train leaves at seven", "how much does it cost", "we would like bread", "coffee"]
+
+
+def run(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, ROOT / "recipes/distillation/teacher.py", *map(str, arguments)],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, vocabulary: Path) -> Path:
+    folder = tmp_path_factory.mktemp("teacher")
+    write_mbart(folder / "mbart", vocabulary)
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_file=str(write_tokenizer_json(folder / "tokenizer.json", vocabulary)),
+        unk_token="<unk>", pad_token="<pad>", eos_token="</s>", bos_token="<s>",
+    )  # fmt: skip
+    tokenizer.save_pretrained(folder / "mbart")
+    rows = [{"id": f"a{number}", "audio": "none.wav", "source_text": text} for number, text in enumerate(TEXTS)]
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_every_text_is_translated_once(folder: Path) -> None:
+    output = folder / "teacher.jsonl"
+    command = [folder / "train.jsonl", "--model", folder / "mbart", "--output", output, "--to-tag", "de_DE"]
+    options = ["--max-length", 6, "--batch-size", 3, "--beam", 2, "--device", "cpu"]
+    first = run(*command, *options)
+    assert first.returncode == 0, first.stderr
+    assert "4 translations, 0 were there already" in first.stderr
+    taught = read_teacher([output])
+    assert taught.keys() == {"a0", "a1", "a2", "a3"}
+    assert any(taught.values())
+    lines = output.read_text().splitlines(keepends=True)
+    output.write_text("".join(lines[:2]) + lines[2][:9])  # as a killed run leaves it
+    again = run(*command, *options)
+    assert "2 translations, 2 were there already" in again.stderr
+    assert read_teacher([output]) == taught
+
+
+def test_a_tag_that_the_model_lacks_and_a_text_that_is_missing(folder: Path, tmp_path: Path) -> None:
+    command = ["--model", folder / "mbart", "--output", tmp_path / "out.jsonl"]
+    result = run(folder / "train.jsonl", *command, "--to-tag", "xx_XX")
+    assert "--to-tag xx_XX" in result.stderr
+    assert "has no such tag; expected one of its tokenizer" in result.stderr
+    (tmp_path / "bare.jsonl").write_text('{"id": "b", "audio": "none.wav"}\n')
+    assert "b has no source_text; a teacher translates nothing else" in run(tmp_path / "bare.jsonl", *command).stderr
