@@ -15,7 +15,6 @@ from voxlate.data import CORPORA, MAKERS
 from voxlate.data.covost2 import CoVoST2
 from voxlate.data.mirror import Parquet
 from voxlate.data.preparation import Preparation
-from voxlate.data.spoken import Spoken
 from voxlate.data.user_table import UserTable
 from voxlate.errors import VoxlateError
 from voxlate.registry import resolve
@@ -27,8 +26,10 @@ def covost2(corpus: Path, output: Path, *pairs: str, **options: Any) -> CoVoST2:
 
 
 def run(command: Preparation) -> int:
-    kinds = {CoVoST2: "covost2", UserTable: "manifest", Parquet: "parquet", Spoken: "spoken"}
-    code: int = resolve({**CORPORA, **MAKERS}, kinds[type(command)], "corpus")(command)
+    """Run the function of the table that stands in the module of the command."""
+    table = {**CORPORA, **MAKERS}
+    [name] = [name for name, place in table.items() if place.partition(":")[0] == type(command).__module__]
+    code: int = resolve(table, name, "corpus")(command)
     return code
 
 

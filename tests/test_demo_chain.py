@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ablations import table as ablations
 from card import table
 from voxlate import Translator
 
@@ -81,3 +82,27 @@ def test_run_again_it_goes_on_where_it_stopped(finished: tuple[Path, dict[str, s
     assert "finished at update 4" in result.stderr
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.flac")} == before
     assert (folder / "run/best/model.safetensors").read_bytes() == weights
+
+
+def test_the_ablations_of_its_options(finished: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    folder, _ = finished
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    small = {"UPDATES": "1", "SEEDS": "1", "SETTINGS": "optimizer.warmup_updates=1"}
+    result = subprocess.run(
+        ["bash", ROOT / "recipes/demo/ablations.sh"],
+        cwd=folder, env=environment | small, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-2000:]
+    rows = [line.split("|")[1].strip() for line in result.stdout.splitlines() if line.startswith("| ")]
+    assert rows[1] == "base"
+    assert {*rows[2:]} == {"no-ctc", "even", "lna-ed", "lora", "augmented", "averaged", "mbr"}
+
+
+def test_the_table_of_ablations_has_intervals(tmp_path: Path) -> None:
+    values = {"base-1": 50.0, "base-2": 60.0, "base-3": 55.0, "other-1": 52.0, "other-2": 61.0, "other-3": 58.0}
+    for run, value in values.items():
+        for direction, change in (("fr-en", 1.0), ("en-de", -1.0)):
+            (tmp_path / run / direction).mkdir(parents=True)
+            found = {"metrics": {"BLEU": {"value": value + change}}}
+            (tmp_path / run / direction / "scores.json").write_text(json.dumps(found))
+    assert ablations(tmp_path).splitlines()[2:] == ["| base | 55.0 | | 3 |", "| other | 57.0 | +2.0 ± 2.5 | 3 |"]

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "convert": _BASE | {"data", "models"},
     "doctor": _BASE | {"data", "hardware", "__init__"},
     "cli_evaluate": {"errors", "decoding", "evaluation"},
-    "cli_identify": {"errors", "decoding", "training"},
+    "cli_identify": {"errors", "decoding", "training", "evaluation"},
     "cli_prepare": {"errors", "languages", "registry", "data"},
     "cli": _CLI
     | {"__init__", "errors", "pages", "languages", "registry", "data", "decoding", "training", "doctor", "convert"},

@@ -14,8 +14,10 @@ from voxlate.data.batching import collate_waveforms
 from voxlate.hardware import SMALL_BYTES, choose_dtype
 from voxlate.manifest import read_manifest
 from voxlate.models.attention import plain_attention
-from voxlate.models.cpu import to_int8
-from voxlate.models.linears import Int8Linear
+from voxlate.models.convolutions import PackedConvolution
+from voxlate.models.cpu import to_int8, to_packed
+from voxlate.models.linears import Int8Linear, PackedLinear
+from voxlate.models.parallel import in_parallel
 
 DEMO = Path(__file__).resolve().parents[1] / "recipes/demo"
 
@@ -53,6 +55,8 @@ def test_plain_attention_is_the_fused_one() -> None:
     for chosen in (None, mask):
         expected = nn.functional.scaled_dot_product_attention(queries, keys, values, attn_mask=chosen)
         torch.testing.assert_close(plain_attention(queries, keys, values, chosen), expected)
+        rounded = plain_attention(queries.bfloat16(), keys.bfloat16(), values.bfloat16(), chosen)
+        torch.testing.assert_close(rounded.float(), expected, atol=3e-2, rtol=3e-2)
 
 
 @torch.inference_mode()
@@ -75,6 +79,60 @@ def test_eight_bits_replace_the_layers_and_nothing_else() -> None:
     assert kinds["projection"] is nn.Linear
     linears = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     assert not any(".layers." in name and not name.startswith(("adapter", "encoder.model.feature")) for name in linears)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("activation", ["none", "relu", "gelu"])
+@pytest.mark.parametrize("rows", [0, 1, 3, 40])
+def test_packed_layers_are_the_same_layers(rows: int, activation: str) -> None:
+    torch.manual_seed(0)
+    linear, states = nn.Linear(96, 37).bfloat16(), torch.randn(rows, 2, 96).bfloat16()
+    after = {"none": nn.Identity(), "relu": nn.ReLU(), "gelu": nn.GELU()}[activation]
+    found = PackedLinear.of(linear, activation)(states)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found, after(linear(states)), atol=1e-2, rtol=1e-2)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("seed", [3, 4])
+def test_a_packed_model_says_the_same(seed: int) -> None:
+    """In a part of the frames, too, that the convolutions are given at once."""
+    plain, packed = (ours(transformers_model(seed)).bfloat16().eval() for _ in range(2))
+    to_packed(packed)
+    kinds = {name.rpartition(".")[2]: type(module) for name, module in packed.named_modules()}
+    assert {kinds[name] for name in ("q_proj", "fc1", "fc2", "intermediate_dense", "output_dense")} == {PackedLinear}
+    assert {type(layer) for layer in packed.encoder.model.feature_extractor.conv_layers} == {PackedConvolution}
+    batch = collate_waveforms(waveforms(7, 0.02, 1.3, 2.1), normalize=True)
+    expected_USD, lengths_U = plain.encode(*batch)
+    found_USD, _ = packed.encode(*batch)
+    assert (found_USD - expected_USD).float().norm() < 0.05 * expected_USD.float().norm()
+    tokens_UT = torch.tensor([[2, 52, 9, 7]] * 3)
+    expected_UTD = plain.decoder(tokens_UT, plain.decoder.remember(expected_USD, lengths_U))
+    found_UTD = packed.decoder(tokens_UT, packed.decoder.remember(expected_USD, lengths_U))
+    assert (found_UTD - expected_UTD).norm() < 0.05 * expected_UTD.norm()
+
+
+def test_float32_is_not_packed() -> None:
+    model = ours(transformers_model(3))
+    to_packed(model)
+    assert not any(isinstance(module, PackedLinear) for module in model.modules())
+
+
+@pytest.mark.parametrize(("items", "cores"), [(1, 3), (2, 3), (7, 3), (5, 1)])
+def test_pieces_side_by_side_come_back_in_their_order(items: int, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    parts: list[list[int]] = []
+
+    def double(part: list[int]) -> list[int]:
+        assert torch.is_inference_mode_enabled()
+        parts.append(part)
+        return [2 * item for item in part]
+
+    with torch.inference_mode():
+        assert in_parallel(double, [*range(items)], [10, 1, 9, 2, 8, 3, 7][:items]) == [2 * i for i in range(items)]
+    assert len(parts) == min(items, cores)
+    with pytest.raises(ZeroDivisionError):
+        in_parallel(lambda part: [1 // 0 for _ in part], [*range(items)], [1] * items)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "int8"])

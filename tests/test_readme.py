@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -101,6 +102,32 @@ def test_a_transcript_has_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(result["segments"][0]["words"]) > 2
 
 
+def test_a_language_is_learnt_and_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "recipes/demo/model", "my-model")
+    clips = ROOT / "recipes/demo/clips"
+    rows = [json.loads(row) for row in (clips / "clips.jsonl").read_text(encoding="utf-8").splitlines()]
+    for place, split in (("fr-en", "train"), ("en-de", "train"), ("fr-en", "test")):
+        Path("data", place).mkdir(parents=True, exist_ok=True)
+        chosen = [row | {"audio": str(clips / row["audio"])} for row in rows if row["source_language"] == place[:2]]
+        Path("data", place, f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in chosen))
+    french = clips / next(row["audio"] for row in rows if row["source_language"] == "fr")
+    shutil.copy(french, "talk.mp3")
+    Path("recordings").mkdir()
+    shutil.copy(french, "recordings/a.flac")
+    train, *identify, translate = (line for line in COMMANDS if "identifier" in line)
+
+    def result(command: str) -> Any:
+        return CliRunner().invoke(app, shlex.split(command)[1:], catch_exceptions=False)
+
+    assert "2 languages" in result(train).stdout
+    assert result(identify[0]).stdout.split("\t")[:2] == ["talk.mp3", "fr"]
+    assert "100.0%" in result(identify[1]).stdout
+    said = result(translate)
+    assert "heard: French 1" in said.stderr
+    assert said.stdout.strip()
+
+
 @pytest.mark.parametrize("command", [line for line in COMMANDS if not line.startswith("voxlate ")])
 def test_other_commands_name_what_exists(command: str) -> None:
     words = shlex.split(command)
@@ -126,7 +153,14 @@ def test_the_table_of_checkpoints_is_the_registry() -> None:
 
 def test_every_option_is_in_the_help() -> None:
     corpora = ("covost2", "manifest", "parquet", "spoken", "vocabulary", "shortlist")
-    commands = (["translate"], ["convert"], ["train"], ["score"], *(["prepare", corpus] for corpus in corpora))
+    commands = (
+        ["translate"],
+        ["convert"],
+        ["train"],
+        ["score"],
+        ["identify"],
+        *(["prepare", corpus] for corpus in corpora),
+    )
     help_text = "".join(CliRunner().invoke(app, [*command, "--help"]).stdout for command in commands)
     prose = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
     named = {option for code in re.findall(r"`([^`]+)`", prose) for option in re.findall(r"--[a-z-]+", code)}

@@ -46,6 +46,24 @@ def test_the_best_ids_are_those_of_a_whole_table(dtype: torch.dtype) -> None:
         assert torch.equal(ids_RN[row], part[places])
 
 
+def test_a_first_look_in_eight_bits_finds_what_bfloat16_finds() -> None:
+    torch.manual_seed(0)
+    states_RD, weight_VD = torch.randn(6, 64), torch.randn(40_000, 64).bfloat16()
+    expected = (states_RD.double() @ weight_VD.double().T).log_softmax(1).topk(10, dim=1)
+    vocabulary = Vocabulary(weight_VD).with_rounded()
+    assert vocabulary.rounded is not None
+    log_probs_RN, ids_RN = best_ids(states_RD, vocabulary, 10)
+    assert torch.equal(ids_RN, expected.indices)  # scored again in float32, as without it
+    torch.testing.assert_close(log_probs_RN, expected.values.float(), atol=5e-3, rtol=0)
+    parts = {52: [*range(2, 39_000, 3)], 53: [*range(2, 40_000, 7)]}
+    rounded, plain = (
+        best_ids(states_RD, vocabulary, 10, [52, 53, 52, 52, 53, 53])
+        for vocabulary in (shortlisted(weight_VD, parts).with_rounded(), shortlisted(weight_VD, parts))
+    )
+    assert torch.equal(rounded[1], plain[1])
+    assert Vocabulary(weight_VD.float()).with_rounded().rounded is None
+
+
 def test_fewer_ids_than_candidates_are_no_error() -> None:
     log_probs_RN, ids_RN = best_ids(torch.randn(2, 8), Vocabulary(torch.randn(5, 8)), 10)
     assert log_probs_RN.shape == ids_RN.shape == (2, 5)

@@ -1,6 +1,7 @@
-"""The script that makes a teacher's translations: every id once, tags, a second run, and what training makes of them."""
+"""The script that makes a teacher's translations: every id once, tags, a second run."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import transformers
 
+from media import sine, write_media
 from tiny import write_mbart, write_tokenizer_json
 from voxlate.data.corpus import read_teacher
 
@@ -25,13 +27,16 @@ def run(*arguments: object) -> "subprocess.CompletedProcess[str]":
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, vocabulary: Path) -> Path:
     folder = tmp_path_factory.mktemp("teacher")
-    write_mbart(folder / "mbart", vocabulary)
+    model = write_mbart(folder / "mbart", vocabulary)
+    model.final_logits_bias[0, 8:12] = 9.0  # it says something
+    model.save_pretrained(folder / "mbart")
     tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_file=str(write_tokenizer_json(folder / "tokenizer.json", vocabulary)),
         unk_token="<unk>", pad_token="<pad>", eos_token="</s>", bos_token="<s>",
     )  # fmt: skip
     tokenizer.save_pretrained(folder / "mbart")
-    rows = [{"id": f"a{number}", "audio": "none.wav", "source_text": text} for number, text in enumerate(TEXTS)]
+    write_media(folder / "a.wav", sine(440, 0.5))
+    rows = [{"id": f"a{number}", "audio": "a.wav", "source_text": text} for number, text in enumerate(TEXTS)]
     (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
@@ -58,5 +63,11 @@ def test_a_tag_that_the_model_lacks_and_a_text_that_is_missing(folder: Path, tmp
     result = run(folder / "train.jsonl", *command, "--to-tag", "xx_XX")
     assert "--to-tag xx_XX" in result.stderr
     assert "has no such tag; expected one of its tokenizer" in result.stderr
-    (tmp_path / "bare.jsonl").write_text('{"id": "b", "audio": "none.wav"}\n')
+    (tmp_path / "bare.jsonl").write_text(json.dumps({"id": "b", "audio": str(folder / "a.wav")}) + "\n")
     assert "b has no source_text; a teacher translates nothing else" in run(tmp_path / "bare.jsonl", *command).stderr
+
+
+def test_the_options_of_the_readme_exist() -> None:
+    readme = (ROOT / "recipes/distillation/README.md").read_text(encoding="utf-8")
+    [command] = re.findall(r"^python recipes/distillation/teacher.py (.*?)^voxlate", readme, re.MULTILINE | re.DOTALL)
+    assert set(re.findall(r"--[a-z-]+", command)) <= set(re.findall(r"--[a-z-]+", run("--help").stdout))

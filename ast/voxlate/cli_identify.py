@@ -28,7 +28,8 @@ def identify(
     """Tell which language is spoken: name, language, probability. With --data, the accuracy for each language."""
     if bool(audio) == bool(data):
         raise VoxlateError("expected audio, or manifests with --data, and not both")
-    from voxlate.decoding.identification import Identifier, print_accuracy, print_languages
+    from voxlate.decoding.identification import Identifier, print_languages
+    from voxlate.evaluation.identification import print_accuracy
 
     identifier = Identifier(model, device=device, dtype=dtype)
     raise typer.Exit(print_accuracy(data, identifier) if data else print_languages(audio or [], identifier))

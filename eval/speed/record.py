@@ -39,7 +39,7 @@ def machine() -> dict[str, Any]:
 def keep(name: str, arguments: argparse.Namespace, result: dict[str, Any]) -> None:
     """Write a result with what was asked for and the machine to `results/NAME.json`, if `--keep` says so."""
     if arguments.keep:
-        asked = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}
+        asked = {key: value.name if isinstance(value, Path) else value for key, value in vars(arguments).items()}
         RESULTS.mkdir(exist_ok=True)
         text = json.dumps({"asked": asked, "machine": machine(), **result}, indent=1) + "\n"
         (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")

@@ -3,7 +3,7 @@
     python recipes/distillation/teacher.py MANIFEST... --model facebook/nllb-200-distilled-600M --output teacher.jsonl
         --from-tag fra_Latn --to-tag eng_Latn
 
-Any sequence-to-sequence model of transformers will do: NLLB, M2M-100 and mBART take tags of their own for the languages,
+Any sequence-to-sequence model of transformers will do: NLLB, M2M-100 and mBART take their own tags for languages,
 Marian's models none. Run again, it goes on after the last line. Sequence-level distillation: Kim and Rush 2016.
 """
 

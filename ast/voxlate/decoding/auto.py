@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 
@@ -48,7 +49,7 @@ class AutoTranslator:
             try:
                 model = self._model or default_checkpoint(self._target, found.language)
             except VoxlateError as error:
-                yield index, AudioError(f"{items[index]}: {error}")
+                yield index, AudioError(f"{_name(items[index])}: {error}")
                 continue
             groups.setdefault(model, []).append(index)
         counts = Counter(find_language(language).name for language in languages if language).most_common()
@@ -63,3 +64,7 @@ class AutoTranslator:
                 chosen, to=self._target, source=sources, options=self._options, progress=progress
             ):
                 yield indices[place], replace(result, recipe=recipe) if isinstance(result, Translation) else result
+
+
+def _name(item: AudioSource) -> str:
+    return str(item if isinstance(item, Path) else getattr(item, "name", "audio"))

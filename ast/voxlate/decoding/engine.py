@@ -146,8 +146,9 @@ class Translator:
     ) -> Iterator[tuple[int, Translation | AudioError]]:
         """Translate many inputs; yield each one's index and result as soon as it is complete.
 
-        `to` is one language, or one for each input; so is `source`, which is only noted. Utterances of many inputs share batches, sorted by length, which
-        changes no result. Inputs are read as they are needed. An input that cannot be read yields its AudioError.
+        `to` is one language, or one for each input; so is `source`, which is only noted. Utterances of many inputs
+        share batches, sorted by length, which changes no result. Inputs are read as they are needed. An input that
+        cannot be read yields its AudioError.
         `progress` is told the seconds translated and the seconds read so far.
         """
         if isinstance(inputs, str | bytes | PathLike):

@@ -4,7 +4,6 @@ Shape letters: N utterances, H heads, Q queries, M keys, C channels of a head.
 """
 
 from math import sqrt
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -28,5 +27,5 @@ def plain_attention(queries_NHQC: Tensor, keys_NHMC: Tensor, values_NHMC: Tensor
 def _softmax(scores: Tensor) -> Tensor:
     """Return the softmax over the last dimension; in bfloat16 oneDNN's, which is faster than torch's own."""
     if scores.dtype == torch.bfloat16 and torch._C._has_mkldnn:
-        return cast("Tensor", scores.to_mkldnn().softmax(-1).to_dense())
+        return scores.to_mkldnn().softmax(-1).to_dense()
     return scores.softmax(-1)

@@ -30,7 +30,7 @@ _CLASSES = {
 
 
 class LanguageIdentifier(nn.Module):
-    """Waveforms in, log-probabilities of languages out. `languages` are our codes, None where a label is none of ours."""
+    """Waveforms in, log-probabilities of languages out: `languages` are our codes, None for a label that is none."""
 
     def __init__(
         self, encoder: SpeechEncoder, projector: nn.Linear, classifier: nn.Linear, languages: Sequence[str | None]
@@ -44,7 +44,7 @@ class LanguageIdentifier(nn.Module):
         pooled_BD = pooled(self.encoder, waveform_BT.to(self.classifier.weight), lengths_B)
         logits_BL = self.classifier(self.projector(pooled_BD.to(self.classifier.weight.dtype))).float()
         known_L = torch.tensor([language is not None for language in self.languages], device=logits_BL.device)
-        return logits_BL.masked_fill(~known_L, -torch.inf).log_softmax(-1)
+        return cast("Tensor", logits_BL.masked_fill(~known_L, -torch.inf).log_softmax(-1))
 
 
 def pooled(encoder: SpeechEncoder, waveform_BT: Tensor, lengths_B: Tensor) -> Tensor:

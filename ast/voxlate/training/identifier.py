@@ -83,9 +83,9 @@ def fit(means_ND: Tensor, labels_N: Tensor, languages: int, decay: float) -> tup
         logits_NL = standard_ND @ weight_LD.T + bias_L
         value = nn.functional.cross_entropy(logits_NL, labels_N, balance_L) + decay * weight_LD.square().sum()
         value.backward()  # type: ignore[no-untyped-call]
-        return float(value)
+        return float(value.detach())
 
-    optimizer.step(loss)
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
     folded_LD = weight_LD.detach() / spread_D
     return folded_LD.float(), (bias_L.detach() - folded_LD @ center_D).float()
 

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# What single options do: the third stage of run.sh, shorter, with one thing changed at a time, for several seeds.
+# In the folder where run.sh ran:
+#
+#     bash PATH/TO/recipes/demo/ablations.sh
+#
+# Run again after an interruption, it goes on.
+set -euo pipefail
+HERE=$(cd "$(dirname "$0")" && pwd)
+UPDATES=${UPDATES:-300}
+SEEDS=${SEEDS:-1 2 3}
+SETTINGS=${SETTINGS:-}
+LAUNCH=${LAUNCH:-}
+
+train() { # NAME SEED SETTING...
+  # shellcheck disable=SC2086
+  $LAUNCH voxlate train "$HERE/demo.yaml" output="ablations/$1-$2" 'model={init_from: listening/best}' seed="$2" \
+    trainable.feature_encoder=false loss.ctc_weight=0.2 data.temperature=5 data.batches_per_update=4 \
+    optimizer.updates="$UPDATES" optimizer.lr=4.0e-4 optimizer.warmup_updates=$((UPDATES / 10)) \
+    validation.every_updates="$UPDATES" checkpoints.every_updates=$((UPDATES / 5 > 0 ? UPDATES / 5 : 1)) "${@:3}" $SETTINGS
+}
+score() { # NAME SEED MODEL OPTION...
+  $LAUNCH voxlate evaluate --model "$3" --data test-voices --output "scores/ablations/$1-$2" --dtype float32 "${@:4}"
+}
+for seed in $SEEDS; do
+  train base "$seed"
+  train no-ctc "$seed" loss.ctc_weight=0
+  train even "$seed" data.temperature=1
+  train lna-ed "$seed" trainable.preset=lna-ed
+  train lora "$seed" trainable.preset=lora
+  train augmented "$seed" 'augmentation={speeds: [0.9, 1.0, 1.1], noise_share: 0.3, join_share: 0.2}'
+  for name in base no-ctc even lna-ed lora augmented; do
+    score "$name" "$seed" "ablations/$name-$seed/best"
+  done
+  voxlate average "ablations/base-$seed"
+  score averaged "$seed" "ablations/base-$seed/averaged"
+  score mbr "$seed" "ablations/base-$seed/best" --mbr
+done
+python "$HERE/ablations.py" scores/ablations

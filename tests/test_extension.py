@@ -1,0 +1,130 @@
+"""An encoder family and a corpus of somebody else: a file of their own and one line each, under the contract tests."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent
+
+ENCODER = '''
+"""UniSpeech-SAT as a speech encoder."""
+
+from transformers import UniSpeechSatConfig, UniSpeechSatModel
+
+from voxlate.models.wav2vec2 import Wav2Vec2Encoder
+
+
+class UniSpeechSatEncoder(Wav2Vec2Encoder):
+    """UniSpeech-SAT base and large (Chen et al. 2022)."""
+
+    CONFIG, NETWORK, HAS_ADAPTER = UniSpeechSatConfig, UniSpeechSatModel, False
+'''
+ENCODER_LINE = """
+from voxlate.models import ENCODERS
+
+ENCODERS["unispeech-sat"] = "myencoder:UniSpeechSatEncoder"  # the one line
+
+import tiny
+
+tiny.KINDS["UniSpeech-SAT"] = ("unispeech-sat", tiny.KINDS["HuBERT large"][1], True)
+"""
+CORPUS = '''
+"""A corpus of talks as MuST-C has it: segments of long recordings in txt/SPLIT.yaml, a line of each text for each."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from voxlate.data.audio import load_audio
+from voxlate.data.flac import write_flac
+from voxlate.data.preparation import Preparation, interruptible
+from voxlate.data import user_table
+from voxlate.errors import AudioError
+from voxlate.manifest import Utterance, write_manifest
+
+
+@dataclass(frozen=True)
+class MustC(Preparation):
+    """The options: `talks` is the folder of a pair, with train/, dev/ and tst-COMMON/."""
+
+    talks: Path = Path()
+    pair: str = "en-de"
+
+
+@interruptible
+def prepare(command: MustC) -> int:
+    """Cut the segments, then check them as a user's own table is checked."""
+    source, target = command.pair.split("-")
+    rows = []
+    for split in ("train", "dev"):
+        folder = command.talks / split
+        segments = yaml.safe_load((folder / "txt" / f"{split}.yaml").read_text())
+        texts = [(folder / "txt" / f"{split}.{code}").read_text().splitlines() for code in (source, target)]
+        for number, (segment, one, other) in enumerate(zip(segments, *texts, strict=True)):
+            clip = command.talks / "segments" / f"{split}-{number}.flac"
+            if not clip.exists():
+                start, end = segment["offset"], segment["offset"] + segment["duration"]
+                try:
+                    sound = load_audio(folder / "wav" / segment["wav"], start_seconds=start, end_seconds=end)
+                    write_flac(clip, sound.waveform)
+                except AudioError:
+                    clip.parent.mkdir(exist_ok=True)
+                    clip.touch()
+            rows.append(Utterance(clip.stem, clip, None, source, target, one, other, segment["speaker_id"], split))
+    if not (command.talks / "table.jsonl").exists():
+        write_manifest(command.talks / "table.jsonl", rows)
+    options = {"transcode": command.transcode, "workers": command.workers}
+    return user_table.prepare(user_table.UserTable(command.output, table=command.talks / "table.jsonl", **options))
+'''
+CORPUS_LINE = """
+from voxlate.data import CORPORA
+
+CORPORA["mustc"] = "mustc:prepare"  # the one line
+
+import preparing
+from corpus import spoken
+from media import write_media
+from mustc import MustC
+
+
+def talks(folder, output):
+    for split, count in (("train", 4), ("dev", 2)):
+        (folder / split / "wav").mkdir(parents=True)
+        (folder / split / "txt").mkdir()
+        write_media(folder / split / "wav" / "talk.wav", spoken([1, 2, 3, 4] * 3, 16_000))
+        (folder / split / "wav" / "broken.wav").write_text("no sound")
+        wavs = ["talk.wav"] * count + ["broken.wav"]
+        lines = [f"- {{duration: 0.5, offset: {0.4 * n}, speaker_id: s{n}, wav: {wav}}}" for n, wav in enumerate(wavs)]
+        (folder / split / "txt" / f"{split}.yaml").write_text("\\n".join(lines))
+        for code in ("en", "de"):
+            (folder / split / "txt" / f"{split}.{code}").write_text("".join(f"{code} {n}\\n" for n in range(count + 1)))
+    return MustC(output / "all.jsonl", talks=folder)
+
+
+preparing.COMMANDS["mustc"] = talks
+"""
+
+
+def contract(folder: Path, file: str, code: str, line: str, tests: str, name: str) -> str:
+    """Run the contract tests of a table with what a folder adds to it; return what pytest says."""
+    (folder / file).write_text(code)
+    (folder / "the_line.py").write_text(line)
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "the_line", tests, "-k", name],
+        cwd=TESTS.parent, capture_output=True, text=True, check=False, timeout=240,
+        env=os.environ | {"PYTHONPATH": f"{folder}:{TESTS}", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout[-3000:]
+    return result.stdout.splitlines()[-1]
+
+
+def test_an_encoder_family_of_ones_own(tmp_path: Path) -> None:
+    said = contract(tmp_path, "myencoder.py", ENCODER, ENCODER_LINE, "tests/test_encoders.py", "UniSpeech-SAT")
+    assert int(said.split()[0]) >= 10
+
+
+def test_a_corpus_of_ones_own(tmp_path: Path) -> None:
+    said = contract(tmp_path, "mustc.py", CORPUS, CORPUS_LINE, "tests/test_prepare.py", "mustc")
+    assert int(said.split()[0]) >= 4
