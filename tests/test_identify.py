@@ -143,7 +143,7 @@ def test_translation_notes_the_language_that_was_found(
     assert cli("translate", *clips, *common, tmp_path / "plain").exit_code == 0
     for clip, language in zip(clips, ("fr", "de"), strict=True):
         found, plain = (
-            json.loads((tmp_path / name / f"{clip.stem}.en.json").read_text()) for name in ("auto", "plain")
+            json.loads(next((tmp_path / name).rglob(f"{clip.name}.en.json")).read_text()) for name in ("auto", "plain")
         )
         assert found["source_language"] == language
         assert found["segments"] == plain["segments"]

@@ -19,15 +19,15 @@ class FreedMemory:
 
     By itself it maps each tensor of more than 32 MiB anew and unmaps it afterwards, and the kernel clears all pages of
     activations and gradients again at every update: a quarter of the time. But what is kept lies in pieces that fit
-    the next batch less and less. Once the process holds 60 % more than after its first batch (or `spare_bytes`, for
-    small models, whose batches differ so much that they would return memory each time), or half of the memory that was
-    free then, all that is free is returned at once.
+    the next batch less and less. Once the process holds 60 % more than after its first batch (`spare_share`; or
+    `spare_bytes`, for small models, whose batches differ so much that they would return memory each time), or half of
+    the memory that was free then, all that is free is returned at once.
     """
 
-    def __init__(self, *, keep: bool, spare_bytes: int = 4 << 30) -> None:
+    def __init__(self, *, keep: bool, spare_bytes: int = 4 << 30, spare_share: float = 0.6) -> None:
         self._libc = ctypes.CDLL(None) if keep and sys.platform.startswith("linux") else None
         self._limit: float | None = None
-        self._spare_bytes = spare_bytes
+        self._spare_bytes, self._spare_share = spare_bytes, spare_share
         if not hasattr(self._libc, "mallopt"):  # another C library
             self._libc = None
         elif self._libc is not None:
@@ -43,6 +43,6 @@ class FreedMemory:
         if self._limit is None:
             available = re.search(r"^MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
             room = int(available[1]) * 1024 / 2 if available else 0.0
-            self._limit = resident + min(max(0.6 * resident, self._spare_bytes), room)
+            self._limit = resident + min(max(self._spare_share * resident, self._spare_bytes), room)
         elif resident > self._limit:
             self._libc.malloc_trim(0)

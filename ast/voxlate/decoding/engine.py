@@ -109,7 +109,7 @@ class Translator:
         self._device = choose_device(device)
         self._batch_size = batch_size or _BATCH_SIZES.get(self._device.type, _BATCH_SIZES["cpu"])
         self._shortlist = shortlist
-        self._freed = FreedMemory(keep=self._device.type == "cpu", spare_bytes=1 << 30)
+        self._freed = FreedMemory(keep=self._device.type == "cpu", spare_bytes=1 << 27, spare_share=0.25)
         folder = find_model(model)
         weight_bytes = sum(path.stat().st_size for path in weight_files(folder))
         precision = choose_dtype(dtype, self._device, weight_bytes)
