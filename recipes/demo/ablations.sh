@@ -9,6 +9,7 @@ set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 UPDATES=${UPDATES:-300}
 SEEDS=${SEEDS:-1 2 3}
+OPTIONS=${OPTIONS:-base no-ctc even lna-ed lora augmented averaged mbr}
 SETTINGS=${SETTINGS:-}
 LAUNCH=${LAUNCH:-}
 
@@ -23,17 +24,20 @@ score() { # NAME SEED MODEL OPTION...
   $LAUNCH voxlate evaluate --model "$3" --data test-voices --output "scores/ablations/$1-$2" --dtype float32 "${@:4}"
 }
 for seed in $SEEDS; do
-  train base "$seed"
-  train no-ctc "$seed" loss.ctc_weight=0
-  train even "$seed" data.temperature=1
-  train lna-ed "$seed" trainable.preset=lna-ed
-  train lora "$seed" trainable.preset=lora
-  train augmented "$seed" 'augmentation={speeds: [0.9, 1.0, 1.1], noise_share: 0.3, join_share: 0.2}'
-  for name in base no-ctc even lna-ed lora augmented; do
-    score "$name" "$seed" "ablations/$name-$seed/best"
+  for name in $OPTIONS; do
+    case $name in
+      base) train base "$seed" ;;
+      no-ctc) train no-ctc "$seed" loss.ctc_weight=0 ;;
+      even) train even "$seed" data.temperature=1 ;;
+      lna-ed | lora) train "$name" "$seed" trainable.preset="$name" ;;
+      augmented) train augmented "$seed" 'augmentation={speeds: [0.9, 1.0, 1.1], noise_share: 0.3, join_share: 0.2}' ;;
+      averaged) voxlate average "ablations/base-$seed" ;;
+    esac
+    case $name in
+      averaged) score averaged "$seed" "ablations/base-$seed/averaged" ;;
+      mbr) score mbr "$seed" "ablations/base-$seed/best" --mbr ;;
+      *) score "$name" "$seed" "ablations/$name-$seed/best" ;;
+    esac
   done
-  voxlate average "ablations/base-$seed"
-  score averaged "$seed" "ablations/base-$seed/averaged"
-  score mbr "$seed" "ablations/base-$seed/best" --mbr
 done
 python "$HERE/ablations.py" scores/ablations
