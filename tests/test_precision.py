@@ -1,5 +1,6 @@
 """Precision: which one is chosen, what it changes, and that the ways to compute agree."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
@@ -133,6 +134,17 @@ def test_pieces_side_by_side_come_back_in_their_order(items: int, cores: int, mo
     assert len(parts) == min(items, cores)
     with pytest.raises(ZeroDivisionError):
         in_parallel(lambda part: [1 // 0 for _ in part], [*range(items)], [1] * items)
+
+
+def test_threads_of_the_user_keep_all_cores() -> None:
+    cores = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        in_parallel(lambda part: part, [1, 2, 3], [1, 1, 1])
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(cores)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "int8"])

@@ -129,7 +129,7 @@ class BatchMaker(Dataset[Batch]):
     def _sound(self, index: int, utterance: Utterance, place: Place) -> Tensor:
         if self.states is not None:
             return self.states(index)
-        waveform_T = _waveform(utterance)
+        waveform_T = read_waveform(utterance)
         if self.augmentation is not None:
             changed_T = self.augmentation.change(waveform_T.numpy(), (place.epoch, place.number, index))
             waveform_T = torch.from_numpy(changed_T)
@@ -221,7 +221,8 @@ def _standardize(waveform: Tensor) -> Tensor:
     return (waveform - mean) / torch.sqrt(variance + 1e-7)
 
 
-def _waveform(utterance: Utterance) -> Tensor:
+def read_waveform(utterance: Utterance) -> Tensor:
+    """Return the samples of an utterance, (T,). Raises AudioError, also where it could not be prepared."""
     if utterance.error is not None:
         raise AudioError(utterance.error)
     source = utterance.audio if not hasattr(utterance.audio, "read") else utterance.audio.read()

@@ -29,7 +29,7 @@ def read_encoder(model: str | Path, fields: Mapping[str, Any] | None = None) -> 
     folder = find_model(model)
     raw = read_json(folder / "config.json", "expected the folder of a pretrained speech encoder")
     if raw.get("model_type") == "speech-encoder-decoder":
-        return load_checkpoint(folder).model.encoder
+        return load_checkpoint(folder, fields={"encoder": fields or {}}).model.encoder
     config = AutoConfig.from_pretrained(folder, **(fields or {}))
     encoder, tensors = _empty(folder, config), modern_names(read_weights(folder))
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith(_PRETRAINING)}

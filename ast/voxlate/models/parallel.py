@@ -32,7 +32,10 @@ def in_parallel(
             return function([items[index] for index in part])
 
     results: dict[int, Result] = {}
-    with ThreadPoolExecutor(workers) as pool:
-        for part, found in zip(parts, pool.map(work, parts), strict=True):
-            results.update(zip(part, found, strict=True))
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            for part, found in zip(parts, pool.map(work, parts), strict=True):
+                results.update(zip(part, found, strict=True))
+    finally:
+        torch.set_num_threads(cores)  # what a new thread of the user's begins with is the last number that was set
     return [results[index] for index in range(len(items))]

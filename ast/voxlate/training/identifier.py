@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from voxlate.data.audio import load_audio
-from voxlate.data.batching import collate_waveforms
+from voxlate.data.audio import SAMPLE_RATE_HZ
+from voxlate.data.batching import collate_waveforms, read_waveform
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import choose_device
 from voxlate.manifest import Utterance, read_manifest
@@ -22,7 +22,7 @@ from voxlate.models.encoder import SpeechEncoder
 from voxlate.models.encoder_files import read_encoder
 from voxlate.models.identifier import LanguageIdentifier, pooled, save_identifier
 
-_MAX_SECONDS = 30.0  # of a clip
+_MAX_SAMPLES = 30 * SAMPLE_RATE_HZ  # of a clip
 
 
 def train_identifier(
@@ -109,13 +109,10 @@ def _means(
     encoder: SpeechEncoder, utterances: Sequence[Utterance], device: torch.device
 ) -> Iterator[tuple[str, Tensor | AudioError]]:
     for utterance in utterances:
-        source = utterance.audio if isinstance(utterance.audio, Path) else utterance.audio.read()
         try:
-            if utterance.error is not None:
-                raise AudioError(utterance.error)
-            waveform = load_audio(source, name=utterance.id, end_seconds=_MAX_SECONDS).waveform
+            waveform_T = read_waveform(utterance)[:_MAX_SAMPLES]
         except AudioError as error:
             yield str(utterance.source_language), error
             continue
-        batch_BT, lengths_B = collate_waveforms([torch.from_numpy(waveform)], normalize=encoder.normalize_waveform)
+        batch_BT, lengths_B = collate_waveforms([waveform_T], normalize=encoder.normalize_waveform)
         yield str(utterance.source_language), pooled(encoder, batch_BT.to(device), lengths_B)[0].cpu()
