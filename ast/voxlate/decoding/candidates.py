@@ -13,9 +13,8 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from voxlate.models.linears import rounded_rows
 
-# On a CPU so many ids are scored at once, and so many of them looked at in float32: both stay in its cache.
-_SCORED, _BLOCK = 8_192, 2_048
-_GROUP = 64  # divides both
+_BLOCK = 8_192  # on a CPU so many ids are scored at once: a hypothesis's scores of them stay in its cache
+_GROUP = 64  # divides it
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Vocabulary:
         """Return the vocabulary with its rounded rows, where the weights are in bfloat16 on a CPU; else itself."""
         if self.weight_VD.device.type != "cpu" or self.weight_VD.dtype != torch.bfloat16:
             return self
-        parts = [rounded_rows(part) for part in torch.split(self.weight_VD.detach(), _SCORED)]
+        parts = [rounded_rows(part) for part in torch.split(self.weight_VD.detach(), _BLOCK)]
         rows, scales = zip(*parts, strict=True)
         return replace(self, rounded=(torch.cat(rows), torch.cat(scales)))
 
@@ -83,25 +82,20 @@ class _Scores:
             self._weight_VD, self._scale_V1 = vocabulary.rounded
             (self._rows_RD, self._scale_R1), dtype = rounded_rows(states_RD), torch.int32
         self.rows, self.size, self.device = len(states_RD), len(self._weight_VD), states_RD.device
-        self._together = _SCORED if self.device.type == "cpu" else self.size
+        self._together = _BLOCK if self.device.type == "cpu" else self.size
         self._table = torch.empty(self.rows * self.size, dtype=dtype, device=self.device)
 
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        """Yield the scores of some ids after the other in float32, (R, B); the tensor is used again."""
-        block = min(_BLOCK, self._together) if self.device.type == "cpu" else self.size
-        work_RB = torch.empty(self.rows, block, device=self.device)
+        """Yield the scores of some ids after the other in float32, (R, B)."""
         for first in range(0, self.size, self._together):
             weight_BD = self._weight_VD[first : first + self._together]
             table_RB = self._table[first * self.rows : (first + len(weight_BD)) * self.rows].view(self.rows, -1)
             multiply = torch.mm if self._scale_V1 is None else torch._int_mm
             multiply(self._rows_RD, weight_BD.T, out=table_RB)
-            for inner in range(0, len(weight_BD), block):
-                part_RB = table_RB[:, inner : inner + block]
-                some = slice(first + inner, first + inner + part_RB.shape[1])
-                exact_RB = work_RB[:, : part_RB.shape[1]].copy_(part_RB)
-                if self._scale_V1 is not None:
-                    exact_RB.mul_(self._scale_V1[some, 0]).mul_(self._scale_R1)
-                yield some, exact_RB
+            some, exact_RB = slice(first, first + len(weight_BD)), table_RB.float()
+            if self._scale_V1 is not None:
+                exact_RB.mul_(self._scale_V1[some, 0]).mul_(self._scale_R1)
+            yield some, exact_RB
 
     def gather(self, ids_RM: Tensor) -> Tensor:
         """Return the scores of some ids of each row in float32, (R, M)."""
@@ -124,8 +118,10 @@ def _top(scores: _Scores, allowed_RV: Tensor | None, count: int) -> tuple[Tensor
         missing = -exact_RB.shape[1] % _GROUP  # padding by nothing would be a copy
         filled_RB = F.pad(exact_RB, (0, missing), value=-torch.inf) if missing else exact_RB
         groups.append(filled_RB.view(scores.rows, -1, _GROUP).amax(2))
-        largest_R1 = groups[-1].amax(1, keepdim=True).clamp(min=torch.finfo(torch.float32).min)
-        normalisers.append(exact_RB.sub_(largest_R1).exp_().sum(1, keepdim=True).log_() + largest_R1)
+        largest_R1 = groups[-1].amax(1, keepdim=True)
+        # The largest share is one by the sum of exponentials: softmax takes half the time of what returns that sum.
+        shares_R1 = torch.softmax(exact_RB, 1).amax(1, keepdim=True)
+        normalisers.append((largest_R1 - shares_R1.log_()).masked_fill_(largest_R1 == -torch.inf, -torch.inf))
     groups_RG = torch.cat(groups, 1)
     chosen_RN = groups_RG.topk(min(count, groups_RG.shape[1]), dim=1).indices
     places_RM = (chosen_RN[:, :, None] * _GROUP + torch.arange(_GROUP, device=chosen_RN.device)).flatten(1)

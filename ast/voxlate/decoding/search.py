@@ -1,6 +1,6 @@
 """Greedy and beam search over the decoder, hypothesis for hypothesis what transformers' `generate` finds.
 
-Shape letters: U utterances searched at present, K beam, N = 2K candidates, T ids of a hypothesis, P ids of a phrase.
+Shape letters: U utterances searched at present, K beam, N = 2K candidates, T ids of a hypothesis, P lengths of phrases.
 """
 
 from collections.abc import Iterable, Sequence
@@ -206,16 +206,16 @@ class Search:
         """Return the best 2K ways to go on with each utterance, (U, N): scores, the rows they extend, ids."""
         utterances, rows, _ = states_UKD.shape
         count = 2 * self._options.beam
-        guarded = self._options.max_repeats is not None
+        forbidden_UKP = _loop_ids(running, self._options.max_repeats)
         log_probs_RN, ids_RN = best_ids(
             states_UKD.flatten(0, 1),
             self._vocabulary,
-            count + (_LONGEST_LOOP if guarded else 0),
+            count + forbidden_UKP.shape[2],
             [tag_id for tag_id in running.tag_ids for _ in range(rows)],
         )
         log_probs_UKN, ids_UKN = (table_RN.view(utterances, rows, -1) for table_RN in (log_probs_RN, ids_RN))
-        if self._options.max_repeats is not None:
-            log_probs_UKN = log_probs_UKN.masked_fill(_loops(running, ids_UKN, self._options.max_repeats), -torch.inf)
+        loops_UKN = (ids_UKN[:, :, :, None] == forbidden_UKP[:, :, None]).any(3)
+        log_probs_UKN = log_probs_UKN.masked_fill(loops_UKN, -torch.inf)
         last_U11 = (running.lengths_U == self._max_length - 1)[:, None, None]  # these must end now
         first_N = torch.arange(ids_UKN.shape[2], device=ids_UKN.device) == 0
         log_probs_UKN = log_probs_UKN.where(~last_U11, torch.where(first_N, 0.0, -torch.inf))
@@ -251,15 +251,22 @@ def _is_finished(hypotheses: list[Hypothesis], best_running: float, length: int,
     return bool(best_running / length**options.length_penalty <= hypotheses[-1].score)
 
 
-def _loops(running: _Utterances, ids_UKN: Tensor, max_repeats: int) -> Tensor:
-    """Return which candidates would make a phrase follow itself more than `max_repeats` times, (U, K, N)."""
-    loops_UKN = torch.zeros_like(ids_UKN, dtype=torch.bool)
+def _loop_ids(running: _Utterances, max_repeats: int | None) -> Tensor:
+    """Return the ids that would make a phrase follow itself more than `max_repeats` times, (U, K, P), -1 for none.
+
+    P counts the lengths of phrases that any hypothesis repeats that often: most of the time none.
+    """
+    none_UKP = running.ids_UKT[:, :, :0]
+    if max_repeats is None:
+        return none_UKP
+    forbidden_UK = []
     for period in range(1, _LONGEST_LOOP + 1):
         needed = period * (max_repeats + 1) - 1
         long_enough_U = running.lengths_U - 2 >= needed  # the start token and the tag are no part of a phrase
         if not bool(long_enough_U.any()):
             break
-        tail_UKP = running.last(needed)
-        repeats_UK = (tail_UKP[:, :, period:] == tail_UKP[:, :, :-period]).all(dim=2) & long_enough_U[:, None]
-        loops_UKN |= repeats_UK[:, :, None] & (ids_UKN == tail_UKP[:, :, -period, None])
-    return loops_UKN
+        tail_UKT = running.last(needed)
+        repeats_UK = (tail_UKT[:, :, period:] == tail_UKT[:, :, :-period]).all(dim=2) & long_enough_U[:, None]
+        if bool(repeats_UK.any()):
+            forbidden_UK.append(tail_UKT[:, :, -period].masked_fill(~repeats_UK, -1))
+    return torch.stack(forbidden_UK, 2) if forbidden_UK else none_UKP
