@@ -1,12 +1,15 @@
-"""A trimmed model: fewer ids, the same pieces of text, the same translations as a search confined to them."""
+"""`voxlate convert`: an old folder, and a trimmed one with the translations of a search confined to its pieces."""
 
 import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from transformers import SpeechEncoderDecoderModel
 
 from tiny import transformers_model, write_model, write_tokenizer_json, write_vocabulary
 from voxlate import Translator
@@ -64,6 +67,19 @@ def test_what_belongs_to_the_model_comes_along(model: Path, tmp_path: Path) -> N
     text = "Der Zug kommt um acht Uhr."
     assert small.decode(small.encode(text)) == text
     assert len(small.encode(text)) == len(whole.encode(text))
+
+
+def test_an_old_checkpoint_becomes_safetensors_for_transformers_and_for_us(vocabulary: Path, tmp_path: Path) -> None:
+    theirs = transformers_model(2)
+    folder = write_model(tmp_path / "old", vocabulary, theirs)
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    convert(str(folder), tmp_path / "new", [], None)
+    new: Any = SpeechEncoderDecoderModel.from_pretrained(tmp_path / "new")
+    own, old = new.state_dict(), theirs.state_dict()
+    assert own.keys() == old.keys()
+    assert all(torch.equal(own[name], old[name]) for name in old)
+    assert load_checkpoint(tmp_path / "new").targets == load_checkpoint(folder).targets
 
 
 @pytest.mark.parametrize("as_json", [False, True])
