@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from media import sine
 from test_training import config, run, same_files
-from toy import write_toy, write_vocabulary
+from toy import write_toy_corpus
 from voxlate.config import TrainConfig
 from voxlate.data.augmentation import Augmentation
 from voxlate.data.batching import BatchMaker
@@ -23,11 +23,7 @@ from voxlate.training import checkpoint as checkpoints
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("toy")
-    write_vocabulary(folder / "sentencepiece.bpe.model")
-    write_toy(folder, "train", 24)
-    write_toy(folder, "dev", 4, seed=1)
-    return folder
+    return write_toy_corpus(tmp_path_factory.mktemp("toy"))
 
 
 def maker(toy: Path, augmentation: Augmentation | None, teacher: dict[str, str] | None = None) -> BatchMaker:

@@ -13,7 +13,7 @@ from accelerate.utils import DistributedType
 from rich.console import Console
 from safetensors.torch import load_file
 
-from toy import log, settings, write_settings, write_toy, write_vocabulary
+from toy import log, settings, write_settings, write_toy_corpus
 from voxlate.config import TrainConfig
 from voxlate.errors import VoxlateError
 from voxlate.models.interop import load_checkpoint
@@ -26,12 +26,7 @@ CHANGES = {
     "data__batch_seconds": 4,
     "optimizer__updates": 8,
     "loss__ctc_weight": 0.3,
-    "regularization": {
-        "decoder_dropout": 0.1,
-        "time_masking": 0.3,
-        "encoder_layerdrop": 0.0,  # sharding does without
-        "decoder_layerdrop": 0.0,
-    },
+    "regularization": {"decoder_dropout": 0.1, "time_masking": 0.3},
     "validation__every_updates": 4,
     "checkpoints": {"every_updates": 4, "keep_last": 9},
 }
@@ -40,10 +35,7 @@ CHANGES = {
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A corpus, and the run of one process over it in whole."""
-    folder = tmp_path_factory.mktemp("toy")
-    write_vocabulary(folder / "sentencepiece.bpe.model")
-    write_toy(folder, "train", 40)
-    write_toy(folder, "dev", 5, seed=1)
+    folder = write_toy_corpus(tmp_path_factory.mktemp("toy"), train=40, dev=5)
     changes = CHANGES | {"data__dev": [str(folder / "dev.jsonl")]}
     assert train(TrainConfig(**settings(folder, output=str(folder / "one"), **changes)), Console(quiet=True)) == 0
     return folder
@@ -76,7 +68,9 @@ def cut_back(run: Path, update: int) -> None:
 
 def test_two_processes_are_one_and_take_over_from_one(toy: Path, tmp_path: Path) -> None:
     """Losses agree to 1e-6, from the start and going on from one process's checkpoint: the order is the same."""
-    assert "on 2 processes" in run(toy, tmp_path / "two", 2)
+    printed = run(toy, tmp_path / "two", 2)
+    assert "on 2 processes" in printed
+    assert "find_unused_parameters" not in printed  # what DDP says of it where it is needless
     assert losses(tmp_path / "two") == pytest.approx(losses(toy / "one"), rel=1e-6)
     dev = [[line["directions"] for line in log(folder, "dev")] for folder in (toy / "one", tmp_path / "two")]
     assert [sorted(line) for line in dev[0]] == [sorted(line) for line in dev[1]]
@@ -150,6 +144,19 @@ def test_sharding_needs_several_processes(toy: Path, tmp_path: Path) -> None:
     raw = settings(toy, output=str(tmp_path / "run"), sharded=True)
     with pytest.raises(VoxlateError, match="sharded needs several processes; start them with accelerate launch"):
         train(TrainConfig(**raw), Console(quiet=True))
+
+
+def test_layers_that_a_model_drops_by_itself_are_not_sharded() -> None:
+    encoder = SimpleNamespace(config=SimpleNamespace(layerdrop=0.1))
+    decoder = SimpleNamespace(config=SimpleNamespace(layerdrop=0.0))
+    objective: Any = SimpleNamespace(
+        translator=SimpleNamespace(encoder=encoder, decoder=decoder), to=lambda device: None
+    )
+    config: Any = SimpleNamespace(sharded=True)
+    with pytest.raises(
+        VoxlateError, match=r"own config has layerdrop, which cannot be sharded.*regularization.encoder_layerdrop"
+    ):
+        distributed.distribute(objective, config, SimpleNamespace(device=torch.device("cpu")))
 
 
 def test_accelerates_own_sharding_is_refused(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,6 +133,20 @@ def test_gradients_reach_the_first_layer(kind: tuple[str, dict[str, Any], bool])
     assert first.abs().max() > 0
 
 
+def test_gradients_reach_all_that_learns(kind: tuple[str, dict[str, Any], bool]) -> None:
+    """Without layerdrop DDP does not look for parameters that a backward pass has missed."""
+    objective = Objective(
+        translator(build((kind[0], {**kind[1], "mask_time_prob": 0.0, "layerdrop": 0.0}, kind[2]))), None, 0.1
+    )
+    choose_trainable(objective, TrainableConfig(preset="all", feature_encoder=True), masks_time=False)
+    model = objective.translator.train()
+    model(*batch(model.encoder, 0.5, 1.2), torch.tensor([[2, 4, 5]] * 2)).square().mean().backward()
+    missed = [
+        name for name, parameter in objective.named_parameters() if parameter.requires_grad and parameter.grad is None
+    ]
+    assert not missed
+
+
 def test_training_masks_time(kind: tuple[str, dict[str, Any], bool]) -> None:
     encoder: Any = build((kind[0], {**kind[1], "mask_time_prob": 0.5, "mask_time_length": 4}, kind[2]))
     assert encoder.masks_time

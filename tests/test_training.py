@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from corpus import PAIRS
 from gradients import Gradients, batches_of, record_gradients
-from toy import log, settings, write_settings, write_toy, write_vocabulary
+from toy import log, settings, write_settings, write_toy, write_toy_corpus, write_vocabulary
 from voxlate.cli import app
 from voxlate.config import TrainConfig
 from voxlate.data import planning
@@ -31,11 +31,7 @@ from voxlate.training.train import train
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("toy")
-    write_vocabulary(folder / "sentencepiece.bpe.model")
-    write_toy(folder, "train", 24)
-    write_toy(folder, "dev", 4, seed=1)
-    return folder
+    return write_toy_corpus(tmp_path_factory.mktemp("toy"))
 
 
 def config(toy: Path, output: Path, **changes: Any) -> TrainConfig:

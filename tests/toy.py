@@ -84,6 +84,14 @@ def write_toy(
     return path
 
 
+def write_toy_corpus(folder: Path, *, train: int = 24, dev: int = 4) -> Path:
+    """Write a vocabulary, train.jsonl and dev.jsonl with so many clips; return the folder."""
+    write_vocabulary(folder / "sentencepiece.bpe.model")
+    write_toy(folder, "train", train)
+    write_toy(folder, "dev", dev, seed=1)
+    return folder
+
+
 def settings(folder: Path, **changes: Any) -> dict[str, Any]:
     """Return the settings of a toy run as YAML holds them; ``data__workers=1`` changes ``data.workers``."""
     raw: dict[str, Any] = {

@@ -30,7 +30,6 @@ def start_processes(config: TrainConfig) -> Accelerator:
     accelerator = Accelerator(
         cpu=device.type == "cpu",
         mixed_precision="no",  # whatever accelerate is configured for: `autocast` below does as the settings say
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=_may_skip_parameters(config))],
     )
     if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
         raise VoxlateError(
@@ -57,18 +56,25 @@ def distribute(objective: Objective, config: TrainConfig, accelerator: Accelerat
     """Put the objective on its device; return it sharded, wrapped by DDP, or as it is, and see `gathered`."""
     objective.to(accelerator.device)
     if config.sharded:
+        if _drops_layers(objective):
+            raise VoxlateError(
+                "the model's own config has layerdrop, which cannot be sharded: processes would skip different layers; "
+                "set regularization.encoder_layerdrop and decoder_layerdrop to 0"
+            )
         skeleton = _skeleton(objective)
         shard(objective, dtype=choose_dtype(config.precision, accelerator.device))
         return objective, skeleton
-    return (objective if accelerator.num_processes == 1 else accelerator.prepare_model(objective)), None
-
-
-def _may_skip_parameters(config: TrainConfig) -> bool:
-    """Return whether a backward pass may miss parameters: DDP then has to look for them."""
-    regularization = config.regularization
-    layerdrop = (regularization.encoder_layerdrop, regularization.decoder_layerdrop)
+    if accelerator.num_processes == 1:
+        return objective, None
     staged = config.trainable.freeze_encoder_updates > 0 or config.loss.ctc_only_updates > 0
-    return staged or any(share is None or share > 0 for share in layerdrop)
+    # A backward pass may then miss parameters, and DDP has to look for them.
+    accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=staged or _drops_layers(objective))
+    return accelerator.prepare_model(objective), None
+
+
+def _drops_layers(objective: Objective) -> bool:
+    translator = objective.translator
+    return bool(getattr(translator.encoder.config, "layerdrop", 0.0) or translator.decoder.config.layerdrop)
 
 
 def shard(objective: Objective, *, dtype: torch.dtype) -> None:
