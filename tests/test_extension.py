@@ -1,9 +1,12 @@
 """An encoder family and a corpus of somebody else: a file of their own and one line each, under the contract tests."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+from voxlate.manifest import read_manifest
 
 TESTS = Path(__file__).resolve().parent
 
@@ -32,7 +35,7 @@ tiny.KINDS["UniSpeech-SAT"] = ("unispeech-sat", tiny.KINDS["HuBERT large"][1], T
 CORPUS = '''
 """A corpus of talks as MuST-C has it: segments of long recordings in txt/SPLIT.yaml, a line of each text for each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -49,13 +52,13 @@ from voxlate.manifest import Utterance, write_manifest
 class MustC(Preparation):
     """The options: `talks` is the folder of a pair, with train/, dev/ and tst-COMMON/."""
 
-    talks: Path = Path()
+    talks: Path = field(default=Path(), metadata={"help": "Folder of the pair."})
     pair: str = "en-de"
 
 
 @interruptible
 def prepare(command: MustC) -> int:
-    """Cut the segments, then check them as a user's own table is checked."""
+    """Talks: cut the segments, then check them as a user's own table is checked."""
     source, target = command.pair.split("-")
     rows = []
     for split in ("train", "dev"):
@@ -107,6 +110,18 @@ preparing.COMMANDS["mustc"] = talks
 """
 
 
+COMMAND = """
+from pathlib import Path
+
+import the_line
+from voxlate.cli import main
+
+if not Path("in").exists():
+    the_line.talks(Path("in"), Path())
+main()
+"""
+
+
 def contract(folder: Path, file: str, code: str, line: str, tests: str, name: str) -> str:
     """Run the contract tests of a table with what a folder adds to it; return what pytest says."""
     (folder / file).write_text(code)
@@ -128,3 +143,29 @@ def test_an_encoder_family_of_ones_own(tmp_path: Path) -> None:
 def test_a_corpus_of_ones_own(tmp_path: Path) -> None:
     said = contract(tmp_path, "mustc.py", CORPUS, CORPUS_LINE, "tests/test_prepare.py", "mustc")
     assert int(said.split()[0]) >= 4
+
+
+def test_a_corpus_of_ones_own_is_a_command(tmp_path: Path) -> None:
+    """Its options are the fields of its Preparation."""
+    for name, code in (("mustc", CORPUS), ("the_line", CORPUS_LINE), ("command", COMMAND)):
+        (tmp_path / f"{name}.py").write_text(code)
+
+    def voxlate(*words: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "command.py", "prepare", *words],
+            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+            env=os.environ | {"PYTHONPATH": f"{tmp_path}:{TESTS}", "COLUMNS": "120"},
+        )  # fmt: skip
+
+    said = voxlate("mustc", "--help").stdout
+    assert "Talks: cut the segments, then check them" in said
+    assert re.search(r"--talks .*Folder of the pair", said)
+    assert re.search(r"--transcode .*flac: write each clip once", said)
+    assert "--pair" in said
+    made = voxlate("mustc", "--talks", "in", "--pair", "en-de", "--output", "out/all.jsonl", "--workers", "1")
+    assert made.returncode == 1, made.stderr  # two of its clips are broken
+    assert "2 clips failed" in made.stderr
+    assert len(read_manifest(tmp_path / "out/all.jsonl")) == 7  # four of train, three of dev
+    missing = voxlate("mustc")
+    assert missing.returncode == 2
+    assert "--output" in missing.stderr

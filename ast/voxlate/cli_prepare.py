@@ -1,12 +1,32 @@
 """The commands ``voxlate prepare …``: parse, import the one command, call it."""
 
+import inspect
 import os
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
+from typer.core import TyperGroup
+
+from voxlate.data import CORPORA, MAKERS
+from voxlate.registry import resolve
+
+
+class _Corpora(TyperGroup):
+    """The commands below, and one for each corpus that somebody adds to the table."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*(known := super().list_commands(ctx)), *sorted(CORPORA.keys() - set(known))]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        found = super().get_command(ctx, cmd_name)
+        return found if found is not None or cmd_name not in CORPORA else _command_of(cmd_name)
+
 
 app = typer.Typer(
+    cls=_Corpora,
     help="Make manifests: corpora and tables become checked jsonl files, with a count of all that is left out.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -35,7 +55,6 @@ def covost2(
     """CoVoST-2: join its translations with Common Voice, by the official rule."""
     _run(
         "covost2",
-        "CoVoST2",
         output,
         transcode,
         workers,
@@ -66,7 +85,7 @@ def manifest(
     """Your own table (jsonl, tsv, csv, parquet): check it, measure its clips, perhaps split it by speaker."""
     options = {"split_by": split_by, "dev": dev, "test": test, "seed": seed}
     languages = {"source_language": source_language, "target_language": target_language}
-    _run("manifest", "UserTable", output, transcode, workers, False, table=table, **options, **languages)
+    _run("manifest", output, transcode, workers, False, table=table, **options, **languages)
 
 
 @app.command()
@@ -84,7 +103,7 @@ def parquet(
     overwrite: Overwrite = False,
 ) -> None:
     """Mirrors of CoVoST-2 in parquet: columns audio, sentence, translation, and perhaps client_id, id and file."""
-    _run("parquet", "Parquet", output, transcode, workers, overwrite, sources=tuple(sources), pair=pair, split=split)
+    _run("parquet", output, transcode, workers, overwrite, sources=tuple(sources), pair=pair, split=split)
 
 
 @app.command()
@@ -117,7 +136,6 @@ def spoken(
     names = {"pairs": tuple(pairs), "voices": tuple(voices or ()), "variants": tuple(variants or ())}
     _run(
         "spoken",
-        "Spoken",
         output,
         None,
         workers,
@@ -160,13 +178,56 @@ def shortlist(
     print(prepare_shortlist(texts, find_language(language).code, model, output))
 
 
+def _command_of(corpus: str) -> Any:
+    """Return the command of a corpus that has none here: its options are the fields of its Preparation."""
+    prepare, kind = _resolved(corpus)
+    shared = {"output": Output, "transcode": Transcode, "workers": Workers, "overwrite": Overwrite}
+
+    def command(**options: Any) -> None:
+        own: dict[str, Any] = {name: tuple(own) if isinstance(own, list) else own for name, own in options.items()}
+        _run(corpus, **own)
+
+    hints = {field.name: shared.get(field.name) or _option(field, kind) for field in fields(kind)}
+    command.__doc__, command.__annotations__ = inspect.getdoc(prepare), hints
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                field.name, inspect.Parameter.KEYWORD_ONLY, default=_default(field), annotation=hints[field.name]
+            )
+            for field in fields(kind)
+        ]
+    )
+    single = typer.Typer(rich_markup_mode=None, add_completion=False)
+    single.command(corpus)(command)
+    return typer.main.get_command(single)
+
+
+def _resolved(corpus: str) -> tuple[Callable[[Any], int], Any]:
+    """Return the function that prepares a corpus, and the kind of Preparation that it takes."""
+    prepare = resolve({**CORPORA, **MAKERS}, corpus, "corpus")
+    [kind] = [hint for name, hint in get_type_hints(prepare).items() if name != "return"]
+    return prepare, kind
+
+
+def _option(field: Field[Any], kind: Any) -> Any:
+    hint = get_type_hints(kind)[field.name]
+    if get_origin(hint) is tuple:
+        hint = list[get_args(hint)[0]]  # type: ignore[misc]
+    return Annotated[hint, typer.Option(help=field.metadata.get("help"))]
+
+
+def _default(field: Field[Any]) -> Any:
+    if field.name in ("transcode", "workers"):
+        return None
+    return ... if field.default is MISSING else field.default
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _run(
     corpus: str,
-    command: str,
     output: Path,
     transcode: str | None,
     workers: int | None,
@@ -178,13 +239,7 @@ def _run(
     if transcode not in (None, "flac"):
         raise VoxlateError(f"--transcode {transcode}: expected flac")
     try:
-        from importlib import import_module
-
-        from voxlate.data import CORPORA, MAKERS
-        from voxlate.registry import resolve
-
-        prepare = resolve({**CORPORA, **MAKERS}, corpus, "corpus")
-        kind = getattr(import_module(prepare.__module__), command)
+        prepare, kind = _resolved(corpus)
         code = prepare(
             kind(
                 output=output,
