@@ -99,6 +99,21 @@ def test_the_seed_decides_who_reads_and_how(text: Path, tmp_path: Path) -> None:
     assert (min(line.manner.words_per_minute for line in drawn), max(line.manner.pitch for line in drawn)) == (130, 70)
 
 
+def test_clips_do_not_depend_on_what_a_process_read_before(tmp_path: Path) -> None:
+    """Nor on the number of processes, nor on an interruption: espeak-ng's noise and flutter go on from text to text."""
+    text = tmp_path / "text.tsv"
+    text.write_text("en\tfr\n" + "".join(f"It costs {n} euros.\tx\n" for n in range(100)), encoding="utf-8")
+    for name, workers in (("one", 1), ("two", 2)):
+        assert run(spoken(text, tmp_path / name, pairs=("en-fr",), workers=workers)) == 0
+    one, two = (sorted((tmp_path / name).rglob("*.flac")) for name in ("one", "two"))
+    assert len(one) == 100
+    before = [path.read_bytes() for path in one]
+    assert [path.read_bytes() for path in two] == before
+    one[70].unlink()
+    assert run(spoken(text, tmp_path / "one", pairs=("en-fr",))) == 0
+    assert [path.read_bytes() for path in one] == before
+
+
 def test_voices_and_variants_can_be_chosen(text: Path, tmp_path: Path) -> None:
     chosen = {"voices": ("fr-be,en-us",), "variants": ("f1", "m3")}
     assert run(spoken(text, tmp_path / "corpus", **chosen)) == 0

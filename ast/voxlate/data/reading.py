@@ -70,7 +70,11 @@ def make_line(reading: Reading, voices: Sequence[Voice], clip: str, text: str) -
 
 
 def read_aloud(lines: list[Line], reading: Reading, folder: Path) -> list[str]:
-    """Write the clips of some lines, which are each other's babble; return those that would hold no sound."""
+    """Write the clips of some lines, which are each other's babble; return those that would hold no sound.
+
+    The clips are the same whatever this process has read before.
+    """
+    espeak().restart(lines[0].seed)
     spoken = [espeak().speak(line.text, line.voice, line.manner) for line in lines]
     silent = [not np.any(speech_T) for speech_T in spoken]
     for number, line in enumerate(lines):
