@@ -192,15 +192,23 @@ def test_two_manifests_of_one_direction_and_mixed_ones_are_refused(
 def test_two_processes_share_the_work(tiny_model: Path, data: Path, tmp_path: Path) -> None:
     run(tiny_model, data, tmp_path / "one")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "voxlate"]
-    done = subprocess.run(
-        [*launch, *arguments(tiny_model, data, tmp_path / "two")],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
-    )
+
+    def evaluate(*more: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [*launch, *arguments(tiny_model, data, tmp_path / "two"), *more],
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+            env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        )
+
+    done = evaluate()
     for direction in DIRECTIONS:
         one, two = (tmp_path / name / direction / "hypotheses.jsonl" for name in ("one", "two"))
         assert one.read_bytes() == two.read_bytes(), done.stderr
     assert done.stdout.count("│ fr-en") == 1
+    refused = evaluate("--beam", "3")
+    assert "error: " in refused.stderr
+    assert "holds hypotheses made otherwise (search_beam was" in refused.stderr
+    assert "Connection closed by peer" not in refused.stderr  # of a process that waited for the other

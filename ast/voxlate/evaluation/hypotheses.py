@@ -53,8 +53,9 @@ def translate(task: Task, translator: Translator, options: SearchOptions) -> int
     state = PartialState()
     recipe = {**translator.recipe(options), **_about(task)}
     with _only_here(task.folder, state):
+        _check_same(task.folder, recipe)  # every process, so that none is left waiting
         if state.is_main_process:
-            _check_same(task.folder, recipe)
+            write_text(task.folder / META, json.dumps(recipe, indent=1, ensure_ascii=False) + "\n")
         state.wait_for_everyone()
         done = {row["id"]: row for row in _read_parts(task.folder)}
         todo = [index for index, name in enumerate(task.manifest.column("id")) if name not in done]
@@ -149,21 +150,21 @@ def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _check_same(folder: Path, recipe: dict[str, object]) -> None:
-    """Write what the hypotheses depend on; VoxlateError if those that are there depend on something else."""
+    """VoxlateError if the hypotheses that are there depend on something else."""
     path = folder / META
-    if path.is_file():
-        known = json.loads(path.read_text(encoding="utf-8"))
-        differing = [
-            f"{key} was {known.get(key)!r}, is {recipe.get(key)!r}"
-            for key in sorted(known.keys() | recipe.keys())
-            if key not in _FREE and json.dumps(known.get(key)) != json.dumps(recipe.get(key))
-        ]
-        if differing:
-            raise VoxlateError(
-                f"{folder} holds hypotheses made otherwise ({'; '.join(differing)}); take another --output, or "
-                "--overwrite to make them again"
-            )
-    write_text(path, json.dumps(recipe, indent=1, ensure_ascii=False) + "\n")
+    if not path.is_file():
+        return
+    known = json.loads(path.read_text(encoding="utf-8"))
+    differing = [
+        f"{key} was {known.get(key)!r}, is {recipe.get(key)!r}"
+        for key in sorted(known.keys() | recipe.keys())
+        if key not in _FREE and json.dumps(known.get(key)) != json.dumps(recipe.get(key))
+    ]
+    if differing:
+        raise VoxlateError(
+            f"{folder} holds hypotheses made otherwise ({'; '.join(differing)}); take another --output, or "
+            "--overwrite to make them again"
+        )
 
 
 @contextmanager
