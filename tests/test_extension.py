@@ -129,7 +129,7 @@ def contract(folder: Path, file: str, code: str, line: str, tests: str, name: st
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "the_line", tests, "-k", name],
         cwd=TESTS.parent, capture_output=True, text=True, check=False, timeout=240,
-        env=os.environ | {"PYTHONPATH": f"{folder}:{TESTS}", "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": f"{folder}:{TESTS}", "OMP_NUM_THREADS": "1", "PYTEST_ADDOPTS": ""},
     )  # fmt: skip
     assert result.returncode == 0, result.stdout[-3000:]
     return result.stdout.splitlines()[-1]
