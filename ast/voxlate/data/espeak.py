@@ -91,8 +91,10 @@ class Espeak:
     def restart(self, seed: int) -> None:
         """Forget all that was said, in 15 ms: flutter, noise and traces of voices go on from one text to the next.
 
-        Only a library that is loaded anew forgets them.
+        Only a library that is loaded anew forgets them, and Windows cannot do that.
         """
+        if not hasattr(_ctypes, "dlclose"):
+            return
         self._library.espeak_Terminate()
         _ctypes.dlclose(self._library._handle)
         self._load()
