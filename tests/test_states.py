@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from test_training import config, run, toy
-from toy import log
+from tiny import KINDS
+from toy import DECODER, log
 from voxlate.config import TrainConfig
+from voxlate.models import ENCODERS
 
 __all__ = ["toy"]  # a fixture
 FROZEN = {"preset": "decoder-only", "feature_encoder": False}
@@ -33,6 +35,15 @@ def test_training_on_kept_states_is_training_on_sound(toy: Path, tmp_path: Path)
         [line["directions"] for line in log(folder, "dev")][-1:] for folder in (tmp_path / "sound", tmp_path / "states")
     )
     assert states["fr-en"]["loss"] == pytest.approx(sound["fr-en"]["loss"], rel=1e-2)
+
+
+@pytest.mark.parametrize("family", sorted(ENCODERS))
+def test_states_of_every_family(toy: Path, tmp_path: Path, family: str) -> None:
+    encoder, normalizes = next((fields, normalizes) for kind, fields, normalizes in KINDS.values() if kind == family)
+    scratch = {"encoder_type": family, "encoder": encoder, "decoder": DECODER, "normalize_waveform": normalizes}
+    model = {"scratch": {**scratch, "vocabulary": str(toy / "sentencepiece.bpe.model")}, "adapter_layers": 2}
+    printed = run(frozen(toy, tmp_path, cached=True, model=model, optimizer={"updates": 1, "lr": 1e-3}))
+    assert "encoder states: 24 clips" in printed
 
 
 def test_a_second_run_takes_what_is_there_unless_it_is_of_another_encoder(toy: Path, tmp_path: Path) -> None:

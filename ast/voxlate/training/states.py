@@ -9,7 +9,6 @@ import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import lru_cache
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 
 from voxlate.config import TrainConfig
+from voxlate.data.audio import SAMPLE_RATE_HZ
 from voxlate.data.batching import BatchMaker, Request, in_order, read_batches
 from voxlate.data.corpus import Corpus
 from voxlate.data.preparation import progress_bar
@@ -142,7 +142,7 @@ def _compute(
 
 def _announce(encoder: Any, corpus: Corpus, clips: list[int], folder: Path, record: Record) -> None:
     seconds = float(np.nansum(corpus.seconds_N[clips]))
-    needed = seconds * 16_000 / prod(encoder.config.conv_stride) * encoder.output_dim * 2
+    needed = seconds * SAMPLE_RATE_HZ / encoder.frame_samples * encoder.output_dim * 2
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _INDEX).unlink(missing_ok=True)  # or it would vouch for files that are about to change
     free = shutil.disk_usage(folder).free
