@@ -111,6 +111,22 @@ def test_a_batch_gives_what_single_clips_give(kind: tuple[str, dict[str, Any], b
             assert not states_BSD[index, int(length) :].any()
 
 
+_SURE = {"mask_time_prob": 0.0, **dict.fromkeys(("hidden_dropout", "attention_dropout", "activation_dropout"), 0.0)}
+_SURE |= {"feat_proj_dropout": 0.0, "feat_quantizer_dropout": 0.0, "conformer_conv_dropout": 0.0}
+
+
+def test_clips_learn_nothing_of_each_other(kind: tuple[str, dict[str, Any], bool]) -> None:
+    """In training, too, and it moves nothing but parameters: a checkpoint would not hold it."""
+    encoder: Any = build((kind[0], {**kind[1], **_SURE}, kind[2]))
+    encoder.train()
+    before = {name: buffer.clone() for name, buffer in encoder.named_buffers()}
+    states_BSD, lengths_B = encoder(*batch(encoder, *SECONDS))
+    waveform_BT, samples_B = batch(encoder, *SECONDS)
+    alone, _ = encoder(waveform_BT[1:2, : int(samples_B[1])], samples_B[1:2])
+    torch.testing.assert_close(states_BSD[1, : int(lengths_B[1])], alone[0], atol=2e-5, rtol=1e-4)
+    assert all(torch.equal(buffer, before[name]) for name, buffer in encoder.named_buffers())
+
+
 @pytest.mark.parametrize("gradients", [False, True])
 def test_nan_in_the_padding_reaches_nothing(kind: tuple[str, dict[str, Any], bool], gradients: bool) -> None:
     encoder = build(kind)

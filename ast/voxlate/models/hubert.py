@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import HubertConfig, HubertModel
 
 from voxlate.models.wav2vec2 import Wav2Vec2Encoder
@@ -14,6 +14,14 @@ class HubertEncoder(Wav2Vec2Encoder):
     CONFIG: ClassVar[Any] = HubertConfig
     NETWORK: ClassVar[Any] = HubertModel
     HAS_ADAPTER: ClassVar[bool] = False
+
+    def train(self, mode: bool = True) -> "HubertEncoder":
+        """Keep a batch norm's statistics: those of a batch would mix its clips, and no checkpoint has them."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                module.eval()
+        return self
 
     def _project(self, features: Tensor) -> Tensor:
         return cast("Tensor", self.model.feature_projection(features))

@@ -111,7 +111,6 @@ def gathered(objective: Objective, skeleton: Objective | None) -> Iterator[Objec
 
 def _skeleton(objective: Objective) -> Objective:
     """Return a copy without weights."""
-    assert not list(objective.buffers())
     empty = {id(parameter): nn.Parameter(parameter.detach().to("meta")) for parameter in objective.parameters()}
     return copy.deepcopy(objective, empty)
 
