@@ -1,6 +1,7 @@
 """What changes in training: the sound (speed, noise, joined clips), and whose translations are learnt."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,9 @@ def test_clips_of_a_direction_are_joined_with_their_texts(toy: Path) -> None:
         assert text == f"{corpus[index].target_text} {corpus[partner].target_text}"
         break
     assert maker(toy, Augmentation(join_share=0.0))[request].indices == plain.indices
+    longest = int((plain.tokens_BT != 1).sum(1).max())  # neither longer than what the decoder has positions for
+    short = replace(maker(toy, Augmentation(join_share=1.0)), max_tokens=longest)[request]
+    assert sorted(short.indices) == [*plain.indices]
 
 
 def test_training_with_it_goes_on_to_the_bit_and_in_workers(toy: Path, tmp_path: Path) -> None:

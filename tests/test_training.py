@@ -191,6 +191,20 @@ def test_one_step_of_eight_equals_four_uneven_micro_steps_and_two_processes(
         assert float((one - other).norm() / one.norm()) < 1e-6
 
 
+def test_what_the_decoder_has_no_positions_for_is_named_and_dev_loses_nothing(tmp_path: Path) -> None:
+    write_vocabulary(tmp_path / "sentencepiece.bpe.model")
+    manifest = write_toy(tmp_path, "train", 8)
+    lines = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    lines[3]["target_text"] = "x " * 100
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    printed = run(config(tmp_path, tmp_path / "run", data__dev=[str(manifest)]))
+    assert "left out: train-3: a translation of more than the 64 tokens that the decoder has positions for" in printed
+    [*_, last] = sorted((tmp_path / "run/dev").iterdir())
+    hypotheses = [json.loads(line) for line in last.read_text(encoding="utf-8").splitlines()]
+    assert [line["id"] for line in hypotheses] == [line["id"] for line in lines]
+    assert not any("error" in line for line in hypotheses)
+
+
 def test_an_unreadable_clip_is_counted_and_named_and_training_goes_on(tmp_path: Path) -> None:
     write_vocabulary(tmp_path / "sentencepiece.bpe.model")
     manifest = write_toy(tmp_path, "train", 12)

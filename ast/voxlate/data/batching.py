@@ -84,14 +84,22 @@ class BatchMaker(Dataset[Batch]):
     characters: Mapping[str, int] = field(default_factory=dict)  # CTC label of each character of the source text
     augmentation: Augmentation | None = None  # of training data
     states: Callable[[int], Tensor] | None = None  # the encoder's states of an utterance, to be taken for its audio
+    max_tokens: int | None = None  # of a translation with tag and end: the decoder's positions
 
     def __getitem__(self, request: Request) -> Batch:
-        """Return the batch that is asked for. An utterance whose audio cannot be read is left out and named."""
+        """Return the batch that is asked for.
+
+        An utterance whose audio cannot be read, or whose translation is too long, is left out and named.
+        """
         place, end, indices = request
         kept: list[tuple[int, Utterance, Tensor]] = []  # with its waveform or its states
         unreadable = []
         for index in indices.tolist():
             utterance = self.corpus[index]
+            if not self._fits(utterance):
+                too_long = f"a translation of more than the {self.max_tokens} tokens that the decoder has positions for"
+                unreadable.append((index, f"{utterance.id}: {too_long}"))
+                continue
             try:
                 sound = self._sound(index, utterance, place)
                 kept.append((index, utterance, sound))
@@ -141,13 +149,19 @@ class BatchMaker(Dataset[Batch]):
         directions = [self.corpus.direction(index) for index, _, _ in kept]
         found = []
         for group in augmentation.pairs(directions, (place.epoch, place.number)):
-            index, utterance, _ = kept[group[0]]
-            if len(group) > 1:
-                texts = [(kept[member][1].source_text, kept[member][1].target_text) for member in group]
-                source, target = (" ".join(filter(None, column)) for column in zip(*texts, strict=True))
-                utterance = replace(utterance, source_text=source, target_text=target)
-            found.append((index, utterance, torch.cat([kept[member][2] for member in group])))
+            members = [kept[member] for member in group]
+            texts = [(utterance.source_text, utterance.target_text) for _, utterance, _ in members]
+            source, target = (" ".join(filter(None, column)) for column in zip(*texts, strict=True))
+            index, first, _ = members[0]
+            joined = replace(first, source_text=source, target_text=target)
+            if len(members) == 1 or not self._fits(joined):
+                found += members
+            else:
+                found.append((index, joined, torch.cat([sound for _, _, sound in members])))
         return found
+
+    def _fits(self, utterance: Utterance) -> bool:
+        return self.max_tokens is None or len(self._target(utterance)) <= self.max_tokens
 
     def _target(self, utterance: Utterance) -> list[int]:
         return self.tokenizer.encode_target(utterance.target_text or "", self.targets[utterance.target_language or ""])

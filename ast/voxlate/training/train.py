@@ -100,7 +100,15 @@ def _set_up_and_train(config: TrainConfig, console: Console, accelerator: Accele
 
     normalize = checkpoint.model.encoder.normalize_waveform
     augmentation = build_augmentation(config)
-    maker = BatchMaker(data.train, checkpoint.tokenizer, checkpoint.targets, normalize, characters, augmentation)
+    maker = BatchMaker(
+        data.train,
+        checkpoint.tokenizer,
+        checkpoint.targets,
+        normalize,
+        characters,
+        augmentation,
+        max_tokens=checkpoint.model.decoder.config.max_positions,
+    )
     dev = BatchMaker(data.dev, checkpoint.tokenizer, checkpoint.targets, normalize) if data.dev else None
     with Record(output, console, update=progress.update, updates=config.optimizer.updates, active=main) as record:
         for line in refused:

@@ -87,10 +87,11 @@ def _score_batch(
     """Return the hypotheses of a batch by index; add its losses to `sums`, (sum, tokens) by direction."""
     translator = objective.translator
     memory = translator.remember(batch.waveform_BT, batch.lengths_B)
-    states_BTD = translator.decoder(batch.tokens_BT, memory)
+    positions = slice(translator.decoder.config.max_positions)  # the loss of a longer reference ends with them
+    states_BTD = translator.decoder(batch.tokens_BT[:, positions], memory)
     for direction in sorted(set(batch.directions)):
         own_B = torch.tensor([name == direction for name in batch.directions], device=states_BTD.device)
-        labels_BT = batch.labels_BT.masked_fill(~own_B[:, None], IGNORED_ID)
+        labels_BT = batch.labels_BT[:, positions].masked_fill(~own_B[:, None], IGNORED_ID)
         loss = smoothed_cross_entropy(
             states_BTD.flatten(0, 1), translator.decoder.output_weight, labels_BT.flatten(), 0.0
         )
