@@ -195,10 +195,11 @@ def test_what_the_decoder_has_no_positions_for_is_named_and_dev_loses_nothing(tm
     write_vocabulary(tmp_path / "sentencepiece.bpe.model")
     manifest = write_toy(tmp_path, "train", 8)
     lines = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
-    lines[3]["target_text"] = "x " * 100
+    lines[3]["target_text"] = "ж " * 100
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     printed = run(config(tmp_path, tmp_path / "run", data__dev=[str(manifest)]))
     assert "left out: train-3: a translation of more than the 64 tokens that the decoder has positions for" in printed
+    assert "the vocabulary lacks 1 characters of the translations (ж), which 1 of them have" in printed
     [*_, last] = sorted((tmp_path / "run/dev").iterdir())
     hypotheses = [json.loads(line) for line in last.read_text(encoding="utf-8").splitlines()]
     assert [line["id"] for line in hypotheses] == [line["id"] for line in lines]
@@ -228,8 +229,17 @@ def test_if_no_clip_can_be_read_training_stops(tmp_path: Path) -> None:
     write_toy(tmp_path, "train", 4)
     for clip in tmp_path.glob("*.wav"):
         clip.write_bytes(b"")
-    with pytest.raises(VoxlateError, match=r"none of the 4 clips of update 1 can be read, such as: .*: empty file"):
+    with pytest.raises(VoxlateError, match=r"no clip of 3 updates in a row, up to update 3, can .*: empty file"):
         run(config(tmp_path, tmp_path / "run"))
+
+
+def test_an_update_without_any_clip_does_not_stop_training(tmp_path: Path) -> None:
+    write_vocabulary(tmp_path / "sentencepiece.bpe.model")
+    write_toy(tmp_path, "train", 3)
+    (tmp_path / "train-1.wav").write_bytes(b"")
+    printed = run(config(tmp_path, tmp_path / "run", data__batch_seconds=0.1))  # a batch for each clip
+    assert "left out: train-1" in printed
+    assert [line["update"] for line in log(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
 
 
 def test_an_unwritable_folder_has_one_line(toy: Path, tmp_path: Path) -> None:

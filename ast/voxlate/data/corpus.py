@@ -4,7 +4,7 @@ Shape letters: N utterances, G groups of a direction.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -51,6 +51,13 @@ class Corpus:
     def direction(self, index: int) -> str:
         """Return the direction of an utterance, such as fr-en."""
         return self.directions[int(self.direction_N[index])]
+
+    def texts(self, column: str) -> Iterator[str]:
+        """Yield a column of all utterances, an empty text where there is none."""
+        for number, manifest in enumerate(self.manifests):
+            values = manifest.column(column)
+            for row in self.row_N[self.manifest_N == number].tolist():
+                yield values[row] or ""
 
     def target_languages(self) -> list[str]:
         """Return the codes of the languages to translate into."""

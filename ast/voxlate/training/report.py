@@ -6,17 +6,24 @@ from pathlib import Path
 
 from voxlate.config import TrainConfig
 from voxlate.files import write_text
+from voxlate.text import Tokenizer
 from voxlate.training.checkpoint import Progress
 from voxlate.training.objective import Objective
 from voxlate.training.record import Record
-from voxlate.training.setup import Data, memory_estimate, parameter_table
+from voxlate.training.setup import Data, memory_estimate, parameter_table, unknown_characters
 from voxlate.training.validation import DirectionScore, mean_bleu
 
 BEFORE_AFTER = "before_after.json"
 
 
 def print_setup(
-    record: Record, config: TrainConfig, data: Data, objective: Objective, progress: Progress, processes: int
+    record: Record,
+    config: TrainConfig,
+    data: Data,
+    tokenizer: Tokenizer,
+    objective: Objective,
+    progress: Progress,
+    processes: int,
 ) -> None:
     """Print directions with their shares, what was left out, parameters, memory, and where the run stands."""
     sampling = [
@@ -26,6 +33,14 @@ def print_setup(
     record.table("training data", ("direction", "utterances", "hours", "share", "times an epoch"), sampling)
     for reason, count in sorted(data.train.drops.items()):
         record.say(f"left out of training: {count:,} {reason}")
+    unknown, count = unknown_characters(data.train, tokenizer)
+    if unknown:
+        shown = f"{' '.join(unknown[:20])}{' …' if len(unknown) > 20 else ''}"
+        record.say(
+            f"warning: the vocabulary lacks {len(unknown):,} characters of the translations ({shown}), which {count:,} "
+            "of them have: the model will not write them; one with another vocabulary could",
+            style="yellow",
+        )
     if data.dev is not None:
         record.say(f"dev: {len(data.dev):,} utterances of {', '.join(sorted(data.dev.directions))}")
     parameters = [

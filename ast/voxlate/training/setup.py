@@ -18,6 +18,7 @@ from voxlate.models.interop import Checkpoint, load_checkpoint
 from voxlate.models.new_language import add_language
 from voxlate.models.scratch import random_model
 from voxlate.models.warm_start import start_model
+from voxlate.text import UNK_ID, Tokenizer
 from voxlate.training.objective import Objective
 
 _ENCODER_FIELDS = {  # our setting: the field of transformers' config
@@ -154,17 +155,19 @@ def build_augmentation(config: TrainConfig) -> Augmentation | None:
 
 def ctc_characters(corpus: Corpus) -> dict[str, int]:
     """Return the characters of the source texts with their labels, from 1. VoxlateError if there are no texts."""
-    found: set[str] = set()
-    for number, manifest in enumerate(corpus.manifests):
-        rows = set(corpus.row_N[corpus.manifest_N == number].tolist())
-        for row, text in enumerate(manifest.column("source_text")):
-            if row in rows:
-                found.update(ctc_text(text or ""))
+    found: set[str] = set().union(*map(ctc_text, corpus.texts("source_text")))
     if not found:
         raise VoxlateError(
             "loss.ctc_weight is above 0, but no utterance has a source_text; add transcripts or set it to 0"
         )
     return {character: label for label, character in enumerate(sorted(found), start=1)}
+
+
+def unknown_characters(corpus: Corpus, tokenizer: Tokenizer) -> tuple[str, int]:
+    """Return the characters to be learnt that the vocabulary lacks, and how many translations have them."""
+    texts = [*(corpus.teacher.values() or corpus.texts("target_text"))]
+    lacking = {character for character in set().union(*texts) if UNK_ID in tokenizer.encode(character)}
+    return "".join(sorted(lacking)), sum(not lacking.isdisjoint(text) for text in texts) if lacking else 0
 
 
 def parameter_table(objective: nn.Module) -> list[tuple[str, int, int]]:

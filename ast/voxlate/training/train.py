@@ -39,6 +39,7 @@ from voxlate.training.states import cache_states
 from voxlate.training.validation import DirectionScore, as_numbers, mean_bleu, validate
 
 _NOT_FINITE = 10  # updates in a row without a finite gradient after which training stops
+_NOT_READ = 3  # updates in a row without a single clip
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def _set_up_and_train(config: TrainConfig, console: Console, accelerator: Accele
             write_environment(output, {"processes": accelerator.num_processes, "model": checkpoint.name})
         if config.trainable.cache_encoder:
             maker = replace(maker, states=cache_states(config, checkpoint.model.encoder, maker, accelerator, record))
-        print_setup(record, config, data, objective, progress, accelerator.num_processes)
+        print_setup(record, config, data, checkpoint.tokenizer, objective, progress, accelerator.num_processes)
         run = Run(
             config, accelerator, checkpoint, objective, wrapped, skeleton, optimizer, data.plan, maker, dev, record
         )
@@ -134,10 +135,12 @@ def _loop(run: Run, progress: Progress, interrupts: Interrupts) -> int:
     freed = FreedMemory(keep=accelerator.device.type == "cpu")
     window = Window(**progress.window)
     batches = _own_batches(run, progress.place)
+    empty_in_a_row = 0
     while progress.update < config.optimizer.updates and not _stops_early(config, progress):
         micro_batches = list(islice(batches, config.data.batches_per_update // accelerator.num_processes))
         totals = _sum_over_processes(run, micro_batches, interrupts)
-        _name_unreadable(run, progress, micro_batches, totals)
+        empty_in_a_row = 0 if totals["tokens"] else empty_in_a_row + 1
+        _name_unreadable(run, progress, micro_batches, totals, empty_in_a_row)
         losses, gradient_norm = _update(run, progress.update, micro_batches, totals)
         freed.bound()
 
@@ -250,8 +253,10 @@ def _seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _name_unreadable(run: Run, progress: Progress, micro_batches: list[Batch], totals: dict[str, float]) -> None:
-    """Count and name clips that could not be read, each once. VoxlateError where an update has no other."""
+def _name_unreadable(
+    run: Run, progress: Progress, micro_batches: list[Batch], totals: dict[str, float], empty_in_a_row: int
+) -> None:
+    """Count and name clips that could not be read, each once. VoxlateError where several updates have no other."""
     if not totals["unreadable"]:
         return
     own = [(run.maker.corpus[index].id, reason) for batch in micro_batches for index, reason in batch.unreadable]
@@ -260,9 +265,9 @@ def _name_unreadable(run: Run, progress: Progress, micro_batches: list[Batch], t
             progress.unreadable[name] = reason
             run.record.say(f"warning: left out: {reason}", style="yellow")
             run.record.event("unreadable", progress.update + 1, {"id": name, "reason": reason})
-    if not totals["tokens"]:
+    if empty_in_a_row == _NOT_READ:
         raise VoxlateError(
-            f"none of the {totals['unreadable']:.0f} clips of update {progress.update + 1} can be read, such as: "
+            f"no clip of {_NOT_READ} updates in a row, up to update {progress.update + 1}, can be read, such as: "
             f"{next(iter(progress.unreadable.values()))}; is the audio still where the manifest says?"
         )
 
