@@ -38,7 +38,7 @@ def table(folder: Path) -> str:
     ]
     changes = {name: [found[seed] - base[seed] for seed in found] for name, found in scores.items()}
     for name, found in sorted(changes.items(), key=lambda item: -statistics.mean(item[1])):
-        change = f"{statistics.mean(found):+.1f}"
+        change = f"{round(statistics.mean(found), 1) + 0.0:+.1f}"  # no minus before nothing
         if len(found) > 1:
             width = _STUDENT[len(found) - 1] * statistics.stdev(found) / math.sqrt(len(found))
             change += f" ± {width:.1f}"

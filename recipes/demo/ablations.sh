@@ -9,7 +9,8 @@ set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 UPDATES=${UPDATES:-300}
 SEEDS=${SEEDS:-1 2 3}
-OPTIONS=${OPTIONS:-base no-ctc even lna-ed lora augmented averaged mbr}
+OPTIONS=${OPTIONS:-base no-ctc even lna-ed lora augmented distilled averaged mbr}
+ONE_IN=${ONE_IN:-8} # of the training clips the finished model teaches: 200 updates take less than half of them
 SETTINGS=${SETTINGS:-}
 LAUNCH=${LAUNCH:-}
 
@@ -23,6 +24,12 @@ train() { # NAME SEED SETTING...
 score() { # NAME SEED MODEL OPTION...
   $LAUNCH voxlate evaluate --model "$3" --data test-voices --output "scores/ablations/$1-$2" --dtype float32 "${@:4}"
 }
+teach() { # what the finished model says of some training clips, to be learnt instead of their translations
+  for folder in data/*-*/; do awk "NR % $ONE_IN == 0" "$folder/train.jsonl" > "$folder/taught.jsonl"; done
+  $LAUNCH voxlate evaluate --model run/best --data data --split taught --output teacher --dtype float32
+}
+listed() { (IFS=, && echo "[$*]"); }
+
 for seed in $SEEDS; do
   for name in $OPTIONS; do
     case $name in
@@ -31,6 +38,11 @@ for seed in $SEEDS; do
       even) train even "$seed" data.temperature=1 ;;
       lna-ed | lora) train "$name" "$seed" trainable.preset="$name" ;;
       augmented) train augmented "$seed" 'augmentation={speeds: [0.9, 1.0, 1.1], noise_share: 0.3, join_share: 0.2}' ;;
+      distilled)
+        teach
+        train distilled "$seed" data.train="$(listed data/*/taught.jsonl)" \
+          data.teacher="$(listed teacher/*/hypotheses.jsonl)"
+        ;;
       averaged) voxlate average "ablations/base-$seed" ;;
     esac
     case $name in
