@@ -78,7 +78,7 @@ def test_options_of_a_table_that_cannot_be(tmp_path: Path) -> None:
         UserTable(tmp_path / "m.txt", table=tmp_path / "t.tsv", split_by=None, dev=2, source_language="qq")
     )
     assert message.splitlines()[1:] == [
-        f"  --output {tmp_path / 'm.txt'}: expected a file that ends in .jsonl or .parquet",
+        f"  --output {tmp_path / 'm.txt'}: expected a file that ends in .jsonl or .parquet; a folder needs --split-by",
         "  --dev 2 --test 0.05: expected shares of the rows, below 1 together",
         "  unknown language 'qq'; give a code such as de, an ISO 639-3 code, or an English name",
     ]

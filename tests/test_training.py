@@ -191,14 +191,16 @@ def test_one_step_of_eight_equals_four_uneven_micro_steps_and_two_processes(
         assert float((one - other).norm() / one.norm()) < 1e-6
 
 
-def test_what_the_decoder_has_no_positions_for_is_named_and_dev_loses_nothing(tmp_path: Path) -> None:
+def test_what_cannot_be_learnt_or_should_not_is_named_and_dev_loses_nothing(tmp_path: Path) -> None:
     write_vocabulary(tmp_path / "sentencepiece.bpe.model")
     manifest = write_toy(tmp_path, "train", 8)
     lines = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
     lines[3]["target_text"] = "ж " * 100
+    lines[5]["split"] = "test"
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     printed = run(config(tmp_path, tmp_path / "run", data__dev=[str(manifest)]))
     assert "left out: train-3: a translation of more than the 64 tokens that the decoder has positions for" in printed
+    assert "warning: 1 utterances of data.train are marked test" in printed
     assert "the vocabulary lacks 1 characters of the translations (ж), which 1 of them have" in printed
     [*_, last] = sorted((tmp_path / "run/dev").iterdir())
     hypotheses = [json.loads(line) for line in last.read_text(encoding="utf-8").splitlines()]
@@ -240,6 +242,13 @@ def test_an_update_without_any_clip_does_not_stop_training(tmp_path: Path) -> No
     printed = run(config(tmp_path, tmp_path / "run", data__batch_seconds=0.1))  # a batch for each clip
     assert "left out: train-1" in printed
     assert [line["update"] for line in log(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_manifest_that_is_not_there_is_named_once(toy: Path, tmp_path: Path) -> None:
+    missing = [str(tmp_path / "gone.jsonl")]
+    with pytest.raises(VoxlateError, match=r"gone.jsonl: cannot be read") as caught:
+        run(config(toy, tmp_path / "run", data__train=missing, data__dev=missing))
+    assert str(caught.value).count("gone.jsonl") == 1
 
 
 def test_an_unwritable_folder_has_one_line(toy: Path, tmp_path: Path) -> None:

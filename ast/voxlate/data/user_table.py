@@ -79,7 +79,9 @@ def _check_options(command: UserTable) -> None:
     if command.split_by and command.output.is_file():
         problems.append(f"--output {command.output}: is a file, expected a folder for train, dev and test")
     if not command.split_by and command.output.suffix.lower() not in (".jsonl", ".parquet"):
-        problems.append(f"--output {command.output}: expected a file that ends in .jsonl or .parquet")
+        problems.append(
+            f"--output {command.output}: expected a file that ends in .jsonl or .parquet; a folder needs --split-by"
+        )
     if not command.split_by and command.output.resolve() == command.table.resolve():
         problems.append(f"--output {command.output}: is the table itself; name another file")
     if not (command.dev >= 0 and command.test >= 0 and command.dev + command.test < 1):

@@ -1,6 +1,7 @@
 """Tables on the console: what will be trained on what, and what came of it."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,6 +34,10 @@ def print_setup(
     record.table("training data", ("direction", "utterances", "hours", "share", "times an epoch"), sampling)
     for reason, count in sorted(data.train.drops.items()):
         record.say(f"left out of training: {count:,} {reason}")
+    marked = Counter(data.train.texts("split"))
+    for split in ("dev", "test"):
+        if marked[split]:
+            record.say(f"warning: {marked[split]:,} utterances of data.train are marked {split}", style="yellow")
     unknown, count = unknown_characters(data.train, tokenizer)
     if unknown:
         shown = f"{' '.join(unknown[:20])}{' …' if len(unknown) > 20 else ''}"

@@ -69,7 +69,7 @@ def read_data(config: TrainConfig) -> Data:
         except VoxlateError as error:
             problems.append(str(error))
     if problems or train is None:
-        raise VoxlateError("\n".join(problems))
+        raise VoxlateError("\n".join(dict.fromkeys(problems)))  # both may name a file that is not there
     sampling = make_sampling(
         train,
         temperature=settings.temperature,
