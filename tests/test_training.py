@@ -298,6 +298,15 @@ def test_a_full_device_has_one_line(toy: Path, tmp_path: Path, monkeypatch: pyte
         run(config(toy, tmp_path / "run"))
 
 
+@pytest.mark.parametrize("has_products", [True, False])
+def test_bfloat16_where_the_processor_lacks_it_is_said_to_be_slow(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_products: bool
+) -> None:
+    monkeypatch.setattr("voxlate.training.report.has_bfloat16_products", lambda: has_products)
+    printed = run(config(toy, tmp_path / "run", precision="bfloat16", optimizer__updates=2))
+    assert ("no products in bfloat16" in printed) is not has_products
+
+
 def test_training_in_bfloat16_goes_on_to_the_bit(toy: Path, tmp_path: Path) -> None:
     whole, part = (config(toy, tmp_path / name, precision="bfloat16") for name in ("whole", "part"))
     run(whole)

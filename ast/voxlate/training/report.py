@@ -5,8 +5,11 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from accelerate import Accelerator
+
 from voxlate.config import TrainConfig
 from voxlate.files import write_text
+from voxlate.hardware import has_bfloat16_products
 from voxlate.text import Tokenizer
 from voxlate.training.checkpoint import Progress
 from voxlate.training.objective import Objective
@@ -24,7 +27,7 @@ def print_setup(
     tokenizer: Tokenizer,
     objective: Objective,
     progress: Progress,
-    processes: int,
+    accelerator: Accelerator,
 ) -> None:
     """Print directions with their shares, what was left out, parameters, memory, and where the run stands."""
     sampling = [
@@ -53,9 +56,16 @@ def print_setup(
         for part, total, learning in parameter_table(objective)
     ]
     record.table(f"parameters (preset {config.trainable.preset})", ("part", "all", "trained", "share"), parameters)
+    processes = accelerator.num_processes
     estimate = memory_estimate(config, objective, processes)
     listed = ", ".join(f"{name} {gibibytes:.2f}" for name, gibibytes in estimate.items())
     record.say(f"memory of each process, estimated: {sum(estimate.values()):.2f} GiB ({listed})")
+    if config.precision == "bfloat16" and accelerator.device.type == "cpu" and not has_bfloat16_products():
+        record.say(
+            "warning: this processor has no products in bfloat16 and imitates them, many times slower than with "
+            "precision=float32",
+            style="yellow",
+        )
     shared = f"{processes} processes{', sharded' if config.sharded else ''}" if processes > 1 else "1 process"
     start = f"going on from update {progress.update}" if progress.update else "starting"
     record.say(f"{start}: {config.optimizer.updates} updates on {shared}, into {config.output}")
