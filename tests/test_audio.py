@@ -293,6 +293,18 @@ def test_joined_files_of_different_rates_and_channels_decode_whole(tmp_path: Pat
     assert np.abs(part.waveform - chained.waveform[40_000:48_000]).max() < 1e-6
 
 
+def test_short_frames_go_through_the_resampler_a_second_at_a_time() -> None:
+    def frame(waveform_T: Any) -> av.AudioFrame:
+        made = av.AudioFrame.from_ndarray(waveform_T[None], "flt", "mono")
+        made.sample_rate, made.pts = 48_000, 7
+        return made
+
+    waveform_T = sweep(100, 5000, 10.0, 48_000)
+    chunks = list(mono_chunks(frame(waveform_T[start : start + 1152]) for start in range(0, len(waveform_T), 1152)))
+    assert len(chunks) <= 12
+    assert np.array_equal(np.concatenate(chunks), np.concatenate(list(mono_chunks(iter([frame(waveform_T)])))))
+
+
 def test_a_rate_that_changes_after_a_frame_that_needed_no_conversion() -> None:
     frames = [_frame(sine(440, 0.1, rate), rate) for rate in (16_000, 48_000)]
     waveform_T = np.concatenate(list(mono_chunks(iter(frames))))

@@ -256,6 +256,7 @@ def _decode(
 def _frames(media: _Media) -> Iterator[av.AudioFrame]:
     """Decode frame by frame, over damaged packets, to the last readable one."""
     packets = media.container.demux(media.stream)
+    tick_seconds = float(media.stream.time_base or 0)
     packet: av.Packet[AudioStream] | None
     while True:
         try:
@@ -274,11 +275,10 @@ def _frames(media: _Media) -> Iterator[av.AudioFrame]:
             media.damaged += 1
             frames = []
         for frame in frames:
-            if frame.pts is not None and media.stream.time_base:
+            if frame.pts is not None and tick_seconds:
                 if media.origin is None:
                     media.origin = frame.pts
-                media.seconds = float((frame.pts - media.origin) * media.stream.time_base)
-                media.seconds += frame.samples / frame.sample_rate
+                media.seconds = (frame.pts - media.origin) * tick_seconds + frame.samples / frame.sample_rate
             yield frame
         if packet is None:
             return

@@ -26,14 +26,38 @@ MEDIA_ERRORS = (av.error.FFmpegError, OSError, EOFError, LookupError, ValueError
 def mono_chunks(frames: Iterator[av.AudioFrame]) -> Iterator[Waveform]:
     """Resample, with a new resampler wherever rate, layout or format change in the middle of the stream."""
     resampler, gain, shape = _resampler(), 1.0, None
-    for frame in frames:
-        new_shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+    for frame in _joined(frames):
+        new_shape = _shape(frame)
         # Compared here and not left to PyAV, which lets any frame pass once the first needed no conversion.
         if new_shape != shape:
             yield from _resample(resampler, None, gain)
             resampler, gain, shape = _resampler(), _mono_gain(frame), new_shape
         yield from _resample(resampler, frame, gain)
     yield from _resample(resampler, None, gain)
+
+
+def _joined(frames: Iterator[av.AudioFrame]) -> Iterator[av.AudioFrame]:
+    """Join frames of one kind to about a second: those of FLAC are 72 ms, and each call of the resampler costs much."""
+    fifo, shape = av.AudioFifo(), None
+    for frame in frames:
+        if fifo.samples and (_shape(frame) != shape or fifo.samples >= frame.sample_rate):
+            yield _emptied(fifo)
+        if _shape(frame) != shape:
+            fifo, shape = av.AudioFifo(), _shape(frame)
+        frame.pts = None  # or a gap would be refused
+        fifo.write(frame)
+    if fifo.samples:
+        yield _emptied(fifo)
+
+
+def _emptied(fifo: av.AudioFifo) -> av.AudioFrame:
+    frame = fifo.read()
+    assert frame is not None
+    return frame
+
+
+def _shape(frame: av.AudioFrame) -> tuple[str, str, int]:
+    return frame.format.name, frame.layout.name, frame.sample_rate
 
 
 def _resampler() -> av.AudioResampler:
