@@ -66,6 +66,7 @@ class _Convolution(torch.autograd.Function):
             windows_MW = windows(states_BSI, ctx.kernel, ctx.stride).flatten(0, 1)
             of_weight = gradient_BNO.flatten(0, 1).T @ windows_MW
             of_weight = of_weight.view(-1, ctx.kernel, channels).transpose(1, 2)
+            of_weight = of_weight.clone(memory_format=torch.contiguous_format)  # laid out as DDP expects it
         if needs_bias:
             of_bias = gradient_BNO.sum((0, 1))
         if needs_states:
