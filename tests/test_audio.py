@@ -293,6 +293,22 @@ def test_joined_files_of_different_rates_and_channels_decode_whole(tmp_path: Pat
     assert np.abs(part.waveform - chained.waveform[40_000:48_000]).max() < 1e-6
 
 
+@pytest.mark.parametrize("form", ["s16", "s16p", "flt", "fltp"])
+def test_what_needs_no_resampler_is_what_it_would_give(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    waveform_T = sweep(100, 5_000, 2.5, amplitude=1.0)
+    if form.startswith("s16"):
+        waveform_T = np.rint(waveform_T * 32767).astype(np.int16)
+        waveform_T[:2] = -32768, 32767
+    frames = []
+    for start in range(0, len(waveform_T), 1152):
+        frames.append(av.AudioFrame.from_ndarray(waveform_T[None, start : start + 1152], form, "mono"))
+        frames[-1].sample_rate = SAMPLE_RATE_HZ
+    found_T = np.concatenate(list(mono_chunks(iter(frames))))
+    assert found_T.dtype == np.float32
+    monkeypatch.setattr("voxlate.data.resampling._NEED_NOTHING", set())
+    assert np.array_equal(found_T, np.concatenate(list(mono_chunks(iter(frames)))))
+
+
 def test_short_frames_go_through_the_resampler_a_second_at_a_time() -> None:
     def frame(waveform_T: Any) -> av.AudioFrame:
         made = av.AudioFrame.from_ndarray(waveform_T[None], "flt", "mono")

@@ -1,4 +1,4 @@
-"""Decoded frames of any rate, layout and format to mono 16 kHz chunks, through FFmpeg's resampler alone."""
+"""Decoded frames of any rate, layout and format to mono 16 kHz chunks, by FFmpeg's resampler where they need it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Waveform: TypeAlias = "npt.NDArray[np.float32]"
 
 SAMPLE_RATE_HZ = 16_000
+_NEED_NOTHING = {(name, "mono", SAMPLE_RATE_HZ) for name in ("s16", "s16p", "flt", "fltp")}
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 1_000_000  # beyond them, a damaged header could ask for all memory or time
 
 # What PyAV raises for media it cannot read: FFmpegError itself is an Exception and no more.
@@ -32,8 +33,17 @@ def mono_chunks(frames: Iterator[av.AudioFrame]) -> Iterator[Waveform]:
         if new_shape != shape:
             yield from _resample(resampler, None, gain)
             resampler, gain, shape = _resampler(), _mono_gain(frame), new_shape
-        yield from _resample(resampler, frame, gain)
+        if shape in _NEED_NOTHING:
+            yield _samples(frame)
+        else:
+            yield from _resample(resampler, frame, gain)
     yield from _resample(resampler, None, gain)
+
+
+def _samples(frame: av.AudioFrame) -> Waveform:
+    """Return what the resampler would make of mono sound of our rate, bit for bit, without what its making costs."""
+    samples_T = frame.to_ndarray()[0]
+    return samples_T / np.float32(32768) if samples_T.dtype == np.int16 else np.asarray(samples_T, np.float32)
 
 
 def _joined(frames: Iterator[av.AudioFrame]) -> Iterator[av.AudioFrame]:
