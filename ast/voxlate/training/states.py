@@ -25,11 +25,13 @@ from voxlate.data.corpus import Corpus
 from voxlate.data.preparation import progress_bar
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.files import write_text
+from voxlate.pages import FreedMemory
 from voxlate.training.distributed import autocast
 from voxlate.training.record import Record
 
 STATES = "states"
 _INDEX = "index.json"
+_CPU_SECONDS = 24.0  # of sound at once, without padding: what the encoder goes over again is still in the cache
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,11 @@ def _compute(
     """Write the states of this process's part of the clips; return where they lie, and what could not be read."""
     chosen = np.zeros(len(maker.corpus), dtype=bool)
     chosen[clips] = True
+    on_cpu = accelerator.device.type == "cpu"
+    seconds = min(config.data.batch_seconds, _CPU_SECONDS) if on_cpu else config.data.batch_seconds
     requests: list[Request] = [
         (place, end, indices[chosen[indices]])
-        for place, end, indices in in_order(maker.corpus, config.data.batch_seconds)
+        for place, end, indices in in_order(maker.corpus, seconds)
         if chosen[indices].any()
     ]
     own = requests[accelerator.process_index :: accelerator.num_processes]
@@ -119,6 +123,7 @@ def _compute(
     unreadable: dict[str, str] = {}
     was_training = encoder.training
     encoder.eval()
+    freed = FreedMemory(keep=on_cpu)
     with ExitStack() as stack:
         file = stack.enter_context((folder / name).open("wb"))
         stack.enter_context(torch.no_grad())
@@ -136,6 +141,7 @@ def _compute(
                 file.write(states_SD[:length].to("cpu", torch.float16).numpy().tobytes())
                 places[str(index)] = (name, row, length)
                 row += length
+            freed.bound()
     encoder.train(was_training)
     return {"places": places, "unreadable": unreadable}
 
