@@ -25,6 +25,7 @@ from voxlate.errors import VoxlateError
 from voxlate.models.interop import load_checkpoint
 from voxlate.training import checkpoint as checkpoints
 from voxlate.training import train as loop
+from voxlate.training.distributed import autocast
 from voxlate.training.interrupts import Interrupts
 from voxlate.training.train import train
 
@@ -305,6 +306,17 @@ def test_bfloat16_where_the_processor_lacks_it_is_said_to_be_slow(
     monkeypatch.setattr("voxlate.training.report.has_bfloat16_products", lambda: has_products)
     printed = run(config(toy, tmp_path / "run", precision="bfloat16", optimizer__updates=2))
     assert ("no products in bfloat16" in printed) is not has_products
+
+
+@pytest.mark.parametrize("has_products", [True, False])
+def test_precision_is_bfloat16_where_the_processor_has_it(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_products: bool
+) -> None:
+    monkeypatch.setattr("voxlate.hardware.has_bfloat16_products", lambda: has_products)
+    chosen = config(toy, tmp_path / "run", precision="auto")
+    products = torch.ones(2, 2)
+    with autocast(chosen, torch.device("cpu")):
+        assert (products @ products).dtype == (torch.bfloat16 if has_products else torch.float32)
 
 
 def test_training_in_bfloat16_goes_on_to_the_bit(toy: Path, tmp_path: Path) -> None:

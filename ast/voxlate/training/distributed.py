@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor, Shard
 
 from voxlate.config import TrainConfig
 from voxlate.errors import VoxlateError
-from voxlate.hardware import choose_device, choose_dtype
+from voxlate.hardware import SMALL_BYTES, choose_device, choose_dtype
 from voxlate.training.objective import Objective
 
 
@@ -49,7 +49,12 @@ def start_processes(config: TrainConfig) -> Accelerator:
 
 def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
     """Return the context in which losses are computed: products in bfloat16 where the settings say so."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=choose_dtype(config.precision, device) == torch.bfloat16)
+    return torch.autocast(device.type, torch.bfloat16, enabled=_dtype(config, device) == torch.bfloat16)
+
+
+def _dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
+    """Return the precision of products. auto takes bfloat16 wherever the device has it: no model trains fast enough."""
+    return choose_dtype(config.precision, device, SMALL_BYTES)
 
 
 def distribute(objective: Objective, config: TrainConfig, accelerator: Accelerator) -> tuple[Any, Objective | None]:
@@ -62,7 +67,7 @@ def distribute(objective: Objective, config: TrainConfig, accelerator: Accelerat
                 "set regularization.encoder_layerdrop and decoder_layerdrop to 0"
             )
         skeleton = _skeleton(objective)
-        shard(objective, dtype=choose_dtype(config.precision, accelerator.device))
+        shard(objective, dtype=_dtype(config, accelerator.device))
         return objective, skeleton
     if accelerator.num_processes == 1:
         return objective, None
