@@ -19,6 +19,7 @@ from voxlate.models.convolutions import PackedConvolution
 from voxlate.models.cpu import to_int8, to_packed
 from voxlate.models.linears import Int8Linear, PackedLinear
 from voxlate.models.parallel import in_parallel
+from voxlate.models.precision import onednn_takes_bfloat16
 
 DEMO = Path(__file__).resolve().parents[1] / "recipes/demo"
 
@@ -82,6 +83,22 @@ def test_eight_bits_replace_the_layers_and_nothing_else() -> None:
     assert not any(".layers." in name and not name.startswith(("adapter", "encoder.model.feature")) for name in linears)
 
 
+needs_onednn = pytest.mark.skipif(not onednn_takes_bfloat16(), reason="the processor is of less than AVX-512")
+
+
+def test_without_onednn_for_bfloat16_layers_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in ("cpu", "attention"):
+        monkeypatch.setattr(f"voxlate.models.{place}.onednn_takes_bfloat16", lambda: False)
+    monkeypatch.setattr(torch.Tensor, "to_mkldnn", None)
+    model = ours(transformers_model(3)).bfloat16().eval()
+    to_packed(model)
+    assert not any(isinstance(module, PackedLinear) for module in model.modules())
+    with torch.inference_mode():
+        states_USD, _ = model.encode(*collate_waveforms(waveforms(7, 0.5, 1.3), normalize=True))
+    assert states_USD.isfinite().all()
+
+
+@needs_onednn
 @torch.inference_mode()
 @pytest.mark.parametrize("activation", ["none", "relu", "gelu"])
 @pytest.mark.parametrize("rows", [0, 1, 3, 40])
@@ -94,6 +111,7 @@ def test_packed_layers_are_the_same_layers(rows: int, activation: str) -> None:
     torch.testing.assert_close(found, after(linear(states)), atol=1e-2, rtol=1e-2)
 
 
+@needs_onednn
 @torch.inference_mode()
 @pytest.mark.parametrize("seed", [3, 4])
 def test_a_packed_model_says_the_same(seed: int) -> None:

@@ -8,6 +8,8 @@ from math import sqrt
 import torch
 from torch import Tensor
 
+from voxlate.models.precision import onednn_takes_bfloat16
+
 
 def plain_is_faster(queries: Tensor) -> bool:
     """Return whether attention from such queries, without gradients, is faster as two products of matrices."""
@@ -26,6 +28,6 @@ def plain_attention(queries_NHQC: Tensor, keys_NHMC: Tensor, values_NHMC: Tensor
 
 def _softmax(scores: Tensor) -> Tensor:
     """Return the softmax over the last dimension; in bfloat16 oneDNN's, which is faster than torch's own."""
-    if scores.dtype == torch.bfloat16 and torch._C._has_mkldnn:
+    if scores.dtype == torch.bfloat16 and onednn_takes_bfloat16():
         return scores.to_mkldnn().softmax(-1).to_dense()
     return scores.softmax(-1)

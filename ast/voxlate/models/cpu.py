@@ -9,6 +9,7 @@ from transformers.activations import GELUActivation
 
 from voxlate.models.convolutions import PackedConvolution
 from voxlate.models.linears import Int8Linear, PackedLinear
+from voxlate.models.precision import onednn_takes_bfloat16
 from voxlate.models.translator import SpeechTranslator
 
 
@@ -20,7 +21,7 @@ def to_int8(model: SpeechTranslator) -> None:
 def to_packed(model: SpeechTranslator) -> None:
     """Give encoder and decoder packed linear layers, where torch has them and the model is in bfloat16 on a CPU."""
     operators = ("_linear_pointwise", "_reorder_linear_weight")
-    known = bool(torch._C._has_mkldnn) and all(hasattr(torch.ops.mkldnn, name) for name in operators)
+    known = onednn_takes_bfloat16() and all(hasattr(torch.ops.mkldnn, name) for name in operators)
     if not known or model.device.type != "cpu" or model.dtype != torch.bfloat16:
         return
     for module in model.encoder.model.modules():
