@@ -3,6 +3,8 @@
 Layer upon layer of sums rounded to bfloat16 would change a translation in thirty; matrices in bfloat16 change few.
 """
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
@@ -18,6 +20,7 @@ def normed_float(norm: nn.LayerNorm, states: Tensor) -> Tensor:
     return F.layer_norm(states.float(), norm.normalized_shape, norm.weight.float(), norm.bias.float(), norm.eps)
 
 
+@cache
 def onednn_takes_bfloat16() -> bool:
     """Return whether oneDNN's own operators take bfloat16 here: not on processors of less than AVX-512."""
     return bool(torch._C._has_mkldnn and torch.ops.mkldnn._is_mkldnn_bf16_supported())
