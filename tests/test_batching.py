@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -10,11 +11,14 @@ import pytest
 import torch
 
 from toy import write_toy, write_vocabulary
-from voxlate.data.batching import BatchMaker, ctc_text, in_order, read_batches
+from voxlate.data.batching import BatchMaker, ctc_text, in_order, read_batches, round_up
 from voxlate.data.corpus import Limits, make_sampling, read_corpus
 from voxlate.data.planning import Cost, Place, Plan, estimate_tokens, make_batches, padding_share, shares_by_temperature
 from voxlate.errors import VoxlateError
+from voxlate.models.ctc import CtcHead
+from voxlate.models.interop import load_checkpoint
 from voxlate.text import IGNORED_ID, Tokenizer
+from voxlate.training.objective import Objective
 
 
 def covost_like(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -134,6 +138,32 @@ def test_a_batch_is_what_the_decoder_reads_and_shall_say(toy: Path) -> None:
     assert batch.target_tokens == int((batch.labels_BT != IGNORED_ID).sum())
     assert batch.seconds == pytest.approx(float(batch.lengths_B.sum()) / 16_000)
     assert torch.equal(batch.to(torch.device("cpu")).tokens_BT, batch.tokens_BT)
+
+
+def test_sizes_come_again_and_what_is_added_changes_no_sum(toy: Path, tiny_model: Path) -> None:
+    made = maker(toy)
+    request = (Place(), Place(), np.resize(np.arange(10), 17))
+    batch, rounded = made[request], replace(made, rounds=True)[request]
+    assert (len(batch.lengths_B), len(rounded.lengths_B), len(rounded.indices)) == (17, 18, 17)
+    assert rounded.waveform_BT.shape == (18, round_up(batch.waveform_BT.shape[1]))
+    assert (rounded.target_tokens, rounded.characters, rounded.seconds) == (
+        batch.target_tokens, batch.characters, batch.seconds,
+    )  # fmt: skip
+    model = load_checkpoint(tiny_model).model
+    objective = Objective(model, CtcHead(model.encoder.output_dim, 16), 0.1)
+    found = []
+    for one in (batch, rounded):
+        losses = objective(one)
+        objective.zero_grad()
+        losses.sum().backward()
+        found.append([losses.detach(), *(part.grad for part in objective.parameters() if part.grad is not None)])
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-3)
+
+
+def test_rounded_sizes_are_few_and_at_most_an_eighth_more() -> None:
+    sizes = {size: round_up(size) for size in range(1, 200_000)}
+    assert all(size <= rounded <= size * 1.125 for size, rounded in sizes.items())
+    assert len(set(sizes.values())) < 8 * 18
 
 
 def test_workers_give_the_same_batches_in_the_same_order(toy: Path) -> None:

@@ -12,7 +12,7 @@ from test_models import ours
 from tiny import transformers_model, waveforms
 from voxlate import Translator, VoxlateError
 from voxlate.data.batching import collate_waveforms
-from voxlate.hardware import SMALL_BYTES, choose_dtype
+from voxlate.hardware import SMALL_BYTES, choose_device, choose_dtype
 from voxlate.manifest import read_manifest
 from voxlate.models.attention import plain_attention
 from voxlate.models.convolutions import PackedConvolution
@@ -33,6 +33,12 @@ def test_auto_goes_by_the_processor_and_the_size_of_the_model(bfloat16: bool, mo
     assert choose_dtype("float32", cpu, SMALL_BYTES) == torch.float32
     with pytest.raises(VoxlateError, match="dtype int8 is for CPUs; on a GPU take bfloat16"):
         choose_dtype("int8", torch.device("cuda"))
+
+
+def test_attention_is_not_left_to_cudnn_which_plans_each_shape_anew() -> None:
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    choose_device("cpu")
+    assert not torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize(("seed", "stable"), [(3, True), (4, False)])

@@ -11,7 +11,12 @@ SMALL_BYTES = 200_000_000  # models below it keep to float32 on a CPU: they are 
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device of a name such as ``cpu``, ``cuda`` or ``cuda:1``; auto takes a GPU where there is one."""
+    """Return the device of a name such as ``cpu``, ``cuda`` or ``cuda:1``; auto takes a GPU where there is one.
+
+    From then on torch leaves no attention to cuDNN, which it prefers on recent GPUs: for each new shape, and nearly
+    every batch of speech is one, it builds a plan, far longer than the attention takes (meta-pytorch/torchtune#1652).
+    """
+    torch.backends.cuda.enable_cudnn_sdp(False)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (its usual name)
 from torch.utils.data import DataLoader, Dataset
 
 from voxlate.data.audio import load_audio
@@ -66,6 +67,27 @@ class Batch:
         """Return the batch in page-locked memory, from where a GPU copies it while the processor works on."""
         return self._map(Tensor.pin_memory)
 
+    def rounded(self) -> "Batch":
+        """Return the batch padded to sizes that come again; rows beyond its utterances have no text to be learnt.
+
+        For each new size cuDNN plans its convolutions anew (pytorch/pytorch#90204).
+        """
+
+        def padded(tensor: Tensor, filler: int, dimensions: int = 1) -> Tensor:
+            more = [round_up(size) - size for size in tensor.shape[:dimensions]] + [0] * (tensor.ndim - dimensions)
+            return F.pad(tensor, [side for size in reversed(more) for side in (0, size)], value=filler)
+
+        return replace(
+            self,
+            waveform_BT=padded(self.waveform_BT, 0, 2),
+            lengths_B=padded(self.lengths_B, 1),
+            tokens_BT=padded(self.tokens_BT, PAD_ID),
+            labels_BT=padded(self.labels_BT, IGNORED_ID),
+            characters_BL=padded(self.characters_BL, 0),
+            character_lengths_B=padded(self.character_lengths_B, 0),
+            states_BSD=None if self.states_BSD is None else padded(self.states_BSD, 0, 2),
+        )
+
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         changed = {
             item.name: change(value) for item in fields(self) if isinstance(value := getattr(self, item.name), Tensor)
@@ -85,6 +107,7 @@ class BatchMaker(Dataset[Batch]):
     augmentation: Augmentation | None = None  # of training data
     states: Callable[[int], Tensor] | None = None  # the encoder's states of an utterance, to be taken for its audio
     max_tokens: int | None = None  # of a translation with tag and end: the decoder's positions
+    rounds: bool = False  # sizes: see Batch.rounded
 
     def __getitem__(self, request: Request) -> Batch:
         """Return the batch that is asked for.
@@ -118,7 +141,7 @@ class BatchMaker(Dataset[Batch]):
             seconds = float(sum(self.corpus.seconds_N[index] for index, _, _ in kept))
         texts = [self._target(utterance) for _, utterance, _ in kept] or [[]]
         spelled = [self._spell(utterance.source_text) for _, utterance, _ in kept] or [[]]
-        return Batch(
+        batch = Batch(
             place,
             end,
             tuple(index for index, _, _ in kept),
@@ -133,6 +156,7 @@ class BatchMaker(Dataset[Batch]):
             seconds,
             states_BSD,
         )
+        return batch.rounded() if self.rounds else batch
 
     def _sound(self, index: int, utterance: Utterance, place: Place) -> Tensor:
         if self.states is not None:
@@ -241,6 +265,12 @@ def read_waveform(utterance: Utterance) -> Tensor:
         raise AudioError(utterance.error)
     source = utterance.audio if not hasattr(utterance.audio, "read") else utterance.audio.read()
     return torch.from_numpy(load_audio(source, name=utterance.id).waveform)
+
+
+def round_up(size: int) -> int:
+    """Return the next size with four significant bits: at most an eighth more."""
+    step = 1 << max(0, size.bit_length() - 4)
+    return -(-size // step) * step
 
 
 def _pad(rows: Sequence[Sequence[int]], filler: int) -> Tensor:

@@ -121,6 +121,7 @@ def _set_up_and_train(config: TrainConfig, console: Console, accelerator: Accele
             write_environment(output, {"processes": accelerator.num_processes, "model": checkpoint.name})
         if config.trainable.cache_encoder:
             maker = replace(maker, states=cache_states(config, checkpoint.model.encoder, maker, accelerator, record))
+        maker = replace(maker, rounds=accelerator.device.type == "cuda")
         print_setup(record, config, data, checkpoint.tokenizer, objective, progress, accelerator)
         run = Run(
             config, accelerator, checkpoint, objective, wrapped, skeleton, optimizer, data.plan, maker, dev, record
