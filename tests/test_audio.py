@@ -309,6 +309,30 @@ def test_what_needs_no_resampler_is_what_it_would_give(form: str, monkeypatch: p
     assert np.array_equal(found_T, np.concatenate(list(mono_chunks(iter(frames)))))
 
 
+def test_mono_wav_is_neither_resampled_nor_searched_for_dts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_media: Any = av.open
+    opened: list[str | None] = []
+
+    def recording_open(*arguments: Any, container_options: dict[str, str], **options: Any) -> Any:
+        opened.append(container_options.get("max_probe_packets"))
+        return open_media(*arguments, container_options=container_options, **options)
+
+    sound_T = sweep(100, 5_000, 2.5)
+    files = [write_media(tmp_path / "mono.wav", sound_T), write_media(tmp_path / "mono.flac", sound_T)]
+    files += [write_media(tmp_path / "stereo.wav", np.stack([sound_T, sound_T]))]
+    monkeypatch.setattr(av, "open", recording_open)
+    assert np.array_equal(load_audio(files[0]).waveform, load_audio(files[1]).waveform)
+    load_audio(files[2])
+    assert opened == ["1", None, None]
+
+    def refuse(_resampler: Any, frame: av.AudioFrame | None, _gain: float) -> Any:
+        assert frame is None
+        return iter(())
+
+    monkeypatch.setattr("voxlate.data.resampling._resample", refuse)
+    assert len(load_audio(files[0]).waveform) == len(sound_T)
+
+
 def test_short_frames_go_through_the_resampler_a_second_at_a_time() -> None:
     def frame(waveform_T: Any) -> av.AudioFrame:
         made = av.AudioFrame.from_ndarray(waveform_T[None], "flt", "mono")

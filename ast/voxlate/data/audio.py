@@ -25,7 +25,7 @@ import numpy as np
 from voxlate.data.announced import announced_seconds
 from voxlate.data.chunks import Chunks, Spool, SpooledWaveform
 from voxlate.data.resampling import MEDIA_ERRORS, SAMPLE_RATE_HZ, Waveform, mono_chunks
-from voxlate.data.sources import AudioSource, open_source
+from voxlate.data.sources import AudioSource, NamelessFile, open_source
 from voxlate.errors import AudioError
 
 if TYPE_CHECKING:
@@ -167,13 +167,6 @@ def _sample_range(start_seconds: float, end_seconds: float | None) -> tuple[int,
     return first_sample, last_sample
 
 
-class _NamelessFile:
-    """A file without its name: FFmpeg would trust a wrong suffix more than the contents."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.read, self.seek, self.tell = file.read, file.seek, file.tell
-
-
 @dataclass
 class _Media:
     """An open container, its first audio stream, and what decoding has met so far."""
@@ -200,10 +193,15 @@ def _refuse(url: str, _flags: int, _options: dict[str, str]) -> NoReturn:
 @contextmanager
 def _open_media(file: BinaryIO) -> Iterator[_Media]:
     file.seek(0)
-    whitelist = {"format_whitelist": DEMUXERS}
+    start = file.read(24)
+    file.seek(0)
+    options = {"format_whitelist": DEMUXERS}
+    if (start[:4], start[8:16], start[22:]) == (b"RIFF", b"WAVEfmt ", b"\1\0"):
+        # One channel is never DTS or AC-3 in disguise, for which FFmpeg tries all demuxers on the samples of a WAV.
+        options["max_probe_packets"] = "1"
     try:
         container = av.open(
-            _NamelessFile(file), "r", container_options=whitelist, metadata_errors="replace", io_open=_refuse
+            NamelessFile(file), "r", container_options=options, metadata_errors="replace", io_open=_refuse
         )
     except MEDIA_ERRORS as error:
         file.seek(0)

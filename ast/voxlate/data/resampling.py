@@ -67,7 +67,8 @@ def _emptied(fifo: av.AudioFifo) -> av.AudioFrame:
 
 
 def _shape(frame: av.AudioFrame) -> tuple[str, str, int]:
-    return frame.format.name, frame.layout.name, frame.sample_rate
+    layout = "mono" if frame.layout.nb_channels == 1 else frame.layout.name  # of WAV it is "1 channels"
+    return frame.format.name, layout, frame.sample_rate
 
 
 def _resampler() -> av.AudioResampler:
@@ -79,7 +80,7 @@ def _mono_gain(frame: av.AudioFrame) -> float:
     if not LOWEST_RATE_HZ <= frame.sample_rate <= HIGHEST_RATE_HZ:
         limits = f"{LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}"
         raise AudioError(f"sample rate of {frame.sample_rate} Hz, expected {limits}: its header is damaged")
-    if frame.layout.name == "mono":
+    if frame.layout.nb_channels == 1:
         return 1.0
     ones = av.AudioFrame.from_ndarray(np.ones((1, 64 * frame.layout.nb_channels), np.float32), "flt", frame.layout)
     ones.sample_rate = SAMPLE_RATE_HZ

@@ -20,6 +20,13 @@ OPEN_REASONS: dict[type[Exception], str] = {
 }
 
 
+class NamelessFile:
+    """A file without its name: FFmpeg would trust a wrong suffix more than the contents."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+
 @contextmanager
 def open_source(source: AudioSource) -> Iterator[BinaryIO]:
     """Open a path, or take the file object as it is; AudioError, without a name, where that fails."""
