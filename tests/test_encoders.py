@@ -163,6 +163,21 @@ def test_gradients_reach_all_that_learns(kind: tuple[str, dict[str, Any], bool])
     assert not missed
 
 
+def test_a_row_without_sound_changes_no_gradient(kind: tuple[str, dict[str, Any], bool]) -> None:
+    """`Batch.rounded` adds such rows, and padding."""
+    encoder: Any = build((kind[0], {**kind[1], "mask_time_prob": 0.0, "layerdrop": 0.0}, kind[2]))
+    waveform_BT, lengths_B = batch(encoder, 0.5, 1.2)
+    padded_BT = torch.nn.functional.pad(waveform_BT, (0, 1_000, 0, 1))
+    found = []
+    for sound_BT, sizes_B in ((waveform_BT, lengths_B), (padded_BT, torch.tensor([*lengths_B.tolist(), 1]))):
+        encoder.zero_grad()
+        states_BSD, frames_B = encoder(sound_BT, sizes_B)
+        sum(states_BSD[row, : frames_B[row]].square().sum() for row in range(2)).backward()
+        found.append([part.grad for part in encoder.parameters() if part.grad is not None])
+    scale = max(float(gradient.abs().max()) for gradient in found[0])
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-5 * scale)
+
+
 def test_training_masks_time(kind: tuple[str, dict[str, Any], bool]) -> None:
     encoder: Any = build((kind[0], {**kind[1], "mask_time_prob": 0.5, "mask_time_length": 4}, kind[2]))
     assert encoder.masks_time

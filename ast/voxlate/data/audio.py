@@ -197,7 +197,7 @@ def _open_media(file: BinaryIO) -> Iterator[_Media]:
     file.seek(0)
     options = {"format_whitelist": DEMUXERS}
     if (start[:4], start[8:16], start[22:]) == (b"RIFF", b"WAVEfmt ", b"\1\0"):
-        # One channel is never DTS or AC-3 in disguise, for which FFmpeg tries all demuxers on the samples of a WAV.
+        # FFmpeg tries all demuxers on the samples of a WAV, where DTS may hide: in two channels, never in one.
         options["max_probe_packets"] = "1"
     try:
         container = av.open(
