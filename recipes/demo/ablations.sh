@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What single options do: the third stage of run.sh, shorter, with one thing changed at a time, for several seeds.
+# What single options do: the last stage of run.sh, shorter, with one thing changed at a time, for several seeds.
 # In the folder where run.sh ran:
 #
 #     bash PATH/TO/recipes/demo/ablations.sh
@@ -17,7 +17,7 @@ LAUNCH=${LAUNCH:-}
 train() { # NAME SEED SETTING...
   # shellcheck disable=SC2086
   $LAUNCH voxlate train "$HERE/demo.yaml" output="ablations/$1-$2" 'model={init_from: listening/best}' seed="$2" \
-    trainable.feature_encoder=false loss.ctc_weight=0.2 data.temperature=5 data.batches_per_update=4 \
+    trainable.feature_encoder=false loss.ctc_weight=0.2 \
     optimizer.updates="$UPDATES" optimizer.lr=4.0e-4 optimizer.warmup_updates=$((UPDATES / 10)) \
     validation.every_updates="$UPDATES" checkpoints.every_updates=$((UPDATES / 5 > 0 ? UPDATES / 5 : 1)) "${@:3}" $SETTINGS
 }

@@ -12,7 +12,8 @@ DEV=${DEV:-60}
 TEST=${TEST:-400}
 PIECES=${PIECES:-1700} # of the vocabulary
 SETTINGS=${SETTINGS:-}
-LAUNCH=${LAUNCH:-} # "torchrun --standalone --nproc_per_node 2 --no-python" starts two processes: the same result
+LAUNCH=${LAUNCH:-}   # "torchrun --standalone --nproc_per_node 2 --no-python" starts two processes: the same result
+BATCHES=${BATCHES:-} # of an update, 2 to 8 without: 1 is faster on a GPU, with SETTINGS="data.workers=12"
 
 PAIRS=fr-en,de-en,es-en,it-en,ca-en,en-de,en-fr,en-ca
 VOICES=en-gb,en-us # of the others, the plainest
@@ -28,7 +29,7 @@ speak() { # FOLDER TEXT OPTION...: a corpus and its manifests
 
 python "$HERE/sentences.py" --train "$TRAIN" --dev "$DEV" > sentences.tsv
 python "$HERE/sentences.py" --test "$TEST" > test.tsv
-speak data sentences.tsv --variants "$SEEN" --snr 10:45 --babble 0.2 --silence 0.02:0.8
+speak data sentences.tsv --variants "$SEEN" --snr 10:45 --babble 0.2 --silence 0.02:0.4
 speak test test.tsv --variants "$SEEN" --snr 30:45 --seed 2
 speak test-babble test.tsv --variants "$SEEN" --snr 10:10 --babble 1 --seed 2
 speak test-voices test.tsv --variants "$UNSEEN" --snr 30:45 --seed 3
@@ -37,18 +38,23 @@ speak test-voices-babble test.tsv --variants "$UNSEEN" --snr 10:10 --babble 1 --
 [ -e sentencepiece.bpe.model ] ||
   voxlate prepare vocabulary data/*/train.jsonl --size "$PIECES" --output sentencepiece.bpe.model
 
-stage() { # OUTPUT SETTING...: a training run
+stage() { # OUTPUT COST BATCHES SETTING...: a training run; COST of an update as data.batch_seconds counts it
+  local batches=${BATCHES:-$3}
   # shellcheck disable=SC2086
-  $LAUNCH voxlate train "$HERE/demo.yaml" output="$1" "${@:2}" $SETTINGS
+  $LAUNCH voxlate train "$HERE/demo.yaml" output="$1" data.batch_seconds=$(($2 / batches)) \
+    data.batches_per_update="$batches" "${@:4}" $SETTINGS
 }
-# A decoder that begins together with the encoder learns not to listen to it. So the encoder first learns to read, by CTC;
-# then the decoder to translate what that one hears, at three times the speed since its states are kept; then both together.
-stage reading data.dev=[] optimizer.updates=6000 loss.ctc_only_updates=6000
-stage listening 'model={init_from: reading/best}' trainable='{preset: decoder-only, cache_encoder: true}' \
-  data.batch_seconds=120 optimizer.updates=16000 optimizer.lr=2.0e-3 validation.every_updates=3000
-# English is read for three languages, so that each of its directions has twice the sentences: all come equally often here.
-stage run 'model={init_from: listening/best}' trainable.feature_encoder=false loss.ctc_weight=0.2 data.temperature=5 \
-  data.batches_per_update=4 optimizer.updates=3800 optimizer.lr=4.0e-4
+# A decoder that begins together with the encoder learns not to listen to it. So the encoder first learns to read, by CTC,
+# each language as often as the others. Then both learn together for a while; then the decoder alone to translate what it
+# hears, several times faster since the encoder's states are kept; then both again.
+stage reading 32 2 data.dev=[] data.directions=[fr-en,de-en,es-en,it-en,ca-en,en-de] \
+  optimizer.updates=24000 loss.ctc_only_updates=24000 optimizer.lr=1.2e-3
+stage beginning 480 8 'model={init_from: reading/best, slots: {fr: fr_XX, ca: pt_XX}}' \
+  trainable.feature_encoder=false loss.ctc_weight=0.3 optimizer.updates=2000 validation.every_updates=1000
+stage listening 120 2 'model={init_from: beginning/best}' trainable='{preset: decoder-only, cache_encoder: true}' \
+  optimizer.updates=18000 optimizer.lr=1.2e-3 validation.every_updates=6000
+stage run 120 2 'model={init_from: listening/best}' trainable.feature_encoder=false loss.ctc_weight=0.2 \
+  optimizer.updates=6800 optimizer.lr=4.0e-4 validation.every_updates=3400
 for name in test test-babble test-voices test-voices-babble; do
   $LAUNCH voxlate evaluate --model run/best --data $name --output scores/$name --dtype float32
 done
