@@ -13,7 +13,7 @@ TEST=${TEST:-400}
 PIECES=${PIECES:-1700} # of the vocabulary
 SETTINGS=${SETTINGS:-}
 LAUNCH=${LAUNCH:-}   # "torchrun --standalone --nproc_per_node 2 --no-python" starts two processes: the same result
-BATCHES=${BATCHES:-} # of an update, 2 to 8 without: 1 is faster on a GPU, with SETTINGS="data.workers=12"
+BATCHES=${BATCHES:-} # of an update, 2 to 8 without: 1 on a GPU, with SETTINGS="data.workers=10"
 
 PAIRS=fr-en,de-en,es-en,it-en,ca-en,en-de,en-fr,en-ca
 VOICES=en-gb,en-us # of the others, the plainest
