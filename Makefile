@@ -5,13 +5,14 @@ BIN := .venv/bin
 .PHONY: demo install test lint types check format
 
 # A small model translates bundled clips. It needs no more than users do; what is installed for tests will do as well.
+# Compiling all that is installed takes a third of the time, and the demo imports a small part of it.
 demo: $(if $(wildcard .venv/.installed),install,.venv/.demo)
 	$(BIN)/python recipes/demo/show.py
 
 .venv/.demo: pyproject.toml constraints.txt
 	@echo "installing Voxlate into .venv, which takes a minute or two ..."
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --constraint constraints.txt --editable .
 	touch $@
 
 install: .venv/.installed
