@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo install test lint types check format
+.PHONY: demo install test test-slow lint types check format
 
 # A small model translates bundled clips. It needs no more than users do; what is installed for tests will do as well.
 # Compiling all that is installed takes a third of the time, and the demo imports a small part of it.
@@ -24,6 +24,9 @@ install: .venv/.installed
 
 test: install
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+test-slow: install
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m slow
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from corpus import write_covost2
 from voxlate.config import read_config
 
@@ -20,10 +22,11 @@ def run(folder: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
     }
     return subprocess.run(
         ["bash", RECIPES / "run.sh"], cwd=folder, env=environment | variables,
-        capture_output=True, text=True, check=False, timeout=300,
+        capture_output=True, text=True, check=False, timeout=1200,
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_from_archives_to_a_report(tmp_path: Path) -> None:
     write_covost2(tmp_path, utterances=40, pairs=("fr-en",), defects=False, layout="tar.gz")
     small = "optimizer.updates=3 optimizer.warmup_updates=1 data.batch_seconds=10"

@@ -15,12 +15,15 @@ from ablations import table as ablations
 from card import table
 from voxlate import Translator
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
+VARIABLES = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
 README = (ROOT / "recipes/demo/README.md").read_text(encoding="utf-8")
 
 
 def run(folder: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"} | variables
+    environment = os.environ | VARIABLES | variables
     return subprocess.run(
         ["bash", ROOT / "recipes/demo/run.sh"],
         cwd=folder,
@@ -28,14 +31,14 @@ def run(folder: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=1200,
     )
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     folder = tmp_path_factory.mktemp("demo")
-    [line] = re.findall(r"^(TRAIN=.*) bash recipes/demo/run.sh$", README, re.MULTILINE)
+    [line] = re.findall(r"^(TRAIN=[^`]*) \\\n  bash recipes/demo/run.sh$", README, re.MULTILINE)
     variables = dict(word.split("=", 1) for word in shlex.split(line))
     result = run(folder, **variables)
     assert result.returncode == 0, result.stderr[-2000:]
@@ -86,7 +89,6 @@ def test_run_again_it_goes_on_where_it_stopped(finished: tuple[Path, dict[str, s
 
 def test_the_ablations_of_its_options(finished: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     folder, _ = finished
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     small = {
         "UPDATES": "1",
         "SEEDS": "1",
@@ -96,7 +98,7 @@ def test_the_ablations_of_its_options(finished: tuple[Path, dict[str, str]], tmp
     }
     result = subprocess.run(
         ["bash", ROOT / "recipes/demo/ablations.sh"],
-        cwd=folder, env=environment | small, capture_output=True, text=True, check=False, timeout=300,
+        cwd=folder, env=os.environ | VARIABLES | small, capture_output=True, text=True, check=False, timeout=1200,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-2000:]
     rows = [line.split("|")[1].strip() for line in result.stdout.splitlines() if line.startswith("| ")]

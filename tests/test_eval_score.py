@@ -197,5 +197,6 @@ def test_lengths_and_languages() -> None:
     assert not length_outlier("x" * 90, "x" * 9)
     assert off_target(GERMAN, "de-DE") == {"n": 5, "wrong": 0, "languages": {}}
     assert off_target(["whatever this is"], "tlh") is None
+    assert off_target(["Jutro rano jedziemy do Warszawy."], "pl") == {"n": 1, "wrong": 0, "languages": {}}
     mixed = random.Random(1).sample(GERMAN, 6) + ["Le train part à sept heures demain matin."] * 2
     assert off_target(mixed, "de") == {"n": 7, "wrong": 2, "languages": {"fr": 2}}

@@ -22,7 +22,7 @@ def voxlate(folder: Path, *arguments: str, expected: int = 0) -> subprocess.Comp
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert result.returncode == expected, result.stderr
     return result

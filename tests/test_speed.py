@@ -12,6 +12,8 @@ import torch
 from media import sine, write_media
 from voxlate.models.interop import load_checkpoint, save_checkpoint
 
+pytestmark = pytest.mark.slow
+
 SPEED = Path(__file__).resolve().parents[1] / "eval" / "speed"
 
 
@@ -32,7 +34,7 @@ def model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(script: str, *arguments: object) -> list[str]:
     command = [sys.executable, str(SPEED / script), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=200).stdout.splitlines()
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout.splitlines()
 
 
 def test_translation_is_measured_on_all_sides_and_the_texts_are_the_same(model: Path) -> None:

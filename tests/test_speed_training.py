@@ -6,13 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 SPEED = Path(__file__).resolve().parents[1] / "eval" / "speed"
 
 
 def run(script: str, *arguments: str) -> list[str]:
     command = [sys.executable, str(SPEED / script), *arguments]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(SPEED.parent), os.environ.get("PYTHONPATH", "")])}
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, env=environment)
     assert result.returncode == 0, result.stderr
     return result.stdout.splitlines()
 

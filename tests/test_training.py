@@ -76,6 +76,7 @@ def test_eight_utterances_are_learnt_by_heart(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "best" / "ctc.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_killed_twenty_times_equals_uninterrupted(toy: Path, tmp_path: Path) -> None:
     changes = {
         "data__dev": [str(toy / "dev.jsonl")],

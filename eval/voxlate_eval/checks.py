@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from voxlate_eval.policy import primary_code
@@ -34,25 +34,21 @@ def off_target(texts: Sequence[str], target_language: str) -> dict[str, Any] | N
     By py3langid among the languages of CoVoST-2 and the target; it errs on short texts, so that what it says of
     the references belongs beside what it says of the hypotheses. None where it does not know the target.
     """
-    target = primary_code(target_language)
-    identifier = _identifier(target)
-    if identifier is None:
+    target, identifier = primary_code(target_language), _identifier()
+    identifier.set_languages(None)
+    if target not in identifier.labels:
         return None
+    languages = {code for direction in splits() for code in direction.split("-")} | {target}
+    identifier.set_languages(languages & {*identifier.labels})
     long_enough = [text for text in texts if sum(letter.isalpha() for letter in text) >= _LETTERS]
     found = Counter(str(identifier.classify(text)[0]) for text in long_enough)
     wrong = len(long_enough) - found.pop(target, 0)
     return {"n": len(long_enough), "wrong": wrong, "languages": dict(found.most_common(5))}
 
 
-@lru_cache(4)
-def _identifier(target: str) -> Any:
+@cache
+def _identifier() -> Any:
     """Load py3langid's model (naive Bayes over bytes, Lui and Baldwin 2012), which comes with it: no network."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier  # noqa: PLC0415 (half a second)
 
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
-    known = {*identifier.labels}
-    if target not in known:
-        return None
-    languages = {code for direction in splits() for code in direction.split("-")} | {target}
-    identifier.set_languages(sorted(languages & known))
-    return identifier
+    return LanguageIdentifier.from_model_file(MODEL_FILE)
