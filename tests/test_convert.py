@@ -16,7 +16,7 @@ from voxlate import Translator
 from voxlate.convert import convert
 from voxlate.data.shortlist import find_shortlists, prepare_shortlist
 from voxlate.decoding.candidates import shortlisted
-from voxlate.decoding.search import SearchOptions
+from voxlate.decoding.options import SearchOptions
 from voxlate.errors import VoxlateError
 from voxlate.models.interop import load_checkpoint
 

@@ -15,7 +15,7 @@ import show
 from card import card, means
 from voxlate import Translator
 from voxlate.data.audio import load_audio
-from voxlate.decoding.search import SearchOptions
+from voxlate.decoding.options import SearchOptions
 from voxlate.manifest import Utterance, read_manifest
 
 DEMO = Path(__file__).resolve().parents[1] / "recipes/demo"

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from media import sweep, write_media
 from voxlate import Translator
 from voxlate.cli import app
-from voxlate.decoding.search import SearchOptions
+from voxlate.decoding.options import SearchOptions
 from voxlate.errors import VoxlateError
 from voxlate.evaluation import hypotheses
 from voxlate.files import file_sha256

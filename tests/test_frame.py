@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "models": _BASE,
     "decoding": _BASE | {"data", "models", "hardware", "pages", "provenance", "__init__"},
     "training": _BASE | {"manifest", "config", "data", "models", "decoding", "hardware", "pages", "__init__"},
-    "evaluation": _BASE | {"manifest", "data", "decoding", "hardware"},
+    "evaluation": _BASE | {"manifest", "data", "models", "decoding", "hardware"},
     "convert": _BASE | {"data", "models"},
     "doctor": _BASE | {"data", "hardware", "__init__"},
     "cli_evaluate": {"errors", "decoding", "evaluation"},
@@ -123,6 +123,28 @@ def test_help_is_fast_and_needs_no_torch() -> None:
         run("-m", "voxlate", "--help")
         seconds.append(time.perf_counter() - started)
     assert min(seconds) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["translate", "no.wav", "--to", "en", "--model", str(ROOT)], "no.wav: no such file\n0 translated, 1 failed"),
+        (["translate", __file__, "--to", "en", "--model", "nothing"], "error: model 'nothing': no such folder"),
+        (["translate", __file__, "--to", "en", "--output-dir", "/dev/null/x"], "--output-dir /dev/null/x: cannot"),
+        (["transcribe", __file__, "--model", "nothing"], "error: model 'nothing': no such folder"),
+        (["evaluate", "--model", "nothing", "--data", "no.tsv", "--output", "x"], "no.tsv: cannot be read"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_answered_without_torch(tmp_path: Path, arguments: list[str], message: str) -> None:
+    code = (
+        f"import sys; sys.argv = {['voxlate', *arguments]}; from voxlate.cli import main\n"
+        "try: main()\nexcept SystemExit as end: print(end.code, 'torch' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert message in result.stderr
+    assert result.stdout in ("1 False\n", "2 False\n")
 
 
 def test_public_names_resolve() -> None:

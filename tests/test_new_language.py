@@ -10,7 +10,8 @@ from transformers import SpeechEncoderDecoderModel
 
 from tiny import VOCABULARY, transformers_model, waveforms, write_model, write_tokenizer_json
 from voxlate.data.batching import collate_waveforms
-from voxlate.decoding.search import SearchOptions, search
+from voxlate.decoding.options import SearchOptions
+from voxlate.decoding.search import search
 from voxlate.errors import VoxlateError
 from voxlate.languages import MBART50_TAGS
 from voxlate.models.interop import Checkpoint, load_checkpoint, save_checkpoint

@@ -8,7 +8,8 @@ import torch
 from test_models import ours
 from tiny import transformers_model, waveforms
 from voxlate.data.batching import collate_waveforms
-from voxlate.decoding.search import Hypothesis, SearchOptions, search
+from voxlate.decoding.options import SearchOptions
+from voxlate.decoding.search import Hypothesis, search
 from voxlate.errors import VoxlateError
 from voxlate.models.translator import SpeechTranslator
 

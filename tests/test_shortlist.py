@@ -12,7 +12,8 @@ from tiny import transformers_model, waveforms
 from voxlate.data.batching import collate_waveforms
 from voxlate.data.shortlist import find_shortlists, make_shortlist, prepare_shortlist
 from voxlate.decoding.candidates import Vocabulary, best_ids, shortlisted
-from voxlate.decoding.search import Hypothesis, Search, SearchOptions, search
+from voxlate.decoding.options import SearchOptions
+from voxlate.decoding.search import Hypothesis, Search, search
 from voxlate.errors import VoxlateError
 from voxlate.models.memory import Memory
 from voxlate.text import EOS_ID, Tokenizer

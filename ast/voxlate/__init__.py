@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from voxlate.decoding.engine import Translator as Translator
-    from voxlate.decoding.search import SearchOptions as SearchOptions
+    from voxlate.decoding.options import SearchOptions as SearchOptions
     from voxlate.errors import AudioError as AudioError
     from voxlate.errors import VoxlateError as VoxlateError
 
@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "AudioError": "voxlate.errors",
-    "SearchOptions": "voxlate.decoding.search",
+    "SearchOptions": "voxlate.decoding.options",
     "Translator": "voxlate.decoding.engine",
     "VoxlateError": "voxlate.errors",
 }

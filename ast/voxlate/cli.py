@@ -108,8 +108,9 @@ def translate(
     slots = dict(_parse_slot(item) for item in slot or [])
 
     try:
-        from voxlate.decoding.command import TranslateCommand, run
-        from voxlate.decoding.search import SearchOptions
+        from voxlate.decoding.command import TranslateCommand
+        from voxlate.decoding.command import translate as run
+        from voxlate.decoding.options import SearchOptions
 
         guard = max_repeats or None
         search = SearchOptions(beam, length_penalty, max_length, n_best=n_best, max_repeats=guard, mbr=mbr)
@@ -191,7 +192,8 @@ def transcribe(
     """Write down what is said, with the times of words, by a model with a CTC head."""
     names = _parse_formats(formats or ["txt"])
     try:
-        from voxlate.decoding.transcription import TranscribeCommand, run
+        from voxlate.decoding.command import TranscribeCommand
+        from voxlate.decoding.command import transcribe as run
 
         code = run(TranscribeCommand(audio, names, output_dir, overwrite, model, language, device, dtype))
     except KeyboardInterrupt:  # while libraries were loaded; from then on the command itself answers

@@ -52,7 +52,7 @@ def evaluate(
 ) -> None:
     """Translate test sets and score them. Several processes: accelerate launch -m voxlate evaluate …"""
     with _as_voxlate_errors():
-        from voxlate.decoding.search import SearchOptions
+        from voxlate.decoding.options import SearchOptions
         from voxlate.evaluation.command import Scoring
         from voxlate.evaluation.evaluate import EvaluateCommand, run
 

@@ -19,7 +19,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,6 +31,7 @@ from voxlate.tables import Problems, Row, Table, kind
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    from datasets import Dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ _BATCH_BYTES = 64 * 2**20
 class Manifest(Sequence[Utterance]):
     """The utterances of a file, made when they are asked for. Pickled, it is the names of its files."""
 
-    def __init__(self, path: Path, dataset: datasets.Dataset) -> None:
+    def __init__(self, path: Path, dataset: Dataset) -> None:
         self.path = path
         self._dataset = dataset
         self._records = dataset.with_format(None, columns=["audio", "seconds", *_TEXTS])
@@ -136,13 +136,15 @@ def read_manifest(
     `error` may lack what `need` names. `check_audio` looks whether the audio files are there, `portable` refuses
     paths that lead out of the manifest's folder. One VoxlateError names all problems with their lines.
     """
+    from datasets import Dataset  # noqa: PLC0415 (a second, and not all who import this module read a manifest)
+
     path = Path(os.path.abspath(path))  # noqa: PTH100 (links stay: audio lies beside the link or beside its target)
     needed = tuple(dict.fromkeys(("id", *need)))
     assert set(needed) <= set(COLUMNS), needed
     folder = Folder(path.parent) if check_audio else None
     cached = _cache_folder() / f"{_digest(path)}.arrow"
     if cached.exists():
-        dataset = datasets.Dataset.from_file(str(cached))
+        dataset = Dataset.from_file(str(cached))
         known = Problems(f"manifest {path}")
         check(dataset.data.table, COLUMNS, needed, known, folder, portable)
         if not known.found:
@@ -151,9 +153,9 @@ def read_manifest(
     with whole_file(cached) as part:
         table = Table(path, COLUMNS, problems)
         _write_columns(part, table, problems)
-        check(datasets.Dataset.from_file(str(part)).data.table, [*table.columns], needed, problems, folder, portable)
+        check(Dataset.from_file(str(part)).data.table, [*table.columns], needed, problems, folder, portable)
         problems.raise_any()
-    return Manifest(path, datasets.Dataset.from_file(str(cached)))
+    return Manifest(path, Dataset.from_file(str(cached)))
 
 
 def write_manifest(path: Path, utterances: Iterable[Utterance], *, absolute: bool = False) -> int:
@@ -217,7 +219,9 @@ def _digest(path: Path) -> str:
 
 def _cache_folder() -> Path:
     """Return a folder that lasts, else one for this process."""
-    folder = Path(datasets.config.HF_DATASETS_CACHE) / "voxlate"
+    from datasets import config  # noqa: PLC0415
+
+    folder = Path(config.HF_DATASETS_CACHE) / "voxlate"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -19,7 +19,8 @@ import torch
 
 from voxlate import Translator
 from voxlate.decoding import schedule, search
-from voxlate.decoding.search import Search, SearchOptions
+from voxlate.decoding.options import SearchOptions
+from voxlate.decoding.search import Search
 
 
 class Parts:

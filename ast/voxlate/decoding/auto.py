@@ -10,7 +10,7 @@ from rich.console import Console
 from voxlate.data.audio import AudioSource
 from voxlate.decoding.engine import Translator
 from voxlate.decoding.identification import Identifier
-from voxlate.decoding.search import SearchOptions
+from voxlate.decoding.options import SearchOptions
 from voxlate.decoding.translation import Translation
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.languages import default_checkpoint, find_language

@@ -1,53 +1,22 @@
-"""The command ``voxlate translate``: inputs to results on standard output or in files."""
+"""The commands ``voxlate translate`` and ``voxlate transcribe``. What is wrong is answered before torch is loaded."""
 
-import errno
-import io
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from voxlate.data.audio import AudioSource
-from voxlate.decoding.auto import AutoTranslator
-from voxlate.decoding.engine import Translator
-from voxlate.decoding.identification import Identifier
-from voxlate.decoding.inputs import Input, Inputs, find_inputs
-from voxlate.decoding.search import SearchOptions
-from voxlate.decoding.translation import Translation
-from voxlate.decoding.writers import TSV_HEADER, WRITERS, to_json_line, to_line, tsv_rows
-from voxlate.errors import AudioError, VoxlateError
-from voxlate.files import write_text
+from voxlate.decoding.options import SearchOptions
+from voxlate.decoding.process import InputsCommand, Stream, process
+from voxlate.errors import VoxlateError
 from voxlate.languages import UNSETTLED_SLOTS, default_checkpoint, find_language, published_targets
+from voxlate.models.hub import find_model
 
-# What keeps every further result from being written, too.
-_HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+if TYPE_CHECKING:
+    from voxlate.decoding.engine import Translator
 
 AUTO = "auto"  # as a source language: it is found out
-
-
-class Stream(Protocol):
-    """What makes results of inputs, each with its index, as soon as it is there."""
-
-    def __call__(
-        self, inputs: Iterable[AudioSource], *, progress: Callable[[float, float], None] | None = None
-    ) -> Iterator[tuple[int, Translation | AudioError]]: ...
-
-
-@dataclass(frozen=True)
-class InputsCommand:
-    """Which inputs, and where their results go; the fields are options of the command line."""
-
-    audio: Sequence[str]
-    formats: Sequence[str]
-    output_dir: Path | None
-    overwrite: bool
 
 
 @dataclass(frozen=True)
@@ -66,7 +35,17 @@ class TranslateCommand(InputsCommand):
     identifier: str | None = None
 
 
-def run(command: TranslateCommand) -> int:
+@dataclass(frozen=True)
+class TranscribeCommand(InputsCommand):
+    """What the user asked for; the fields are the options of the command line."""
+
+    model: str
+    language: str | None
+    device: str
+    dtype: str
+
+
+def translate(command: TranslateCommand) -> int:
     """Translate; return 0 if every input was translated whole, 1 if some failed (each is named)."""
     target = find_language(command.to).code
     auto = command.source == AUTO
@@ -79,6 +58,10 @@ def run(command: TranslateCommand) -> int:
 
     def start(console: Console) -> tuple[Stream, dict[str, object]]:
         if command.identifier is not None:
+            find_model(command.identifier)
+            from voxlate.decoding.auto import AutoTranslator  # noqa: PLC0415 (torch takes seconds)
+            from voxlate.decoding.identification import Identifier  # noqa: PLC0415
+
             identifier = Identifier(command.identifier, device=command.device)
             load = partial(_load, command, target, console)
             return AutoTranslator(identifier, target, command.model, command.search, load, console).stream, {}
@@ -89,34 +72,24 @@ def run(command: TranslateCommand) -> int:
     return process(command, target, "translated", start)
 
 
-def process(
-    command: InputsCommand, suffix: str, done: str, start: Callable[[Console], tuple[Stream, dict[str, object]]]
-) -> int:
-    """Give the inputs to what `start` loads, if there is something to do; write results, return the exit code.
+def transcribe(command: TranscribeCommand) -> int:
+    """Transcribe; return 0 if every input was transcribed whole, 1 if some failed (each is named)."""
+    language = find_language(command.language).code if command.language else None
 
-    Results in files are called AUDIO.SUFFIX.FORMAT; `done` says what became of an input.
-    """
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    inputs = find_inputs(command.audio)
-    output = _Files(command, suffix) if command.output_dir else _StandardOutput(command, len(inputs.found))
-    todo = [item for item in inputs.found if not output.has(item)]
-    tally = _Tally(console, done, skipped=len(inputs.found) - len(todo))
-    tally.left_out(inputs)
-    try:
-        if todo:
-            stream, recipe = start(console)
-            _write_results(stream, recipe, todo, output, tally)
-    except KeyboardInterrupt:
-        output.close()
-        hint = "the same command goes on from here" if command.output_dir else "with --output-dir it could go on"
-        console.print(f"interrupted: {tally.counts()}; {hint}", style="bold")
-        return 130
-    if len(inputs.found) != 1 or tally.whole != 1:
-        console.print(tally.counts())
-    return 1 if tally.failed or tally.in_part else 0
+    def start(_: Console) -> tuple[Stream, dict[str, object]]:
+        find_model(command.model)
+        from voxlate.decoding.transcription import Transcriber  # noqa: PLC0415 (torch takes seconds)
+
+        transcriber = Transcriber(command.model, device=command.device, dtype=command.dtype)
+        return partial(transcriber.stream, language=language), transcriber.recipe()
+
+    return process(command, language or "transcript", "transcribed", start)
 
 
-def _load(command: TranslateCommand, target: str, console: Console, model: str, source: str | None) -> Translator:
+def _load(command: TranslateCommand, target: str, console: Console, model: str, source: str | None) -> "Translator":
+    find_model(model)
+    from voxlate.decoding.engine import Translator  # noqa: PLC0415 (torch takes seconds)
+
     translator = Translator(
         model,
         device=command.device,
@@ -132,183 +105,3 @@ def _load(command: TranslateCommand, target: str, console: Console, model: str, 
     if published and target in UNSETTLED_SLOTS and target not in command.slots:
         console.print(f"note: the slot of {target} is not settled: {UNSETTLED_SLOTS[target]}; try --slot {target}=…")
     return translator
-
-
-def _write_results(
-    stream: Stream,
-    recipe: dict[str, object],
-    todo: Sequence[Input],
-    output: "_Files | _StandardOutput",
-    tally: "_Tally",
-) -> None:
-    with _progress_bar(tally.console) as progress:
-        for index, result in stream((_source(item) for item in todo), progress=progress):
-            if isinstance(result, AudioError):
-                tally.fail(str(result))
-                output.put(index, todo[index], None)
-                continue
-            try:
-                output.put(index, todo[index], replace(result, audio=todo[index].name, recipe=result.recipe or recipe))
-            except BrokenPipeError:
-                raise
-            except OSError as error:
-                if error.errno in _HOPELESS:
-                    where = f"{error.strerror}: {error.filename or 'standard output'}"
-                    raise VoxlateError(f"results cannot be written ({where}); {tally.counts()}") from None
-                tally.fail(f"{todo[index].name}: its result cannot be written ({error.strerror})")
-                continue
-            if result.warnings:
-                tally.partial(f"{todo[index].name}: {'; '.join(result.warnings)}; what was decoded is {tally.done}")
-            else:
-                tally.whole += 1
-            if not result.segments:
-                tally.console.print(f"note: {todo[index].name}: nothing but silence; its result is empty")
-
-
-def _source(item: Input) -> AudioSource:
-    if item.path is not None:
-        return item.path
-    if sys.stdin is None or sys.stdin.isatty():
-        state = "is closed" if sys.stdin is None else "is a terminal"
-        raise VoxlateError(f"'-' reads audio from standard input, but that {state}; pipe a file into it")
-    return _Stdin(sys.stdin.buffer.read())  # by this thread, which an interruption reaches while it waits
-
-
-class _Stdin(io.BytesIO):
-    name = "<stdin>"
-
-
-class _Files:
-    """Results as files below a folder, each written whole or not at all."""
-
-    def __init__(self, command: InputsCommand, suffix: str) -> None:
-        assert command.output_dir is not None
-        self._folder, self._formats, self._overwrite = command.output_dir, command.formats, command.overwrite
-        self._suffix = suffix
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = "is a file, expected a folder" if self._folder.is_file() else f"cannot be made ({error.strerror})"
-            raise VoxlateError(f"--output-dir {self._folder}: {reason}") from None
-        if not os.access(self._folder, os.W_OK | os.X_OK):
-            raise VoxlateError(f"--output-dir {self._folder}: no permission to write there")
-
-    def has(self, item: Input) -> bool:
-        """Return whether all results of an input are there already."""
-        return not self._overwrite and all(
-            os.path.isfile(self._path(item, suffix))  # noqa: PTH113 (is_file raises where a name is too long)
-            for suffix in self._formats
-        )
-
-    def put(self, index: int, item: Input, result: Translation | None) -> None:  # noqa: ARG002
-        """Write the results of one input; None stands for one that failed."""
-        if result is not None:
-            for suffix in self._formats:
-                write_text(self._path(item, suffix), WRITERS[suffix](result))
-
-    def close(self) -> None:
-        """Do nothing: every result is written when it comes."""
-
-    def _path(self, item: Input, form: str) -> Path:
-        return item.output(self._folder, self._suffix, form)
-
-
-class _StandardOutput:
-    """Results on standard output in the order of the inputs; those that come early wait for their turn."""
-
-    def __init__(self, command: InputsCommand, count: int) -> None:
-        if len(command.formats) > 1:
-            raise VoxlateError(f"several formats ({', '.join(command.formats)}) need --output-dir")
-        [self._format] = command.formats
-        if self._format in ("srt", "vtt") and count > 1:
-            raise VoxlateError(f"{self._format} of several inputs needs --output-dir")
-        if sys.stdout is None:
-            raise VoxlateError("standard output is closed; open it, or name an --output-dir")
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8")  # whatever the locale: it may lack the target's script
-        self._single = count == 1
-        self._next = 0
-        self._early: dict[int, Translation | None] = {}
-        self._header = TSV_HEADER if self._format == "tsv" else ""
-
-    def has(self, item: Input) -> bool:  # noqa: ARG002
-        """Return False: nothing of an earlier run is on standard output."""
-        return False
-
-    def put(self, index: int, item: Input, result: Translation | None) -> None:  # noqa: ARG002
-        """Write the result of one input, and those that waited for it."""
-        self._early[index] = result
-        while self._next in self._early:
-            self._write(self._early.pop(self._next))
-            self._next += 1
-
-    def close(self) -> None:
-        """Write what waits, for inputs before it that will not come any more."""
-        for index in sorted(self._early):
-            self._write(self._early.pop(index))
-
-    def _write(self, result: Translation | None) -> None:
-        if result is not None:
-            sys.stdout.write(self._header + self._text(result))
-            sys.stdout.flush()
-            self._header = ""
-
-    def _text(self, result: Translation) -> str:
-        if self._format == "tsv":
-            return tsv_rows(result)
-        if self._format == "json" and not self._single:
-            return to_json_line(result)
-        if self._format == "txt" and not self._single:
-            return to_line(result)
-        return WRITERS[self._format](result)
-
-
-class _Tally:
-    """Counts what became of the inputs, and names each one that failed."""
-
-    def __init__(self, console: Console, done: str, skipped: int) -> None:
-        self.console, self.done, self.skipped = console, done, skipped
-        self.whole = self.in_part = self.failed = 0
-
-    def fail(self, message: str) -> None:
-        self.failed += 1
-        self.console.print(f"error: {message}", style="red")
-
-    def partial(self, message: str) -> None:
-        self.in_part += 1
-        self.console.print(f"warning: {message}", style="yellow")
-
-    def left_out(self, inputs: Inputs) -> None:
-        for error in inputs.failed:
-            self.fail(str(error))
-        if inputs.left_out:
-            names = ", ".join(Input(Path(path.name)).name for path in inputs.left_out[:3])
-            more = ", …" if len(inputs.left_out) > 3 else ""
-            self.console.print(f"left out of the folders: {len(inputs.left_out)} hidden or not media: {names}{more}")
-
-    def counts(self) -> str:
-        in_part = f", {self.in_part} in part" if self.in_part else ""
-        skipped = f", {self.skipped} there already (--overwrite does them again)" if self.skipped else ""
-        return f"{self.whole} {self.done}{in_part}, {self.failed} failed{skipped}"
-
-
-@contextmanager
-def _progress_bar(console: Console) -> Iterator[Callable[[float, float], None]]:
-    """Show a bar on standard error where that is a terminal; give the function that moves it."""
-    columns = (
-        TextColumn("translating"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f} of {task.total:.0f} s of sound read so far"),
-        TimeElapsedColumn(),
-    )
-    # Results that go to the same terminal are printed above the bar; a pipe or file must get them itself.
-    with Progress(
-        *columns,
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
-        redirect_stderr=False,
-    ) as progress:
-        task = progress.add_task("translate", total=0)
-        yield lambda translated, read: progress.update(task, completed=translated, total=read)

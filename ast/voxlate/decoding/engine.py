@@ -15,8 +15,9 @@ from voxlate.data.audio import SAMPLE_RATE_HZ, AudioSource, decoder_fingerprint
 from voxlate.data.shortlist import find_shortlists
 from voxlate.decoding.candidates import Vocabulary, shortlisted
 from voxlate.decoding.mbr import by_agreement
+from voxlate.decoding.options import SearchOptions
 from voxlate.decoding.schedule import Piece, Schedule
-from voxlate.decoding.search import Hypothesis, SearchOptions
+from voxlate.decoding.search import Hypothesis
 from voxlate.decoding.sound import Sound, Span, read_ahead
 from voxlate.decoding.translation import Candidate, Segment, Translation
 from voxlate.errors import AudioError, VoxlateError

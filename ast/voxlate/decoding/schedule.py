@@ -12,7 +12,8 @@ from torch import Tensor
 from voxlate.data.audio import SAMPLE_RATE_HZ
 from voxlate.data.batching import collate_waveforms
 from voxlate.decoding.candidates import Vocabulary
-from voxlate.decoding.search import Hypothesis, Search, SearchOptions
+from voxlate.decoding.options import SearchOptions
+from voxlate.decoding.search import Hypothesis, Search
 from voxlate.decoding.sound import Sound, Span
 from voxlate.models.memory import Memory
 from voxlate.models.translator import SpeechTranslator

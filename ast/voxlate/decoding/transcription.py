@@ -1,50 +1,24 @@
 """From audio inputs to transcripts with the times of their words, by a CTC head."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import transformers
-from rich.console import Console
 
 import voxlate
 from voxlate.data.audio import SAMPLE_RATE_HZ, AudioSource, decoder_fingerprint
 from voxlate.data.batching import collate_waveforms
-from voxlate.decoding.command import InputsCommand, Stream, process
 from voxlate.decoding.ctc import best_path
 from voxlate.decoding.sound import Sound, Span, read_ahead
 from voxlate.decoding.translation import Candidate, Segment, Translation, Word
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import choose_device, choose_dtype
-from voxlate.languages import find_language
 from voxlate.models.hub import find_model, hub_revision
 from voxlate.models.transcriber import load_transcriber
 from voxlate.models.weights import weight_files, weights_sha256
 from voxlate.provenance import source_commit
-
-
-@dataclass(frozen=True)
-class TranscribeCommand(InputsCommand):
-    """What the user asked for; the fields are the options of the command line."""
-
-    model: str
-    language: str | None
-    device: str
-    dtype: str
-
-
-def run(command: TranscribeCommand) -> int:
-    """Transcribe; return 0 if every input was transcribed whole, 1 if some failed (each is named)."""
-    language = find_language(command.language).code if command.language else None
-
-    def start(_: Console) -> tuple[Stream, dict[str, object]]:
-        transcriber = Transcriber(command.model, device=command.device, dtype=command.dtype)
-        return partial(transcriber.stream, language=language), transcriber.recipe()
-
-    return process(command, language or "transcript", "transcribed", start)
 
 
 class Transcriber:

@@ -4,17 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from accelerate import PartialState
-
 from voxlate.data.preparation import stderr
-from voxlate.decoding.engine import Translator
-from voxlate.decoding.search import SearchOptions
+from voxlate.decoding.options import SearchOptions
 from voxlate.errors import VoxlateError
 from voxlate.evaluation.command import Scoring, evaluate_folder, is_chosen, print_scores
 from voxlate.evaluation.hypotheses import HYPOTHESES, Task, forget, translate
 from voxlate.evaluation.references import read_references
-from voxlate.hardware import choose_device
 from voxlate.manifest import Manifest, read_manifest
+from voxlate.models.hub import find_model
 from voxlate_eval.records import join, read_hypotheses
 from voxlate_eval.score import SCORES
 
@@ -41,12 +38,18 @@ class EvaluateCommand:
 
 def run(command: EvaluateCommand) -> int:
     """Evaluate; return 0, or 1 if clips failed (they count against the score)."""
-    device = choose_device(command.device)
-    state = PartialState(cpu=device.type == "cpu")
-    if state.num_processes > 1 and device.index is None:
-        device = state.device  # a GPU for each process
     try:
         tasks = _find_tasks(command)
+        find_model(command.model)
+        from accelerate import PartialState  # noqa: PLC0415 (what is wrong is answered before torch is loaded)
+
+        from voxlate.decoding.engine import Translator  # noqa: PLC0415
+        from voxlate.hardware import choose_device  # noqa: PLC0415
+
+        device = choose_device(command.device)
+        state = PartialState(cpu=device.type == "cpu")
+        if state.num_processes > 1 and device.index is None:
+            device = state.device  # a GPU for each process
         if command.overwrite and state.is_main_process:
             for task in tasks:
                 forget(task)

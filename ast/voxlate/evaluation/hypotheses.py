@@ -4,25 +4,30 @@ While it lasts, results are appended to parts, one for each process; in the end 
 order, with what they depend on beside it.
 """
 
+from __future__ import annotations
+
 import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from accelerate import PartialState
 from filelock import Timeout
 
 from voxlate.data.audio import AudioSource
 from voxlate.data.preparation import progress_bar
-from voxlate.decoding.engine import Translator
-from voxlate.decoding.search import SearchOptions
+from voxlate.decoding.options import SearchOptions
 from voxlate.decoding.translation import Translation
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.files import file_sha256, locked, write_text
 from voxlate.manifest import EmbeddedAudio, Manifest, Utterance
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+    from voxlate.decoding.engine import Translator
 
 HYPOTHESES, META = "hypotheses.jsonl", "hypotheses.meta.json"
 _PART = "hypotheses.part-*.jsonl"
@@ -50,6 +55,8 @@ def translate(task: Task, translator: Translator, options: SearchOptions) -> int
 
     A clip that cannot be read has an empty text and its error. VoxlateError if the folder holds another model's.
     """
+    from accelerate import PartialState  # noqa: PLC0415 (loads torch)
+
     state = PartialState()
     recipe = {**translator.recipe(options), **_about(task)}
     with _only_here(task.folder, state):
