@@ -29,7 +29,7 @@ def references() -> list[str]:
     return [" ".join(rng.choices(WORDS, k=rng.randint(3, 15))) for _ in range(600)]
 
 
-@pytest.mark.parametrize("errors", [0.30, 0.31, 0.315, 0.32, 0.33, 0.36])
+@pytest.mark.parametrize("errors", [0.30, 0.315, 0.33, 0.36])
 def test_p_values_do_not_depend_on_the_seed(references: list[str], errors: float) -> None:
     metric = make_metric("bleu", "en")
     a, b = (statistics(metric, system(references, share, seed), references) for share, seed in ((0.3, 1), (errors, 2)))
@@ -88,6 +88,7 @@ def test_the_interval_is_that_of_a_known_distribution() -> None:
     assert high == pytest.approx(25 + half, abs=0.4)
 
 
+@pytest.mark.slow
 def test_twenty_thousand_sentences_in_twenty_seconds_and_a_gibibyte() -> None:
     code = """
         import json, random, resource, time

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +41,16 @@ def write_folder(folder: Path, count: int) -> float:
     return float(sum(seconds_N[number % _DIFFERENT] for number in range(count)))
 
 
-def write_long(path: Path, hours: float) -> float:
-    """Make one long file, with a pause after each sentence; return its seconds."""
-    path.parent.mkdir(parents=True)
+def write_long(folder: Path, hours: float) -> float:
+    """Make a folder of one long file, with a pause after each sentence; return its seconds."""
+    folder.mkdir(parents=True)
     generator = np.random.default_rng(1)
     parts = []
     for seconds in clip_seconds(60, generator).tolist():
         parts += [sound(seconds, 16_000, generator), np.zeros(24_000, np.float32)]
     minutes = np.concatenate(parts)
     times = max(1, round(hours * 3600 * 16_000 / len(minutes)))
-    write_clip(path, np.tile(minutes, times), 16_000)
+    write_clip(folder / "long.flac", np.tile(minutes, times), 16_000)
     return times * len(minutes) / 16_000
 
 
@@ -84,7 +86,9 @@ def main() -> None:
             (f"{arguments.short} clips", arguments.short),
         ]:
             folder = Path(temporary) / "source"
-            sound_seconds = write_folder(folder, count) if count else write_long(folder / "long.flac", arguments.hours)
+            make, size = (write_folder, count) if count else (write_long, arguments.hours)
+            with ProcessPoolExecutor(1, get_context("spawn")) as apart:  # a child's peak begins with its parent's
+                sound_seconds = apart.submit(make, folder, size).result()
             seconds, mebibytes = measure(arguments, folder, Path(temporary) / "output")
             shutil.rmtree(folder)
             rows.append(
