@@ -18,16 +18,18 @@ from voxlate import Translator
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[1]
-VARIABLES = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = os.environ | {
+    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    "OMP_NUM_THREADS": "1",
+}
 README = (ROOT / "recipes/demo/README.md").read_text(encoding="utf-8")
 
 
 def run(folder: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
-    environment = os.environ | VARIABLES | variables
     return subprocess.run(
         ["bash", ROOT / "recipes/demo/run.sh"],
         cwd=folder,
-        env=environment,
+        env=ENVIRONMENT | variables,
         capture_output=True,
         text=True,
         check=False,
@@ -98,7 +100,7 @@ def test_the_ablations_of_its_options(finished: tuple[Path, dict[str, str]], tmp
     }
     result = subprocess.run(
         ["bash", ROOT / "recipes/demo/ablations.sh"],
-        cwd=folder, env=os.environ | VARIABLES | small, capture_output=True, text=True, check=False, timeout=1200,
+        cwd=folder, env=ENVIRONMENT | small, capture_output=True, text=True, check=False, timeout=1200,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-2000:]
     rows = [line.split("|")[1].strip() for line in result.stdout.splitlines() if line.startswith("| ")]

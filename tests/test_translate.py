@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from huggingface_hub import snapshot_download
 from typer.testing import CliRunner
 
 from media import sine, truncate, video_without_audio, write_media
@@ -445,9 +446,17 @@ def test_a_model_in_the_hub_cache_is_found_offline(
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(COMMIT)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    asked: list[str | None] = []
+
+    def download(repository: str, *, revision: str | None, **options: Any) -> str:
+        asked.append(revision)
+        return str(snapshot_download(repository, revision=revision, **options))
+
+    monkeypatch.setattr("voxlate.models.hub.snapshot_download", download)
     for name in ("me/tiny", "me/tiny@main", f"me/tiny@{COMMIT}"):
         result = cli(clips / "0.wav", "--model", name, "--to", "de", "--format", "json")
         assert json.loads(result.stdout)["recipe"]["revision"] == COMMIT
+    assert asked == [None, "main", COMMIT]  # each once, though more than one place looks
     (repository / "snapshots" / COMMIT / "model.safetensors").unlink()
     fails("me/tiny is only in part on this machine", clips / "0.wav", "--model", "me/tiny", "--to", "de")
 

@@ -106,12 +106,15 @@ def _write_results(
 
 
 def _is_missing(item: Input) -> bool:
+    if item.path is None:
+        return False
     try:
-        return item.path is not None and not os.lstat(item.path)
+        os.lstat(item.path)
     except FileNotFoundError:
         return True
     except (OSError, ValueError):  # a name that no file can have: reading it says so
-        return False
+        pass
+    return False
 
 
 def _check_stdin(todo: Sequence[Input]) -> None:

@@ -63,7 +63,7 @@ def run(command: EvaluateCommand) -> int:
         )
         failed, scores = 0, []
         for task in tasks:
-            failed += translate(task, translator, command.search)
+            failed += translate(task, translator, command.search, state)
             if state.is_main_process:
                 records = join(read_hypotheses(task.folder / HYPOTHESES), read_references(task.manifest.path))
                 scores.append(evaluate_folder(records, command.scoring, task.folder))

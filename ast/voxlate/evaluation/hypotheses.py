@@ -50,14 +50,11 @@ def forget(task: Task) -> None:
         path.unlink(missing_ok=True)
 
 
-def translate(task: Task, translator: Translator, options: SearchOptions) -> int:
+def translate(task: Task, translator: Translator, options: SearchOptions, state: PartialState) -> int:
     """Write the hypotheses of a task; return how many clips failed. Every process of a launch must call it.
 
     A clip that cannot be read has an empty text and its error. VoxlateError if the folder holds another model's.
     """
-    from accelerate import PartialState  # noqa: PLC0415 (loads torch)
-
-    state = PartialState()
     recipe = {**translator.recipe(options), **_about(task)}
     with _only_here(task.folder, state):
         _check_same(task.folder, recipe)  # every process, so that none is left waiting

@@ -2,6 +2,7 @@
 
 import os
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from huggingface_hub import constants, snapshot_download
@@ -38,14 +39,9 @@ def find_model(model: str | Path) -> Path:
 
 
 def _from_hub(repository: str, revision: str | None) -> Path:
-    def fetch(patterns: list[str]) -> Path:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
-
     get_it = f"run `hf download {repository}{f' --revision {revision}' if revision else ''}` where there is a network"
     try:
-        folder = fetch([*_SMALL_FILES, "model*.safetensors"])
-        if not any(folder.glob("model*.safetensors")):
-            folder = fetch([*_SMALL_FILES, "pytorch_model*.bin"])
+        folder = _fetch(repository, revision, constants.HF_HUB_CACHE)
     except GatedRepoError:
         raise VoxlateError(
             f"model {repository} is gated; ask for access on its Hub page, then `hf auth login`"
@@ -63,6 +59,16 @@ def _from_hub(repository: str, revision: str | None) -> Path:
     if not (folder / "config.json").is_file() or not any([*folder.glob("model*.safetensors"), *folder.glob("*.bin")]):
         raise VoxlateError(f"model {repository} is only in part on this machine (in {folder}); {get_it}")
     return folder
+
+
+@lru_cache(8)  # commands look before torch is loaded, and what they load looks again: the network is asked once
+def _fetch(repository: str, revision: str | None, cache: str) -> Path:
+    def fetch(weights: str) -> Path:
+        patterns = [*_SMALL_FILES, weights]
+        return Path(snapshot_download(repository, revision=revision, cache_dir=cache, allow_patterns=patterns))
+
+    folder = fetch("model*.safetensors")
+    return folder if any(folder.glob("model*.safetensors")) else fetch("pytorch_model*.bin")
 
 
 def _reason(error: Exception) -> str:
