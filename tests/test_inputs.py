@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from voxlate.decoding.inputs import Input, find_inputs
+from voxlate.decoding.inputs import find_inputs
 
 
 @pytest.fixture(autouse=True)
@@ -88,26 +88,3 @@ def test_a_link_back_up_ends() -> None:
 
 def test_standard_input() -> None:
     assert found("-") == ["stdin"]
-
-
-def output(name: str) -> str:
-    return str(Input(Path(name)).output(Path("out"), "de", "srt"))
-
-
-def test_outputs_keep_folders_and_suffixes() -> None:
-    assert output("a.wav") == "out/a.wav.de.srt"
-    assert output("talks/day1/a.mp3") == "out/talks/day1/a.mp3.de.srt"
-    assert output(f"{Path.cwd()}/talks/a.mp3") == "out/talks/a.mp3.de.srt"
-    assert output("/data/talks/a.mp3") == "out/data/talks/a.mp3.de.srt"
-    assert str(Input(None).output(Path("out"), "de", "txt")) == "out/stdin.de.txt"
-
-
-def test_no_two_inputs_share_an_output() -> None:
-    Path("work").mkdir()
-    os.chdir("work")
-    clash = Path.cwd() / str(Path.cwd())[1:] / "in"  # below the working directory, and named like its absolute path
-    touch("in/a.wav", f"{clash}/a.wav")
-    names = ["a.wav", "a.mp3", "../a.wav", "in/a.wav", "../in/a.wav", "a.wav.de", f"{clash}/a.wav"]
-    outputs = {output(name) for name in names}
-    assert len(outputs) == len(names)
-    assert not [path for path in outputs if ".." in Path(path).parts]

@@ -115,7 +115,7 @@ def test_the_command_writes_words_with_their_times(tmp_path: Path, monkeypatch: 
     assert starts[-1] < segment["words"][-1]["end"] <= written["seconds"]
     assert segment["text"] in path.with_suffix(".srt").read_text(encoding="utf-8")
     again = CliRunner().invoke(app, [*command, "--language", "fr"], catch_exceptions=False)
-    assert "0 transcribed, 0 failed, 1 there already" in again.stderr
+    assert "0 transcribed, 0 failed, 1 already done" in again.stderr
 
 
 def test_models_that_do_not_transcribe(tiny_model: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from voxlate import __version__, cli_evaluate, cli_identify, cli_prepare
-from voxlate.errors import VoxlateError
+from voxlate.errors import VoxlateError, is_out_of_memory, memory_advice
 from voxlate.pages import ask_for_huge_pages
 
 app = typer.Typer(
@@ -36,8 +36,13 @@ def main() -> None:
     except BrokenPipeError:  # the reader of a pipe has left; what remains has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except OSError as error:
-        print(f"error: {error.strerror}: {error.filename or 'standard output'}", file=sys.stderr)
+    except (MemoryError, OSError, ImportError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            print(f"error: {memory_advice()}", file=sys.stderr)
+        elif isinstance(error, OSError):
+            print(f"error: {error.strerror}: {error.filename or 'standard output'}", file=sys.stderr)
+        else:
+            raise
         sys.exit(2)
 
 
@@ -62,7 +67,10 @@ def translate(
         list[str],
         typer.Argument(metavar="AUDIO", help="Audio or video files, folders, globs, or - for standard input."),
     ],
-    to: Annotated[str, typer.Option(help="Target language: code, ISO 639-3 code or English name.")],
+    to: Annotated[
+        list[str],
+        typer.Option(help="Target language: code, ISO 639-3 code or English name; several with commas."),
+    ],
     source: Annotated[
         str | None, typer.Option("--from", help="Source language, which the model hears for itself; auto tells it.")
     ] = None,
@@ -97,9 +105,7 @@ def translate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what --output-dir already has.")] = False,
 ) -> None:
     """Translate audio into text of another language. Results go to standard output or into --output-dir."""
-    from voxlate.languages import find_language
-
-    find_language(to)  # a typo is answered before torch is loaded
+    targets = _parse_languages(to)  # a typo is answered before torch is loaded
     if not all(audio) or model == "":
         raise VoxlateError("an empty name; is a variable of your shell not set?")
     names = _parse_formats(formats or ["txt"])
@@ -116,7 +122,7 @@ def translate(
         search = SearchOptions(beam, length_penalty, max_length, n_best=n_best, max_repeats=guard, mbr=mbr)
         command = TranslateCommand(
             audio=audio,
-            to=to,
+            to=targets,
             source=source,
             model=model,
             formats=names,
@@ -238,6 +244,15 @@ def _parse_formats(items: list[str]) -> list[str]:
     if unknown:
         raise VoxlateError(f"unknown format {', '.join(unknown)}; expected {', '.join(WRITERS)}")
     return names
+
+
+def _parse_languages(items: list[str]) -> list[str]:
+    from voxlate.languages import find_language
+
+    names = [name.strip() for item in items for name in item.split(",")]
+    if not all(names):
+        raise VoxlateError(f"--to {','.join(items)!r}: an empty name; expected languages, several with commas: de,fr")
+    return list(dict.fromkeys(find_language(name).code for name in names))
 
 
 def _parse_slot(item: str) -> tuple[str, int | str]:

@@ -2,28 +2,42 @@
 
 import hashlib
 import os
+import re
+import socket
 import tempfile
+import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock
 
+_PART = re.compile(r"\..*\.((?P<mark>[0-9a-f]{8})-(?P<process>\d+)\.)?[a-z0-9_]{8}\.part", re.DOTALL)
+_ABANDONED_SECONDS = 86_400.0
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; it takes `path`'s place only if the block ends well."""
+    """Give a temporary path beside `path` to write to; it takes `path`'s place only if the block ends well.
+
+    An OSError that names no file, as of a full disk, names `path`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
+    # 20 characters are at most 80 bytes, so that the name fits wherever that of `path` does.
+    prefix = f".{path.name[:20]}.{_process_mark()}-{os.getpid()}."
+    descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=path.parent)
     os.close(descriptor)
     part = Path(name)
     try:
         yield part
         part.chmod(0o666 & ~_umask())  # mkstemp gives 0600; a result is as readable as any new file
         part.replace(path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             part.unlink()
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
 
 
@@ -31,6 +45,24 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` as UTF-8, whole or not at all, making the folders on the way."""
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def remove_abandoned_parts(folder: Path) -> int:
+    """Remove the temporary files that killed processes left in a folder; return how many.
+
+    They are those of processes of this machine that have ended, and those that nobody has written to for a day.
+    """
+    removed = 0
+    for part in folder.glob(".*.part"):
+        found = _PART.fullmatch(part.name)
+        if found is None:
+            continue
+        with suppress(OSError):
+            ended = found["mark"] == _process_mark() and not _runs(int(found["process"]))
+            if ended or time.time() - part.lstat().st_mtime > _ABANDONED_SECONDS:
+                part.unlink()
+                removed += 1
+    return removed
 
 
 @contextmanager
@@ -53,6 +85,23 @@ def file_sha256(*paths: Path) -> str:
             while chunk := file.read(1 << 24):
                 digest.update(chunk)
     return digest.hexdigest()
+
+
+def _process_mark() -> str:
+    """Return what tells this machine's processes from those of others that share its files."""
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
+def _runs(process: int) -> bool:
+    if os.name != "posix":  # elsewhere asking would send a signal
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it belongs to somebody else, or cannot be asked for
+        return True
+    return True
 
 
 def _umask() -> int:

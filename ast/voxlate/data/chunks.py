@@ -12,6 +12,7 @@ import weakref
 import numpy as np
 
 from voxlate.data.resampling import SAMPLE_RATE_HZ, Waveform
+from voxlate.errors import AudioError
 
 SPOOLED_SECONDS = 60.0  # longer sound does not stay in memory, where it may go to a file
 
@@ -20,14 +21,16 @@ class SpooledWaveform:
     """A float32 waveform in a temporary file: a slice of it is read when it is asked for."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the waveform)
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (it lives as long as the waveform)
         self._samples = 0
         weakref.finalize(self, self._file.close)
 
     def append(self, chunk_T: Waveform) -> None:
         """Put samples behind the others."""
         self._file.seek(0, os.SEEK_END)
-        self._file.write(chunk_T.tobytes())
+        left = memoryview(chunk_T.tobytes())
+        while left:
+            left = left[self._file.write(left) :]
         self._samples += len(chunk_T)
 
     def __len__(self) -> int:
@@ -63,7 +66,7 @@ class Chunks:
 
 
 class Spool(Chunks):
-    """Collects a waveform, in a temporary file once it is long."""
+    """Collects a waveform, in a temporary file once it is long; AudioError where that cannot be written."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,12 +76,25 @@ class Spool(Chunks):
         """Put samples behind the others."""
         super().add(chunk_T)
         if self.samples > SPOOLED_SECONDS * SAMPLE_RATE_HZ:
-            if self._spooled is None:
-                self._spooled = SpooledWaveform()
-            for held_T in self._held:
-                self._spooled.append(held_T)
+            try:
+                if self._spooled is None:
+                    self._spooled = SpooledWaveform()
+                for held_T in self._held:
+                    self._spooled.append(held_T)
+            except OSError as error:
+                raise AudioError(
+                    f"sound of more than {SPOOLED_SECONDS:.0f} s needs a temporary file, which cannot be written in "
+                    f"{_temporary_folder()} ({error.strerror}); free some space, or set TMPDIR to another folder"
+                ) from error
             self._held.clear()
 
     def finish(self) -> Waveform | SpooledWaveform:
         """Return all samples."""
         return self.waveform() if self._spooled is None else self._spooled
+
+
+def _temporary_folder() -> str:
+    try:
+        return tempfile.gettempdir()
+    except OSError:  # the error says which folders were tried
+        return "any folder"

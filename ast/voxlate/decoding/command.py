@@ -1,7 +1,7 @@
 """The commands ``voxlate translate`` and ``voxlate transcribe``. What is wrong is answered before torch is loaded."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,9 +9,11 @@ from rich.console import Console
 
 from voxlate.decoding.options import SearchOptions
 from voxlate.decoding.process import InputsCommand, Stream, process
+from voxlate.decoding.result_files import Settings
 from voxlate.errors import VoxlateError
 from voxlate.languages import UNSETTLED_SLOTS, default_checkpoint, find_language, published_targets
 from voxlate.models.hub import find_model
+from voxlate.models.identity import contents_sha256, model_identity
 
 if TYPE_CHECKING:
     from voxlate.decoding.engine import Translator
@@ -23,7 +25,7 @@ AUTO = "auto"  # as a source language: it is found out
 class TranslateCommand(InputsCommand):
     """What the user asked for; the fields are the options of the command line."""
 
-    to: str
+    to: Sequence[str]
     source: str | None
     model: str | None
     search: SearchOptions
@@ -45,31 +47,49 @@ class TranscribeCommand(InputsCommand):
     dtype: str
 
 
+# What no result depends on, and what `_settings` and `translate` put in another way.
+_NOT_SETTINGS = {
+    *("audio", "formats", "output_dir", "overwrite", "batch_size"),
+    *("to", "language", "model", "identifier", "slots", "shortlist", "search", "device"),
+}
+_ALL_DIRECTIONS = "facebook/wav2vec2-xls-r-2b-22-to-16"
+
+
 def translate(command: TranslateCommand) -> int:
     """Translate; return 0 if every input was translated whole, 1 if some failed (each is named)."""
-    target = find_language(command.to).code
-    auto = command.source == AUTO
-    if auto != (command.identifier is not None):
+    targets = list(dict.fromkeys(find_language(language).code for language in command.to))
+    is_auto = command.source == AUTO
+    if is_auto != (command.identifier is not None):
         raise VoxlateError(
             "--from auto and --identifier belong together; expected both (a folder of `voxlate train-identifier`, or a "
             "model such as facebook/mms-lid-126), or neither"
         )
-    source = find_language(command.source).code if command.source and not auto else None
+    source = find_language(command.source).code if command.source and not is_auto else None
+    model = command.model if command.model or is_auto else _default_model(targets, source)
+
+    def settings(target: str) -> Settings:
+        identifier = model_identity(find_model(command.identifier)) if command.identifier else None
+        shortlist = _shortlist_identity(model, target) if command.shortlist else None
+        asked = {"slot": command.slots.get(target), "shortlist": shortlist, "identifier": identifier}
+        return _settings("translate", command, model, **asdict(command.search), **asked)
 
     def start(console: Console) -> tuple[Stream, dict[str, object]]:
+        load = partial(_load, command, targets, console)
         if command.identifier is not None:
             find_model(command.identifier)
             from voxlate.decoding.auto import AutoTranslator  # noqa: PLC0415 (torch takes seconds)
             from voxlate.decoding.identification import Identifier  # noqa: PLC0415
 
             identifier = Identifier(command.identifier, device=command.device)
-            load = partial(_load, command, target, console)
-            return AutoTranslator(identifier, target, command.model, command.search, load, console).stream, {}
-        translator = _load(command, target, console, command.model or default_checkpoint(target, source), source)
+            several = targets[0] if len(targets) == 1 else targets
+            auto = AutoTranslator(identifier, several, command.model, command.search, load, console)  # type: ignore[arg-type, unused-ignore]
+            return lambda inputs, *, to, progress: auto.stream(inputs, progress=progress), {}  # noqa: ARG005
+        assert model is not None
+        translator = load(model, source)
         recipe = translator.recipe(command.search) if "json" in command.formats else {}
-        return partial(translator.stream, to=target, source=source, options=command.search), recipe
+        return partial(translator.stream, source=source, options=command.search), recipe
 
-    return process(command, target, "translated", start)
+    return process(command, targets, "translated", settings, start)
 
 
 def transcribe(command: TranscribeCommand) -> int:
@@ -81,12 +101,40 @@ def transcribe(command: TranscribeCommand) -> int:
         from voxlate.decoding.transcription import Transcriber  # noqa: PLC0415 (torch takes seconds)
 
         transcriber = Transcriber(command.model, device=command.device, dtype=command.dtype)
-        return partial(transcriber.stream, language=language), transcriber.recipe()
+        stream = partial(transcriber.stream, language=language)
+        return lambda inputs, *, to, progress: stream(inputs, progress=progress), transcriber.recipe()  # noqa: ARG005
 
-    return process(command, language or "transcript", "transcribed", start)
+    def settings(_: str) -> Settings:
+        return _settings("transcribe", command, command.model)
+
+    return process(command, [language or "transcript"], "transcribed", settings, start)
 
 
-def _load(command: TranslateCommand, target: str, console: Console, model: str, source: str | None) -> "Translator":
+def _settings(
+    task: str, command: TranslateCommand | TranscribeCommand, model: str | None, **others: object
+) -> Settings:
+    """Return what results depend on besides the input: every option that is not known to change nothing."""
+    options = {one.name: getattr(command, one.name) for one in fields(command) if one.name not in _NOT_SETTINGS}
+    device = command.device.partition(":")[0]  # which one of several does not matter
+    identity = model_identity(find_model(model)) if model else "of the direction"
+    settings = {"command": task, "model": identity, "device": device, **options, **others}
+    return {name: value for name, value in settings.items() if value is not None and value is not False}
+
+
+def _shortlist_identity(model: str | None, target: str) -> str:
+    path = find_model(model) / "shortlists" / f"{target}.json" if model else None
+    return contents_sha256(path) if path is not None and path.is_file() else "none"
+
+
+def _default_model(targets: Sequence[str], source: str | None) -> str:
+    """Return the published model that translates into all of the languages."""
+    models = {default_checkpoint(target, source) for target in targets}
+    return models.pop() if len(models) == 1 else _ALL_DIRECTIONS
+
+
+def _load(
+    command: TranslateCommand, targets: Sequence[str], console: Console, model: str, source: str | None
+) -> "Translator":
     find_model(model)
     from voxlate.decoding.engine import Translator  # noqa: PLC0415 (torch takes seconds)
 
@@ -99,9 +147,19 @@ def _load(command: TranslateCommand, target: str, console: Console, model: str, 
         shortlist=command.shortlist,
     )
     if command.model is None:
-        heard = find_language(source).name if source else ("any of 21 languages" if target == "en" else "English")
-        console.print(f"model {model}: speech in {heard} → {find_language(target).name}")
+        names = ", ".join(find_language(target).name for target in targets)
+        console.print(f"model {model}: speech in {_heard(targets, model, source)} → {names}")
     published = published_targets(str(translator.checkpoint.folder.resolve()))
-    if published and target in UNSETTLED_SLOTS and target not in command.slots:
-        console.print(f"note: the slot of {target} is not settled: {UNSETTLED_SLOTS[target]}; try --slot {target}=…")
+    for target in targets:
+        if published and target in UNSETTLED_SLOTS and target not in command.slots:
+            told = f"the slot of {target} is not settled: {UNSETTLED_SLOTS[target]}"
+            console.print(f"note: {told}; try --slot {target}=…")
     return translator
+
+
+def _heard(targets: Sequence[str], model: str, source: str | None) -> str:
+    if source:
+        return find_language(source).name
+    if model == _ALL_DIRECTIONS:
+        return "any of 22 languages"
+    return "any of 21 languages" if "en" in targets else "English"

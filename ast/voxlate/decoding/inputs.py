@@ -1,7 +1,8 @@
-"""From what the user names (files, folders, globs, ``-``) to audio inputs, and where their results go."""
+"""From what the user names (files, folders, globs, ``-``) to audio inputs."""
 
 import glob
 import os
+import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from voxlate.data.audio import MEDIA_SUFFIXES
 from voxlate.errors import AudioError
 
 STDIN = "-"
+_DESCRIPTOR = re.compile(r"/dev/(fd/|std)|/proc/")  # of this process: the next one has others
 
 
 @dataclass(frozen=True)
@@ -24,14 +26,25 @@ class Input:
         """What messages and results call it: its path, with bytes that are no UTF-8 as backslash escapes."""
         return "stdin" if self.path is None else os.fsencode(self.path).decode("utf-8", "backslashreplace")
 
-    def output(self, folder: Path, language: str, suffix: str) -> Path:
-        """Return where a result goes: the input's own path below `folder`, with its suffix kept.
+    @property
+    def absolute(self) -> Path:
+        """Its path from the root, without `..`, its links not followed; standard input is called stdin."""
+        return Path("/stdin") if self.path is None else _absolute(self.path)
 
-        A path below the working directory keeps its folders from there, any other one all its folders: no two inputs
-        share an output, in this run or in a later one. The language is part of the name for the same reason.
-        """
-        relative = Path("stdin") if self.path is None else _mirrored(self.path)
-        return folder / relative.parent / f"{relative.name}.{language}.{suffix}"
+    @property
+    def key(self) -> str:
+        """What it is called wherever the command runs."""
+        return STDIN if self.path is None else str(self.absolute)
+
+    @property
+    def is_nameless(self) -> bool:
+        """Whether the name says nothing of the contents, which may be others each time: pipes, devices, `<(...)`."""
+        if self.path is None or _DESCRIPTOR.match(str(self.absolute)):
+            return True
+        try:
+            return not stat.S_ISREG(os.stat(self.path).st_mode)  # noqa: PTH116 (see find_inputs)
+        except (OSError, ValueError):
+            return False
 
 
 @dataclass
@@ -80,15 +93,6 @@ def find_inputs(arguments: Sequence[str]) -> Inputs:
 def _absolute(path: Path) -> Path:
     """Return the path from the root, without `..`, its links not followed."""
     return Path(os.path.abspath(path))  # noqa: PTH100
-
-
-def _mirrored(path: Path) -> Path:
-    absolute, working = _absolute(path), Path.cwd()
-    if absolute.is_relative_to(working):
-        relative = absolute.relative_to(working)
-        if not os.path.lexists(Path(absolute.anchor, relative)):  # else that file's results would have the same place
-            return relative
-    return absolute.relative_to(absolute.anchor)
 
 
 def _walk(top: Path, inputs: Inputs) -> None:

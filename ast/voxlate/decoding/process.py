@@ -3,32 +3,41 @@
 import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from voxlate.data.sources import OPEN_REASONS, AudioSource
 from voxlate.decoding.inputs import Input, Inputs, find_inputs
+from voxlate.decoding.outputs import Job, Outputs, StandardOutput
+from voxlate.decoding.progress import Pace, bar, lines
+from voxlate.decoding.result_files import ResultFiles, Settings
 from voxlate.decoding.translation import Translation
-from voxlate.decoding.writers import TSV_HEADER, WRITERS, to_json_line, to_line, tsv_rows
 from voxlate.errors import AudioError, VoxlateError
-from voxlate.files import write_text
 
 # What keeps every further result from being written, too.
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 class Stream(Protocol):
-    """What makes results of inputs, each with its index, as soon as it is there."""
+    """What makes results of inputs, each with its index, as soon as it is there.
+
+    `to` has the language or the languages that each input is wanted in. There is a result for each, or one AudioError
+    for the input.
+    """
 
     def __call__(
-        self, inputs: Iterable[AudioSource], *, progress: Callable[[float, float], None] | None = None
+        self,
+        inputs: Iterable[AudioSource],
+        *,
+        to: Sequence[str | Sequence[str]],
+        progress: Callable[[float, float], None],
     ) -> Iterator[tuple[int, Translation | AudioError]]: ...
 
 
@@ -43,66 +52,122 @@ class InputsCommand:
 
 
 def process(
-    command: InputsCommand, suffix: str, done: str, start: Callable[[Console], tuple[Stream, dict[str, object]]]
+    command: InputsCommand,
+    languages: Sequence[str],
+    done: str,
+    settings: Callable[[str], Settings],
+    start: Callable[[Console], tuple[Stream, dict[str, object]]],
 ) -> int:
     """Give the inputs to what `start` loads, if there is something to do; write results, return the exit code.
 
-    Results in files are called AUDIO.SUFFIX.FORMAT; `done` says what became of an input.
+    Results in files are called AUDIO.LANGUAGE.FORMAT; `done` says what became of an input; `settings`
+    tells what results in a language depend on besides the input.
     """
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     inputs = find_inputs(command.audio)
-    output = _Files(command, suffix) if command.output_dir else _StandardOutput(command, len(inputs.found))
-    todo = [item for item in inputs.found if not output.has(item)]
-    tally = _Tally(console, done, skipped=len(inputs.found) - len(todo))
+    tally = Tally(console, done)
+    outputs = _outputs(command, languages, settings, tally, len(inputs.found))
+    todo = outputs.work_list(inputs.found)
+    tally.skipped = todo.skipped
     tally.left_out(inputs)
+    for message in todo.failed:
+        tally.fail(message)
+    for message in todo.in_part:
+        tally.recall(message)
+    for message in todo.notes:
+        tally.say(message)
     try:
-        if todo and all(map(_is_missing, todo)):
-            for index, item in enumerate(todo):
-                tally.fail(f"{item.name}: {OPEN_REASONS[FileNotFoundError]}")
-                output.put(index, item, None)
-        elif todo:
-            _check_stdin(todo)
-            stream, recipe = start(console)
-            _write_results(stream, recipe, todo, output, tally)
+        if todo.jobs and all(_is_missing(job.item) for job in todo.jobs):
+            for index, job in enumerate(todo.jobs):
+                tally.fail(f"{job.item.name}: {OPEN_REASONS[FileNotFoundError]}")
+                outputs.put(index, None)
+        elif todo.jobs:
+            _check_stdin(todo.jobs)
+            pace = Pace([_size(job.item) for job in todo.jobs], "loading the model")
+            with lines(console, pace):
+                stream, recipe = start(console)
+                pace.begin(done)
+                _Run(todo.jobs, recipe, outputs, tally, pace).write_results(stream)
     except KeyboardInterrupt:
-        output.close()
-        hint = "the same command goes on from here" if command.output_dir else "with --output-dir it could go on"
-        console.print(f"interrupted: {tally.counts()}; {hint}", style="bold")
+        outputs.close()
+        tally.interrupted(len(todo.jobs), in_files=command.output_dir is not None)
         return 130
-    if len(inputs.found) != 1 or tally.whole != 1:
-        console.print(tally.counts())
-    return 1 if tally.failed or tally.in_part else 0
+    if command.output_dir is not None or len(inputs.found) != 1 or tally.whole != 1:
+        tally.say(f"{tally.counts()}{outputs.written()}")
+    return 1 if tally.failed or tally.in_part or todo.in_part else 0
 
 
-def _write_results(
-    stream: Stream,
-    recipe: dict[str, object],
-    todo: Sequence[Input],
-    output: "_Files | _StandardOutput",
-    tally: "_Tally",
-) -> None:
-    with _progress_bar(tally.console) as progress:
-        for index, result in stream((_source(item) for item in todo), progress=progress):
-            if isinstance(result, AudioError):
-                tally.fail(str(result))
-                output.put(index, todo[index], None)
-                continue
-            try:
-                output.put(index, todo[index], replace(result, audio=todo[index].name, recipe=result.recipe or recipe))
-            except BrokenPipeError:
-                raise
-            except OSError as error:
-                if error.errno in _HOPELESS:
-                    where = f"{error.strerror}: {error.filename or 'standard output'}"
-                    raise VoxlateError(f"results cannot be written ({where}); {tally.counts()}") from None
-                tally.fail(f"{todo[index].name}: its result cannot be written ({error.strerror})")
-                continue
-            if result.warnings:
-                tally.partial(f"{todo[index].name}: {'; '.join(result.warnings)}; what was decoded is {tally.done}")
-            else:
-                tally.whole += 1
-            if not result.segments:
-                tally.console.print(f"note: {todo[index].name}: nothing but silence; its result is empty")
+def _outputs(
+    command: InputsCommand, languages: Sequence[str], settings: Callable[[str], Settings], tally: "Tally", count: int
+) -> Outputs:
+    if command.output_dir is None:
+        return StandardOutput(command.formats, languages, count)
+    return ResultFiles(
+        command.output_dir,
+        command.formats,
+        languages,
+        overwrite=command.overwrite,
+        settings=settings,
+        warn=tally.say,
+    )
+
+
+class _Run:
+    """Jobs on their way through a stream."""
+
+    def __init__(
+        self, jobs: Sequence[Job], recipe: dict[str, object], outputs: Outputs, tally: "Tally", pace: Pace
+    ) -> None:
+        self._jobs, self._recipe, self._outputs, self._tally, self._pace = jobs, recipe, outputs, tally, pace
+        self._left = [len(job.languages) for job in jobs]  # results that are still to come
+        self._failed: set[int] = set()
+
+    def write_results(self, stream: Stream) -> None:
+        """Write what the stream makes of the jobs, and count it."""
+        to = [job.languages if len(job.languages) > 1 else job.languages[0] for job in self._jobs]
+        with bar(self._tally.console, self._pace) as progress:
+            for index, result in stream(self._sources(), to=to, progress=progress):
+                if isinstance(result, AudioError):
+                    self._pace.failed()
+                    self._outputs.put(index, None)
+                    self._fail(index, str(result))
+                else:
+                    self._put(index, result)
+
+    def _sources(self) -> Iterator[AudioSource]:
+        for index, job in enumerate(self._jobs):
+            self._outputs.begin(index)
+            # Standard input is read by this thread, which an interruption reaches while it waits.
+            yield _Stdin(sys.stdin.buffer.read()) if job.item.path is None else job.item.path
+
+    def _put(self, index: int, result: Translation) -> None:
+        job = self._jobs[index]
+        if result.target_language not in (None, *job.languages):  # which was there already
+            return
+        name = job.item.name
+        result = replace(result, audio=name, recipe=result.recipe or self._recipe)
+        try:
+            self._outputs.put(index, result)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if error.errno in _HOPELESS:
+                where = f"{error.strerror}: {error.filename or 'standard output'}"
+                raise VoxlateError(f"results cannot be written ({where}); {self._tally.counts()}") from None
+            self._fail(index, f"{name}: its result cannot be written ({error.strerror})")
+        self._left[index] -= 1
+        if self._left[index] or index in self._failed:
+            return
+        if result.warnings:
+            self._tally.partial(f"{name}: {'; '.join(result.warnings)}; what was decoded is {self._tally.done}")
+        else:
+            self._tally.whole += 1
+        if not result.segments:
+            self._tally.say(f"note: {name}: nothing but silence; its result is empty")
+
+    def _fail(self, index: int, message: str) -> None:
+        self._tally.fail(message, again=index in self._failed)
+        self._failed.add(index)
 
 
 def _is_missing(item: Input) -> bool:
@@ -117,153 +182,70 @@ def _is_missing(item: Input) -> bool:
     return False
 
 
-def _check_stdin(todo: Sequence[Input]) -> None:
-    if any(item.path is None for item in todo) and (sys.stdin is None or sys.stdin.isatty()):
+def _size(item: Input) -> int:
+    """Return the bytes of a file, 0 where they are not known."""
+    try:
+        return 0 if item.path is None else item.path.stat().st_size
+    except (OSError, ValueError):
+        return 0
+
+
+def _check_stdin(jobs: Sequence[Job]) -> None:
+    if any(job.item.path is None for job in jobs) and (sys.stdin is None or sys.stdin.isatty()):
         state = "is closed" if sys.stdin is None else "is a terminal"
         raise VoxlateError(f"'-' reads audio from standard input, but that {state}; pipe a file into it")
-
-
-def _source(item: Input) -> AudioSource:
-    if item.path is not None:
-        return item.path
-    return _Stdin(sys.stdin.buffer.read())  # by this thread, which an interruption reaches while it waits
 
 
 class _Stdin(io.BytesIO):
     name = "<stdin>"
 
 
-class _Files:
-    """Results as files below a folder, each written whole or not at all."""
-
-    def __init__(self, command: InputsCommand, suffix: str) -> None:
-        assert command.output_dir is not None
-        self._folder, self._formats, self._overwrite = command.output_dir, command.formats, command.overwrite
-        self._suffix = suffix
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = "is a file, expected a folder" if self._folder.is_file() else f"cannot be made ({error.strerror})"
-            raise VoxlateError(f"--output-dir {self._folder}: {reason}") from None
-        if not os.access(self._folder, os.W_OK | os.X_OK):
-            raise VoxlateError(f"--output-dir {self._folder}: no permission to write there")
-
-    def has(self, item: Input) -> bool:
-        """Return whether all results of an input are there already."""
-        return not self._overwrite and all(
-            os.path.isfile(self._path(item, suffix))  # noqa: PTH113 (is_file raises where a name is too long)
-            for suffix in self._formats
-        )
-
-    def put(self, index: int, item: Input, result: Translation | None) -> None:  # noqa: ARG002
-        """Write the results of one input; None stands for one that failed."""
-        if result is not None:
-            for suffix in self._formats:
-                write_text(self._path(item, suffix), WRITERS[suffix](result))
-
-    def close(self) -> None:
-        """Do nothing: every result is written when it comes."""
-
-    def _path(self, item: Input, form: str) -> Path:
-        return item.output(self._folder, self._suffix, form)
-
-
-class _StandardOutput:
-    """Results on standard output in the order of the inputs; those that come early wait for their turn."""
-
-    def __init__(self, command: InputsCommand, count: int) -> None:
-        if len(command.formats) > 1:
-            raise VoxlateError(f"several formats ({', '.join(command.formats)}) need --output-dir")
-        [self._format] = command.formats
-        if self._format in ("srt", "vtt") and count > 1:
-            raise VoxlateError(f"{self._format} of several inputs needs --output-dir")
-        if sys.stdout is None:
-            raise VoxlateError("standard output is closed; open it, or name an --output-dir")
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8")  # whatever the locale: it may lack the target's script
-        self._single = count == 1
-        self._next = 0
-        self._early: dict[int, Translation | None] = {}
-        self._header = TSV_HEADER if self._format == "tsv" else ""
-
-    def has(self, item: Input) -> bool:  # noqa: ARG002
-        """Return False: nothing of an earlier run is on standard output."""
-        return False
-
-    def put(self, index: int, item: Input, result: Translation | None) -> None:  # noqa: ARG002
-        """Write the result of one input, and those that waited for it."""
-        self._early[index] = result
-        while self._next in self._early:
-            self._write(self._early.pop(self._next))
-            self._next += 1
-
-    def close(self) -> None:
-        """Write what waits, for inputs before it that will not come any more."""
-        for index in sorted(self._early):
-            self._write(self._early.pop(index))
-
-    def _write(self, result: Translation | None) -> None:
-        if result is not None:
-            sys.stdout.write(self._header + self._text(result))
-            sys.stdout.flush()
-            self._header = ""
-
-    def _text(self, result: Translation) -> str:
-        if self._format == "tsv":
-            return tsv_rows(result)
-        if self._format == "json" and not self._single:
-            return to_json_line(result)
-        if self._format == "txt" and not self._single:
-            return to_line(result)
-        return WRITERS[self._format](result)
-
-
-class _Tally:
+class Tally:
     """Counts what became of the inputs, and names each one that failed."""
 
-    def __init__(self, console: Console, done: str, skipped: int) -> None:
-        self.console, self.done, self.skipped = console, done, skipped
+    def __init__(self, console: Console, done: str) -> None:
+        self.console, self.done, self.skipped = console, done, 0
         self.whole = self.in_part = self.failed = 0
 
-    def fail(self, message: str) -> None:
-        self.failed += 1
-        self.console.print(f"error: {message}", style="red")
+    def say(self, message: str, style: str | None = None) -> None:
+        """Print a message on one line, whatever characters the name of a file has."""
+        self.console.print(_CONTROL.sub(" ", message), style=style)
+
+    def fail(self, message: str, *, again: bool = False) -> None:
+        """Name an input that failed; count it, unless that is done."""
+        self.failed += not again
+        self.say(f"error: {message}", "red")
 
     def partial(self, message: str) -> None:
+        """Name an input of which something was lost."""
         self.in_part += 1
-        self.console.print(f"warning: {message}", style="yellow")
+        self.say(f"warning: {message}", "yellow")
+
+    def recall(self, message: str) -> None:
+        """Name an input of which something was lost by an earlier run."""
+        self.say(f"warning: {message}; what was decoded is already {self.done}", "yellow")
 
     def left_out(self, inputs: Inputs) -> None:
+        """Say which inputs there are not, and which files of folders are none."""
         for error in inputs.failed:
             self.fail(str(error))
         if inputs.left_out:
             names = ", ".join(Input(Path(path.name)).name for path in inputs.left_out[:3])
             more = ", …" if len(inputs.left_out) > 3 else ""
-            self.console.print(f"left out of the folders: {len(inputs.left_out)} hidden or not media: {names}{more}")
+            self.say(f"left out of the folders: {len(inputs.left_out)} hidden or not media: {names}{more}")
+
+    def interrupted(self, wanted: int, *, in_files: bool) -> None:
+        """Say how far an interrupted run came, and what the same command would do."""
+        left = wanted - self.whole - self.in_part
+        if not in_files:
+            hint = "with --output-dir, finished inputs are kept and a rerun does the others"
+        else:
+            others = "input from its" if left == 1 else f"{left} inputs from their"
+            hint = f"rerun the same command to do the remaining {others} beginning"
+        self.say(f"interrupted: {self.counts()}; {hint}", "bold")
 
     def counts(self) -> str:
+        """Return the numbers."""
         in_part = f", {self.in_part} in part" if self.in_part else ""
-        skipped = f", {self.skipped} there already (--overwrite does them again)" if self.skipped else ""
+        skipped = f", {self.skipped} already done (--overwrite redoes them)" if self.skipped else ""
         return f"{self.whole} {self.done}{in_part}, {self.failed} failed{skipped}"
-
-
-@contextmanager
-def _progress_bar(console: Console) -> Iterator[Callable[[float, float], None]]:
-    """Show a bar on standard error where that is a terminal; give the function that moves it."""
-    columns = (
-        TextColumn("translating"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f} of {task.total:.0f} s of sound read so far"),
-        TimeElapsedColumn(),
-    )
-    # Results that go to the same terminal are printed above the bar; a pipe or file must get them itself.
-    with Progress(
-        *columns,
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
-        redirect_stderr=False,
-    ) as progress:
-        task = progress.add_task("translate", total=0)
-        yield lambda translated, read: progress.update(task, completed=translated, total=read)

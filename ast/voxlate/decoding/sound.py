@@ -119,10 +119,15 @@ def _read(item: AudioSource | np.ndarray) -> Sound | AudioError:
             array_T = _checked(item)
             return Sound(type(item).__name__, array_T, segment(array_T))
         waveform_T, warnings = spool_audio(item)
-        name = str(item) if isinstance(item, str | PathLike) else str(getattr(item, "name", type(item).__name__))
-        return Sound(name, waveform_T, segment(waveform_T), warnings)
+        return Sound(_name(item), waveform_T, segment(waveform_T), warnings)
     except AudioError as error:
         return error
+    except MemoryError:  # others may be shorter
+        return AudioError(f"{_name(item)}: not enough memory for its sound")
+
+
+def _name(item: AudioSource | np.ndarray) -> str:
+    return str(item) if isinstance(item, str | PathLike) else str(getattr(item, "name", type(item).__name__))
 
 
 def _checked(array: np.ndarray) -> Waveform:

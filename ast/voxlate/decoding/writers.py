@@ -1,28 +1,35 @@
 """Translations as text files: txt, tsv, json, srt, vtt."""
 
 import json
+import re
 from collections.abc import Callable
 
 from voxlate.decoding.translation import Translation, Word
 
-TSV_HEADER = "audio\tstart\tend\trank\tscore\ttext\n"
+# What Python, spreadsheets or pandas take for the end of a line.
+_LINE_ENDS = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
 def to_txt(translation: Translation) -> str:
     """Return one line per segment; an empty line where there was nothing to translate."""
-    return "".join(f"{segment.text}\n" for segment in translation.segments) or "\n"
+    return "".join(f"{one_line(segment.text)}\n" for segment in translation.segments) or "\n"
 
 
-def to_line(translation: Translation) -> str:
-    """Return the input's name and its whole translation on one line, with a tab between them."""
-    return f"{_one_cell(translation.audio)}\t{translation.text}\n"
+def to_line(translation: Translation, *, language: bool = False) -> str:
+    """Return the input's name, its language if asked for, and its whole translation on one line, with tabs between."""
+    return f"{_first_cells(translation, language)}\t{_one_cell(translation.text)}\n"
 
 
-def tsv_rows(translation: Translation) -> str:
+def tsv_header(*, languages: bool = False) -> str:
+    """Return the header of a table, of results in several languages or in one."""
+    return "\t".join(["audio", *(["language"] if languages else []), "start", "end", "rank", "score", "text\n"])
+
+
+def tsv_rows(translation: Translation, *, language: bool = False) -> str:
     """Return one row per segment and hypothesis, without the header. Times are in seconds."""
     return "".join(
-        f"{_one_cell(translation.audio)}\t{segment.start:.3f}\t{segment.end:.3f}\t{rank}\t{candidate.score:.4f}\t"
-        f"{_one_cell(candidate.text)}\n"
+        f"{_first_cells(translation, language)}\t{segment.start:.3f}\t{segment.end:.3f}\t{rank}\t"
+        f"{candidate.score:.4f}\t{_one_cell(candidate.text)}\n"
         for segment in translation.segments
         for rank, candidate in enumerate(segment.candidates, start=1)
     )
@@ -30,7 +37,7 @@ def tsv_rows(translation: Translation) -> str:
 
 def to_tsv(translation: Translation) -> str:
     """Return a table with a header and one row per segment and hypothesis."""
-    return TSV_HEADER + tsv_rows(translation)
+    return tsv_header() + tsv_rows(translation)
 
 
 def to_dict(translation: Translation) -> dict[str, object]:
@@ -70,14 +77,15 @@ def to_json(translation: Translation) -> str:
 
 def to_json_line(translation: Translation) -> str:
     """Return one JSON object on one line."""
-    return json.dumps(to_dict(translation), ensure_ascii=False) + "\n"
+    line = json.dumps(to_dict(translation), ensure_ascii=False)
+    return _LINE_ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", line) + "\n"  # those that JSON takes for ordinary
 
 
 def to_srt(translation: Translation) -> str:
     """Return SubRip subtitles; segments without text are left out."""
     cues = [segment for segment in translation.segments if segment.text]
     return "\n".join(
-        f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{cue.text.replace('-->', '→')}\n"
+        f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{one_line(cue.text).replace('-->', '→')}\n"
         for number, cue in enumerate(cues, start=1)
     )
 
@@ -86,7 +94,7 @@ def to_vtt(translation: Translation) -> str:
     """Return WebVTT subtitles, with markup characters escaped."""
     cues = [segment for segment in translation.segments if segment.text]
     return "WEBVTT\n" + "".join(
-        f"\n{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{_escape(cue.text)}\n" for cue in cues
+        f"\n{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{_escape(one_line(cue.text))}\n" for cue in cues
     )
 
 
@@ -109,5 +117,15 @@ def _escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def one_line(text: str) -> str:
+    """Return a text whose ends of lines are spaces."""
+    return _LINE_ENDS.sub(" ", text)
+
+
 def _one_cell(text: str) -> str:
-    return text.replace("\t", " ").replace("\n", " ")
+    return one_line(text).replace("\t", " ")
+
+
+def _first_cells(translation: Translation, language: bool) -> str:
+    name = _one_cell(translation.audio)
+    return f"{name}\t{translation.target_language}" if language else name
