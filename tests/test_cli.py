@@ -1,9 +1,14 @@
 """The commands besides translate."""
 
+import errno
+import os
+
 import pytest
 from typer.testing import CliRunner
 
+from voxlate import cli
 from voxlate.cli import app
+from voxlate.errors import memory_advice
 
 
 def test_the_doctor_finds_nothing_wrong() -> None:
@@ -27,3 +32,44 @@ def test_version() -> None:
     from voxlate import __version__
 
     assert CliRunner().invoke(app, ["--version"]).stdout == f"voxlate {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+        RuntimeError("can't start new thread"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ],
+)
+def test_a_lack_of_memory_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def fail() -> None:
+        raise error
+
+    def leave(code: int) -> None:
+        raise SystemExit(code)
+
+    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(os, "_exit", leave)
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: not enough memory; free some, or take a smaller model or --batch-size")
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        cli.main()
+
+
+def test_a_limit_of_the_shell_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voxlate.errors.resource.getrlimit", lambda _: (800_000_000, -1))
+    assert "limits each process to 0.8 GB (ulimit -v), expected 2 GB or more" in memory_advice()

@@ -1,6 +1,7 @@
 """Which language is spoken: training, transformers' answers, the commands, and translation by what was found."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,17 @@ def test_each_language_goes_to_its_model(
     assert [line.split("\t")[0] for line in result.stdout.splitlines()] == [str(clips[0]), str(clips[2])]
     assert f"error: {clips[1]}: no published checkpoint" in result.stderr
     assert f"model {model}: speech in French → English" in result.stderr
+
+
+def test_names_with_ends_of_lines_end_no_line(
+    identifier: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(corpus / "test-fr-1.wav", "a\r\n\u2028\tb.wav")
+    Path("broken\r\x85.wav").write_bytes(b"no sound")
+    result = cli("identify", "a\r\n\u2028\tb.wav", "broken\r\x85.wav", "--model", identifier)
+    assert [line.split("\t")[:2] for line in result.stdout.splitlines()] == [["a   b.wav", "fr"]]
+    assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("options", [["--from", "auto"], ["--from", "fr", "--identifier", "x"], ["--identifier", "x"]])

@@ -1,6 +1,8 @@
 """Sound for the model: decoded ahead within bounds, in order, long sound in a file."""
 
 import io
+import resource
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -104,3 +106,38 @@ def test_samples_that_are_no_numbers_are_found_wherever_they_lie(monkeypatch: py
     path = write_media(Path("nan.wav"), waveform_T, codec="pcm_f32le")
     with pytest.raises(AudioError, match=r"holds NaN or infinite samples, the first at 3\.00 s"):
         spool_audio(path)
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_a_temporary_folder_that_takes_nothing_fails_only_long_sound(
+    monkeypatch: pytest.MonkeyPatch, is_full: bool
+) -> None:
+    monkeypatch.setattr(chunks, "SPOOLED_SECONDS", 2.0)
+    Path("temporary").mkdir(exist_ok=is_full)
+    monkeypatch.setattr(tempfile, "tempdir", "temporary" if is_full else "nowhere")
+    for name, seconds in (("short.wav", 1.0), ("long.wav", 5.0), ("last.wav", 1.0)):
+        Path(name).write_bytes(wav(seconds))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if is_full:  # no file may be larger, as on a disk that has no more room
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
+    try:
+        first, error, last = read_ahead(["short.wav", "long.wav", "last.wav"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (isinstance(first, Sound), isinstance(last, Sound)) == (True, True)
+    folder, reason = ("temporary", "File too large") if is_full else ("nowhere", "No such file or directory")
+    assert str(error) == (
+        f"long.wav: sound of more than 2 s needs a temporary file, which cannot be written in {folder} ({reason}); "
+        "free some space, or set TMPDIR to another folder"
+    )
+
+
+def test_sound_that_memory_does_not_hold_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spool(item: bytes) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(sound_module, "spool_audio", spool)
+    assert [str(one) for one in read_ahead([b"", "a.wav"])] == [
+        "bytes: not enough memory for its sound",
+        "a.wav: not enough memory for its sound",
+    ]

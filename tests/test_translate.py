@@ -23,7 +23,7 @@ from tiny import transformers_model, write_model
 from voxlate import AudioError, SearchOptions, Translator, VoxlateError
 from voxlate.cli import app
 from voxlate.data.audio import SAMPLE_RATE_HZ
-from voxlate.decoding.translation import Translation
+from voxlate.decoding.translation import Candidate, Segment, Translation
 
 
 def cli(*arguments: object, stdin: bytes | None = None) -> Any:
@@ -192,6 +192,52 @@ def test_nothing_to_do_loads_no_model(
     fails("model no/such-model is not on this machine", *arguments, "--model", "no/such-model")
 
 
+@pytest.mark.parametrize(
+    "to", [["--to", "de", "--to", "French"], ["--to", "German,fra"], ["--to", "de,fr", "--to", "de"]]
+)
+def test_several_languages_are_asked_of_the_model_at_once(
+    tiny_model: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: list[str]
+) -> None:
+    asked: list[Any] = []
+
+    def stream(translator: Translator, inputs: Any, *, to: Any, **options: Any) -> Iterator[Any]:
+        asked.extend(to)
+        for index, _ in enumerate(inputs):
+            for language in to[index]:
+                yield index, Translation("", 1.0, language, (Segment(0.0, 1.0, (Candidate(language, 0.0),)),))
+
+    monkeypatch.setattr(Translator, "stream", stream)
+    result = cli(clips, "--model", tiny_model, *to, "--output-dir", tmp_path)
+    assert result.exit_code == 0
+    assert asked == [("de", "fr")] * 3
+    assert {path.read_text() for path in tmp_path.glob("*.wav.fr.txt")} == {"fr\n"}
+    assert results(tmp_path) == sorted(
+        f"{number}.wav.{language}.txt" for number in range(3) for language in ("de", "fr")
+    )
+
+
+def test_what_a_result_depends_on(tiny_model: Path, clips: Path, tmp_path: Path) -> None:
+    """Other weights by the same name, and options, are other settings; the batch size and the GPU are not."""
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model, model)
+    arguments = (clips / "0.wav", "--to", "de", "--output-dir", tmp_path / "out", "--model")
+    assert "1 translated" in cli(*arguments, model).stderr
+    for same in ((tiny_model,), (model, "--batch-size", 2), (model, "--format", "txt"), (model, "--slot", "fr=fr_XX")):
+        assert "other settings" not in cli(*arguments, *same).stderr
+    for options, name in (
+        (("--beam", 2), "beam"),
+        (("--mbr",), "mbr"),
+        (("--dtype", "int8"), "dtype"),
+        (("--slot", "de=fr_XX"), "slot"),
+        (("--shortlist",), "shortlist"),
+    ):
+        result = cli(*arguments, model, *options)
+        assert f"note: 1 result was made with other settings ({name}); --overwrite redoes it" in result.stderr
+        assert result.exit_code == 0
+    (model / "model.safetensors").write_bytes(b"other weights")
+    assert "made with other settings (model)" in cli(*arguments, model).stderr
+
+
 # --- bad inputs ------------------------------------------------------------------------------------------------------
 
 
@@ -356,6 +402,8 @@ def test_wrong_commands(tiny_model: Path, clips: Path, tmp_path: Path) -> None:
     fails("unknown dtype 'int3'; expected one of auto, float32", clips, *model, "--to", "de", "--dtype", "int3")
     fails("batch_size is 0", clips, *model, "--to", "de", "--batch-size", 0)
     fails("does not translate into Catalan (ca)", clips, *model, "--to", "ca")
+    fails("--to 'de,': an empty name; expected languages", clips, *model, "--to", "de,")
+    fails("srt of several languages needs --output-dir", clips / "0.wav", *model, "--to", "de,fr", "--format", "srt")
     fails("--slot lv: expected LANGUAGE=TOKEN", clips, *model, "--to", "lv", "--slot", "lv")
     taken = tmp_path / "taken"
     taken.touch()

@@ -38,7 +38,8 @@ def main() -> None:
         sys.exit(1)
     except (MemoryError, OSError, ImportError, RuntimeError) as error:
         if is_out_of_memory(error):
-            print(f"error: {memory_advice()}", file=sys.stderr)
+            print(f"error: {memory_advice()}", file=sys.stderr, flush=True)
+            os._exit(2)  # libraries that lack memory crash when they are put away
         elif isinstance(error, OSError):
             print(f"error: {error.strerror}: {error.filename or 'standard output'}", file=sys.stderr)
         else:

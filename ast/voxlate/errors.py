@@ -4,6 +4,9 @@ import errno
 import re
 import sys
 
+if sys.platform != "win32":
+    import resource  # not when it is needed: then there is no memory for it
+
 # What libraries say that have no memory for themselves, their threads or their tensors.
 _OUT_OF_MEMORY = re.compile(
     r"failed to map segment|cannot allocate memory|can't allocate memory|not enough memory|out of memory"
@@ -35,8 +38,6 @@ def memory_advice() -> str:
     """Return a line about memory that is used up."""
     advice = "free some, or take a smaller model or --batch-size"
     if sys.platform != "win32":
-        import resource  # noqa: PLC0415 (not on every system)
-
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)
         if limit != resource.RLIM_INFINITY:
             advice += f"; this shell limits each process to {limit / 1e9:.1f} GB (ulimit -v), expected 2 GB or more"

@@ -11,7 +11,9 @@ from rich.console import Console
 from voxlate.data.audio import SAMPLE_RATE_HZ, AudioSource
 from voxlate.data.batching import collate_waveforms
 from voxlate.decoding.inputs import find_inputs
+from voxlate.decoding.progress import Pace, lines
 from voxlate.decoding.sound import Sound, read_ahead
+from voxlate.decoding.writers import message_line, one_cell
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import INT8, choose_device, choose_dtype
 from voxlate.models.hub import find_model
@@ -80,15 +82,16 @@ def print_languages(audio: Sequence[str], identifier: Identifier) -> int:
     paths = [item.path for item in inputs.found if item.path is not None]
     if len(paths) != len(inputs.found):
         raise VoxlateError("voxlate identify takes files and folders; '-' is for voxlate translate")
-    for index, found in identifier.stream(paths):
-        if isinstance(found, AudioError):
-            failures.append(found)
-        elif found.language is None:
-            print(f"{inputs.found[index].name}\t\t", flush=True)
-        else:
-            print(
-                f"{inputs.found[index].name}\t{found.language}\t{found.probabilities[found.language]:.3f}", flush=True
-            )
+    pace = Pace([], f"0 of {len(paths)} inputs identified")
+    with lines(console, pace):
+        for number, (index, found) in enumerate(identifier.stream(paths), start=1):
+            pace.state = f"{number} of {len(paths)} inputs identified"
+            if isinstance(found, AudioError):
+                failures.append(found)
+                continue
+            language = found.language or ""
+            probability = f"{found.probabilities[language]:.3f}" if language else ""
+            print(f"{one_cell(inputs.found[index].name)}\t{language}\t{probability}", flush=True)
     for error in failures:
-        console.print(f"error: {error}", style="red")
+        console.print(f"error: {message_line(str(error))}", style="red")
     return 1 if failures else 0

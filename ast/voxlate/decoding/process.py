@@ -3,7 +3,6 @@
 import errno
 import io
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,11 +17,11 @@ from voxlate.decoding.outputs import Job, Outputs, StandardOutput
 from voxlate.decoding.progress import Pace, bar, lines
 from voxlate.decoding.result_files import ResultFiles, Settings
 from voxlate.decoding.translation import Translation
+from voxlate.decoding.writers import message_line
 from voxlate.errors import AudioError, VoxlateError
 
 # What keeps every further result from being written, too.
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 class Stream(Protocol):
@@ -209,7 +208,7 @@ class Tally:
 
     def say(self, message: str, style: str | None = None) -> None:
         """Print a message on one line, whatever characters the name of a file has."""
-        self.console.print(_CONTROL.sub(" ", message), style=style)
+        self.console.print(message_line(message), style=style)
 
     def fail(self, message: str, *, again: bool = False) -> None:
         """Name an input that failed; count it, unless that is done."""

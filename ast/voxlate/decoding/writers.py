@@ -9,6 +9,8 @@ from voxlate.decoding.translation import Translation, Word
 # What Python, spreadsheets or pandas take for the end of a line.
 _LINE_ENDS = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
 
 def to_txt(translation: Translation) -> str:
     """Return one line per segment; an empty line where there was nothing to translate."""
@@ -17,7 +19,7 @@ def to_txt(translation: Translation) -> str:
 
 def to_line(translation: Translation, *, language: bool = False) -> str:
     """Return the input's name, its language if asked for, and its whole translation on one line, with tabs between."""
-    return f"{_first_cells(translation, language)}\t{_one_cell(translation.text)}\n"
+    return f"{_first_cells(translation, language)}\t{one_cell(translation.text)}\n"
 
 
 def tsv_header(*, languages: bool = False) -> str:
@@ -29,7 +31,7 @@ def tsv_rows(translation: Translation, *, language: bool = False) -> str:
     """Return one row per segment and hypothesis, without the header. Times are in seconds."""
     return "".join(
         f"{_first_cells(translation, language)}\t{segment.start:.3f}\t{segment.end:.3f}\t{rank}\t"
-        f"{candidate.score:.4f}\t{_one_cell(candidate.text)}\n"
+        f"{candidate.score:.4f}\t{one_cell(candidate.text)}\n"
         for segment in translation.segments
         for rank, candidate in enumerate(segment.candidates, start=1)
     )
@@ -122,10 +124,16 @@ def one_line(text: str) -> str:
     return _LINE_ENDS.sub(" ", text)
 
 
-def _one_cell(text: str) -> str:
+def message_line(text: str) -> str:
+    """Return a text whose control characters and ends of lines are spaces: names of files may have any."""
+    return _CONTROL.sub(" ", text)
+
+
+def one_cell(text: str) -> str:
+    """Return a text whose tabs and ends of lines are spaces."""
     return one_line(text).replace("\t", " ")
 
 
 def _first_cells(translation: Translation, language: bool) -> str:
-    name = _one_cell(translation.audio)
+    name = one_cell(translation.audio)
     return f"{name}\t{translation.target_language}" if language else name
