@@ -22,7 +22,7 @@ class Reader:
     """Runs `process` with a stream that repeats what files say: broken ones fail, cut ones give a warning."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
+        self.capsys = capsys
         self.stdout = self.stderr = ""
         self.asked: list[tuple[str, ...]] = []
 
@@ -52,7 +52,7 @@ class Reader:
         command = InputsCommand(audio, formats, None if out is None else Path(out), overwrite)
         self.asked.clear()
         code = process(command, to, "read", lambda _: {"model": model, "beam": 5}, lambda _: (self.stream, {}))
-        self.stdout, self.stderr = self._capsys.readouterr()
+        self.stdout, self.stderr = self.capsys.readouterr()
         return code
 
 
@@ -317,6 +317,27 @@ def test_two_processes_at_once_keep_both_results(read: Reader, tmp_path: Path, c
     assert results() == {"x.wav.de.txt": "de one\n", "two/x.wav.de.txt": "de two\n"}
 
 
+@pytest.mark.parametrize("out", ["out", None])
+def test_an_error_in_the_middle_loses_nothing_that_is_done(read: Reader, out: str | None) -> None:
+    names = [say("a.wav", "one"), say("b.wav", "two")]
+
+    def stream(inputs: Any, *, to: Any, progress: Any) -> Iterator[tuple[int, Any]]:
+        list(inputs)
+        yield 1, Translation("", 1.0, "de", (Segment(0.0, 1.0, (Candidate("two", -1.0),)),))
+        raise MemoryError
+
+    whole, read.stream = read.stream, stream  # type: ignore[method-assign]
+    with pytest.raises(MemoryError):
+        read(*names, out=out)
+    stdout, stderr = read.capsys.readouterr()
+    assert stderr == f"stopped by an error: 1 read, 0 failed{'; wrote out/b.wav.de.txt' if out else ''}\n"
+    assert stdout == ("" if out else "b.wav\ttwo\n")
+    read.stream = whole  # type: ignore[method-assign]
+    if out:
+        read(*names)
+        assert read.asked == [("one", "de")]
+
+
 # --- several languages -----------------------------------------------------------------------------------------------
 
 
@@ -408,7 +429,8 @@ def test_temporary_files_of_killed_processes_are_removed(read: Reader, monkeypat
     folder = Path("out/deep")
     with monkeypatch.context() as patch:
         patch.setattr(os, "getpid", lambda: ended.pid)
-        left = whole_file(folder / "left.txt").__enter__()
+        killed = whole_file(folder / "left.txt")  # kept here: without a reference it would end, and clean up
+        left = killed.__enter__()
     old, somebodys = folder / ".x.abcdefgh.part", folder / ".mine.part"
     for path in (old, somebodys):
         path.touch()

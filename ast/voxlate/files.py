@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-_PART = re.compile(r"\..*\.((?P<mark>[0-9a-f]{8})-(?P<process>\d+)\.)?[a-z0-9_]{8}\.part", re.DOTALL)
+_PART = re.compile(r"\..*?\.((?P<mark>[0-9a-f]{8})-(?P<process>\d+)\.)?[a-z0-9_]{8}\.part", re.DOTALL)
 _ABANDONED_SECONDS = 86_400.0
 
 

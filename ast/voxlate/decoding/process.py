@@ -5,6 +5,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -91,6 +92,14 @@ def process(
         outputs.close()
         tally.interrupted(len(todo.jobs), in_files=command.output_dir is not None)
         return 130
+    except (BrokenPipeError, VoxlateError):
+        raise
+    except Exception:
+        with suppress(OSError):
+            outputs.close()
+        if tally.whole or tally.in_part:
+            tally.say(f"stopped by an error: {tally.counts()}{outputs.written()}")
+        raise
     if command.output_dir is not None or len(inputs.found) != 1 or tally.whole != 1:
         tally.say(f"{tally.counts()}{outputs.written()}")
     return 1 if tally.failed or tally.in_part or todo.in_part else 0
