@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -137,6 +138,19 @@ def test_results_of_other_settings_are_kept_and_named(read: Reader) -> None:
     read(*names, model="second", overwrite=True)
     read(*names, model="second")
     assert "other settings" not in read.stderr
+
+
+def test_what_is_done_is_found_out_without_torch(read: Reader) -> None:
+    read(say("a.wav", "one"))
+    say("model/config.json", "{}")
+    command = ["voxlate", "translate", "a.wav", "--to", "de", "--model", "model", "--output-dir", "out"]
+    code = (
+        f"import sys; sys.argv = {command}; from voxlate.cli import main\n"
+        "try: main()\nexcept SystemExit as end: print(end.code, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "0 False\n"
+    assert "note: 1 result was made with other settings (" in done.stderr
 
 
 def test_other_formats_are_added_and_results_of_other_settings_stay(read: Reader) -> None:
