@@ -41,6 +41,10 @@ class Reader:
                 segment = Segment(0.0, 1.0, (Candidate(f"{language} {text}", -1.0),))
                 yield index, Translation(str(item), 1.0, str(language), (segment,), warnings=warnings)
 
+    @staticmethod
+    def recipe(language: str) -> dict[str, object]:
+        return {"reads": language}
+
     def __call__(
         self,
         *audio: str,
@@ -52,7 +56,7 @@ class Reader:
     ) -> int:
         command = InputsCommand(audio, formats, None if out is None else Path(out), overwrite)
         self.asked.clear()
-        code = process(command, to, "read", lambda _: {"model": model, "beam": 5}, lambda _: (self.stream, {}))
+        code = process(command, to, "read", lambda _: {"model": model, "beam": 5}, lambda _: (self.stream, self.recipe))
         self.stdout, self.stderr = self.capsys.readouterr()
         return code
 
@@ -379,7 +383,8 @@ def test_results_on_standard_output_say_their_language_if_there_are_several(read
         ["a.wav", "de", "0.000"],
     ]
     read("a.wav", to=both, out=None, formats=["json"])
-    assert [json.loads(line)["target_language"] for line in read.stdout.splitlines()] == both
+    found = [json.loads(line) for line in read.stdout.splitlines()]
+    assert [(one["target_language"], one["recipe"]) for one in found] == [(to, {"reads": to}) for to in both]
 
 
 # --- names -----------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from voxlate.decoding.options import SearchOptions
-from voxlate.decoding.process import InputsCommand, Stream, process
+from voxlate.decoding.process import InputsCommand, RecipeOf, Stream, process
 from voxlate.decoding.result_files import Settings
 from voxlate.errors import VoxlateError
 from voxlate.languages import UNSETTLED_SLOTS, default_checkpoint, find_language, published_targets
@@ -73,7 +73,7 @@ def translate(command: TranslateCommand) -> int:
         asked = {"slot": command.slots.get(target), "shortlist": shortlist, "identifier": identifier}
         return _settings("translate", command, model, **asdict(command.search), **asked)
 
-    def start(console: Console) -> tuple[Stream, dict[str, object]]:
+    def start(console: Console) -> tuple[Stream, RecipeOf]:
         load = partial(_load, command, targets, console)
         if command.identifier is not None:
             find_model(command.identifier)
@@ -83,10 +83,13 @@ def translate(command: TranslateCommand) -> int:
             identifier = Identifier(command.identifier, device=command.device)
             several = targets[0] if len(targets) == 1 else targets
             auto = AutoTranslator(identifier, several, command.model, command.search, load, console)  # type: ignore[arg-type, unused-ignore]
-            return lambda inputs, *, to, progress: auto.stream(inputs, progress=progress), {}  # noqa: ARG005
+            return lambda inputs, *, to, progress: auto.stream(inputs, progress=progress), lambda _: {}  # noqa: ARG005
         assert model is not None
         translator = load(model, source)
-        recipe = translator.recipe(command.search) if "json" in command.formats else {}
+
+        def recipe(_: str) -> dict[str, object]:
+            return translator.recipe(command.search) if "json" in command.formats else {}
+
         return partial(translator.stream, source=source, options=command.search), recipe
 
     return process(command, targets, "translated", settings, start)
@@ -96,13 +99,14 @@ def transcribe(command: TranscribeCommand) -> int:
     """Transcribe; return 0 if every input was transcribed whole, 1 if some failed (each is named)."""
     language = find_language(command.language).code if command.language else None
 
-    def start(_: Console) -> tuple[Stream, dict[str, object]]:
+    def start(_: Console) -> tuple[Stream, RecipeOf]:
         find_model(command.model)
         from voxlate.decoding.transcription import Transcriber  # noqa: PLC0415 (torch takes seconds)
 
         transcriber = Transcriber(command.model, device=command.device, dtype=command.dtype)
         stream = partial(transcriber.stream, language=language)
-        return lambda inputs, *, to, progress: stream(inputs, progress=progress), transcriber.recipe()  # noqa: ARG005
+        recipe = transcriber.recipe() if "json" in command.formats else {}
+        return lambda inputs, *, to, progress: stream(inputs, progress=progress), lambda _: recipe  # noqa: ARG005
 
     def settings(_: str) -> Settings:
         return _settings("transcribe", command, command.model)

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from rich.console import Console
 
@@ -41,6 +42,9 @@ class Stream(Protocol):
     ) -> Iterator[tuple[int, Translation | AudioError]]: ...
 
 
+RecipeOf: TypeAlias = Callable[[str], dict[str, object]]  # of results in a language, where they have none of their own
+
+
 @dataclass(frozen=True)
 class InputsCommand:
     """Which inputs, and where their results go; the fields are options of the command line."""
@@ -56,7 +60,7 @@ def process(
     languages: Sequence[str],
     done: str,
     settings: Callable[[str], Settings],
-    start: Callable[[Console], tuple[Stream, dict[str, object]]],
+    start: Callable[[Console], tuple[Stream, RecipeOf]],
 ) -> int:
     """Give the inputs to what `start` loads, if there is something to do; write results, return the exit code.
 
@@ -87,7 +91,7 @@ def process(
             with lines(console, pace):
                 stream, recipe = start(console)
                 pace.begin(done)
-                _Run(todo.jobs, recipe, outputs, tally, pace).write_results(stream)
+                _Run(todo.jobs, cache(recipe), outputs, tally, pace).write_results(stream)
     except KeyboardInterrupt:
         outputs.close()
         tally.interrupted(len(todo.jobs), in_files=command.output_dir is not None)
@@ -123,9 +127,7 @@ def _outputs(
 class _Run:
     """Jobs on their way through a stream."""
 
-    def __init__(
-        self, jobs: Sequence[Job], recipe: dict[str, object], outputs: Outputs, tally: "Tally", pace: Pace
-    ) -> None:
+    def __init__(self, jobs: Sequence[Job], recipe: RecipeOf, outputs: Outputs, tally: "Tally", pace: Pace) -> None:
         self._jobs, self._recipe, self._outputs, self._tally, self._pace = jobs, recipe, outputs, tally, pace
         self._left = [len(job.languages) for job in jobs]  # results that are still to come
         self._failed: set[int] = set()
@@ -153,7 +155,8 @@ class _Run:
         if result.target_language not in (None, *job.languages):  # which was there already
             return
         name = job.item.name
-        result = replace(result, audio=name, recipe=result.recipe or self._recipe)
+        recipe = result.recipe or self._recipe(result.target_language or job.languages[0])
+        result = replace(result, audio=name, recipe=recipe)
         try:
             self._outputs.put(index, result)
         except BrokenPipeError:
