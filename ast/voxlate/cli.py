@@ -68,10 +68,7 @@ def translate(
         list[str],
         typer.Argument(metavar="AUDIO", help="Audio or video files, folders, globs, or - for standard input."),
     ],
-    to: Annotated[
-        list[str],
-        typer.Option(help="Target language: code, ISO 639-3 code or English name; several with commas."),
-    ],
+    to: Annotated[list[str], typer.Option(help="Target language, or several with commas: code, ISO 639-3 or name.")],
     source: Annotated[
         str | None, typer.Option("--from", help="Source language, which the model hears for itself; auto tells it.")
     ] = None,
@@ -103,17 +100,13 @@ def translate(
         list[str] | None,
         typer.Option(help="Token of a target language in this model: lv=250016 or lv=lv_LV."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what --output-dir already has.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo results that --output-dir has.")] = False,
 ) -> None:
     """Translate audio into text of another language. Results go to standard output or into --output-dir."""
-    targets = _parse_languages(to)  # a typo is answered before torch is loaded
+    languages = _parse_languages(to)
     if not all(audio) or model == "":
         raise VoxlateError("an empty name; is a variable of your shell not set?")
-    names = _parse_formats(formats or ["txt"])
-    if n_best > 1 and not {"json", "tsv"} & set(names):
-        raise VoxlateError(f"--n-best {n_best} needs --format json or tsv; {', '.join(names)} has the best one only")
-    slots = dict(_parse_slot(item) for item in slot or [])
-
+    names = _parse_formats(formats or ["txt"], n_best)
     try:
         from voxlate.decoding.command import TranslateCommand
         from voxlate.decoding.command import translate as run
@@ -123,7 +116,7 @@ def translate(
         search = SearchOptions(beam, length_penalty, max_length, n_best=n_best, max_repeats=guard, mbr=mbr)
         command = TranslateCommand(
             audio=audio,
-            to=targets,
+            to=languages,
             source=source,
             model=model,
             formats=names,
@@ -132,7 +125,7 @@ def translate(
             device=device,
             dtype=dtype,
             batch_size=batch_size,
-            slots=slots,
+            slots=dict(_parse_slot(item) for item in slot or []),
             shortlist=shortlist,
             identifier=identifier,
             overwrite=overwrite,
@@ -194,7 +187,7 @@ def transcribe(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what --output-dir already has.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo results that --output-dir has.")] = False,
 ) -> None:
     """Write down what is said, with the times of words, by a model with a CTC head."""
     names = _parse_formats(formats or ["txt"])
@@ -237,13 +230,15 @@ def doctor() -> None:
     raise typer.Exit(run())
 
 
-def _parse_formats(items: list[str]) -> list[str]:
+def _parse_formats(items: list[str], n_best: int = 1) -> list[str]:
     from voxlate.decoding.writers import WRITERS
 
     names = list(dict.fromkeys(name.strip().lower() for item in items for name in item.split(",")))
     unknown = [repr(name) for name in names if name not in WRITERS]
     if unknown:
         raise VoxlateError(f"unknown format {', '.join(unknown)}; expected {', '.join(WRITERS)}")
+    if n_best > 1 and not {"json", "tsv"} & set(names):
+        raise VoxlateError(f"--n-best {n_best} needs --format json or tsv; {', '.join(names)} has the best one only")
     return names
 
 
