@@ -29,7 +29,10 @@ class Reader:
 
     def stream(self, inputs: Any, *, to: Sequence[str | Sequence[str]], progress: Any) -> Iterator[tuple[int, Any]]:
         for index, item in enumerate(inputs):
-            text = Path(item).read_text() if isinstance(item, Path) else item.read().decode()
+            if isinstance(item, Path) and not item.exists():
+                yield index, AudioError(f"{item}: no such file")
+                continue
+            text = item.read_text() if isinstance(item, Path) else item.read().decode()
             languages = [to[index]] if isinstance(to[index], str) else to[index]
             self.asked.append((text, *languages))
             if text.startswith("broken"):
@@ -207,7 +210,7 @@ def test_nameless_inputs_are_always_done(read: Reader) -> None:
 
 def test_results_of_files_elsewhere_keep_the_folders_below_their_common_parent(read: Reader, tmp_path: Path) -> None:
     first, second = say(f"{tmp_path}/data/x/a.wav", "one"), say(f"{tmp_path}/data/y/deep/a.wav", "two")
-    read(first, out="alone")
+    read(first, "/nowhere/typo.wav", out="alone")
     assert Path("alone/a.wav.de.txt").is_file()
     read(first, second, say("in/here.wav", "three"))
     assert results() == {
@@ -408,6 +411,17 @@ def test_paths_that_cannot_be_written_are_named_before_anything_is_read(read: Re
     assert "error: a.wav: its result cannot be written (Is a directory)\n" in read.stderr
     assert "error: taken/b.wav: its result cannot be written (Not a directory)\n" in read.stderr
     assert "1 read, 2 failed" in read.stderr
+
+
+def test_names_that_are_not_utf8_are_escaped_in_messages(read: Reader) -> None:
+    name = os.fsdecode(b"a\xff.wav")
+    read(say(name, "one"))
+    assert read.stderr.endswith("; wrote out/a\\xff.wav.de.txt\n")
+    Path("out/.voxlate.jsonl").unlink()
+    read(name)
+    assert "(out/a\\xff.wav.de.txt)" in read.stderr
+    read(name, overwrite=True)
+    assert (read(name), read.asked, "note" in read.stderr) == (0, [], False)
 
 
 LINE_ENDS = "\r\n\v\f\x1c\x1d\x1e\x85\u2028\u2029"

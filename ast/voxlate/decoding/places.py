@@ -20,7 +20,11 @@ def claim_places(inputs: Sequence[Input], journal: Journal, limit: int = _NAME_B
     parent. A place that belongs to another input is not taken: more of the input's own folders are kept, or it is
     numbered. Names are shortened to leave room for the ending in `limit` bytes.
     """
-    outside = [item.absolute.parent for item in inputs if not _is_below(item, Path.cwd()) and not item.is_nameless]
+    outside = [
+        item.absolute.parent
+        for item in inputs
+        if not _is_below(item, Path.cwd()) and not item.is_nameless and os.path.lexists(item.absolute)
+    ]
     common = Path(os.path.commonpath(outside)) if outside else Path("/")
     with journal.claiming() as claim:
         own = {owner: place for place, owner in journal.owners.items()}
@@ -47,7 +51,8 @@ def _candidates(item: Input, common: Path) -> Iterator[Path]:
     if item.is_nameless:
         shortest = Path(path.name)
     else:
-        shortest = path.relative_to(Path.cwd() if _is_below(item, Path.cwd()) else common)
+        folder = next(folder for folder in (Path.cwd(), common, path.parent) if _is_below(item, folder))
+        shortest = path.relative_to(folder)
     for length in range(len(shortest.parts), len(whole.parts) + 1):
         yield Path(*whole.parts[-length:])
     for number in count(2):

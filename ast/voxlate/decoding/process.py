@@ -250,6 +250,8 @@ class Tally:
         left = wanted - self.whole - self.in_part
         if not in_files:
             hint = "with --output-dir, finished inputs are kept and a rerun does the others"
+        elif not left:
+            hint = "all inputs are done"
         else:
             others = "input from its" if left == 1 else f"{left} inputs from their"
             hint = f"rerun the same command to do the remaining {others} beginning"

@@ -132,7 +132,7 @@ class ResultFiles:
     def written(self) -> str:
         """Say which file was written, or how many."""
         if len(self._paths) == 1:
-            return f"; wrote {self._paths[0]}"
+            return f"; wrote {Input(self._paths[0]).name}"
         return f"; wrote {len(self._paths)} files in {self._folder}" if self._paths else ""
 
     def _path(self, job: "_FileJob", language: str, form: str) -> Path:
@@ -185,7 +185,7 @@ class _Census:
             these, more = ("it", "") if one else ("them", ", …")
             yield (
                 f"note: {what} kept whose input and settings {folder / JOURNAL_NAME} does not know "
-                f"({self.unknown[0]}{more}); --overwrite replaces {these}"
+                f"({Input(self.unknown[0]).name}{more}); --overwrite replaces {these}"
             )
 
 
