@@ -5,7 +5,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from voxlate.decoding.inputs import Input
@@ -37,7 +37,7 @@ class ResultFiles:
         warn: Callable[[str], None],
     ) -> None:
         self._folder, self._formats, self._languages, self._overwrite = folder, formats, languages, overwrite
-        self._settings = lru_cache(None)(settings)
+        self._settings = cache(settings)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
