@@ -11,7 +11,7 @@ import torch
 import transformers
 
 import voxlate
-from voxlate.data.audio import SAMPLE_RATE_HZ, AudioSource, decoder_fingerprint
+from voxlate.data.audio import AudioSource, decoder_fingerprint
 from voxlate.data.shortlist import find_shortlists
 from voxlate.decoding.candidates import Vocabulary, shortlisted
 from voxlate.decoding.mbr import by_agreement
@@ -48,13 +48,12 @@ class _Job:
     found: dict[Span, list[Hypothesis]] = field(default_factory=dict)
 
     def translation(self, tokenizer: Tokenizer, options: SearchOptions) -> Translation:
-        segments = tuple(
-            Segment(
-                start / SAMPLE_RATE_HZ, end / SAMPLE_RATE_HZ, _candidates(self.found[start, end], tokenizer, options)
-            )
-            for start, end in self.sound.spans
-        )
         sound = self.sound
+        segments = tuple(
+            Segment(sound.clock.seconds(start), sound.clock.seconds(end), _candidates(found, tokenizer, options))
+            for start, end in sound.spans
+            for found in [self.found[start, end]]
+        )
         return Translation(sound.name, sound.seconds, self.target, segments, self.source, sound.warnings)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from voxlate.data.audio import SAMPLE_RATE_HZ, AudioSource, Waveform, spool_audio
 from voxlate.data.chunks import SpooledWaveform
+from voxlate.data.clock import FROM_ZERO, Clock
 from voxlate.decoding.segmentation import segment
 from voxlate.errors import AudioError
 
@@ -24,17 +25,18 @@ _AHEAD_INPUTS = 16
 
 @dataclass(frozen=True)
 class Sound:
-    """A decoded input: its samples at 16 kHz, and the spans (start, end) of them to translate."""
+    """A decoded input: its samples at 16 kHz, the spans (start, end) of them to translate, and when they are heard."""
 
     name: str
     waveform_T: Waveform | SpooledWaveform
     spans: list[Span]
     warnings: tuple[str, ...] = ()
+    clock: Clock = FROM_ZERO
 
     @property
     def seconds(self) -> float:
-        """Length of the whole input."""
-        return len(self.waveform_T) / SAMPLE_RATE_HZ
+        """Length of the whole input, from its first sample to its last, on the file's clock."""
+        return self.clock.seconds(len(self.waveform_T)) - self.clock.seconds(0)
 
     @property
     def silent_seconds(self) -> float:
@@ -118,9 +120,9 @@ def _read(item: AudioSource | np.ndarray) -> Sound | AudioError:
         if isinstance(item, np.ndarray):
             array_T = _checked(item)
             return Sound(type(item).__name__, array_T, segment(array_T))
-        waveform_T, warnings = spool_audio(item)
+        waveform_T, warnings, clock = spool_audio(item)
         name = str(item) if isinstance(item, str | PathLike) else str(getattr(item, "name", type(item).__name__))
-        return Sound(name, waveform_T, segment(waveform_T), warnings)
+        return Sound(name, waveform_T, segment(waveform_T), warnings, clock)
     except AudioError as error:
         return error
 

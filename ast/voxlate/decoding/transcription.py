@@ -8,7 +8,7 @@ import torch
 import transformers
 
 import voxlate
-from voxlate.data.audio import SAMPLE_RATE_HZ, AudioSource, decoder_fingerprint
+from voxlate.data.audio import AudioSource, decoder_fingerprint
 from voxlate.data.batching import collate_waveforms
 from voxlate.decoding.ctc import best_path
 from voxlate.decoding.sound import Sound, Span, read_ahead
@@ -80,11 +80,15 @@ class Transcriber:
         waveform_T = torch.from_numpy(sound.waveform_T[slice(*span)])
         log_probs_BSV, _ = self.model(*collate_waveforms([waveform_T], normalize=encoder.normalize_waveform))
         found = best_path(log_probs_BSV[0], self.model.labels)
-        start, end = (sample / SAMPLE_RATE_HZ for sample in span)
-        frame = encoder.frame_samples / SAMPLE_RATE_HZ
+        first, last = span
+        seconds = sound.clock.seconds
         words = tuple(
-            Word(word.text, start + word.first_frame * frame, min(end, start + (word.last_frame + 1) * frame))
+            Word(
+                word.text,
+                seconds(first + word.first_frame * encoder.frame_samples),
+                seconds(min(last, first + (word.last_frame + 1) * encoder.frame_samples)),
+            )
             for word in found
         )
         score = sum(word.log_prob for word in found) / max(1, len(found))
-        return Segment(start, end, (Candidate(" ".join(word.text for word in words), score),), words)
+        return Segment(seconds(first), seconds(last), (Candidate(" ".join(word.text for word in words), score),), words)
