@@ -41,8 +41,8 @@ class Media:
     damaged: int = 0  # packets
     breaks: int = 0  # places where reading failed and could be resumed
     stopped: str = ""
-    latest_byte: int = 0  # of the latest packet
-    latest_size: int = 0
+    latest_size: int = 0  # of the latest packet
+    skipped_bytes: int = 0
     undecodable_byte: int | None = None  # where what cannot be decoded begins, since the latest decodable packet
     undecodable: int = 0  # packets since then
     tag_end: int = 0  # where the latest tag ends
@@ -78,11 +78,9 @@ def read_frames(media: Media) -> Iterator[av.AudioFrame]:
         if media.packets == 0:
             media.first_byte = packet.pos or 0
         media.packets += 1
-        if media.kind == "aac" and media.latest_size:
-            _note_skipped(media, packet.pos or 0)
         for frame in _decoded(media, packet):
             yield _counted(media, frame)
-        media.latest_byte, media.latest_size = packet.pos or 0, packet.size
+        media.latest_size = packet.size
     try:
         frames = media.stream.decode(None)
     except MEDIA_ERRORS:
@@ -116,8 +114,9 @@ def _packets(media: Media) -> Iterator[av.Packet[AudioStream]]:
 
 def _decoded(media: Media, packet: av.Packet[AudioStream]) -> list[av.AudioFrame]:
     """Decode a packet, or what of it is sound; note what cannot be decoded."""
-    start = packet.pos or 0
-    if start >= media.tag_end:
+    start = _place(media, packet)
+    is_tag = media.kind == "mp3" and bytes(packet)[:3] == b"TAG"  # dropped without an error, and the frame after it
+    if start >= media.tag_end and not is_tag:
         try:
             frames = media.stream.decode(packet)
         except MEDIA_ERRORS:
@@ -140,21 +139,18 @@ def _decoded(media: Media, packet: av.Packet[AudioStream]) -> list[av.AudioFrame
     return frames
 
 
-def _note_skipped(media: Media, start: int) -> None:
-    """Note bytes between two packets that FFmpeg skipped in search of the second one, unless they are tags.
-
-    FFmpeg gives the packet after them the position where they begin; only that of the next one shows their number.
-    """
-    skipped = start - media.latest_byte - media.latest_size
-    if skipped <= 0:
-        return
-    place = media.file.tell()
-    media.file.seek(media.latest_byte)
-    content = media.file.read(min(skipped, _READ_BYTES))
-    media.file.seek(place)
-    if leading_tags(content) < len(content):
-        media.damaged += 1
-        media.lost_seconds += skipped * media.decoded_seconds / max(1, media.decoded_bytes)
+def _place(media: Media, packet: av.Packet[AudioStream]) -> int:
+    """Return the byte where a packet begins. In AAC, FFmpeg does not count those that it skips in search of it."""
+    start = (packet.pos or 0) + media.skipped_bytes
+    if media.kind == "aac" and media.undecodable:
+        place = media.file.tell()
+        media.file.seek(start)
+        skipped = media.file.read(_READ_BYTES).find(bytes(packet))
+        media.file.seek(place)
+        if skipped > 0:
+            media.skipped_bytes += skipped
+            start += skipped
+    return start
 
 
 def _rescued(media: Media, start: int, content: bytes) -> list[av.AudioFrame]:

@@ -98,6 +98,6 @@ def _adts_bytes(content: bytes, start: int) -> int:
 
 
 def _is_frame(content: bytes, start: int, size: int) -> bool:
-    """Return whether a frame ends where the content does, or where another header of its kind begins."""
+    """Return whether a frame begins the content, ends with it, or ends where another header of its kind begins."""
     follower = content[start + size : start + size + 2]
-    return size > 0 and (start + size == len(content) or follower == content[start : start + 2])
+    return size > 0 and (start == 0 or start + size == len(content) or follower == content[start : start + 2])
