@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -19,6 +20,7 @@ from voxlate import VoxlateError
 from voxlate.cli import app
 from voxlate.decoding.ctc import FoundWord, best_path
 from voxlate.decoding.transcription import Transcriber
+from voxlate.decoding.translation import Translation
 from voxlate.manifest import read_manifest
 from voxlate.models.transcriber import Labels
 
@@ -116,6 +118,26 @@ def test_the_command_writes_words_with_their_times(tmp_path: Path, monkeypatch: 
     assert segment["text"] in path.with_suffix(".srt").read_text(encoding="utf-8")
     again = CliRunner().invoke(app, [*command, "--language", "fr"], catch_exceptions=False)
     assert "0 transcribed, 0 failed, 1 there already" in again.stderr
+
+
+def test_words_are_on_the_clock_of_the_file(tmp_path: Path) -> None:
+    clip = DEMO / "clips/fr-25.flac"
+    late = tmp_path / "late.mka"
+    with av.open(str(clip)) as flac, av.open(str(late), "w") as output:
+        stream = output.add_stream_from_template(flac.streams.audio[0])
+        for packet in flac.demux(audio=0):
+            if packet.pts is not None:
+                packet.pts = packet.dts = packet.pts + round(7 / (packet.time_base or 1))
+                packet.stream = stream
+                output.mux(packet)
+    (_, plain), (_, moved) = Transcriber(DEMO / "model").stream([clip, late])
+    assert isinstance(plain, Translation)
+    assert isinstance(moved, Translation)
+    assert moved.text == plain.text
+    times = [
+        [time for word in result.segments[0].words for time in (word.start, word.end)] for result in (plain, moved)
+    ]
+    assert times[1] == pytest.approx([time + 7 for time in times[0]], abs=0.01)
 
 
 def test_models_that_do_not_transcribe(tiny_model: Path, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import os
 import re
 from typing import TYPE_CHECKING, BinaryIO
 
+from voxlate.data.undecodable import frame_hertz
+
 if TYPE_CHECKING:
     from voxlate.data.frames import Media
 
@@ -23,7 +25,7 @@ def announced_seconds(file: BinaryIO, media: Media) -> float:
     if kind == "wav":
         return _wav_header_seconds(file)
     if kind == "mp3":
-        return min(seconds, _mp3_header_seconds(file, media.first_byte, stream.sample_rate))
+        return min(seconds, _mp3_header_seconds(file, media.first_byte))
     if kind == "matroska,webm":  # the header's duration covers the video too
         clock = re.match(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
         end = float(clock[1]) * 3600 + float(clock[2]) * 60 + float(clock[3]) if clock else 0.0
@@ -48,12 +50,13 @@ def _wav_header_seconds(file: BinaryIO) -> float:
     return 0.0
 
 
-def _mp3_header_seconds(file: BinaryIO, first_byte: int, rate: int) -> float:
+def _mp3_header_seconds(file: BinaryIO, first_byte: int) -> float:
     """Read the number of frames in a Xing or Info header, which is the frame ahead of the first sound."""
     file.seek(max(first_byte - 3_000, 0))
-    header = rb"\xff([\xe2-\xff])..(?:.{9}|.{17}|.{32})(?:Xing|Info)...[\x01\x03\x05\x07\x09\x0b\x0d\x0f](.{4})"
+    header = rb"(\xff[\xe2-\xff].).(?:.{9}|.{17}|.{32})(?:Xing|Info)...[\x01\x03\x05\x07\x09\x0b\x0d\x0f](.{4})"
     match = re.search(header, file.read(min(first_byte, 3_000)), re.DOTALL)
+    rate = 0 if match is None else frame_hertz(match[1])
     if match is None or rate == 0:
         return 0.0
-    frame_samples = 1152 if match[1][0] & 0x18 == 0x18 else 576  # MPEG-1; MPEG-2 and 2.5
+    frame_samples = 1152 if rate >= 32_000 else 576  # MPEG-1; MPEG-2 and 2.5
     return int.from_bytes(match[2], "big") * frame_samples / rate

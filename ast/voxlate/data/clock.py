@@ -7,6 +7,8 @@ all streams.
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,18 +29,23 @@ LONGEST_HELD_SECONDS = 10.0  # of frames whose timestamps do not agree
 LONGEST_SILENCE_SECONDS = 30.0  # of a longer gap, only so much goes into the waveform
 MOST_SILENCE_SECONDS = 3_600.0  # of all gaps; after that, only a short pause of each
 SHORT_SILENCE_SECONDS = 2.0
+MPEG_WRAP_SECONDS = 2**33 / 90_000  # where MPEG streams' clocks begin again; FFmpeg sees to it within a stream
 LONGEST_GAP_SECONDS = 86_400.0  # a longer jump is a wrong timestamp, not a gap
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Places 16 kHz samples on a file's clock: from each mark (sample, seconds) on, the samples are counted."""
+    """Places 16 kHz samples on a file's clock: from each mark (sample, seconds) on, the samples are counted.
+
+    `gaps` are the spans (start, end) of samples that are not in the file.
+    """
 
     marks: tuple[tuple[int, float], ...] = ((0, 0.0),)
+    gaps: tuple[tuple[int, int], ...] = ()
 
     def seconds(self, sample: int) -> float:
         """Return when a sample is heard, in seconds."""
-        first, seconds = next((mark for mark in reversed(self.marks) if mark[0] <= sample), self.marks[0])
+        first, seconds = self.marks[max(0, bisect_right(self.marks, (sample, math.inf)) - 1)]
         return seconds + (sample - first) / SAMPLE_RATE_HZ
 
 
@@ -55,6 +62,7 @@ class Timeline:
     def __init__(self) -> None:
         self._zero = 0.0
         self._marks: list[tuple[int, float]] = []
+        self._gaps: list[tuple[int, int]] = []
         self._position = 0.0  # seconds of sound and silence so far
         self._shift = 0.0  # time on the clock less position
         self._silence = 0.0  # seconds
@@ -65,12 +73,11 @@ class Timeline:
 
     def clock(self) -> Clock:
         """Return the clock of the samples that passed."""
-        return Clock(tuple(self._marks)) if self._marks else FROM_ZERO
+        return Clock(tuple(self._marks), tuple(self._gaps)) if self._marks else FROM_ZERO
 
     def filled(self, frames: Iterator[av.AudioFrame], container: InputContainer) -> Iterator[av.AudioFrame]:
         """Yield all frames of a container, with frames of silence in the gaps."""
-        if container.format.name not in ZERO_BASED and container.start_time is not None:
-            self._zero = container.start_time / av.time_base  # in microseconds
+        self._zero = _zero(container)
         for frame in frames:
             late = self._lateness(frame)
             if -OVERLAP_SECONDS <= late <= TOLERANCE_SECONDS:
@@ -127,9 +134,22 @@ class Timeline:
             middle = self._position + silence / 2
             self._shift += seconds - silence
             self._marks.append((round(middle * SAMPLE_RATE_HZ), middle + self._shift))
+        gap = self._position, self._position + silence
+        self._gaps.append((round(gap[0] * SAMPLE_RATE_HZ), round(gap[1] * SAMPLE_RATE_HZ)))
         self._position += silence
         self._silence += silence
         yield from _silent(before, silence)
+
+
+def _zero(container: InputContainer) -> float:
+    """Return the timestamp, in seconds, of time 0."""
+    kind = container.format.name
+    if kind in ZERO_BASED or container.start_time is None:
+        return 0.0
+    starts = [float((stream.start_time or 0) * (stream.time_base or 0)) for stream in container.streams]
+    if kind in ("mpeg", "mpegts") and max(starts) - min(starts) > MPEG_WRAP_SECONDS / 2:
+        return min(start for start in starts if start > MPEG_WRAP_SECONDS / 2) - MPEG_WRAP_SECONDS
+    return container.start_time / av.time_base  # in microseconds
 
 
 def _seconds(frame: av.AudioFrame) -> float:

@@ -23,17 +23,22 @@ def frame_bytes(content: bytes, start: int = 0) -> int:
     header = content[start : start + 4]
     if not _HEADER.match(header):
         return 0
-    version, layer = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3)
-    rate_index, hz_index = header[2] >> 4, header[2] >> 2 & 3
-    if version == 1 or layer == 4 or rate_index in (0, 15) or hz_index == 3:
+    is_first, layer = header[1] >> 3 & 3 == 3, 4 - (header[1] >> 1 & 3)
+    hz, rate_index = frame_hertz(header), header[2] >> 4
+    if hz == 0 or layer == 4 or rate_index in (0, 15):
         return 0
-    is_first = version == 3
     rate = 1_000 * _BIT_RATES[is_first, layer][rate_index]
-    hz = (44_100, 48_000, 32_000)[hz_index] >> (0 if is_first else 1 if version == 2 else 2)
     padding = header[2] >> 1 & 1
     if layer == 1:
         return (12 * rate // hz + padding) * 4
     return (144 if layer == 2 or is_first else 72) * rate // hz + padding
+
+
+def frame_hertz(header: bytes) -> int:
+    """Return the sample rate that an MPEG audio header tells; 0 if it is none."""
+    version, index = header[1] >> 3 & 3, header[2] >> 2 & 3
+    halvings = {3: 0, 2: 1, 0: 2}.get(version)  # MPEG-1, 2 and 2.5
+    return 0 if halvings is None or index == 3 else (44_100, 48_000, 32_000)[index] >> halvings
 
 
 def is_info_frame(content: bytes, start: int = 0) -> bool:

@@ -54,7 +54,7 @@ class _Job:
             for start, end in sound.spans
             for found in [self.found[start, end]]
         )
-        return Translation(sound.name, sound.seconds, self.target, segments, self.source, sound.warnings)
+        return Translation(sound.name, sound.end_seconds, self.target, segments, self.source, sound.warnings)
 
 
 def _candidates(found: list[Hypothesis], tokenizer: Tokenizer, options: SearchOptions) -> tuple[Candidate, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from os import PathLike
@@ -20,6 +20,8 @@ from voxlate.errors import AudioError
 
 Span = tuple[int, int]
 AHEAD_SECONDS = 600.0
+GAP_SECONDS = 1.0
+SHORTEST_SECONDS = 0.5  # of a span beside a gap
 _AHEAD_INPUTS = 16
 
 
@@ -35,8 +37,13 @@ class Sound:
 
     @property
     def seconds(self) -> float:
-        """Length of the whole input, from its first sample to its last, on the file's clock."""
-        return self.clock.seconds(len(self.waveform_T)) - self.clock.seconds(0)
+        """Length of the whole input, with its gaps."""
+        return self.end_seconds - self.clock.seconds(0)
+
+    @property
+    def end_seconds(self) -> float:
+        """When it ends, on the file's clock."""
+        return self.clock.seconds(len(self.waveform_T))
 
     @property
     def silent_seconds(self) -> float:
@@ -122,9 +129,24 @@ def _read(item: AudioSource | np.ndarray) -> Sound | AudioError:
             return Sound(type(item).__name__, array_T, segment(array_T))
         waveform_T, warnings, clock = spool_audio(item)
         name = str(item) if isinstance(item, str | PathLike) else str(getattr(item, "name", type(item).__name__))
-        return Sound(name, waveform_T, segment(waveform_T), warnings, clock)
+        return Sound(name, waveform_T, _without(clock.gaps, segment(waveform_T)), warnings, clock)
     except AudioError as error:
         return error
+
+
+def _without(gaps: Sequence[Span], spans: list[Span]) -> list[Span]:
+    """Divide spans at gaps of a second and more: no model has heard a sentence on both sides of a long dropout."""
+    found: list[Span] = []
+    long = [gap for gap in gaps if gap[1] - gap[0] >= GAP_SECONDS * SAMPLE_RATE_HZ]
+    shortest = SHORTEST_SECONDS * SAMPLE_RATE_HZ
+    for span in spans:
+        start, end = span
+        for gap in long:
+            if start + shortest <= gap[0] and gap[1] + shortest <= end:
+                found.append((start, gap[0]))
+                start = gap[1]
+        found.append((start, end))
+    return found
 
 
 def _checked(array: np.ndarray) -> Waveform:

@@ -57,7 +57,7 @@ class Transcriber:
             seconds += sound.seconds
             if progress is not None:
                 progress(seconds, seconds)
-            yield index, Translation(sound.name, sound.seconds, None, segments, language, sound.warnings)
+            yield index, Translation(sound.name, sound.end_seconds, None, segments, language, sound.warnings)
 
     def recipe(self) -> dict[str, object]:
         """Return what a transcript depends on, besides the audio."""
