@@ -29,7 +29,7 @@ LONGEST_HELD_SECONDS = 10.0  # of frames whose timestamps do not agree
 LONGEST_SILENCE_SECONDS = 30.0  # of a longer gap, only so much goes into the waveform
 MOST_SILENCE_SECONDS = 3_600.0  # of all gaps; after that, only a short pause of each
 SHORT_SILENCE_SECONDS = 2.0
-MPEG_WRAP_SECONDS = 2**33 / 90_000  # where MPEG streams' clocks begin again; FFmpeg sees to it within a stream
+MPEG_WRAP_SECONDS = 2**33 / 90_000  # MPEG clocks wrap around after this; FFmpeg unwraps them within a stream
 LONGEST_GAP_SECONDS = 86_400.0  # a longer jump is a wrong timestamp, not a gap
 
 

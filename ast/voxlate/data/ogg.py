@@ -49,7 +49,7 @@ def has_lost_pages(file: BinaryIO) -> bool:
 
 
 def _pages(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Yield the place of each page and its header with the table of segments, behind which the file then stands."""
+    """Yield the place of each page and its header with the table of segments; the file is then positioned after it."""
     place = 0
     while True:
         file.seek(place)

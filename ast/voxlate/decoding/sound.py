@@ -135,7 +135,7 @@ def _read(item: AudioSource | np.ndarray) -> Sound | AudioError:
 
 
 def _without(gaps: Sequence[Span], spans: list[Span]) -> list[Span]:
-    """Divide spans at gaps of a second and more: no model has heard a sentence on both sides of a long dropout."""
+    """Divide spans at gaps of a second and more: models are not trained on sentences with a long dropout inside."""
     found: list[Span] = []
     long = [gap for gap in gaps if gap[1] - gap[0] >= GAP_SECONDS * SAMPLE_RATE_HZ]
     shortest = SHORTEST_SECONDS * SAMPLE_RATE_HZ
