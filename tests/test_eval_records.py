@@ -1,4 +1,4 @@
-"""Hypotheses and references meet by id, or line by line; whatever does not fit is refused in one line."""
+"""Hypotheses and references meet by id, by clip or line by line; whatever does not fit is refused in one line."""
 
 import json
 from collections.abc import Callable
@@ -75,8 +75,8 @@ MANY = [str(number) for number in range(9)]
             MANY[:2],
             r"h.jsonl does not fit .*: 7 ids have no reference: 2, 3, 4, 5, 6 and 2 more; they are of anot",
         ),
-        (["a", "b", "a"], ["a", "b"], r"h.jsonl: 1 ids are there twice: a$"),
-        (["a", "b"], ["a", "b", "b"], r"r.jsonl: 1 ids are there twice: b$"),
+        (["a", "b", "a"], ["a", "b"], r"h.jsonl: 1 ids occur twice: a$"),
+        (["a", "b"], ["a", "b", "b"], r"r.jsonl: 1 ids occur twice: b$"),
         (["x"], ["a"], r"have no id in common \(x against a\); they are not of one split$"),
         ([], ["a"], r"h.jsonl is empty; expected one line for each sentence$"),
         (["a"], [], r"r.jsonl is empty; expected one line for each sentence$"),
@@ -123,12 +123,12 @@ def test_ids_need_a_manifest(write: Write) -> None:
 
 
 def test_lines_that_cannot_be_read(write: Write, tmp_path: Path) -> None:
-    with pytest.raises(EvaluationError, match=r"h.jsonl:2: not JSON; expected one object on each line$"):
+    with pytest.raises(EvaluationError, match=r"h.jsonl:2: is a list, expected one object on each line$"):
         read_hypotheses(write("h.jsonl", [hypothesis("a"), "[1]"]))
-    with pytest.raises(EvaluationError, match=r"h.jsonl:1: no text id and text; expected id, text in every line$"):
+    with pytest.raises(EvaluationError, match=r"h.jsonl:1: text is missing; expected id and text in every line$"):
         read_hypotheses(write("h.jsonl", [{"id": 3, "hypothesis": "x"}]))
     with pytest.raises(
-        EvaluationError, match=r"r.jsonl:1: no text target_text; expected id, target_text in every line$"
+        EvaluationError, match=r"r.jsonl:1: target_text is missing; expected id and target_text in every line$"
     ):
         read_references(write("r.jsonl", [{"id": "a"}]))
     with pytest.raises(EvaluationError, match=r"nothing.jsonl: cannot be read \(No such file or directory\)$"):
@@ -137,5 +137,7 @@ def test_lines_that_cannot_be_read(write: Write, tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match=r"latin.txt: not UTF-8 \(byte 0\); save it as UTF-8$"):
         read_references(tmp_path / "latin.txt")
     write("h.meta.json", ["{"])
-    with pytest.raises(EvaluationError, match=r"h.meta.json: cannot be read .*; delete it, or write it again$"):
+    with pytest.raises(
+        EvaluationError, match=r"h.meta.json:2: not JSON .*expected one JSON object; it says how .*delete it$"
+    ):
         read_hypotheses(write("h.jsonl", [hypothesis("a")]))

@@ -13,10 +13,11 @@ from rich.table import Table
 
 from voxlate.data.preparation import stderr
 from voxlate.errors import VoxlateError
+from voxlate.evaluation.hypothesis_tables import read_hypotheses
 from voxlate.evaluation.references import read_references, transcripts
 from voxlate.files import write_text
 from voxlate_eval.comparison import compare_systems
-from voxlate_eval.records import Records, join, read_hypotheses
+from voxlate_eval.records import Records, join
 from voxlate_eval.score import DEFAULT_METRICS, SCORES, SENTENCES, Measured, measure, score, sentence_rows
 
 
