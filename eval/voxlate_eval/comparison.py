@@ -33,6 +33,7 @@ def compare_systems(
         "direction": a.direction,
         "metrics": {
             of_a.metric.name: {"a": of_a.value(), "b": of_b.value(), "signature": of_a.metric.signature}
+            | {"about": of_a.metric.about}
             | asdict(compare(of_a.metric, of_a.sums_NK, of_b.sums_NK, samples=samples, seed=seed))
             for of_a, of_b in measured
         },

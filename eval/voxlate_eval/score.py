@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from voxlate_eval.checks import is_loop, length_outlier, off_target
-from voxlate_eval.metrics import Metric, Sums, make_metric, statistics
+from voxlate_eval.errors import EvaluationError
+from voxlate_eval.metrics import METRICS, Metric, Sums, make_metric, statistics
 from voxlate_eval.policy import CHARACTERS, tokenizers
 from voxlate_eval.records import Records, Reference
 from voxlate_eval.significance import interval
@@ -43,6 +44,8 @@ def measure(
         make_metric(name, records.target_language, tokenize if name == "bleu" else None)
         for name in dict.fromkeys(name.strip().lower() for name in metrics)
     ]
+    if not made:
+        raise EvaluationError(f"no metric is named; expected some of {', '.join(METRICS)}")
     texts = records.hypotheses, records.references, records.sources
     return [Measured(metric, statistics(metric, *texts, workers=workers)) for metric in made]
 
@@ -102,6 +105,7 @@ def _with_interval(item: Measured, samples: int, seed: int) -> dict[str, Any]:
         "low": low,
         "high": high,
         "signature": item.metric.signature,
+        "about": item.metric.about,
         "interval": f"95 %, bootstrap, {samples} samples, seed {seed}",
     }
 

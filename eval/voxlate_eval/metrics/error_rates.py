@@ -22,6 +22,12 @@ class ErrorRate:
     higher_is_better: bool = False
 
     @property
+    def about(self) -> str:
+        """What it counts, in which unit, and which way is better."""
+        unit = "characters" if self.name == "CER" else "words"
+        return f"wrong, missing and extra {unit} in % of the reference's; over 100 is possible, lower is better"
+
+    @property
     def signature(self) -> str:
         """What was done to the texts, and by which version of jiwer."""
         how = "case:lc|punct:no" if self.plain else "case:mixed|punct:yes"
