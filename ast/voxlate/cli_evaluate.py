@@ -125,14 +125,31 @@ def report(
     sentences: Annotated[int, typer.Option(min=0, help="Of each direction, the worst ones first.")] = 100,
     embed_mib: Annotated[int, typer.Option(min=0, help="Clips put into the page, at most; others are linked.")] = 20,
     link: Annotated[bool, typer.Option(help="Link the other clips where they lie.")] = True,
+    clips: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder that clips may come from, besides those of the manifests; may be repeated."),
+    ] = None,
 ) -> None:
     """Write the tables of the field, beside published scores, and a page with plots, sentences and clips."""
     with _as_voxlate_errors():
+        from voxlate.evaluation.sound_files import is_sound
         from voxlate_eval.report import write_report
+        from voxlate_eval.strict_json import shown
 
-        embed_bytes = embed_mib << 20
-        written = write_report(runs, output, against or [], sentences=sentences, embed_bytes=embed_bytes, link=link)
-        print(*written, sep="\n")
+        missing = [shown(folder) for folder in clips or [] if not folder.is_dir()]
+        if missing:
+            raise VoxlateError(f"--clips {missing[0]}: no such folder")
+        written = write_report(
+            runs,
+            output,
+            against or [],
+            sentences=sentences,
+            embed_bytes=embed_mib << 20,
+            link=link,
+            clip_folders=clips or [],
+            is_sound=is_sound,
+        )
+        print(*map(shown, written), sep="\n")
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from voxlate_eval.metrics import METRICS, Metric, Sums, make_metric, statistics
 from voxlate_eval.policy import CHARACTERS, tokenizers
 from voxlate_eval.records import Records, Reference
 from voxlate_eval.significance import interval
+from voxlate_eval.strict_json import shown
 
 DEFAULT_METRICS = ("bleu", "chrf")
 SCORES, SENTENCES = "scores.json", "sentences.jsonl"  # of a direction, in a folder of its own
@@ -74,7 +75,7 @@ def score(
         "breakdown": {
             title: _breakdown(records, measured, key) for title, key in _keys(records, seen_speakers).items()
         },
-        "files": {"hypotheses": str(records.hypotheses_path), "references": str(records.references_path)},
+        "files": {"hypotheses": shown(records.hypotheses_path), "references": shown(records.references_path)},
         "recipe": records.meta,
     }
 
@@ -83,7 +84,7 @@ def sentence_rows(records: Records, measured: Sequence[Measured]) -> Iterator[di
     """Yield what a reader of single sentences needs: all texts, the clip, and chrF of the sentence."""
     chrf = next(item for item in measured if item.metric.name == "chrF")
     for index, (hypothesis, reference) in enumerate(records.rows):
-        audio = None if reference.audio is None else str(records.references_path.parent.absolute() / reference.audio)
+        audio = None if reference.audio is None else shown(records.references_path.parent.absolute() / reference.audio)
         row = {
             "id": reference.id,
             "source": reference.source_text,

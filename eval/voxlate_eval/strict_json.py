@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -35,13 +37,13 @@ def as_lines(text: str) -> list[str]:
 
 
 def parse_objects(
-    path: Path, text: str, expected: str = "one object on each line"
+    path: Path, text: str, expected: str = "one object on each line", line: int = 1
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the JSON objects of a text with the lines they begin on, one on each line or indented over several.
 
-    EvaluationError names the line that is something else, and says what was `expected`.
+    The text begins on a `line` of its file. EvaluationError names the line that holds something else.
     """
-    position, line = 0, 1
+    position, first = 0, line
     while True:
         blank = _BLANK.match(text, position)
         start = blank.end() if blank else position
@@ -52,9 +54,8 @@ def parse_objects(
         try:
             found, end = _parse(text, position)
         except json.JSONDecodeError as error:
-            raise EvaluationError(
-                f"{path}:{error.lineno}: not JSON ({error.msg} at column {error.colno}); expected {expected}"
-            ) from None
+            place, reason = first + error.lineno - 1, f"{error.msg}, column {error.colno}"
+            raise EvaluationError(f"{path}:{place}: not JSON ({reason}); expected {expected}") from None
         except ValueError as error:
             raise EvaluationError(f"{path}:{line}: not JSON ({error}); expected {expected}") from None
         if not isinstance(found, dict):
@@ -70,6 +71,16 @@ def read_object(path: Path) -> dict[str, Any]:
     if len(objects) != 1:
         raise EvaluationError(f"{path}: holds {len(objects)} JSON objects, expected one")
     return objects[0]
+
+
+def shown(path: Path) -> str:
+    """Return a path as text that every file can hold: bytes that are not UTF-8 become backslash escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def one_line(text: str) -> str:
+    """Return a text without line breaks and other control characters, which formats take for more than text."""
+    return " ".join("".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text).split())
 
 
 def kind(value: object) -> str:
@@ -90,6 +101,8 @@ def _parse(text: str, position: int) -> tuple[Any, int]:
     """Return the JSON value at a position, and where it ends. ValueError where there is none, or one beyond reason."""
     try:
         found, end = _DECODER.raw_decode(text, position)
+        if _is_deep(found):
+            raise RecursionError
         if "\\u" in text[position:end]:
             json.dumps(found, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -97,6 +110,21 @@ def _parse(text: str, position: int) -> tuple[Any, int]:
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return found, end
+
+
+def _is_deep(value: Any) -> bool:
+    """Return whether lists and objects are nested more than a hundred deep: printing them, too, takes recursion."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            item
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for item in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -110,5 +138,6 @@ def _finite(text: str) -> float:
     return number
 
 
+_DEEPEST = 100
 _BLANK = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
