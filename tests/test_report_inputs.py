@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -243,14 +244,14 @@ def test_names_are_text_in_every_format(run: Path, tmp_path: Path, name: str) ->
     rows = list(csv.reader(io.StringIO(as_csv(tables), newline="")))
     for row in rows[1:]:
         assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in row)
-        assert row[0].removeprefix("'") == name
+        assert row[0].removeprefix("'") == " ".join(name.split())
     body = as_latex(tables).split(r"\midrule")[1]
     assert "\\input" not in body
     assert not body.lstrip().startswith(("[", "*"))
     assert "\r" not in as_latex(tables)
     markdown = as_markdown(tables)
     assert "<script>" not in markdown
-    assert "](http" not in markdown
+    assert "](" not in re.sub(r"\\.", "", markdown)
     assert "s://x" not in markdown
     assert all(line.count(" | ") == 1 for line in markdown.splitlines() if line.startswith("| "))
 

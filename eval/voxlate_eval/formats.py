@@ -93,7 +93,8 @@ def _markdown(text: str) -> str:
 
 def _csv(text: str) -> str:
     """Escape a text that a spreadsheet would take for a formula, as OWASP advises: with an apostrophe before it."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")) else text
+    text = one_line(text)  # a tab or a line break would begin a cell or a row
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")) else text
 
 
 def as_csv(tables: Tables) -> str:
