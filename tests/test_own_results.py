@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from voxlate.decoding.translation import Candidate, Segment, Translation
-from voxlate.decoding.writers import TSV_HEADER, to_json, to_json_line, to_line, to_srt, to_tsv, to_txt, tsv_rows
+from voxlate.decoding.writers import to_json, to_json_line, to_line, to_srt, to_tsv, to_txt, tsv_rows
 from voxlate.errors import VoxlateError
 from voxlate.evaluation.hypothesis_tables import read_hypotheses
 from voxlate_eval.errors import EvaluationError
 from voxlate_eval.records import Records, join, read_references
 
+TSV_HEADER = "audio\tstart\tend\trank\tscore\ttext\n"
 TEXTS = {"b.flac": ("Two short", "segments."), "a.flac": ("One segment.",), "c.flac": ()}
 WHOLE = {"b.flac": "Two short segments.", "a.flac": "One segment.", "c.flac": ""}
 
@@ -86,6 +87,19 @@ def test_a_folder_of_results_has_a_language_of_each(
         joined(tmp_path / "out", plain)
     if suffix != "json":  # which has the joined text already
         assert joined(tmp_path / "out", plain, "zh").hypotheses == ["One segment.", "Two shortsegments."]
+
+
+def test_printed_results_in_several_languages_are_told_apart(tmp_path: Path) -> None:
+    lines = [f"clips/{name}\t{language}\t{name} in {language}\n" for name in "ab" for language in ("de", "zh")]
+    (tmp_path / "h.txt").write_text("".join(lines))
+    (tmp_path / "r.txt").write_text("a\nb\n")
+    assert joined(tmp_path / "h.txt", tmp_path / "r.txt", "zh").hypotheses == ["a in zh", "b in zh"]
+    header = TSV_HEADER.replace("start", "language\tstart")
+    cells = [
+        f"{name}\t{language}\t0\t1\t1\t-0.1\t{text}\n" for name, language, text in (line.split("\t") for line in lines)
+    ]
+    (tmp_path / "h.tsv").write_text(header + "".join(cell.replace("\n\n", "\n") for cell in cells))
+    assert joined(tmp_path / "h.tsv", tmp_path / "r.txt", "de").hypotheses == ["a in de", "b in de"]
 
 
 def test_a_single_result_is_one_hypothesis(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def translate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what --output-dir already has.")] = False,
 ) -> None:
     """Translate audio into text of another language. Results go to standard output or into --output-dir."""
-    from voxlate.languages import find_language
+    from voxlate.languages import find_language, parse_slot
 
     find_language(to)  # a typo is answered before torch is loaded
     if not all(audio) or model == "":
@@ -105,7 +105,7 @@ def translate(
     names = _parse_formats(formats or ["txt"])
     if n_best > 1 and not {"json", "tsv"} & set(names):
         raise VoxlateError(f"--n-best {n_best} needs --format json or tsv; {', '.join(names)} has the best one only")
-    slots = dict(_parse_slot(item) for item in slot or [])
+    slots = dict(parse_slot(item) for item in slot or [])
 
     try:
         from voxlate.decoding.command import TranslateCommand
@@ -238,12 +238,3 @@ def _parse_formats(items: list[str]) -> list[str]:
     if unknown:
         raise VoxlateError(f"unknown format {', '.join(unknown)}; expected {', '.join(WRITERS)}")
     return names
-
-
-def _parse_slot(item: str) -> tuple[str, int | str]:
-    from voxlate.languages import find_language
-
-    language, separator, value = item.partition("=")
-    if not separator or not value:
-        raise VoxlateError(f"--slot {item}: expected LANGUAGE=TOKEN, such as lv=250016 or lv=lv_LV")
-    return find_language(language).code, int(value) if value.isdigit() else value

@@ -48,13 +48,18 @@ def evaluate(
     shortlist: Annotated[
         bool, typer.Option("--shortlist", help="Search only the languages' pieces that `prepare shortlist` found.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Translate again what is there already.")] = False,
+    slot: Annotated[
+        list[str] | None,
+        typer.Option(help="Token of a target language in this model: lv=250016 or lv=lv_LV."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Translate again what is already done.")] = False,
 ) -> None:
     """Translate test sets and score them. Several processes: accelerate launch -m voxlate evaluate …"""
     with _as_voxlate_errors():
         from voxlate.decoding.options import SearchOptions
         from voxlate.evaluation.command import Scoring
         from voxlate.evaluation.evaluate import EvaluateCommand, run
+        from voxlate.languages import parse_slot
 
         command = EvaluateCommand(
             model,
@@ -69,6 +74,7 @@ def evaluate(
             shortlist,
             Scoring(_listed(metrics), seen_in=seen_in or ()),
             overwrite,
+            dict(map(parse_slot, slot or [])),
         )
         raise typer.Exit(run(command))
 

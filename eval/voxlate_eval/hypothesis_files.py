@@ -13,6 +13,7 @@ from voxlate_eval.strict_json import as_lines, kind, parse_objects, read_object,
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 _SUBTITLES = re.compile(r"WEBVTT|\d+\s*\n[\d:,. ]+-->")
 _RESULT = re.compile(r"(?P<name>.+)\.(?P<language>[A-Za-z-]+)\.(json|tsv|txt)")  # AUDIO.LANGUAGE.FORMAT
+_LANGUAGE = re.compile(r"[a-z]{2,8}(-\w+)*")
 _CURE = "--format json keeps the text of each input together"
 
 
@@ -117,18 +118,24 @@ def _cells(path: Path, header: list[str], lines: list[str]) -> Iterator[tuple[in
 
 
 def _of_lines(path: Path, lines: list[str]) -> Hypotheses:
-    """Take one hypothesis a line, or the lines NAME, tab, TEXT that `voxlate translate` prints of several inputs."""
+    """Take one hypothesis a line, or what `voxlate translate` prints of several inputs: NAME, tab, TEXT.
+
+    Of several target languages, LANGUAGE stands between the two.
+    """
     with_tab = [number for number, line in enumerate(lines, 1) if "\t" in line]
     if not with_tab:
         rows = [Hypothesis(f"line {number}", line) for number, line in enumerate(lines, 1)]
         return Hypotheses(path, rows, has_ids=False)
-    pairs = [line.split("\t") for line in lines]
-    if any(len(pair) != 2 or not pair[0].strip() for pair in pairs):
+    cells = [line.split("\t") for line in lines]
+    if all(len(row) == 3 and _LANGUAGE.fullmatch(row[1]) for row in cells):
+        named = [Hypothesis(name, text, language=language) for name, language, text in cells]
+        return Hypotheses(path, named, has_ids=False, has_names=True)
+    if any(len(row) != 2 or not row[0].strip() for row in cells):
         raise EvaluationError(
             f"{path}:{with_tab[0]}: holds a tab; expected one hypothesis on each line, or NAME, tab, TEXT on each; "
             "give JSON lines with id and text, or spaces for tabs"
         )
-    return Hypotheses(path, [Hypothesis(name, text) for name, text in pairs], has_ids=False, has_names=True)
+    return Hypotheses(path, [Hypothesis(name, text) for name, text in cells], has_ids=False, has_names=True)
 
 
 def _read_folder(folder: Path) -> Hypotheses:
