@@ -8,7 +8,7 @@ from typing import Any
 
 from voxlate_eval.errors import EvaluationError
 from voxlate_eval.sentences import Hypotheses, Hypothesis
-from voxlate_eval.strict_json import as_lines, kind, parse_objects, read_object, read_text
+from voxlate_eval.strict_json import as_lines, cut, kind, parse_objects, read_object, read_text
 
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 _SUBTITLES = re.compile(r"WEBVTT|\d+\s*\n[\d:,. ]+-->")
@@ -44,7 +44,7 @@ def hypotheses_of_table(path: Path, rows: Iterable[tuple[int, Mapping[str, Any]]
         name = _text(path, line, "audio", row.get("audio"))
         rank = str(row.get("rank") or "1")
         if not rank.isdecimal():
-            raise EvaluationError(f"{path}:{line}: rank is {rank[:20]!r}, expected a number from 1")
+            raise EvaluationError(f"{path}:{line}: rank is {cut(rank)!r}, expected a number from 1")
         if int(rank) == 1:
             language = row.get("language") or row.get("target_language") or None
             segments.setdefault((name, language), []).append(text)

@@ -6,6 +6,7 @@ from pathlib import PurePath
 
 from voxlate_eval.errors import EvaluationError
 from voxlate_eval.sentences import Hypotheses, Hypothesis, Reference, References
+from voxlate_eval.strict_json import cut
 
 _SHOWN = 3
 _Pairs = list[tuple[Hypothesis, Reference]]
@@ -60,8 +61,8 @@ def _in_order(hypotheses: Hypotheses, references: References) -> _Pairs:
         )
     if any(row.audio for row in references.rows) and [row.id for row in hypotheses.rows] != ["stdin"]:
         raise EvaluationError(
-            f"{hypotheses.path} and {references.path} have no clip in common ({hypotheses.rows[0].id} against "
-            f"{references.rows[0].audio}); they are not of one data set"
+            f"{hypotheses.path} and {references.path} have no clip in common ({cut(hypotheses.rows[0].id)} against "
+            f"{cut(references.rows[0].audio or references.rows[0].id)}); they are not of one data set"
         )
     return list(zip(hypotheses.rows, references.rows, strict=True))
 
@@ -69,4 +70,4 @@ def _in_order(hypotheses: Hypotheses, references: References) -> _Pairs:
 def _refuse(where: str, what: str, names: Sequence[str], cure: str) -> None:
     if names:
         more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-        raise EvaluationError(f"{where}: {len(names):,} {what}: {', '.join(names[:_SHOWN])}{more}; {cure}")
+        raise EvaluationError(f"{where}: {len(names):,} {what}: {', '.join(map(cut, names[:_SHOWN]))}{more}; {cure}")

@@ -4,6 +4,7 @@ A run's sentences.jsonl may come from anybody, and what it calls audio may be an
 """
 
 import base64
+import logging
 import mimetypes
 import os
 import re
@@ -16,6 +17,7 @@ from urllib.parse import quote
 from voxlate_eval.strict_json import shown
 
 IsSound = Callable[[Path, bytes | None], bool]  # of a file and, where they were read, its contents
+_LOG = logging.getLogger(__name__)
 _MANIFESTS = (".jsonl", ".tsv", ".csv", ".parquet")
 _DIRECTION = re.compile(r"\w+-\w+")
 
@@ -73,10 +75,8 @@ class Clips:
             return None
 
     def notes(self) -> list[str]:
-        """Say what became of the clips that are not in the page."""
+        """Say what became of the clips that are not in the page; what is left out is logged, too."""
         notes = []
-        if self._linked:
-            notes.append(f"{self._linked:,} clips are links to where they were; they play while they are there.")
         if self._outside:
             parent = shown(Path(os.path.commonpath([path.parent for path in self._outside])))
             notes.append(
@@ -85,6 +85,10 @@ class Clips:
             )
         if self._silent:
             notes.append(f"{self._silent:,} files are left out, which are no media files that can be decoded.")
+        for note in notes:
+            _LOG.warning(note)
+        if self._linked:
+            notes.append(f"{self._linked:,} clips are links to where they were; they play while they are there.")
         return notes
 
     def _embedded(self, path: Path) -> str | None:

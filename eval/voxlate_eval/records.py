@@ -16,6 +16,7 @@ from voxlate_eval.policy import CHARACTERS, primary_code, tokenizers
 from voxlate_eval.published import split_rows
 from voxlate_eval.reference_files import read_references
 from voxlate_eval.sentences import Hypotheses, Hypothesis, Reference, References
+from voxlate_eval.strict_json import cut
 
 __all__ = [
     "Hypotheses",
@@ -120,8 +121,9 @@ def _of_one_language(hypotheses: Hypotheses, references: References, asked: str 
         return replace(hypotheses, meta=hypotheses.meta | {"target_language": next(iter(found.values()))})
     wanted = {primary_code(language) for row in references.rows if (language := asked or row.target_language)}
     if len(wanted) != 1 or not wanted <= found.keys():
+        listed = ", ".join(map(cut, sorted(found)[:_SHOWN]))
         raise EvaluationError(
-            f"{hypotheses.path} has several target languages ({', '.join(sorted(found))}); add --target-language with "
+            f"{hypotheses.path} has several target languages ({listed}); add --target-language with "
             "one of them, and references in it"
         )
     rows = [row for row in hypotheses.rows if row.language and primary_code(row.language) in wanted]
@@ -133,8 +135,8 @@ def _by_id(hypotheses: Hypotheses, references: References) -> list[tuple[Hypothe
     wanted = {row.id for row in references.rows}
     if not found.keys() & wanted:
         raise EvaluationError(
-            f"{hypotheses.path} and {references.path} have no id in common ({next(iter(found))} against "
-            f"{references.rows[0].id}); they are not of one split"
+            f"{hypotheses.path} and {references.path} have no id in common ({cut(next(iter(found)))} against "
+            f"{cut(references.rows[0].id)}); they are not of one split"
         )
     what = f"{hypotheses.path} does not fit {references.path}"
     missing = [row.id for row in references.rows if row.id not in found]
@@ -148,7 +150,7 @@ def _languages(hypotheses: Hypotheses, references: References, asked: str | None
     """Return direction and target language; EvaluationError where there are several, or none."""
     pairs = {(row.source_language, row.target_language) for row in references.rows}
     if len(pairs) > 1:
-        shown = ", ".join(sorted(f"{source}-{target}" for source, target in pairs)[:_SHOWN])
+        shown = ", ".join(sorted(cut(f"{source}-{target}") for source, target in pairs)[:_SHOWN])
         raise EvaluationError(
             f"{references.path}: several directions ({shown}); expected one, in a manifest of its own"
         )
@@ -162,7 +164,7 @@ def _languages(hypotheses: Hypotheses, references: References, asked: str | None
     if not known:
         raise EvaluationError(f"{references.path} names no target language; add --target-language, such as de or zh")
     if len({primary_code(language) for language in known.values()}) > 1:
-        listed = ", ".join(f"{language} ({where})" for where, language in known.items())
+        listed = ", ".join(f"{cut(language)} ({where})" for where, language in known.items())
         raise EvaluationError(f"{hypotheses.path}: target languages differ: {listed}; expected one")
     language = next(iter(known.values()))
     return (f"{primary_code(source)}-{primary_code(language)}" if source else None), language
@@ -171,7 +173,7 @@ def _languages(hypotheses: Hypotheses, references: References, asked: str | None
 def _refuse(where: Path | str, what: str, ids: Sequence[str], then: str = "") -> None:
     if ids:
         more = f" and {len(ids) - _SHOWN:,} more" if len(ids) > _SHOWN else ""
-        raise EvaluationError(f"{where}: {len(ids):,} {what}: {', '.join(ids[:_SHOWN])}{more}{then}")
+        raise EvaluationError(f"{where}: {len(ids):,} {what}: {', '.join(map(cut, ids[:_SHOWN]))}{more}{then}")
 
 
 def _twice(ids: Iterable[str]) -> list[str]:

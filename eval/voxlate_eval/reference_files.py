@@ -1,12 +1,13 @@
 """Files of references: a manifest in JSON lines, or plain text."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 from voxlate_eval.errors import EvaluationError
 from voxlate_eval.hypothesis_files import JSON_SUFFIXES, looks_like_objects
 from voxlate_eval.sentences import Reference, References
-from voxlate_eval.strict_json import as_lines, is_number, kind, parse_objects, read_text
+from voxlate_eval.strict_json import as_lines, cut, is_number, kind, parse_objects, read_text
 
 _TEXTS = ("source_text", "source_language", "target_language", "speaker", "split", "audio")
 
@@ -40,5 +41,5 @@ def _reference(path: Path, line: int, record: dict[str, Any]) -> Reference:
         facts[name] = value
     seconds = record.get("seconds")
     if seconds is not None and not is_number(seconds):
-        raise EvaluationError(f"{path}:{line}: seconds is {kind(seconds)}, expected a number")
+        raise EvaluationError(f"{path}:{line}: seconds is {cut(json.dumps(seconds))}, expected a number")
     return Reference(**facts, seconds=None if seconds is None else float(seconds))

@@ -73,6 +73,12 @@ def read_object(path: Path) -> dict[str, Any]:
     return objects[0]
 
 
+def cut(text: str) -> str:
+    """Return a value of a file as messages show it: on one line, and no longer than is good for one."""
+    text = one_line(text[:_LONGEST])
+    return f"{text}…" if len(text) >= _LONGEST else text
+
+
 def shown(path: Path) -> str:
     """Return a path as text that every file can hold: bytes that are not UTF-8 become backslash escapes."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
@@ -139,5 +145,6 @@ def _finite(text: str) -> float:
 
 
 _DEEPEST = 100
+_LONGEST = 80
 _BLANK = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)

@@ -7,7 +7,9 @@ from voxlate.tables import Problems, Table
 from voxlate_eval.hypothesis_files import hypotheses_of_table, is_table
 from voxlate_eval.hypothesis_files import read_hypotheses as read_file
 from voxlate_eval.sentences import Hypotheses
+from voxlate_eval.strict_json import cut
 
+_SHOWN = 10  # columns in messages
 _TABLES = (".tsv", ".csv", ".parquet")
 _COLUMNS = ("id", "audio", "text", "rank", "language", "target_language", "error")
 
@@ -25,4 +27,4 @@ def read_hypotheses(path: Path) -> Hypotheses:
     if path.suffix.lower() == ".tsv":  # without a header, it may be what translate prints of several inputs
         return read_file(path)
     problems.raise_any()
-    raise VoxlateError(f"{path}: no columns id and text; its columns: {', '.join(table.columns)}")
+    raise VoxlateError(f"{path}: no columns id and text; its columns: {', '.join(map(cut, [*table.columns][:_SHOWN]))}")
