@@ -22,7 +22,7 @@ from voxlate.decoding.ctc import FoundWord, best_path
 from voxlate.decoding.transcription import Transcriber
 from voxlate.decoding.translation import Translation
 from voxlate.manifest import read_manifest
-from voxlate.models.transcriber import Labels
+from voxlate.models.ctc_labels import Labels
 
 DEMO = Path(__file__).resolve().parents[1] / "recipes/demo"
 VOCABULARY = {

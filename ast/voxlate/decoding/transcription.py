@@ -16,6 +16,7 @@ from voxlate.decoding.translation import Candidate, Segment, Translation, Word
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import choose_device, choose_dtype
 from voxlate.models.hub import find_model, hub_revision
+from voxlate.models.precision import not_numbers
 from voxlate.models.transcriber import load_transcriber
 from voxlate.models.weights import weight_files, weights_sha256
 from voxlate.provenance import source_commit
@@ -79,7 +80,10 @@ class Transcriber:
         encoder = self.model.encoder
         waveform_T = torch.from_numpy(sound.waveform_T[slice(*span)])
         log_probs_BSV, _ = self.model(*collate_waveforms([waveform_T], normalize=encoder.normalize_waveform))
-        found = best_path(log_probs_BSV[0], self.model.labels)
+        if log_probs_BSV.isnan().any():
+            raise not_numbers(self.model.dtype)
+        labels = self.model.labels
+        found = best_path(log_probs_BSV[0], labels)
         first, last = span
         seconds = sound.clock.seconds
         words = tuple(
@@ -91,4 +95,5 @@ class Transcriber:
             for word in found
         )
         score = sum(word.log_prob for word in found) / max(1, len(found))
-        return Segment(seconds(first), seconds(last), (Candidate(" ".join(word.text for word in words), score),), words)
+        text = labels.separator.join(word.text for word in words)
+        return Segment(seconds(first), seconds(last), (Candidate(text, score),), words)
