@@ -15,7 +15,6 @@ from transformers.activations import ACT2FN
 from voxlate.errors import VoxlateError
 from voxlate.json_files import shown
 from voxlate.models import ENCODERS
-from voxlate.registry import resolve
 
 ADAPTER = "voxlate_adapter"  # field of an encoder's config, where transformers has none for our adapter
 _BASE = {*PreTrainedConfig().to_dict()}  # of every config of transformers: not of the network
@@ -152,7 +151,9 @@ def encoder_config(raw: object, path: Path, changed: Mapping[str, Any], part: st
     """
     if not isinstance(raw, dict) or not isinstance(raw.get("model_type"), str):
         raise VoxlateError(f"{path}: {part or 'it'} has no model_type; expected the config of a speech encoder")
-    resolve(ENCODERS, raw["model_type"], "speech encoder")
+    if raw["model_type"] not in ENCODERS:
+        known = ", ".join(sorted(ENCODERS))
+        raise VoxlateError(f"{path}: unknown speech encoder {shown(raw['model_type'])}; known: {known}")
     defaults = AutoConfig.for_model(raw["model_type"]).to_dict()
     defaults.pop("num_feat_extract_layers", None)  # the length of conv_dim
     if "output_hidden_size" in defaults:

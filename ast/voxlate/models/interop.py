@@ -205,7 +205,7 @@ def _listed_targets(folder: Path) -> dict[str, int] | None:
         try:
             language = find_language(code)
         except VoxlateError as error:
-            raise VoxlateError(f"{path}: {error}") from None
+            raise VoxlateError(f"{path}: {shown(error)}") from None
         if language.code in targets:
             raise VoxlateError(f"{path}: {language.name} ({language.code}) occurs twice; expected one id of it")
         if not isinstance(index, int) or isinstance(index, bool):
