@@ -26,7 +26,7 @@ from voxlate.languages import find_language
 from voxlate.models.cpu import to_int8, to_packed
 from voxlate.models.hub import find_model, hub_revision
 from voxlate.models.interop import load_checkpoint
-from voxlate.models.weights import weight_files, weights_sha256
+from voxlate.models.weights import adapter_recipe, weight_files, weights_sha256
 from voxlate.pages import FreedMemory
 from voxlate.provenance import source_commit
 from voxlate.text import Tokenizer
@@ -198,6 +198,7 @@ class Translator:
             "model": self.checkpoint.name,
             "revision": hub_revision(self.checkpoint.folder),
             "weights_sha256": self._weights_sha256,
+            **self._adapter_recipe,
             **{f"search_{name}": value for name, value in asdict(options).items()},
             "shortlist": self._shortlist,
             "dtype": self._dtype,
@@ -217,6 +218,10 @@ class Translator:
     @cached_property
     def _whole_vocabulary(self) -> Vocabulary:
         return Vocabulary(self.checkpoint.model.decoder.output_weight).with_rounded()
+
+    @cached_property
+    def _adapter_recipe(self) -> dict[str, object]:
+        return {} if self.checkpoint.adapter is None else adapter_recipe(self.checkpoint.adapter)
 
     @cached_property
     def _weights_sha256(self) -> str:

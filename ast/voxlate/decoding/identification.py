@@ -17,7 +17,7 @@ from voxlate.hardware import INT8, choose_device, choose_dtype
 from voxlate.models.hub import find_model
 from voxlate.models.identifier import load_identifier
 from voxlate.models.precision import not_numbers
-from voxlate.models.weights import weight_files, weights_sha256
+from voxlate.models.weights import adapter_recipe, weight_files, weights_sha256
 
 _MAX_SECONDS = 30.0  # of speech that is listened to
 
@@ -50,7 +50,8 @@ class Identifier:
 
     def recipe(self) -> dict[str, object]:
         """Return what an answer depends on, besides the audio."""
-        return {"identifier": self.name, "identifier_sha256": weights_sha256(self._folder)}
+        adapter = {f"identifier_{name}": value for name, value in adapter_recipe(self._folder).items()}
+        return {"identifier": self.name, "identifier_sha256": weights_sha256(self._folder), **adapter}
 
     @torch.inference_mode()
     def _identify(self, sound: Sound) -> Identified:

@@ -18,7 +18,7 @@ from voxlate.hardware import choose_device, choose_dtype
 from voxlate.models.hub import find_model, hub_revision
 from voxlate.models.precision import not_numbers
 from voxlate.models.transcriber import load_transcriber
-from voxlate.models.weights import weight_files, weights_sha256
+from voxlate.models.weights import adapter_recipe, weight_files, weights_sha256
 from voxlate.provenance import source_commit
 
 
@@ -68,6 +68,7 @@ class Transcriber:
             "model": self.name,
             "revision": hub_revision(self.model.folder),
             "weights_sha256": weights_sha256(self.model.folder),
+            **adapter_recipe(self.model.folder),
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "device": self._device.type,
             "audio_decoder": decoder_fingerprint(),

@@ -15,6 +15,7 @@ from voxlate.models.encoder import SpeechEncoder
 from voxlate.models.folder_config import encoder_config
 from voxlate.models.hub import find_model
 from voxlate.models.interop import load_checkpoint, normalizes
+from voxlate.models.lora import base_folder
 from voxlate.models.weights import read_weights
 from voxlate.registry import resolve
 
@@ -28,7 +29,7 @@ def read_encoder(model: str | Path, fields: Mapping[str, Any] | None = None) -> 
     Of one of our own models it is the encoder alone.
     """
     folder = find_model(model)
-    raw = read_json(folder / "config.json", "expected the folder of a pretrained speech encoder")
+    raw = read_json(base_folder(folder) / "config.json", "expected the folder of a pretrained speech encoder")
     if raw.get("model_type") == "speech-encoder-decoder":
         return load_checkpoint(folder, fields={"encoder": fields or {}}).model.encoder
     encoder: SpeechEncoder
@@ -41,7 +42,7 @@ def read_encoder(model: str | Path, fields: Mapping[str, Any] | None = None) -> 
 
 def read_headed(folder: Path, heads: Sequence[str], dtype: torch.dtype) -> tuple[SpeechEncoder, dict[str, Tensor]]:
     """Return the encoder of a transformers model that has heads upon it, and the tensors of these."""
-    raw = read_json(folder / "config.json", "expected the folder of a speech encoder with a head")
+    raw = read_json(base_folder(folder) / "config.json", "expected the folder of a speech encoder with a head")
     if raw.get("add_adapter"):
         raise VoxlateError(f"{folder}: a head behind an adapter; only heads on the encoder itself are read")
     encoder, tensors = _empty(folder, raw, {})
@@ -53,8 +54,9 @@ def read_headed(folder: Path, heads: Sequence[str], dtype: torch.dtype) -> tuple
 
 def _empty(folder: Path, raw: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[Any, dict[str, Tensor]]:
     """Return the encoder that a config describes, without weights, and the weights."""
-    config = encoder_config(raw, folder / "config.json", fields)
-    encoder_class, normalize = resolve(ENCODERS, config.model_type, "speech encoder"), normalizes(folder)
+    home = base_folder(folder)
+    config = encoder_config(raw, home / "config.json", fields)
+    encoder_class, normalize = resolve(ENCODERS, config.model_type, "speech encoder"), normalizes(home)
     tensors = modern_names(read_weights(folder))
     layers = {"num_hidden_layers": config.num_hidden_layers}
     encoder: Any = build(lambda: encoder_class(config, normalize_waveform=normalize), folder, tensors, layers)

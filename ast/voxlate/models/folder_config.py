@@ -1,9 +1,11 @@
 """What a `config.json` may say of the networks: closed models of its fields, checked before anything is built.
 
-Fields that change the network have types, bounds and relations here; other fields of transformers' config classes are
-left to transformers, and keys that no class has (published configs are full of them) are left out.
+Fields that change the network have types, bounds and relations here. Those of heads, of losses and of pretraining are
+left out, and so are keys that no config class of transformers has: published configs are full of both. What remains,
+for encoder families that are not ours, is checked by transformers.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -18,6 +20,11 @@ from voxlate.models import ENCODERS
 
 ADAPTER = "voxlate_adapter"  # field of an encoder's config, where transformers has none for our adapter
 _BASE = {*PreTrainedConfig().to_dict()}  # of every config of transformers: not of the network
+_UNUSED = re.compile(
+    r"(tdnn|xvector|ctc|codevector|num_codevectors?|proj_codevector|classifier|contrastive|diversity|rotary)_.*"
+    r"|vocab_size|(pad|bos|eos)_token_id|num_(negatives|clusters|ctc_classes|feat_extract_layers)"
+    r"|(final|feat_quantizer)_dropout|use_weighted_layer_sum|initializer_range|max_source_positions"
+)
 
 
 def _whole(value: object) -> object:
@@ -152,10 +159,10 @@ def encoder_config(raw: object, path: Path, changed: Mapping[str, Any], part: st
     if not isinstance(raw, dict) or not isinstance(raw.get("model_type"), str):
         raise VoxlateError(f"{path}: {part or 'it'} has no model_type; expected the config of a speech encoder")
     if raw["model_type"] not in ENCODERS:
-        known = ", ".join(sorted(ENCODERS))
-        raise VoxlateError(f"{path}: unknown speech encoder {shown(raw['model_type'])}; known: {known}")
-    defaults = AutoConfig.for_model(raw["model_type"]).to_dict()
-    defaults.pop("num_feat_extract_layers", None)  # the length of conv_dim
+        names = ", ".join(sorted(ENCODERS))
+        raise VoxlateError(f"{path}: unknown speech encoder {shown(raw['model_type'])}; known: {names}")
+    known = AutoConfig.for_model(raw["model_type"]).to_dict()
+    defaults = {name: value for name, value in known.items() if not _UNUSED.fullmatch(name)}
     if "output_hidden_size" in defaults:
         defaults["output_hidden_size"] = None  # hidden_size, where nothing is said
     if raw.get(ADAPTER) is not None:

@@ -21,6 +21,7 @@ from voxlate.models.encoder import SpeechEncoder, zero_padding
 from voxlate.models.encoder_files import read_headed
 from voxlate.models.folder_config import architectures
 from voxlate.models.hub import find_model
+from voxlate.models.lora import base_folder
 from voxlate.models.weights import write_safetensors
 
 _CLASSES = {
@@ -58,8 +59,8 @@ def pooled(encoder: SpeechEncoder, waveform_BT: Tensor, lengths_B: Tensor) -> Te
 def load_identifier(model: str | Path, *, device: torch.device | str, dtype: torch.dtype) -> LanguageIdentifier:
     """Read a folder or Hub id, in evaluation mode. VoxlateError where it is no classifier of languages."""
     folder = find_model(model)
-    raw = read_json(folder / "config.json", "expected the folder of a language identifier")
-    path = folder / "config.json"
+    raw = read_json(base_folder(folder) / "config.json", "expected the folder of a language identifier")
+    path = base_folder(folder) / "config.json"
     kinds = architectures(raw, path)
     if not any(kind in _CLASSES.values() for kind in kinds):
         raise VoxlateError(

@@ -36,6 +36,7 @@ from voxlate.models.decoder import DecoderConfig, MBartDecoder
 from voxlate.models.encoder import WAVEFORMS
 from voxlate.models.folder_config import encoder_config, mbart_config
 from voxlate.models.hub import find_model
+from voxlate.models.lora import base_folder
 from voxlate.models.translator import SpeechTranslator
 from voxlate.models.weights import read_weights, write_safetensors
 from voxlate.registry import resolve
@@ -49,7 +50,8 @@ _LOG = logging.getLogger(__name__)
 class Checkpoint:
     """A model with what belongs to it: its tokenizer, and the token id of each target language it knows.
 
-    `name` is what the user called it, `folder` where it lies.
+    `name` is what the user called it, `folder` where it lies; of a LoRA adapter, which lies in `adapter`, where its
+    base does.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Checkpoint:
     model: SpeechTranslator
     tokenizer: Tokenizer
     targets: Mapping[str, int]
+    adapter: Path | None = None
 
     def target_id(self, language: str) -> int:
         """Return the tag id of a target language. VoxlateError names those that the model has."""
@@ -83,13 +86,14 @@ def load_checkpoint(
     `slots` overrides target languages' token ids, each by id or by mBART tag: ``{"lv": 250016}``, ``{"lv": "lv_LV"}``;
     `fields` overrides fields of the config's ``encoder`` and ``decoder``, such as ``{"decoder": {"dropout": 0.2}}``.
     """
-    folder = find_model(model)
+    found = find_model(model)
+    folder = base_folder(found)
     config = _read_config(folder, fields or {})
     encoder, decoder = config.encoder, config.decoder
     listed = _listed_targets(folder)
     tokenizer = read_tokenizer(folder, decoder.vocab_size, added=(listed or {}).values())
     targets = _read_targets(folder, listed, tokenizer, decoder.vocab_size, slots or {})
-    tensors = from_transformers(read_weights(folder), tied=decoder.tie_word_embeddings, where=str(folder))
+    tensors = from_transformers(read_weights(found), tied=decoder.tie_word_embeddings, where=str(folder))
     layers = {
         "encoder.num_hidden_layers": encoder.num_hidden_layers,
         "encoder's adapter layers": adapter_config(encoder).layers,
@@ -98,7 +102,8 @@ def load_checkpoint(
     normalize = normalizes(folder)
     translator = build(lambda: _build(config, normalize_waveform=normalize), folder, tensors, layers)
     fill(translator, tensors, dtype, str(folder))
-    return Checkpoint(str(model), folder, translator.to(device).eval(), tokenizer, targets)
+    adapter = None if found == folder else found
+    return Checkpoint(str(model), folder, translator.to(device).eval(), tokenizer, targets, adapter)
 
 
 def save_checkpoint(

@@ -19,6 +19,7 @@ from voxlate.models.encoder_files import read_headed
 from voxlate.models.folder_config import architectures
 from voxlate.models.hub import find_model
 from voxlate.models.interop import load_checkpoint
+from voxlate.models.lora import base_folder
 
 
 class CtcModel(nn.Module):
@@ -47,7 +48,7 @@ class CtcModel(nn.Module):
 def load_transcriber(model: str | Path, *, device: torch.device | str, dtype: torch.dtype) -> CtcModel:
     """Read a folder or Hub id, in evaluation mode. VoxlateError where it has no CTC head."""
     folder = find_model(model)
-    raw = read_json(folder / "config.json", "expected the folder of a model with a CTC head")
+    raw = read_json(base_folder(folder) / "config.json", "expected the folder of a model with a CTC head")
     kinds = architectures(raw, folder / "config.json")
     if any(kind.endswith("ForCTC") for kind in kinds):
         found = _from_transformers(folder, raw, dtype)
@@ -62,7 +63,7 @@ def load_transcriber(model: str | Path, *, device: torch.device | str, dtype: to
 
 
 def _from_ours(model: str | Path, folder: Path, dtype: torch.dtype) -> CtcModel:
-    stored = read_ctc(folder)
+    stored = read_ctc(base_folder(folder))
     if stored is None:
         raise VoxlateError(f"{model}: has no {CTC_FILE}; train with loss.ctc_weight, or name a model with a CTC head")
     tensors, characters = stored
@@ -75,4 +76,4 @@ def _from_ours(model: str | Path, folder: Path, dtype: torch.dtype) -> CtcModel:
 def _from_transformers(folder: Path, raw: dict[str, Any], dtype: torch.dtype) -> CtcModel:
     encoder, tensors = read_headed(folder, ["lm_head"], dtype)
     head = linear(tensors, "lm_head", encoder.output_dim, dtype, folder)
-    return CtcModel(encoder, head, read_labels(folder, raw.get("pad_token_id"), head.out_features), folder)
+    return CtcModel(encoder, head, read_labels(base_folder(folder), raw.get("pad_token_id"), head.out_features), folder)

@@ -21,6 +21,7 @@ from voxlate.models.encoder_files import read_encoder
 from voxlate.models.folder_config import mbart_config
 from voxlate.models.hub import find_model
 from voxlate.models.interop import Checkpoint, read_tokenizer
+from voxlate.models.lora import base_folder
 from voxlate.models.translator import SpeechTranslator
 from voxlate.models.weights import read_weights
 
@@ -42,11 +43,12 @@ def start_model(
     changed = fields or {}
     if adapter_layers < 1:
         raise VoxlateError(f"adapter_layers is {adapter_layers}, expected 1 or more: it joins the two widths")
-    decoder_folder = find_model(decoder)
+    found = find_model(decoder)
+    decoder_folder = base_folder(found)
     config = _read_mbart_config(decoder_folder, changed.get("decoder", {}))
     tokenizer = read_tokenizer(decoder_folder, config.vocab_size)
     speech = read_encoder(encoder, changed.get("encoder"))
-    tensors = _decoder_tensors(decoder_folder)
+    tensors = _decoder_tensors(found)
     layers = {"decoder_layers": config.decoder_layers}
     text = build(lambda: MBartDecoder(decoder_config(config)), decoder_folder, tensors, layers)
     fill(text, tensors, torch.float32, str(decoder))

@@ -15,6 +15,7 @@ from torch import Tensor
 from voxlate.errors import VoxlateError
 from voxlate.files import file_sha256, whole_file
 from voxlate.json_files import read_json, shown
+from voxlate.models.lora import base_folder, find_adapter, merged
 
 _CANDIDATES = (
     "model.safetensors",
@@ -25,7 +26,8 @@ _CANDIDATES = (
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the files that hold the weights of a model folder, several where they are sharded."""
+    """Return the files that hold the weights of a model folder, of an adapter those of its base."""
+    folder = base_folder(folder)
     for name in _CANDIDATES:
         path = folder / name
         if not path.is_file():
@@ -42,10 +44,15 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Return all tensors of a model folder by name, memory-mapped: nothing is read before it is used."""
+    """Return all tensors of a model folder by name, memory-mapped: nothing is read before it is used.
+
+    Of a LoRA adapter they are its base's with its own merged into them.
+    """
+    adapter = find_adapter(folder)
+    if adapter is not None:
+        return merged(adapter, read_tensors(adapter.weights), read_weights(adapter.base))
     tensors: dict[str, Tensor] = {}
-    files = weight_files(folder)
-    for path in files:
+    for path in weight_files(folder):
         found = read_tensors(path)
         twice = sorted(tensors.keys() & found.keys())
         if twice:
@@ -79,8 +86,17 @@ def _weight_map(path: Path) -> dict[str, str]:
 
 
 def weights_sha256(folder: Path) -> str:
-    """Return the SHA-256 of the weight files; of a single file it is the one that the Hub shows."""
+    """Return the SHA-256 of the weight files; of a single file it is the one that the Hub shows.
+
+    Of a LoRA adapter it is its base's; `adapter_recipe` tells its own.
+    """
     return file_sha256(*weight_files(folder))
+
+
+def adapter_recipe(folder: Path) -> dict[str, object]:
+    """Return the adapter that a folder holds, its SHA-256 and its base; nothing for the folder of a model."""
+    adapter = find_adapter(folder)
+    return {} if adapter is None else adapter.recipe()
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
