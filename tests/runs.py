@@ -55,7 +55,7 @@ def write_run(
     return folder
 
 
-def edit_scores(folder: Path, direction: str, **changes: Any) -> None:
+def edit_scores(folder: Path, direction: str, /, **changes: Any) -> None:
     """Change what a run's scores of a direction say."""
     path = folder / direction / "scores.json"
     found = json.loads(path.read_text()) | changes

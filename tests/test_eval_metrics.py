@@ -159,7 +159,7 @@ def test_error_rates_by_hand() -> None:
     assert corpus_score(make_metric("wer", "en", "none"), ["It's"], ["it's."]).value == 100.0
     assert corpus_score(wer, ["", "all too much"], ["two words", ""]).value == 250.0
     assert corpus_score(wer, [""], ["..."]).value == 0.0
-    assert wer.signature == f"case:lc|punct:no|jiwer:{version('jiwer')}"
+    assert wer.signature == f"case:lc|punct:no|norm:nfc|jiwer:{version('jiwer')}"
 
 
 COMET = """#!{python}

@@ -1,4 +1,4 @@
-"""Hypotheses and references meet by id, or line by line; whatever does not fit is refused in one line."""
+"""Hypotheses and references meet by id, by clip or line by line; whatever does not fit is refused in one line."""
 
 import json
 from collections.abc import Callable
@@ -75,8 +75,8 @@ MANY = [str(number) for number in range(9)]
             MANY[:2],
             r"h.jsonl does not fit .*: 7 ids have no reference: 2, 3, 4, 5, 6 and 2 more; they are of anot",
         ),
-        (["a", "b", "a"], ["a", "b"], r"h.jsonl: 1 ids are there twice: a$"),
-        (["a", "b"], ["a", "b", "b"], r"r.jsonl: 1 ids are there twice: b$"),
+        (["a", "b", "a"], ["a", "b"], r"h.jsonl: 1 ids occur twice: a$"),
+        (["a", "b"], ["a", "b", "b"], r"r.jsonl: 1 ids occur twice: b$"),
         (["x"], ["a"], r"have no id in common \(x against a\); they are not of one split$"),
         ([], ["a"], r"h.jsonl is empty; expected one line for each sentence$"),
         (["a"], [], r"r.jsonl is empty; expected one line for each sentence$"),
@@ -122,13 +122,65 @@ def test_ids_need_a_manifest(write: Write) -> None:
         joined(write("h.jsonl", [hypothesis("a")]), write("r.txt", ["a"]), "de")
 
 
+def test_whole_numbers_are_ids_everywhere(write: Write) -> None:
+    hypotheses = write("h.jsonl", [hypothesis("7"), {"id": 8, "text": "Nein."}])
+    references = write("r.jsonl", [{**reference("x"), "id": 8, "speaker": 3}, {**reference("x"), "id": 7}])
+    records = joined(hypotheses, references)
+    assert [(row.id, row.text, known.id, known.speaker) for row, known in records.rows] == [
+        ("8", "Nein.", "8", "3"),
+        ("7", "Ja.", "7", None),
+    ]
+    assert records.official_n == 15_531
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("id", '["a"]', r"r.jsonl:1: id is a list, expected text$"),
+        ("id", "true", r"r.jsonl:1: id is true or false, expected text$"),
+        ("id", "null", r"r.jsonl:1: id is missing; expected id and target_text in every line$"),
+        ("target_text", '{"de": "Ja."}', r"r.jsonl:1: target_text is an object, expected text$"),
+        ("split", '["test"]', r"r.jsonl:1: split is a list, expected text$"),
+        ("target_language", "5", r"r.jsonl:1: target_language is a number, expected text$"),
+        ("audio", '{"bytes": 5}', r"r.jsonl:1: audio is an object, expected text$"),
+        ("seconds", '"long"', r"r.jsonl:1: seconds is .long., expected a number$"),
+        ("seconds", "NaN", r"r.jsonl:1: not JSON \(NaN is no JSON number\); expected one object on each line$"),
+        ("seconds", "1" + "0" * 400, r"r.jsonl:1: seconds is 10+…, expected a number$"),
+        ("id", DEEP, r"r.jsonl:1: not JSON \(nested too deeply\); expected one object on each line$"),
+        ("id", "[" * 200 + "]" * 200, r"r.jsonl:1: not JSON \(nested too deeply\)"),
+        ("id", '"\\ud800"', r"r.jsonl:1: not JSON \(half of a surrogate pair, \\ud800 to \\udfff, is no text\)"),
+    ],
+)
+def test_values_of_the_wrong_kind_are_named(write: Write, name: str, value: str, message: str) -> None:
+    row = json.dumps({**reference("a"), "seconds": 1.0, "audio": "a.wav", name: "HERE"}).replace('"HERE"', value)
+    with pytest.raises(EvaluationError, match=message) as caught:
+        read_references(write("r.jsonl", [row]))
+    assert len(str(caught.value)) < 400
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_no_text(tmp_path: Path) -> None:
+    for content, message in (
+        ("a".encode("utf-16"), r"is UTF-16, expected UTF-8; save it as UTF-8$"),
+        (b"a\nb\0c\n", r"h.txt:2: holds a NUL character, expected text"),
+    ):
+        (tmp_path / "h.txt").write_bytes(content)
+        with pytest.raises(EvaluationError, match=message):
+            read_hypotheses(tmp_path / "h.txt")
+    (tmp_path / "h.txt").write_bytes(b"\xef\xbb\xbfa\r\nb\r\n")
+    assert [row.text for row in read_hypotheses(tmp_path / "h.txt").rows] == ["a", "b"]
+
+
 def test_lines_that_cannot_be_read(write: Write, tmp_path: Path) -> None:
-    with pytest.raises(EvaluationError, match=r"h.jsonl:2: not JSON; expected one object on each line$"):
+    with pytest.raises(EvaluationError, match=r"h.jsonl:2: is a list, expected one object on each line$"):
         read_hypotheses(write("h.jsonl", [hypothesis("a"), "[1]"]))
-    with pytest.raises(EvaluationError, match=r"h.jsonl:1: no text id and text; expected id, text in every line$"):
+    with pytest.raises(EvaluationError, match=r"h.jsonl:1: text is missing; expected id and text in every line$"):
         read_hypotheses(write("h.jsonl", [{"id": 3, "hypothesis": "x"}]))
     with pytest.raises(
-        EvaluationError, match=r"r.jsonl:1: no text target_text; expected id, target_text in every line$"
+        EvaluationError, match=r"r.jsonl:1: target_text is missing; expected id and target_text in every line$"
     ):
         read_references(write("r.jsonl", [{"id": "a"}]))
     with pytest.raises(EvaluationError, match=r"nothing.jsonl: cannot be read \(No such file or directory\)$"):
@@ -137,5 +189,7 @@ def test_lines_that_cannot_be_read(write: Write, tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match=r"latin.txt: not UTF-8 \(byte 0\); save it as UTF-8$"):
         read_references(tmp_path / "latin.txt")
     write("h.meta.json", ["{"])
-    with pytest.raises(EvaluationError, match=r"h.meta.json: cannot be read .*; delete it, or write it again$"):
+    with pytest.raises(
+        EvaluationError, match=r"h.meta.json:2: not JSON .*expected one JSON object; it says how .*delete it$"
+    ):
         read_hypotheses(write("h.jsonl", [hypothesis("a")]))

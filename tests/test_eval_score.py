@@ -171,6 +171,37 @@ def test_two_systems_side_by_side(files: tuple[Path, Path], tmp_path: Path) -> N
     assert f"A {better}" in done.stdout
     assert "A is better by most" in done.stdout
     assert "  reference Gestern hat es den ganzen Tag geregnet." in done.stdout
+    said = " ".join(done.stdout.split())
+    assert "p: how often two equally good systems differ by at least as much by chance" in said
+    assert "BLEU: how many sequences of 1 to 4 tokens the reference has, too; 0 to 100, higher is better" in said
+
+
+def test_every_metric_says_what_it_counts_and_which_way_is_better(files: tuple[Path, Path], tmp_path: Path) -> None:
+    references, made = files
+    names = ("bleu", "chrf", "chrf++", "ter", "wer", "cer")
+    done = run("score", made, "--references", references, "--metrics", ",".join(names), "--output", tmp_path / "s.json")
+    for name, metric in json.loads((tmp_path / "s.json").read_text())["metrics"].items():
+        better = "higher" if make_metric(name.lower(), "de").higher_is_better else "lower"
+        assert metric["about"].endswith(f"{better} is better")
+        assert f"{name}: {metric['about']}" in done.stdout
+    assert "[low, high]: 95 % interval by bootstrap" in done.stdout
+    with pytest.raises(VoxlateError, match=r"^no metric is named; expected some of bleu, chrf"):
+        run("score", made, "--references", references, "--metrics", ",")
+
+
+def test_texts_are_printed_as_they_are(tmp_path: Path) -> None:
+    rows = [{"id": "[/b]", "target_text": "[red]:smile:[/red]", "source_language": "[/x]", "target_language": "de"}]
+    references = write_lines(tmp_path / "r.jsonl", rows)
+    made = [
+        write_lines(tmp_path / f"{name}.jsonl", [{"id": "[/b]", "text": text}])
+        for name, text in (("a", ""), ("b", ":cat:"))
+    ]
+    done = run("score", made[0], "--references", references)
+    assert "[/x]-de" in done.stdout
+    assert "[/x]-de: 1 empty: [/b]" in done.stderr
+    compared = run("compare", *made, "--references", references).stdout
+    assert "  reference [red]:smile:[/red]" in compared
+    assert "  B         :cat:" in compared
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,7 @@ def test_hypotheses_scores_and_sentences(tiny_model: Path, data: Path, tmp_path:
             assert made[number]["text"] == expected.text
             assert made[number]["score"] == round(expected.segments[0].candidates[0].score, 4)
         assert (made[3]["text"], made[4]["text"]) == ("", "")
+        assert made[0]["audio_sha256"] == file_sha256(data / direction / "0.wav")
         assert "3.wav" in made[3]["error"]
         assert made[4]["error"] == "was empty"
         meta = json.loads((folder / "hypotheses.meta.json").read_text())
@@ -128,7 +129,7 @@ def test_an_interrupted_run_translates_only_what_is_left(
     monkeypatch.setattr(hypotheses, "_append", append)
     done = run(tiny_model, data, interrupted, "--directions", "fr-en")
     assert done.exit_code == 130
-    assert "interrupted; the same command goes on from here" in done.stderr
+    assert "interrupted; rerun the same command to resume" in done.stderr
     assert not (interrupted / "fr-en/hypotheses.jsonl").exists()
 
     first, appended[:] = [*appended], []
@@ -139,7 +140,8 @@ def test_an_interrupted_run_translates_only_what_is_left(
 
     monkeypatch.setattr(hypotheses, "_append", count)
     run(tiny_model, data, interrupted, "--directions", "fr-en")
-    assert sorted([*first, *appended]) == [f"fr-en/{number}" for number in range(ROWS)]
+    assert sorted({*first, *appended}) == [f"fr-en/{number}" for number in range(ROWS)]
+    assert {*first} & {*appended} <= {"fr-en/3"}
     assert (interrupted / "fr-en/hypotheses.jsonl").read_bytes() == expected
     assert sorted(path.name for path in (interrupted / "fr-en").iterdir()) == [
         ".lock",
@@ -151,25 +153,126 @@ def test_an_interrupted_run_translates_only_what_is_left(
 
     appended.clear()
     run(tiny_model, data, interrupted, "--directions", "fr-en")
-    assert appended == []
+    assert appended == ["fr-en/3"]  # which failed: the clip may have been repaired since
+    assert (interrupted / "fr-en/hypotheses.jsonl").read_bytes() == expected
 
 
 def test_other_settings_are_not_mixed_in(tiny_model: Path, data: Path, tmp_path: Path) -> None:
     run(tiny_model, data, tmp_path, "--directions", "fr-en")
     with pytest.raises(
-        VoxlateError, match=r"fr-en holds hypotheses made otherwise \(search_length_penalty was 1.0, is 0"
+        VoxlateError, match=r"fr-en holds hypotheses made with other settings \(search_length_penalty was 1.0, is 0"
     ):
         run(tiny_model, data, tmp_path, "--directions", "fr-en", "--length-penalty", "0.5")
-    (data / "elsewhere/fr-en").mkdir(parents=True)
-    shutil.copytree(data / "fr-en", data / "elsewhere/fr-en", dirs_exist_ok=True)
-    with pytest.raises(VoxlateError, match=r"fr-en holds hypotheses made otherwise \(manifest was .*, is .*elsewhere"):
-        run(tiny_model, data / "elsewhere", tmp_path, "--directions", "fr-en")
     left = tmp_path / "fr-en/hypotheses.part-00007.jsonl"  # by an interrupted run
     left.write_text('{"id": "fr-en/0", "text": "of other settings"}\n')
     done = run(tiny_model, data, tmp_path, "--directions", "fr-en", "--length-penalty", "0.5", "--overwrite")
     assert "of other settings" not in (tmp_path / "fr-en/hypotheses.jsonl").read_text()
     assert done.exit_code == 1
     assert json.loads((tmp_path / "fr-en/hypotheses.meta.json").read_text())["search_length_penalty"] == 0.5
+
+
+def test_what_is_done_is_told_by_content(
+    tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Repaired and changed clips are translated again, moved manifests are not."""
+    copy, output = tmp_path / "copy", tmp_path / "run"
+    shutil.copytree(data / "fr-en", copy / "fr-en")
+    run(tiny_model, copy, output)
+    before = lines(output / "fr-en/hypotheses.jsonl")
+    shutil.copy(copy / "fr-en/0.wav", copy / "fr-en/3.wav")  # repaired
+    shutil.copy(copy / "fr-en/0.wav", copy / "fr-en/1.wav")  # changed
+    (copy / "fr-en/2.wav").touch()
+    shutil.move(copy, moved := tmp_path / "moved")
+    appended: list[str] = []
+    original = hypotheses._append
+
+    def count(file: Any, name: str, text: str, **others: object) -> None:
+        appended.append(name)
+        original(file, name, text, **others)
+
+    monkeypatch.setattr(hypotheses, "_append", count)
+    done = run(tiny_model, moved, output)
+    assert sorted(appended) == ["fr-en/1", "fr-en/3"]
+    assert "fr-en: translated again are 1 clips that failed and 1 whose audio changed" in done.stderr
+    after = lines(output / "fr-en/hypotheses.jsonl")
+    assert [row["text"] for row in after] == [
+        before[0]["text"],
+        before[0]["text"],
+        before[2]["text"],
+        before[0]["text"],
+        "",
+    ]
+    manifest = moved / "fr-en/test.jsonl"
+    manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[1:]))
+    with pytest.raises(
+        VoxlateError, match=r"fr-en holds hypotheses of 1 clips that .*test.jsonl lacks, first 'fr-en/0'; "
+    ):
+        run(tiny_model, moved, output)
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("whole")
+    run(tiny_model, data, output, "--directions", "fr-en")
+    return output
+
+
+class TestDamagedState:
+    """State that evaluate keeps is made again where it is damaged, or named with what to do."""
+
+    def evaluate(self, tiny_model: Path, data: Path, output: Path) -> Any:
+        return run(tiny_model, data, output, "--directions", "fr-en")
+
+    def test_it_is_made_again(self, whole: Path, tiny_model: Path, data: Path, tmp_path: Path) -> None:
+        output = shutil.copytree(whole, tmp_path / "run")
+        folder = output / "fr-en"
+        rows = (folder / "hypotheses.jsonl").read_bytes().splitlines(keepends=True)
+        damaged = [rows[0], b"\0" * 50 + b"\n", b'{"id": 5}\n', b"[]\n", b"\xff\n", b"[" * 5000 + b"\n", rows[1][:-9]]
+        (folder / "hypotheses.jsonl").write_bytes(b"".join(damaged))
+        (folder / "hypotheses.part-00003.jsonl").write_bytes(b'"x"\n{"id": NaN}\n')
+        for name in ("scores.json", "sentences.jsonl"):
+            (folder / name).write_bytes(b"")
+        self.evaluate(tiny_model, data, output)
+        for name in ("hypotheses.jsonl", "sentences.jsonl"):
+            assert (folder / name).read_bytes() == (whole / "fr-en" / name).read_bytes()
+        assert json.loads((folder / "scores.json").read_text())["n"] == ROWS
+        assert not [*folder.glob("hypotheses.part-*")]
+
+    @pytest.mark.parametrize("meta", [b"", b"{", b"[]", b"\0\0", b"\xff\xfe", None])
+    def test_what_says_how_hypotheses_were_made_is_missed(
+        self, whole: Path, tiny_model: Path, data: Path, tmp_path: Path, meta: bytes | None
+    ) -> None:
+        output = shutil.copytree(whole, tmp_path / "run")
+        path = output / "fr-en/hypotheses.meta.json"
+        path.unlink()
+        if meta is not None:
+            path.write_bytes(meta)
+        with pytest.raises(
+            VoxlateError, match=r"hypotheses.meta.json.*were made: take another --output, or --overwrite"
+        ):
+            self.evaluate(tiny_model, data, output)
+        (output / "fr-en/hypotheses.jsonl").write_bytes(b"")  # then nothing is lost
+        if meta == b"":
+            self.evaluate(tiny_model, data, output)
+            assert json.loads(path.read_text())["direction"] == "fr-en"
+
+    @pytest.mark.parametrize("name", ["hypotheses.meta.json", "hypotheses.jsonl"])
+    def test_a_folder_in_the_way_is_named(self, tiny_model: Path, data: Path, tmp_path: Path, name: str) -> None:
+        (tmp_path / "fr-en" / name).mkdir(parents=True)
+        with pytest.raises(VoxlateError, match=rf"fr-en/{name}: is a folder, expected a file; move it away$"):
+            self.evaluate(tiny_model, data, tmp_path)
+
+
+def test_a_slot_can_be_named(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    given = ["--directions", "fr-en", "--slot"]
+    run(tiny_model, data, tmp_path / "tag", *given, "en=de_DE")
+    expected = Translator(tiny_model, dtype="float32", device="cpu", slots={"en": "de_DE"}).translate(
+        data / "fr-en/0.wav", to="en", options=SearchOptions(beam=2, max_length=12)
+    )
+    assert lines(tmp_path / "tag/fr-en/hypotheses.jsonl")[0]["text"] == expected.text
+    for wrong in ("en", "en=", "²"):
+        with pytest.raises(VoxlateError, match=rf"--slot {wrong}: expected LANGUAGE=TOKEN, such as lv=250016"):
+            run(tiny_model, data, tmp_path / "wrong", *given, wrong)
 
 
 def test_two_manifests_of_one_direction_and_mixed_ones_are_refused(
@@ -210,5 +313,5 @@ def test_two_processes_share_the_work(tiny_model: Path, data: Path, tmp_path: Pa
     assert done.stdout.count("│ fr-en") == 1
     refused = evaluate("--beam", "3")
     assert "error: " in refused.stderr
-    assert "holds hypotheses made otherwise (search_beam was" in refused.stderr
+    assert "holds hypotheses made with other settings (search_beam was" in refused.stderr
     assert "Connection closed by peer" not in refused.stderr  # of a process that waited for the other

@@ -31,10 +31,10 @@ MAY_IMPORT = {
     "models": _BASE,
     "decoding": _BASE | {"data", "models", "hardware", "pages", "provenance", "__init__"},
     "training": _BASE | {"manifest", "config", "data", "models", "decoding", "hardware", "pages", "__init__"},
-    "evaluation": _BASE | {"manifest", "data", "models", "decoding", "hardware"},
+    "evaluation": _BASE | {"manifest", "tables", "data", "models", "decoding", "hardware"},
     "convert": _BASE | {"data", "models"},
     "doctor": _BASE | {"data", "hardware", "__init__"},
-    "cli_evaluate": {"errors", "decoding", "evaluation"},
+    "cli_evaluate": {"errors", "languages", "decoding", "evaluation"},
     "cli_identify": {"errors", "decoding", "training", "evaluation"},
     "cli_prepare": {"errors", "languages", "registry", "data"},
     "cli": _CLI

@@ -192,8 +192,9 @@ def test_auto_needs_an_identifier_and_an_identifier_auto(options: list[str], mod
 
 def test_what_is_no_identifier(model: Path, corpus: Path, identifier: Path, tmp_path: Path) -> None:
     clip = corpus / "test-fr-0.wav"
-    assert "SpeechEncoderDecoderModel tells no language; expected a folder of `voxlate train-identifier`" in str(
-        cli("identify", clip, "--model", model).exception
+    assert (
+        "SpeechEncoderDecoderModel does not identify languages; expected a folder of `voxlate train-identifier`"
+        in str(cli("identify", clip, "--model", model).exception)
     )
     assert "expected audio, or manifests with --data" in str(cli("identify", "--model", identifier).exception)
     (tmp_path / "one.jsonl").write_text(json.dumps({"id": "a", "audio": str(clip), "source_language": "fr"}) + "\n")

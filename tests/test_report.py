@@ -170,7 +170,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Page, list[
     clip = write_media(folder / "clip.wav", sine(440, 0.5))
     runs = write_run(folder / "run", ["fr-en", "de-en", "en-zh"], rows=40, audio=clip)
     set_bleu(runs, {"fr-en": 32.0, "de-en": 29.0})
-    assert run(runs, "--output", folder / "report", "--against", "XLS-R (0.3B)").exit_code == 0
+    assert run(runs, "--output", folder / "report", "--against", "XLS-R (0.3B)", "--clips", folder).exit_code == 0
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         context = browser.new_context(offline=True)
@@ -191,6 +191,17 @@ def test_the_page_says_nothing_in_the_console_and_runs_no_foreign_script(page: t
     assert opened.locator("#list img, #list script, #list article b b").count() == 0
     opened.fill("#search", "")
     assert said == []
+
+
+def test_each_text_has_its_own_direction(page: tuple[Page, list[str]]) -> None:
+    opened, _ = page
+    assert (
+        opened.locator(
+            "#list article p > span:not([dir=auto]), #list header > span:first-child:not([dir=auto])"
+        ).count()
+        == 0
+    )
+    assert opened.locator("#list article p > span[dir=auto]").count() >= 50
 
 
 def test_tables_sort(page: tuple[Page, list[str]]) -> None:

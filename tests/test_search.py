@@ -107,7 +107,9 @@ def test_scores_that_are_not_numbers_are_an_error(beam: int) -> None:
     model = ours(transformers_model(4))
     with torch.no_grad():
         model.decoder.layer_norm.weight.fill_(torch.nan)
-    with pytest.raises(VoxlateError, match="scores are not numbers in float32; the weights are damaged or overflow"):
+    with pytest.raises(
+        VoxlateError, match="scores are not numbers in float32: its weights are damaged; fetch the model again"
+    ):
         found(model, waveforms(2, 1.0), SearchOptions(beam=beam, max_length=9))
 
 

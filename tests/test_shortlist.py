@@ -184,7 +184,7 @@ def test_the_command_writes_it_beside_the_model(tiny_model: Path, tmp_path: Path
     with pytest.raises(VoxlateError, match="made for another vocabulary than"):
         find_shortlists(model, tokenizer, ["de"])
     path.write_text("[]")
-    with pytest.raises(VoxlateError, match=r"not a file of voxlate prepare shortlist \(TypeError\)"):
+    with pytest.raises(VoxlateError, match=r"de\.json: expected a JSON object, got list"):
         find_shortlists(model, tokenizer, ["de"])
     with pytest.raises(VoxlateError, match="no text to make a shortlist of fr from"):
         prepare_shortlist([tmp_path / "b.jsonl"], "fr", model)

@@ -15,6 +15,7 @@ from media import sine, write_media
 from voxlate.data import chunks
 from voxlate.data.audio import load_audio, spool_audio
 from voxlate.data.chunks import SpooledWaveform
+from voxlate.data.clock import FROM_ZERO
 from voxlate.decoding import sound as sound_module
 from voxlate.decoding.segmentation import segment
 from voxlate.decoding.sound import Sound, read_ahead
@@ -84,10 +85,11 @@ def test_long_sound_lies_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)
     parts = [np.concatenate([generator.normal(size=16_000 * 9) * 0.1, np.zeros(24_000)]) for _ in range(6)]
     path = write_media(Path("long.wav"), np.concatenate(parts).astype(np.float32), codec="pcm_f32le")
-    spooled, warnings = spool_audio(path)
+    spooled, warnings, clock = spool_audio(path)
     whole = load_audio(path).waveform
     assert isinstance(spooled, SpooledWaveform)
     assert warnings == ()
+    assert clock == FROM_ZERO
     assert len(spooled) == len(whole)
     assert np.array_equal(spooled[:], whole)
     assert np.array_equal(spooled[1234:56_789], whole[1234:56_789])

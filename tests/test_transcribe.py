@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -19,8 +20,9 @@ from voxlate import VoxlateError
 from voxlate.cli import app
 from voxlate.decoding.ctc import FoundWord, best_path
 from voxlate.decoding.transcription import Transcriber
+from voxlate.decoding.translation import Translation
 from voxlate.manifest import read_manifest
-from voxlate.models.transcriber import Labels
+from voxlate.models.ctc_labels import Labels, read_labels
 
 DEMO = Path(__file__).resolve().parents[1] / "recipes/demo"
 VOCABULARY = {
@@ -118,6 +120,26 @@ def test_the_command_writes_words_with_their_times(tmp_path: Path, monkeypatch: 
     assert "0 transcribed, 0 failed, 1 already done" in again.stderr
 
 
+def test_words_are_on_the_clock_of_the_file(tmp_path: Path) -> None:
+    clip = DEMO / "clips/fr-25.flac"
+    late = tmp_path / "late.mka"
+    with av.open(str(clip)) as flac, av.open(str(late), "w") as output:
+        stream = output.add_stream_from_template(flac.streams.audio[0])
+        for packet in flac.demux(audio=0):
+            if packet.pts is not None:
+                packet.pts = packet.dts = packet.pts + round(7 / (packet.time_base or 1))
+                packet.stream = stream
+                output.mux(packet)
+    (_, plain), (_, moved) = Transcriber(DEMO / "model").stream([clip, late])
+    assert isinstance(plain, Translation)
+    assert isinstance(moved, Translation)
+    assert moved.text == plain.text
+    times = [
+        [time for word in result.segments[0].words for time in (word.start, word.end)] for result in (plain, moved)
+    ]
+    assert times[1] == pytest.approx([time + 7 for time in times[0]], abs=0.01)
+
+
 def test_models_that_do_not_transcribe(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(VoxlateError, match=r"has no ctc.safetensors; train with loss.ctc_weight"):
         Transcriber(tiny_model)
@@ -138,6 +160,101 @@ def test_models_that_do_not_transcribe(tiny_model: Path, tmp_path: Path) -> None
     (folder / "config.json").write_text(json.dumps(config | {"add_adapter": True}))
     with pytest.raises(VoxlateError, match="a head behind an adapter"):
         Transcriber(folder)
+
+
+# What the files of a tokenizer say: files and fields, ids of frames, words.
+TOKENIZERS: dict[str, tuple[dict[str, Any], dict[str, Any], list[int], list[str]]] = {
+    "lower case, of whole words": (
+        {"<pad>": 0, "|": 1, "Σ": 2, "Ο": 3},
+        {"do_lower_case": True},
+        [2, 3, 2, 1, 2, 0, 2],
+        ["σος", "σς"],
+    ),
+    "pad token last, whatever the config says": (
+        {"a": 0, "b": 1, "|": 2, "[UNK]": 3, "[PAD]": 4},
+        {"pad_token": "[PAD]", "unk_token": "[UNK]"},
+        [0, 0, 4, 0, 3, 2, 1],
+        ["aa", "b"],
+    ),
+    "tokens as objects": (
+        {"a": 0, "_": 1, "-": 2, "?": 3},
+        {"pad_token": {"content": "_"}, "word_delimiter_token": {"content": "-"}, "unk_token": {"content": "?"}},
+        [0, 1, 0, 2, 0, 3],
+        ["aa", "a"],
+    ),
+    "a space between words, special tokens without brackets": (
+        {"<pad>": 0, " ": 1, "a": 2, "noise": 3, "end": 4},
+        {
+            "eos_token": "end",
+            "added_tokens_decoder": {"3": {"content": "noise", "special": True}, "99": {"content": "x"}},
+        },
+        [2, 3, 1, 2, 4],
+        ["a", "a"],
+    ),
+    "no words at all": ({"<pad>": 0, "|": 1, "a": 2}, {"word_delimiter_token": None}, [2, 1, 2], ["a|a"]),
+    "one of several languages": (
+        {"eng": {"<pad>": 0, "|": 1, "a": 2}, "fra": {"<pad>": 0, "|": 1, "é": 2}},
+        {"target_lang": "fra"},
+        [2, 1, 2],
+        ["é", "é"],
+    ),
+}
+
+
+def label_path(folder: Path, vocabulary: object, settings: object, path: list[int], count: int) -> list[str]:
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    log_probs_SV = torch.full((len(path), count), -9.0)
+    log_probs_SV[range(len(path)), path] = -0.5
+    return [word.text for word in best_path(log_probs_SV, read_labels(folder, 0, count))]
+
+
+@pytest.mark.parametrize(("vocabulary", "settings", "path", "words"), TOKENIZERS.values(), ids=TOKENIZERS)
+def test_labels_are_what_the_tokenizer_says(
+    tmp_path: Path, vocabulary: dict[str, Any], settings: dict[str, Any], path: list[int], words: list[str]
+) -> None:
+    count = 3 if "eng" in vocabulary else len(vocabulary)
+    assert label_path(tmp_path, vocabulary, settings, path, count) == words
+    if "pad_token" not in settings and "added_tokens_decoder" not in settings:  # these two it writes out in full
+        theirs = transformers.Wav2Vec2CTCTokenizer(str(tmp_path / "vocab.json"), **settings)
+        assert theirs.decode(path) == " ".join(words)
+
+
+def test_the_sign_between_words_may_be_nothing(tmp_path: Path) -> None:
+    label_path(tmp_path, {"<pad>": 0, "|": 1, "字": 2}, {"replace_word_delimiter_char": ""}, [2], 3)
+    assert read_labels(tmp_path, 0, 3).separator == ""
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "settings", "message"),
+    [
+        ({"a": 0, "b": 0}, {}, r"vocab\.json: 'a' and 'b' have the same id 0"),
+        ({"a": True}, {}, r"vocab\.json: expected one id below 3 for each label"),
+        ({"eng": {"a": 0}, "fra": {"é": 0}}, {}, r"vocab\.json: has labels of 2 languages \(eng, fra\), .*target_lang"),
+        ({"eng": {"a": 0}, "fra": {"é": 0}}, {"target_lang": "deu"}, r"not those of 'deu'"),
+        (
+            {"a": 0},
+            {"do_lower_case": "yes"},
+            r"tokenizer_config\.json: do_lower_case: expected a valid boolean, got 'yes'",
+        ),
+        ({"a": 0}, {"pad_token": [1]}, r"tokenizer_config\.json: pad_token: expected a valid string, got \[1\]"),
+    ],
+)
+def test_labels_that_say_what_cannot_be(tmp_path: Path, vocabulary: object, settings: object, message: str) -> None:
+    with pytest.raises(VoxlateError, match=message):
+        label_path(tmp_path, vocabulary, settings, [0], 3)
+
+
+def test_weights_that_are_not_numbers(tmp_path: Path) -> None:
+    model = write_ctc_model(tmp_path, KINDS["wav2vec 2.0 base"])
+    with torch.no_grad():
+        model.lm_head.weight[1, 1] = torch.nan
+    model.save_pretrained(tmp_path)
+    clip = waveforms(3, 0.4)[0].numpy()
+    with pytest.raises(VoxlateError, match=r"not numbers in float32: its weights are damaged; fetch the model again"):
+        [*Transcriber(tmp_path, dtype="float32").stream([clip])]
+    with pytest.raises(VoxlateError, match=r"not numbers in bfloat16: .*; try --dtype float32"):
+        [*Transcriber(tmp_path, dtype="bfloat16").stream([clip])]
 
 
 def test_silence_and_noise_are_no_errors(tmp_path: Path) -> None:

@@ -103,6 +103,8 @@ def translate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo results that --output-dir has.")] = False,
 ) -> None:
     """Translate audio into text of another language. Results go to standard output or into --output-dir."""
+    from voxlate.languages import parse_slot
+
     languages = _parse_languages(to)
     if not all(audio) or model == "":
         raise VoxlateError("an empty name; is a variable of your shell not set?")
@@ -125,7 +127,7 @@ def translate(
             device=device,
             dtype=dtype,
             batch_size=batch_size,
-            slots=dict(_parse_slot(item) for item in slot or []),
+            slots=dict(parse_slot(item) for item in slot or []),
             shortlist=shortlist,
             identifier=identifier,
             overwrite=overwrite,
@@ -249,12 +251,3 @@ def _parse_languages(items: list[str]) -> list[str]:
     if not all(names):
         raise VoxlateError(f"--to {','.join(items)!r}: an empty name; expected languages, several with commas: de,fr")
     return list(dict.fromkeys(find_language(name).code for name in names))
-
-
-def _parse_slot(item: str) -> tuple[str, int | str]:
-    from voxlate.languages import find_language
-
-    language, separator, value = item.partition("=")
-    if not separator or not value:
-        raise VoxlateError(f"--slot {item}: expected LANGUAGE=TOKEN, such as lv=250016 or lv=lv_LV")
-    return find_language(language).code, int(value) if value.isdigit() else value

@@ -48,13 +48,18 @@ def evaluate(
     shortlist: Annotated[
         bool, typer.Option("--shortlist", help="Search only the languages' pieces that `prepare shortlist` found.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Translate again what is there already.")] = False,
+    slot: Annotated[
+        list[str] | None,
+        typer.Option(help="Token of a target language in this model: lv=250016 or lv=lv_LV."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Translate again what is already done.")] = False,
 ) -> None:
     """Translate test sets and score them. Several processes: accelerate launch -m voxlate evaluate …"""
     with _as_voxlate_errors():
         from voxlate.decoding.options import SearchOptions
         from voxlate.evaluation.command import Scoring
         from voxlate.evaluation.evaluate import EvaluateCommand, run
+        from voxlate.languages import parse_slot
 
         command = EvaluateCommand(
             model,
@@ -69,6 +74,7 @@ def evaluate(
             shortlist,
             Scoring(_listed(metrics), seen_in=seen_in or ()),
             overwrite,
+            dict(map(parse_slot, slot or [])),
         )
         raise typer.Exit(run(command))
 
@@ -125,14 +131,31 @@ def report(
     sentences: Annotated[int, typer.Option(min=0, help="Of each direction, the worst ones first.")] = 100,
     embed_mib: Annotated[int, typer.Option(min=0, help="Clips put into the page, at most; others are linked.")] = 20,
     link: Annotated[bool, typer.Option(help="Link the other clips where they lie.")] = True,
+    clips: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder that clips may come from, besides those of the manifests; may be repeated."),
+    ] = None,
 ) -> None:
     """Write the tables of the field, beside published scores, and a page with plots, sentences and clips."""
     with _as_voxlate_errors():
+        from voxlate.evaluation.sound_files import is_sound
         from voxlate_eval.report import write_report
+        from voxlate_eval.strict_json import shown
 
-        embed_bytes = embed_mib << 20
-        written = write_report(runs, output, against or [], sentences=sentences, embed_bytes=embed_bytes, link=link)
-        print(*written, sep="\n")
+        missing = [shown(folder) for folder in clips or [] if not folder.is_dir()]
+        if missing:
+            raise VoxlateError(f"--clips {missing[0]}: no such folder")
+        written = write_report(
+            runs,
+            output,
+            against or [],
+            sentences=sentences,
+            embed_bytes=embed_mib << 20,
+            link=link,
+            clip_folders=clips or [],
+            is_sound=is_sound,
+        )
+        print(*map(shown, written), sep="\n")
 
 
 def _listed(text: str) -> tuple[str, ...]:

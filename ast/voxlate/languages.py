@@ -251,3 +251,11 @@ def default_checkpoint(target: str, source: str | None = None) -> str:
         f"no published checkpoint translates into {find_language(target).name} ({target_code}); published targets are "
         f"en, {', '.join(COVOST2_TARGETS)}; name a model of your own with --model"
     )
+
+
+def parse_slot(item: str) -> tuple[str, int | str]:
+    """Return the language and the token of ``LANGUAGE=TOKEN``: an id or a tag, such as lv=250016 or lv=lv_LV."""
+    language, _, value = item.partition("=")
+    if not value:
+        raise VoxlateError(f"--slot {item}: expected LANGUAGE=TOKEN, such as lv=250016 or lv=lv_LV")
+    return find_language(language).code, int(value) if value.isascii() and value.isdecimal() else value

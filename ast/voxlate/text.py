@@ -6,6 +6,7 @@ last piece, whatever the number of pieces.
 """
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,7 @@ import sentencepiece
 import tokenizers
 
 from voxlate.errors import VoxlateError
+from voxlate.json_files import read_json, shown
 from voxlate.languages import MBART50_TAGS
 
 BOS_ID, PAD_ID, EOS_ID, UNK_ID = 0, 1, 2, 3
@@ -33,7 +35,18 @@ class Tokenizer:
         self._pieces: _Pieces = (
             _JsonPieces(self.path, self.tags) if self.path.suffix == ".json" else _SentencePieces(self.path)
         )
+        self._try()
         self._tag_ids = {tag: self._pieces.end + index for index, tag in enumerate(self.tags)}
+
+    def _try(self) -> None:
+        """Cut a text into pieces and join them, so that a damaged vocabulary is found before the work begins."""
+        try:
+            ids = self.encode(_TRIAL)
+            self.decode(range(UNK_ID + 1, min(self._pieces.end, 2_000)))
+        except Exception as error:  # the libraries have no exceptions of their own
+            raise VoxlateError(f"{self.path}: cuts no text into pieces ({shown(error)}); fetch it again") from None
+        if not all(0 <= index < self._pieces.end for index in ids):
+            raise VoxlateError(f"{self.path}: makes ids that are no pieces, such as {max(ids)}; fetch it again")
 
     @property
     def vocabulary_size(self) -> int:
@@ -70,16 +83,23 @@ class _Pieces(Protocol):
     def decode(self, ids: list[int]) -> str: ...
 
 
+_TRIAL = "Voxlate 1, \u4e2d \u0915\u093f \U0001f600"  # letters, a mark, and what is in few vocabularies
+_MAX_BYTES = 1 << 27
+
+
 class _SentencePieces:
     _OFFSET = 1  # mBART id = SentencePiece index + 1, for every piece but <unk>, <s> and </s>
 
     def __init__(self, path: Path) -> None:
+        if path.exists() and (not path.is_file() or path.stat().st_size > _MAX_BYTES):
+            raise VoxlateError(f"{path}: not a SentencePiece model (no regular file of at most {_MAX_BYTES:,} bytes)")
         try:
             self._model = sentencepiece.SentencePieceProcessor(model_file=str(path))
-        except (OSError, RuntimeError) as error:
+            pieces = self._model.id_to_piece([*range(self._model.get_piece_size())])
+        except Exception as error:  # RuntimeError, OSError, UnicodeDecodeError
             raise VoxlateError(f"{path}: not a SentencePiece model ({type(error).__name__})") from None
-        self.end = self._model.get_piece_size() + self._OFFSET
-        first = [self._model.id_to_piece(index) for index in range(min(3, self.end - self._OFFSET))]
+        self.end = len(pieces) + self._OFFSET
+        first = pieces[:3]
         if first != ["<unk>", "<s>", "</s>"]:
             raise VoxlateError(f"{path}: pieces begin with {first}, expected <unk>, <s>, </s>; retrain it so")
 
@@ -94,11 +114,8 @@ class _JsonPieces:
     _SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 
     def __init__(self, path: Path, tags: Sequence[str]) -> None:
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            names = [name for name, _ in stored["model"]["vocab"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise VoxlateError(f"{path}: not a unigram tokenizer ({type(error).__name__})") from None
+        stored = read_json(path, "expected a vocabulary")
+        names = _unigram_names(path, stored.get("model"))
         self.end = names.index(tags[0]) if tags[0] in names else len(names)
         if names[:4] != [*self._SPECIALS] or names[self.end : self.end + len(tags)] not in ([*tags], []):
             raise VoxlateError(
@@ -108,7 +125,10 @@ class _JsonPieces:
         for index in (*range(4), *range(self.end, len(names))):
             stored["model"]["vocab"][index][0] = f"\0{names[index]}"
         stored |= {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
-        self._model = tokenizers.Tokenizer.from_str(json.dumps(stored))
+        try:
+            self._model = tokenizers.Tokenizer.from_str(json.dumps(stored))
+        except Exception as error:  # the library has no other
+            raise VoxlateError(f"{path}: not a tokenizer ({shown(error)}); fetch it again") from None
 
     def encode(self, text: str) -> list[int]:
         # SentencePiece folds white space; this library makes a piece of each blank too many.
@@ -116,3 +136,19 @@ class _JsonPieces:
 
     def decode(self, ids: list[int]) -> str:
         return str(self._model.decode(ids))
+
+
+def _unigram_names(path: Path, model: object) -> list[str]:
+    """Return the pieces of a unigram model, in the order of their ids."""
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    if not isinstance(vocabulary, list) or not vocabulary:
+        raise VoxlateError(f"{path}: not a unigram tokenizer (model.vocab is no list); expected one of mBART-50")
+    for item in vocabulary:
+        match item:
+            case [str(), int() | float() as score] if math.isfinite(score):
+                continue
+        raise VoxlateError(f"{path}: model.vocab holds {shown(item)}; expected pieces such as ['▁the', -3.5]")
+    names = [name for name, _ in vocabulary]
+    if len({*names}) < len(names):
+        raise VoxlateError(f"{path}: model.vocab holds the same piece twice; fetch it again")
+    return names

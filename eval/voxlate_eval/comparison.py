@@ -9,6 +9,7 @@ from voxlate_eval.metrics import make_metric, statistics
 from voxlate_eval.records import Records
 from voxlate_eval.score import Measured
 from voxlate_eval.significance import compare
+from voxlate_eval.strict_json import shown as shown_path
 
 
 def compare_systems(
@@ -27,12 +28,13 @@ def compare_systems(
             "on one manifest"
         )
     return {
-        "a": str(a.hypotheses_path),
-        "b": str(b.hypotheses_path),
+        "a": shown_path(a.hypotheses_path),
+        "b": shown_path(b.hypotheses_path),
         "n": len(a.rows),
         "direction": a.direction,
         "metrics": {
             of_a.metric.name: {"a": of_a.value(), "b": of_b.value(), "signature": of_a.metric.signature}
+            | {"about": of_a.metric.about}
             | asdict(compare(of_a.metric, of_a.sums_NK, of_b.sums_NK, samples=samples, seed=seed))
             for of_a, of_b in measured
         },

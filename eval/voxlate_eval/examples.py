@@ -1,21 +1,20 @@
 """Sentences for a report's page: the worst and some at random, with word-level differences and clips."""
 
-import base64
 import heapq
 import json
-import mimetypes
-import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
+from voxlate_eval.page_clips import Clips
 from voxlate_eval.policy import CHARACTERS, tokenizers
+from voxlate_eval.score_files import read_sentences
 from voxlate_eval.tables import Run
 
+_COMPARED = 1_000_000  # pairs of words, over which differences would take minutes
 Parts = list[tuple[str, str]]  # an element's name ("" for none) and its text
 
 
@@ -27,23 +26,28 @@ class Examples:
     note: str
 
 
-def read_examples(runs: Sequence[Run], output: Path | None, count: int, embed_bytes: int) -> Examples:
-    """Read sentences of all runs; clips go into them as data up to `embed_bytes`, then as links from `output`."""
-    sets, total = [], 0
+def read_examples(runs: Sequence[Run], clips: Clips, count: int) -> Examples:
+    """Read sentences of all runs, and add the clips that may be shown, those of the worst sentences first."""
+    sets: list[dict[str, Any]] = []
+    total = 0
     for run in runs:
         for direction, path in run.sentences.items():
             language = run.scores[direction]["target_language"]
-            rows = [_with_differences(row, language) for row in _choose(path, count)]
+            allowed = clips.allowed(run.scores[direction])
+            rows = [_with_differences(row, language) | {"allowed": allowed} for row in _choose(path, count)]
             total += run.scores[direction]["n"]
             sets.append({"run": run.name if len(runs) > 1 else "", "direction": direction, "rows": rows})
     shown = sum(len(found["rows"]) for found in sets)
-    linked = _add_clips(sets, output, embed_bytes)
+    for row in sorted((row for found in sets for row in found["rows"]), key=lambda row: float(row["chrF"])):
+        source = clips.source(row.pop("audio", None), row.pop("allowed"))
+        if source is not None:
+            row["audio"] = source
     note = f"{shown:,} of {total:,}: of each direction the worst by chrF of the sentence, and as many at random."
     if shown == total:
         note = f"All {total:,}."
-    if linked:
-        note += f" {linked:,} clips are links to where they were; they play while they are there."
-    return Examples(sets, note if sets else "None: voxlate evaluate writes them beside the scores.")
+    if not sets:
+        return Examples(sets, "None: voxlate evaluate writes them beside the scores.")
+    return Examples(sets, " ".join([note, *clips.notes()]))
 
 
 def as_script(sets: list[dict[str, Any]]) -> str:
@@ -53,13 +57,11 @@ def as_script(sets: list[dict[str, Any]]) -> str:
 
 def _choose(path: Path, count: int) -> list[dict[str, Any]]:
     """Return half of them the worst, half at random, in the file's order."""
-    with path.open(encoding="utf-8") as file:
-        scores = [json.loads(line)["chrF"] for line in file]
+    scores = [row["chrF"] for row in read_sentences(path)]
     worst = heapq.nsmallest((count + 1) // 2, range(len(scores)), key=scores.__getitem__)
     others = sorted({*range(len(scores))} - {*worst})
     chosen = {*worst, *random.Random(1).sample(others, min(count - len(worst), len(others)))}  # noqa: S311
-    with path.open(encoding="utf-8") as file:
-        return [json.loads(line) for number, line in enumerate(file) if number in chosen]
+    return [row for number, row in enumerate(read_sentences(path)) if number in chosen]
 
 
 def _with_differences(row: dict[str, Any], language: str) -> dict[str, Any]:
@@ -70,6 +72,8 @@ def _with_differences(row: dict[str, Any], language: str) -> dict[str, Any]:
     )
     of_reference: Parts = []
     of_hypothesis: Parts = []
+    if len(reference) * len(hypothesis) > _COMPARED:
+        return {**row, "of_reference": [("", row["reference"])], "of_hypothesis": [("", row["hypothesis"])]}
     for _, a, b, c, d in SequenceMatcher(None, reference, hypothesis, autojunk=False).get_opcodes():
         same = reference[a:b] == hypothesis[c:d]
         for parts, words, kind in ((of_reference, reference[a:b], "del"), (of_hypothesis, hypothesis[c:d], "ins")):
@@ -77,27 +81,3 @@ def _with_differences(row: dict[str, Any], language: str) -> dict[str, Any]:
                 parts.extend([("", joint)] if parts and joint else [])
                 parts.append(("" if same else kind, joint.join(words)))
     return {**row, "of_reference": of_reference, "of_hypothesis": of_hypothesis}
-
-
-def _add_clips(sets: list[dict[str, Any]], output: Path | None, embed_bytes: int) -> int:
-    """Put clips into the rows, the worst sentences first; return how many became links."""
-    linked = 0
-    for row in _worst_first(sets):
-        path = Path(row.pop("audio"))
-        try:
-            size = path.stat().st_size
-        except OSError:
-            continue
-        if size <= embed_bytes:
-            embed_bytes -= size
-            kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-            row["audio"] = f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
-        elif output is not None:
-            linked += 1
-            row["audio"] = quote(Path(os.path.relpath(path, output)).as_posix())
-    return linked
-
-
-def _worst_first(sets: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    rows = [row for found in sets for row in found["rows"] if row.get("audio")]
-    yield from sorted(rows, key=lambda row: float(row["chrF"]))

@@ -2,28 +2,33 @@
 
 import csv
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 
 from voxlate_eval.published import find_system, provenances
+from voxlate_eval.strict_json import one_line
 from voxlate_eval.tables import TOLERANCE, Cell, Column, Row, Tables
 
 
-def grid(tables: Tables) -> list[list[str]]:
-    """Return the table as texts: a header, then a line for each row; beside a published score ours less it."""
+def grid(tables: Tables, escape: Callable[[str], str] = one_line) -> list[list[str]]:
+    """Return the table as texts: a header, then a line for each row; beside a published score ours less it.
+
+    `escape` is for names that come from files and folders.
+    """
     header = ["direction"]
     for column in tables.columns:
-        header += [column.title] if column.is_ours else [column.title, "difference", "verdict"]
+        header += [escape(column.title)] if column.is_ours else [escape(column.title), "difference", "verdict"]
     first = tables.columns[0]
     lines = [header]
     for row in tables.rows:
-        line = [row.label]
+        line = [escape(row.label)]
         for column in tables.columns:
             cell = column.cells.get(row.key)
             line.append(_text(cell))
             if not column.is_ours:
                 mine = first.cells.get(row.key)
                 line.append(f"{round(mine.value, 1) - round(cell.value, 1):+.1f}" if mine and cell else "")
-                line.append((cell.verdict or "") if cell else "")
+                line.append(escape(cell.verdict or "") if cell else "")
         lines.append(line)
     return lines
 
@@ -35,22 +40,25 @@ def _text(cell: Cell | None) -> str:
     return f"{cell.value:.1f}{half}{'*' if cell.doubt else ''}"
 
 
-def notes(tables: Tables) -> list[str]:
-    """Return what the marks mean, the signatures, and where published scores come from."""
+def notes(tables: Tables, escape: Callable[[str], str] = one_line) -> list[str]:
+    """Return what the marks mean, the signatures, and where published scores come from; `escape` as for `grid`."""
     lines = ["± is half of a 95 % interval (bootstrap); of an average, of independent test sets."]
     if not all(column.is_ours for column in tables.columns):
         lines.append(
-            f"Differences: {tables.columns[0].title} less the published score; reproduced is within {TOLERANCE}."
+            f"Differences: {escape(tables.columns[0].title)} less the published score; reproduced: within {TOLERANCE}."
         )
     for run in tables.runs:
         signatures = sorted({found["bleu"]["signature"] for found in run.scores.values()})
-        lines.append(f"{run.name}: BLEU {'; '.join(signatures)}")
+        lines.append(escape(f"{run.name}: BLEU {'; '.join(signatures)}"))
     for column in tables.columns:
-        lines += [f"{column.title}* ({keys}): not comparable, {doubt}" for doubt, keys in _doubts(column, tables.rows)]
+        lines += [
+            f"{escape(column.title)}* ({escape(keys)}): not comparable, {escape(doubt)}"
+            for doubt, keys in _doubts(column, tables.rows)
+        ]
         if not column.is_ours:
             system = find_system(column.title)
             for name in dict.fromkeys(system.provenance[key] for key in column.cells if key in system.provenance):
-                lines.append(f"{column.title}: {provenances()[name].scoring}. {provenances()[name].source}")
+                lines.append(f"{escape(column.title)}: {provenances()[name].scoring}. {provenances()[name].source}")
     return lines
 
 
@@ -66,19 +74,27 @@ def _doubts(column: Column, rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 def as_markdown(tables: Tables) -> str:
     """Return the table and its notes as Markdown."""
-    header, *lines = grid(tables)
+    header, *lines = grid(tables, _markdown)
     out = [_markdown_row(header), _markdown_row(["---", *["---:"] * (len(header) - 1)])]
     for row, line in zip(tables.rows, lines, strict=True):
         out.append(_markdown_row([f"**{text}**" if row.members and text else text for text in line]))
-    return "".join(out) + "\n" + "".join(f"- {_escaped(line)}\n" for line in notes(tables))
+    return "".join(out) + "\n" + "".join(f"- {line}\n" for line in notes(tables, _markdown))
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(map(_escaped, cells))} |\n"
+    return f"| {' | '.join(cells)} |\n"
 
 
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
+def _markdown(text: str) -> str:
+    """Escape what Markdown takes for more than text, addresses of the web included."""
+    text = re.sub(r"([\\`*_\[\]|~#@]|:(?=//)|(?<=www)\.)", r"\\\1", one_line(text))
+    return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def _csv(text: str) -> str:
+    """Escape a text that a spreadsheet would take for a formula, as OWASP advises: with an apostrophe before it."""
+    text = one_line(text)  # a tab or a line break would begin a cell or a row
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")) else text
 
 
 def as_csv(tables: Tables) -> str:
@@ -92,8 +108,8 @@ def as_csv(tables: Tables) -> str:
             if cell is not None:
                 ends = ["" if end is None else f"{end:.4f}" for end in (cell.low, cell.high)]
                 shown = f"{cell.value:.4f}" if column.is_ours else f"{cell.value:g}"
-                line = [row.key, row.group, column.title, "yes" if column.is_ours else "no", shown, *ends]
-                writer.writerow([*line, cell.doubt or "", cell.verdict or ""])
+                names = map(_csv, (row.key, row.group, column.title, "yes" if column.is_ours else "no"))
+                writer.writerow([*names, shown, *ends, _csv(cell.doubt or ""), _csv(cell.verdict or "")])
     return out.getvalue()
 
 
@@ -119,17 +135,23 @@ _TEX = str.maketrans(
 )
 
 
+def _tex(text: str) -> str:
+    text = one_line(text)
+    start = "{}" if text.startswith(("[", "*")) else ""  # which the \\\\ or \\midrule before it would take for its own
+    return start + text.translate(_TEX)
+
+
 def as_latex(tables: Tables) -> str:
     """Return a tabular for the booktabs package, without verdicts, which would be too wide, and notes as comments."""
     columns = tables.columns
-    lines = [f"% {line.replace(chr(10), ' ')}" for line in notes(tables)]
+    lines = [f"% {one_line(line)}" for line in notes(tables)]
     lines += [rf"\begin{{tabular}}{{l{'r' * len(columns)}}}", r"\toprule"]
-    lines += [" & ".join(["direction", *(column.title.translate(_TEX) for column in columns)]) + r" \\", r"\midrule"]
+    lines += [" & ".join(["direction", *(_tex(column.title) for column in columns)]) + r" \\", r"\midrule"]
     previous = None
     for row in tables.rows:
         if previous is not None and (row.group != previous.group or bool(row.members) != bool(previous.members)):
             lines.append(r"\midrule")
         cells = [row.label, *(_text(column.cells.get(row.key)) for column in columns)]
-        lines.append(" & ".join(cell.translate(_TEX) for cell in cells) + r" \\")
+        lines.append(" & ".join(map(_tex, cells)) + r" \\")
         previous = row
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])

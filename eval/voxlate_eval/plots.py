@@ -1,12 +1,15 @@
 """Plots of a report as SVG: BLEU per direction, against hours of training data, and by groups of sentences."""
 
 import io
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from voxlate_eval.published import splits
+from voxlate_eval.strict_json import one_line
 from voxlate_eval.tables import Run, Tables
 
+_LONGEST = 60  # characters of a label
 _COLOURS = ("#0b6e99", "#d9730d", "#6940a5", "#0f7b6c", "#ad1a72", "#64473a", "#777777")
 
 
@@ -29,9 +32,9 @@ def per_direction(tables: Tables) -> str | None:
                 markerfacecolor=None if column.is_ours else "white",
                 color=_COLOURS[number % len(_COLOURS)],
                 capsize=2,
-                label=column.title,
+                label=_label(column.title),
             )
-        axes.set_xticks(range(len(rows)), [row.label for row in rows], rotation=60 if len(rows) > 10 else 0)
+        axes.set_xticks(range(len(rows)), [_label(row.label) for row in rows], rotation=60 if len(rows) > 10 else 0)
         axes.set_ylabel("BLEU")
         axes.set_ylim(bottom=0)
         axes.grid(axis="y", alpha=0.3)
@@ -54,12 +57,12 @@ def against_hours(tables: Tables) -> str | None:
                 markersize=5 if column.is_ours else 4,
                 markerfacecolor=None if column.is_ours else "white",
                 color=_COLOURS[number % len(_COLOURS)],
-                label=column.title,
+                label=_label(column.title),
             )
             if number == 0:
                 for key in keys:
                     axes.annotate(
-                        key.removesuffix("-en"),
+                        _label(key.removesuffix("-en")),
                         (hours[key], column.cells[key].value),
                         xytext=(4, 3),
                         textcoords="offset points",
@@ -99,7 +102,7 @@ def by_group(run: Run, breakdown: str) -> str | None:
                 linewidth=1.2 if few else 0.7,
                 marker="o",
                 markersize=3,
-                label=direction.replace("-", "→") if few else None,
+                label=_label(direction.replace("-", "→")) if few else None,
             )
         if not few:
             means = [
@@ -107,7 +110,7 @@ def by_group(run: Run, breakdown: str) -> str | None:
             ]
             values = [sum(found) / len(found) for found in means]
             axes.plot(range(len(names)), values, color=_COLOURS[0], linewidth=2, marker="o", label="mean of directions")
-        axes.set_xticks(range(len(names)), names)
+        axes.set_xticks(range(len(names)), [_label(name) for name in names])
         axes.set_ylabel("BLEU")
         axes.set_ylim(bottom=0)
         axes.grid(axis="y", alpha=0.3)
@@ -128,7 +131,14 @@ def _in_order(lists: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _intervals(cells: Sequence[Any]) -> list[list[float]]:
-    return [[cell.value - cell.low for cell in cells], [cell.high - cell.value for cell in cells]]
+    return [[max(cell.value - cell.low, 0) for cell in cells], [max(cell.high - cell.value, 0) for cell in cells]]
+
+
+def _label(text: str) -> str:
+    """Return a name as text: matplotlib takes $…$ for mathematics, and leaves a name that begins with _ out."""
+    text = one_line(text)
+    text = f"{text[:_LONGEST]}…" if len(text) > _LONGEST else text
+    return ("\u200b" if text.startswith("_") else "") + text.replace("$", "\\$")
 
 
 def _svg(draw: Callable[[Any], None], width: float, height: float) -> str:
@@ -137,9 +147,9 @@ def _svg(draw: Callable[[Any], None], width: float, height: float) -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    with mpl.rc_context(
-        {"svg.fonttype": "none", "svg.hashsalt": "voxlate", "font.family": "sans-serif", "font.size": 9}
-    ):
+    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "voxlate", "font.family": "sans-serif", "font.size": 9}
+    with warnings.catch_warnings(), mpl.rc_context(style):
+        warnings.simplefilter("ignore")  # about scripts that matplotlib's font lacks: a browser has its own fonts
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()

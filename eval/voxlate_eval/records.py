@@ -1,64 +1,35 @@
-"""Hypotheses joined with their references by id; what does not fit together is refused.
+"""Hypotheses joined with their references; what does not fit together is refused.
 
-Hypotheses are JSON lines with id and text (and score, error), with a ``.meta.json`` beside them that says how they were
-made, or plain text, line by line. References are a manifest in JSON lines, or plain text.
+They meet by id, by the audio file that they were made from, or line by line.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from voxlate_eval.errors import EvaluationError
-from voxlate_eval.policy import primary_code
+from voxlate_eval.hypothesis_files import read_hypotheses
+from voxlate_eval.names import by_name
+from voxlate_eval.policy import CHARACTERS, primary_code, tokenizers
 from voxlate_eval.published import split_rows
+from voxlate_eval.reference_files import read_references
+from voxlate_eval.sentences import Hypotheses, Hypothesis, Reference, References
+from voxlate_eval.strict_json import cut
+
+__all__ = [
+    "Hypotheses",
+    "Hypothesis",
+    "Records",
+    "Reference",
+    "References",
+    "join",
+    "read_hypotheses",
+    "read_references",
+]
 
 _SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Hypothesis:
-    """What a system said of one clip; `error` says why it said nothing."""
-
-    id: str
-    text: str
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """What a manifest says of one clip. Its text stays as it is, byte for byte."""
-
-    id: str
-    target_text: str
-    source_text: str | None = None
-    source_language: str | None = None
-    target_language: str | None = None
-    seconds: float | None = None
-    speaker: str | None = None
-    split: str | None = None
-    audio: str | None = None  # a path, from the manifest's folder or absolute
-
-
-@dataclass(frozen=True)
-class Hypotheses:
-    """A file of hypotheses; plain text has line numbers in place of ids."""
-
-    path: Path
-    rows: list[Hypothesis]
-    has_ids: bool
-    meta: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class References:
-    """A file of references; plain text has line numbers in place of ids."""
-
-    path: Path
-    rows: list[Reference]
-    has_ids: bool
 
 
 @dataclass(frozen=True)
@@ -95,59 +66,68 @@ class Records:
         return None if synthetic else split_rows(self.direction, self.split)
 
 
-def read_hypotheses(path: Path) -> Hypotheses:
-    """Read hypotheses and what is known of their making. EvaluationError names lines that do not fit."""
-    if path.suffix.lower() != ".jsonl":
-        return Hypotheses(
-            path, [Hypothesis(f"line {n}", text) for n, text in enumerate(_lines(path), 1)], has_ids=False
-        )
-    rows = []
-    for line, record in _objects(path):
-        _need(path, line, record, ("id", "text"))
-        rows.append(Hypothesis(record["id"], record["text"], record.get("error") or None))
-    meta = path.with_suffix(".meta.json")
-    return Hypotheses(path, rows, has_ids=True, meta=_read_json(meta) if meta.is_file() else {})
-
-
-def read_references(path: Path) -> References:
-    """Read references. EvaluationError names lines that do not fit."""
-    if path.suffix.lower() != ".jsonl":
-        return References(path, [Reference(f"line {n}", text) for n, text in enumerate(_lines(path), 1)], has_ids=False)
-    names = Reference.__slots__
-    rows = []
-    for line, record in _objects(path):
-        _need(path, line, record, ("id", "target_text"))
-        rows.append(Reference(**{name: record[name] for name in names if name in record}))
-    return References(path, rows, has_ids=True)
-
-
 def join(hypotheses: Hypotheses, references: References, target_language: str | None = None) -> Records:
-    """Join by id, or line by line where one of the two is plain text.
+    """Join by id or by the names of audio files, or line by line where one of the two is plain text.
 
-    EvaluationError where ids are missing, too many, or there twice, where languages differ, or where nothing is left.
+    EvaluationError where some are missing, too many, or there twice, where languages differ, or where nothing is left.
     """
     for file in (hypotheses, references):
         if not file.rows:
             raise EvaluationError(f"{file.path} is empty; expected one line for each sentence")
-        _refuse(file.path, "ids are there twice", _twice(row.id for row in file.rows))
+    hypotheses = _of_one_language(hypotheses, references, target_language)
+    for file in (hypotheses, references):
+        _refuse(file.path, "ids occur twice", _twice(row.id for row in file.rows))
+    direction, target = _languages(hypotheses, references, target_language)
+    hypotheses = replace(hypotheses, rows=[_whole(row, target) for row in hypotheses.rows])
+    splits = {reference.split for reference in references.rows}
+    split = splits.pop() if len(splits) == 1 else None
+    rows = _pairs(hypotheses, references)
+    return Records(hypotheses.path, references.path, direction, target, split, rows, hypotheses.meta)
+
+
+def _pairs(hypotheses: Hypotheses, references: References) -> list[tuple[Hypothesis, Reference]]:
     if hypotheses.has_ids and not references.has_ids:
         raise EvaluationError(
             f"{hypotheses.path} has ids, {references.path} has none; give the manifest as references, or plain text as "
             "hypotheses"
         )
     if hypotheses.has_ids:
-        rows = _by_id(hypotheses, references)
-    elif len(hypotheses.rows) == len(references.rows):
-        rows = list(zip(hypotheses.rows, references.rows, strict=True))
-    else:
+        return _by_id(hypotheses, references)
+    if hypotheses.has_names:
+        return by_name(hypotheses, references)
+    if len(hypotheses.rows) != len(references.rows):
         raise EvaluationError(
             f"{hypotheses.path} has {len(hypotheses.rows):,} lines, {references.path} {len(references.rows):,}; "
-            "expected one for each, with an empty line where a sentence failed"
+            "expected one for each, with an empty line where a sentence failed (a line for each segment, as translate "
+            "prints a single input, is not that: --format json keeps its text together)"
         )
-    direction, target = _languages(hypotheses, references, target_language)
-    splits = {reference.split for reference in references.rows}
-    split = splits.pop() if len(splits) == 1 else None
-    return Records(hypotheses.path, references.path, direction, target, split, rows, hypotheses.meta)
+    return list(zip(hypotheses.rows, references.rows, strict=True))
+
+
+def _whole(row: Hypothesis, target_language: str) -> Hypothesis:
+    """Join the segments of a clip, with spaces where the language puts them between words."""
+    if not row.segments:
+        return row
+    joint = "" if tokenizers(target_language)[0] == CHARACTERS else " "
+    return replace(row, text=joint.join(text for text in row.segments if text), segments=())
+
+
+def _of_one_language(hypotheses: Hypotheses, references: References, asked: str | None) -> Hypotheses:
+    """Take the hypotheses of the target language where a file has several; EvaluationError where that is not known."""
+    found = {primary_code(row.language): row.language for row in hypotheses.rows if row.language}
+    if not found:
+        return hypotheses
+    if len(found) == 1:
+        return replace(hypotheses, meta=hypotheses.meta | {"target_language": next(iter(found.values()))})
+    wanted = {primary_code(language) for row in references.rows if (language := asked or row.target_language)}
+    if len(wanted) != 1 or not wanted <= found.keys():
+        listed = ", ".join(map(cut, sorted(found)[:_SHOWN]))
+        raise EvaluationError(
+            f"{hypotheses.path} has several target languages ({listed}); add --target-language with "
+            "one of them, and references in it"
+        )
+    rows = [row for row in hypotheses.rows if row.language and primary_code(row.language) in wanted]
+    return replace(hypotheses, rows=rows)
 
 
 def _by_id(hypotheses: Hypotheses, references: References) -> list[tuple[Hypothesis, Reference]]:
@@ -155,8 +135,8 @@ def _by_id(hypotheses: Hypotheses, references: References) -> list[tuple[Hypothe
     wanted = {row.id for row in references.rows}
     if not found.keys() & wanted:
         raise EvaluationError(
-            f"{hypotheses.path} and {references.path} have no id in common ({next(iter(found))} against "
-            f"{references.rows[0].id}); they are not of one split"
+            f"{hypotheses.path} and {references.path} have no id in common ({cut(next(iter(found)))} against "
+            f"{cut(references.rows[0].id)}); they are not of one split"
         )
     what = f"{hypotheses.path} does not fit {references.path}"
     missing = [row.id for row in references.rows if row.id not in found]
@@ -170,7 +150,7 @@ def _languages(hypotheses: Hypotheses, references: References, asked: str | None
     """Return direction and target language; EvaluationError where there are several, or none."""
     pairs = {(row.source_language, row.target_language) for row in references.rows}
     if len(pairs) > 1:
-        shown = ", ".join(sorted(f"{source}-{target}" for source, target in pairs)[:_SHOWN])
+        shown = ", ".join(sorted(cut(f"{source}-{target}") for source, target in pairs)[:_SHOWN])
         raise EvaluationError(
             f"{references.path}: several directions ({shown}); expected one, in a manifest of its own"
         )
@@ -184,7 +164,7 @@ def _languages(hypotheses: Hypotheses, references: References, asked: str | None
     if not known:
         raise EvaluationError(f"{references.path} names no target language; add --target-language, such as de or zh")
     if len({primary_code(language) for language in known.values()}) > 1:
-        listed = ", ".join(f"{language} ({where})" for where, language in known.items())
+        listed = ", ".join(f"{cut(language)} ({where})" for where, language in known.items())
         raise EvaluationError(f"{hypotheses.path}: target languages differ: {listed}; expected one")
     language = next(iter(known.values()))
     return (f"{primary_code(source)}-{primary_code(language)}" if source else None), language
@@ -193,51 +173,8 @@ def _languages(hypotheses: Hypotheses, references: References, asked: str | None
 def _refuse(where: Path | str, what: str, ids: Sequence[str], then: str = "") -> None:
     if ids:
         more = f" and {len(ids) - _SHOWN:,} more" if len(ids) > _SHOWN else ""
-        raise EvaluationError(f"{where}: {len(ids):,} {what}: {', '.join(ids[:_SHOWN])}{more}{then}")
+        raise EvaluationError(f"{where}: {len(ids):,} {what}: {', '.join(map(cut, ids[:_SHOWN]))}{more}{then}")
 
 
 def _twice(ids: Iterable[str]) -> list[str]:
     return [name for name, count in Counter(ids).items() if count > 1]
-
-
-def _lines(path: Path) -> list[str]:
-    r"""Return the lines of a text; only \n ends one, and the last may do without."""
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise EvaluationError(f"{path}: not UTF-8 (byte {error.start:,}); save it as UTF-8") from None
-    except OSError as error:
-        raise EvaluationError(f"{path}: cannot be read ({error.strerror})") from None
-    lines = text.removeprefix("\ufeff").split("\n")
-    return [line.removesuffix("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
-
-
-def _objects(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    found = []
-    for number, line in enumerate(_lines(path), 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if not isinstance(record, dict):
-            raise EvaluationError(f"{path}:{number}: not JSON; expected one object on each line")
-        found.append((number, record))
-    return found
-
-
-def _need(path: Path, line: int, record: dict[str, Any], names: tuple[str, ...]) -> None:
-    wrong = [name for name in names if not isinstance(record.get(name), str)]
-    if wrong:
-        raise EvaluationError(
-            f"{path}:{line}: no text {' and '.join(wrong)}; expected {', '.join(names)} in every line"
-        )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise EvaluationError(f"{path}: cannot be read ({error}); delete it, or write it again") from None
-    return found if isinstance(found, dict) else {}

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from voxlate_eval import plots
 from voxlate_eval.examples import as_script, read_examples
 from voxlate_eval.formats import as_csv, as_latex, as_markdown, grid, notes
+from voxlate_eval.page_clips import Clips, IsSound
 from voxlate_eval.tables import Cell, Run, Tables, make_tables
 
 _PAGE = Path(__file__).parent / "page"
@@ -19,7 +20,7 @@ _ABOUT_CHECKS = (
         " length outliers: less than half or more than twice the reference's characters."
     ),
     (
-        "other language: share of hypotheses that py3langid takes for another language than the target, and of the"
+        "other language: % of hypotheses that py3langid takes for another language than the target, and of the"
         " references, in which it errs by as much."
     ),
 )
@@ -34,11 +35,15 @@ def write_report(
     sentences: int = 100,
     embed_bytes: int = 20 << 20,
     link: bool = True,
+    clip_folders: Sequence[Path] = (),
+    is_sound: IsSound | None = None,
 ) -> list[Path]:
     """Write tables.md, tables.csv, tables.tex and report.html of runs; return their paths.
 
     `against` names published systems; `sentences` is how many of each direction the page has, the worst ones first
-    and as many at random; clips are put into it up to `embed_bytes`, others are linked unless `link` says no.
+    and as many at random; clips are put into it up to `embed_bytes`, others are linked unless `link` says no. Clips
+    come from the manifests' folders and `clip_folders`; `is_sound` says whether a file is a media file that decodes,
+    and without it no clip is shown.
     """
     tables = make_tables(runs, against)
     output.mkdir(parents=True, exist_ok=True)
@@ -46,19 +51,19 @@ def write_report(
         "tables.md": as_markdown(tables),
         "tables.csv": as_csv(tables),
         "tables.tex": as_latex(tables),
-        "report.html": _page(tables, output, sentences, embed_bytes, link),
+        "report.html": _page(tables, Clips(output if link else None, embed_bytes, clip_folders, is_sound), sentences),
     }
     for name, text in texts.items():
         (output / name).write_text(text, encoding="utf-8", newline="\n")
     return [output / name for name in texts]
 
 
-def _page(tables: Tables, output: Path, sentences: int, embed_bytes: int, link: bool) -> str:
+def _page(tables: Tables, clips: Clips, sentences: int) -> str:
     environment = Environment(
         loader=PackageLoader("voxlate_eval", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     header, *_ = grid(tables)
-    examples = read_examples(tables.runs, output if link else None, sentences, embed_bytes)
+    examples = read_examples(tables.runs, clips, sentences)
     return environment.get_template("report.html.jinja").render(
         title=f"Speech translation: {', '.join(run.name for run in tables.runs)}",
         summary=_summary(tables),
@@ -133,13 +138,20 @@ def _checks(runs: Sequence[Run]) -> dict[str, Any]:
             shares = [_share(suspicious[name]) for name in ("off_target", "off_target_of_references")]
             row = [*([run.name] if several else []), direction.replace("-", "→"), found["n"], found["official_n"]]
             lines.append([_plain(value) for value in [*row, *metrics, *counts, suspicious["length_ratio"], *shares]])
+    about = {
+        f"{name}: {metric['about']}"
+        for run in runs
+        for found in run.scores.values()
+        for name, metric in found["metrics"].items()
+        if metric.get("about")
+    }
     signatures = {
         f"{name}: {metric['signature']}"
         for run in runs
         for found in run.scores.values()
         for name, metric in found["metrics"].items()
     }
-    return {"header": header, "lines": lines, "notes": [*_ABOUT_CHECKS, *sorted(signatures)]}
+    return {"header": header, "lines": lines, "notes": [*_ABOUT_CHECKS, *sorted(about), *sorted(signatures)]}
 
 
 def _share(found: dict[str, Any] | None) -> float | None:

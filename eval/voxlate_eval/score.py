@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from voxlate_eval.checks import is_loop, length_outlier, off_target
-from voxlate_eval.metrics import Metric, Sums, make_metric, statistics
+from voxlate_eval.errors import EvaluationError
+from voxlate_eval.metrics import METRICS, Metric, Sums, make_metric, statistics
 from voxlate_eval.policy import CHARACTERS, tokenizers
 from voxlate_eval.records import Records, Reference
 from voxlate_eval.significance import interval
+from voxlate_eval.strict_json import shown
 
 DEFAULT_METRICS = ("bleu", "chrf")
 SCORES, SENTENCES = "scores.json", "sentences.jsonl"  # of a direction, in a folder of its own
@@ -43,6 +45,8 @@ def measure(
         make_metric(name, records.target_language, tokenize if name == "bleu" else None)
         for name in dict.fromkeys(name.strip().lower() for name in metrics)
     ]
+    if not made:
+        raise EvaluationError(f"no metric is named; expected some of {', '.join(METRICS)}")
     texts = records.hypotheses, records.references, records.sources
     return [Measured(metric, statistics(metric, *texts, workers=workers)) for metric in made]
 
@@ -71,7 +75,7 @@ def score(
         "breakdown": {
             title: _breakdown(records, measured, key) for title, key in _keys(records, seen_speakers).items()
         },
-        "files": {"hypotheses": str(records.hypotheses_path), "references": str(records.references_path)},
+        "files": {"hypotheses": shown(records.hypotheses_path), "references": shown(records.references_path)},
         "recipe": records.meta,
     }
 
@@ -80,7 +84,7 @@ def sentence_rows(records: Records, measured: Sequence[Measured]) -> Iterator[di
     """Yield what a reader of single sentences needs: all texts, the clip, and chrF of the sentence."""
     chrf = next(item for item in measured if item.metric.name == "chrF")
     for index, (hypothesis, reference) in enumerate(records.rows):
-        audio = None if reference.audio is None else str(records.references_path.parent.absolute() / reference.audio)
+        audio = None if reference.audio is None else shown(records.references_path.parent.absolute() / reference.audio)
         row = {
             "id": reference.id,
             "source": reference.source_text,
@@ -102,6 +106,7 @@ def _with_interval(item: Measured, samples: int, seed: int) -> dict[str, Any]:
         "low": low,
         "high": high,
         "signature": item.metric.signature,
+        "about": item.metric.about,
         "interval": f"95 %, bootstrap, {samples} samples, seed {seed}",
     }
 

@@ -1,6 +1,5 @@
 """The tables of the field: directions in the XLS-R paper's order and groups, systems side by side, and a verdict."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
@@ -12,6 +11,8 @@ from voxlate_eval.errors import EvaluationError
 from voxlate_eval.policy import CHARACTERS, WORDS, tokenizers
 from voxlate_eval.published import GROUPS, System, find_system, provenances, splits
 from voxlate_eval.score import SCORES, SENTENCES
+from voxlate_eval.score_files import read_scores
+from voxlate_eval.strict_json import shown
 
 TOLERANCE = 0.5  # BLEU within which a published score counts as reproduced
 # What published tables call averages.
@@ -70,20 +71,19 @@ def read_run(folder: Path) -> Run:
     """Read the scores of a folder. EvaluationError where it has none."""
     scores, sentences = {}, {}
     for path in sorted(folder.glob(f"*/{SCORES}")):
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            scores[found["direction"]] = found | {"bleu": found["metrics"]["BLEU"]}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        found = read_scores(path)
+        if found["direction"] in scores:
             raise EvaluationError(
-                f"{path}: not scores of voxlate evaluate with BLEU ({error}); score that direction again"
-            ) from None
+                f"{path}: direction {found['direction']} comes from another folder of {folder}, too; expected each once"
+            )
+        scores[found["direction"]] = found
         if (path.parent / SENTENCES).is_file():
             sentences[found["direction"]] = path.parent / SENTENCES
     if not scores:
         raise EvaluationError(f"{folder}: no DIRECTION/{SCORES}; expected a folder that voxlate evaluate wrote")
     order = [name for name in splits() if name in scores] + sorted(scores.keys() - splits().keys())
     return Run(
-        folder.resolve().name,
+        shown(Path(folder.resolve().name)),
         {name: scores[name] for name in order},
         {name: sentences[name] for name in order if name in sentences},
     )
@@ -104,7 +104,7 @@ def _named_apart(runs: list[Run], folders: Sequence[Path]) -> list[Run]:
     """Name runs by their whole path where folders of one name come from several places."""
     names = [run.name for run in runs]
     return [
-        run if names.count(run.name) == 1 else Run(str(folder), run.scores, run.sentences)
+        run if names.count(run.name) == 1 else Run(shown(folder), run.scores, run.sentences)
         for run, folder in zip(runs, folders, strict=True)
     ]
 

@@ -6,28 +6,30 @@ import os
 import re
 from typing import TYPE_CHECKING, BinaryIO
 
+from voxlate.data.undecodable import frame_hertz
+
 if TYPE_CHECKING:
-    from av.audio.stream import AudioStream
-    from av.container import InputContainer
+    from voxlate.data.frames import Media
 
 # Demuxers whose stream duration is what the header says and not a guess from the bit rate.
 HEADER_DURATION = {"aiff", "ape", "au", "flac", "mov,mp4,m4a,3gp,3g2,mj2", "nistsphere", "tta", "wv"}
 
 
-def announced_seconds(file: BinaryIO, container: InputContainer, stream: AudioStream, first_byte: int) -> float:
-    """Find the duration that the file's header promises; 0 where it promises none and FFmpeg only estimates.
+def announced_seconds(file: BinaryIO, media: Media) -> float:
+    """Find how long the file's header promises the sound to be; 0 where it promises nothing and FFmpeg only estimates.
 
     Ogg, AAC and MPEG streams announce nothing. AVI, CAF and Wave64 do, but FFmpeg hides it when the file is cut.
     """
-    kind = container.format.name
+    kind, stream = media.kind, media.stream
     seconds = float((stream.duration or 0) * (stream.time_base or 0))
     if kind == "wav":
         return _wav_header_seconds(file)
     if kind == "mp3":
-        return min(seconds, _mp3_header_seconds(file, first_byte, stream.sample_rate))
+        return min(seconds, _mp3_header_seconds(file, media.first_byte))
     if kind == "matroska,webm":  # the header's duration covers the video too
         clock = re.match(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
-        return float(clock[1]) * 3600 + float(clock[2]) * 60 + float(clock[3]) if clock else 0.0
+        end = float(clock[1]) * 3600 + float(clock[2]) * 60 + float(clock[3]) if clock else 0.0
+        return max(0.0, end - media.start_seconds)  # FFmpeg writes the end of the track, mkvmerge its length
     return seconds if kind in HEADER_DURATION else 0.0
 
 
@@ -48,12 +50,13 @@ def _wav_header_seconds(file: BinaryIO) -> float:
     return 0.0
 
 
-def _mp3_header_seconds(file: BinaryIO, first_byte: int, rate: int) -> float:
+def _mp3_header_seconds(file: BinaryIO, first_byte: int) -> float:
     """Read the number of frames in a Xing or Info header, which is the frame ahead of the first sound."""
     file.seek(max(first_byte - 3_000, 0))
-    header = rb"\xff([\xe2-\xff])..(?:.{9}|.{17}|.{32})(?:Xing|Info)...[\x01\x03\x05\x07\x09\x0b\x0d\x0f](.{4})"
+    header = rb"(\xff[\xe2-\xff].).(?:.{9}|.{17}|.{32})(?:Xing|Info)...[\x01\x03\x05\x07\x09\x0b\x0d\x0f](.{4})"
     match = re.search(header, file.read(min(first_byte, 3_000)), re.DOTALL)
+    rate = 0 if match is None else frame_hertz(match[1])
     if match is None or rate == 0:
         return 0.0
-    frame_samples = 1152 if match[1][0] & 0x18 == 0x18 else 576  # MPEG-1; MPEG-2 and 2.5
+    frame_samples = 1152 if rate >= 32_000 else 576  # MPEG-1; MPEG-2 and 2.5
     return int.from_bytes(match[2], "big") * frame_samples / rate

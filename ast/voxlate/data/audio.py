@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn
 
 import av
 import av.error
@@ -24,13 +24,12 @@ import numpy as np
 
 from voxlate.data.announced import announced_seconds
 from voxlate.data.chunks import Chunks, Spool, SpooledWaveform
+from voxlate.data.clock import Clock, Timeline
+from voxlate.data.frames import Media, read_frames
+from voxlate.data.ogg import find_links, has_lost_pages
 from voxlate.data.resampling import MEDIA_ERRORS, SAMPLE_RATE_HZ, Waveform, mono_chunks
 from voxlate.data.sources import AudioSource, NamelessFile, open_source
 from voxlate.errors import AudioError
-
-if TYPE_CHECKING:
-    from av.audio.stream import AudioStream
-    from av.container import InputContainer
 
 __all__ = [
     "MEDIA_SUFFIXES",
@@ -60,6 +59,7 @@ DEMUXERS = (
 # Demuxers whose seeks land on a known sample. Chained ogg files restart their clock, so ogg is not one of them.
 EXACT_SEEK = {"aiff", "au", "caf", "flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "w64", "wav"}
 PREROLL_SECONDS = 0.5  # decoded ahead of a range, and dropped, for codecs and filters that need a past
+MISSING_SECONDS = 0.01  # in the middle of a stream without gaps
 TRUNCATION_SECONDS = 0.25  # encoders' delay and padding make smaller differences in sound files, 0.21 s at 8 kHz
 
 PROBE_PATH = Path(__file__).with_name("vbr_probe.mp3")
@@ -87,6 +87,8 @@ def load_audio(
     of sound, and an end after the last sample means the last sample. A range is cut to the sample (in Matroska,
     whose clock ticks in milliseconds, to the millisecond). Channels are averaged, surround ones as FFmpeg weighs them.
 
+    Gaps between timestamps are closed up: what is returned is the sound that the file holds, and nothing else.
+
     Raises AudioError, its message beginning with `name` (by default the path), where nothing can be decoded. What
     can be decoded of a damaged file is returned with `warnings`.
     """
@@ -100,13 +102,16 @@ def load_audio(
         return Audio(chunks.waveform(), warnings)
 
 
-def spool_audio(source: AudioSource) -> tuple[Waveform | SpooledWaveform, tuple[str, ...]]:
-    """Return the waveform and the warnings of `load_audio`; a long waveform lies in a temporary file, not in memory."""
+def spool_audio(source: AudioSource) -> tuple[Waveform | SpooledWaveform, tuple[str, ...], Clock]:
+    """Return the waveform and the warnings of `load_audio`, but with silence in the gaps, and its clock (see `clock`).
+
+    A long waveform lies in a temporary file, not in memory.
+    """
     with _named(source, None), open_source(source) as file:
-        spool = Spool()
-        warnings = _decode(file, spool, 0, None)
+        spool, timeline = Spool(), Timeline()
+        warnings = _decode(file, spool, 0, None, timeline=timeline)
         assert warnings is not None
-        return spool.finish(), warnings
+        return spool.finish(), (*warnings, *timeline.warnings), timeline.clock()
 
 
 def measure_audio(source: AudioSource, *, name: str | None = None) -> tuple[float, tuple[str, ...]]:
@@ -139,8 +144,8 @@ def _count_samples(file: BinaryIO) -> tuple[float, tuple[str, ...]] | None:
             raise AudioError(_why_nothing(media))
         seconds = samples / rate
         media.seconds = max(media.seconds, seconds)
-        announced = announced_seconds(file, media.container, media.stream, media.first_byte)
-    return seconds, tuple(_warnings(media, announced))
+        announced = announced_seconds(file, media)
+    return seconds, tuple(_warnings(file, media, announced))
 
 
 @contextmanager
@@ -167,33 +172,17 @@ def _sample_range(start_seconds: float, end_seconds: float | None) -> tuple[int,
     return first_sample, last_sample
 
 
-@dataclass
-class _Media:
-    """An open container, its first audio stream, and what decoding has met so far."""
-
-    container: InputContainer
-    stream: AudioStream
-    first_byte: int = 0  # of the first packet
-    origin: int | None = None  # timestamp of the first frame, in units of the stream's time base
-    seconds: float = 0.0  # by the timestamps, from the origin to the end of the latest frame
-    packets: int = 0
-    damaged: int = 0
-    stopped: str = ""
-
-    @property
-    def is_hopeless(self) -> bool:
-        """Whether so little can be decoded that it may be noise: now and then an encrypted packet decodes by chance."""
-        return self.damaged > 0.8 * self.packets
-
-
 def _refuse(url: str, _flags: int, _options: dict[str, str]) -> NoReturn:
     raise PermissionError(f"refused to open {url}, which the file refers to")
 
 
 @contextmanager
-def _open_media(file: BinaryIO) -> Iterator[_Media]:
+def _open_media(file: BinaryIO) -> Iterator[Media]:
     file.seek(0)
     start = file.read(24)
+    links = find_links(file) if start.startswith(b"OggS") else []
+    if links:
+        file = links.pop(0)
     file.seek(0)
     options = {"format_whitelist": DEMUXERS}
     if (start[:4], start[8:16], start[22:]) == (b"RIFF", b"WAVEfmt ", b"\1\0"):
@@ -216,13 +205,22 @@ def _open_media(file: BinaryIO) -> Iterator[_Media]:
         stream = container.streams.audio[0]
         if stream.codec_context is None:
             raise AudioError("its audio codec is not one that FFmpeg's libraries can decode")
-        yield _Media(container, stream)
+        yield Media(container, stream, file, links)
 
 
 def _decode(
-    file: BinaryIO, chunks: Chunks, first_sample: int, last_sample: int | None, *, seek: bool = False
+    file: BinaryIO,
+    chunks: Chunks,
+    first_sample: int,
+    last_sample: int | None,
+    *,
+    seek: bool = False,
+    timeline: Timeline | None = None,
 ) -> tuple[str, ...] | None:
-    """Collect the samples from first to last and return warnings; None where seeking failed, and decoding must tell."""
+    """Collect the samples from first to last and return warnings; None where seeking failed, and decoding must tell.
+
+    With a timeline, gaps are filled.
+    """
     with _open_media(file) as media:
         frames: Iterator[av.AudioFrame] = _frames(media)
         position, announced = 0, 0.0
@@ -231,6 +229,8 @@ def _decode(
             if landing is None:
                 return None
             frames, position = landing
+        if timeline is not None:
+            frames = timeline.filled(frames, media.container)
         for chunk in mono_chunks(frames):
             if position + len(chunk) > first_sample:
                 stop = None if last_sample is None else last_sample - position
@@ -239,8 +239,8 @@ def _decode(
             if last_sample is not None and position >= last_sample:
                 break
         else:
-            media.seconds = max(media.seconds, position / SAMPLE_RATE_HZ)
-            announced = announced_seconds(file, media.container, media.stream, media.first_byte)
+            media.seconds = max(media.seconds, media.decoded_seconds)
+            announced = announced_seconds(file, media)
     if position == 0 or media.is_hopeless:
         raise AudioError(_why_nothing(media))
     if not chunks.samples:
@@ -249,41 +249,29 @@ def _decode(
     if chunks.first_not_finite is not None:
         seconds = (first_sample + chunks.first_not_finite) / SAMPLE_RATE_HZ
         raise AudioError(f"holds NaN or infinite samples, the first at {seconds:.2f} s: not a usable recording")
-    return tuple(_warnings(media, announced))
+    return tuple(_warnings(file, media, announced))
 
 
-def _frames(media: _Media) -> Iterator[av.AudioFrame]:
-    """Decode frame by frame, over damaged packets, to the last readable one."""
-    packets = media.container.demux(media.stream)
-    tick_seconds = float(media.stream.time_base or 0)
-    packet: av.Packet[AudioStream] | None
-    while True:
+def _frames(media: Media) -> Iterator[av.AudioFrame]:
+    """Decode frame by frame; the links of a chained Ogg file one after another, with timestamps that continue."""
+    yield from read_frames(media)
+    for window in media.later_links:
         try:
-            packet = next(packets, None)
-        except MEDIA_ERRORS as error:
-            packet, media.stopped = None, getattr(error, "strerror", None) or str(error)
-        if packet is not None:
-            if packet.size == 0:  # would end the decoding wherever it stands
-                continue
-            if media.packets == 0:
-                media.first_byte = packet.pos or 0
-            media.packets += 1
-        try:
-            frames = media.stream.decode(packet)
-        except MEDIA_ERRORS:
+            with _open_media(window) as link:
+                start: int | None = None
+                for frame in read_frames(link):
+                    if frame.pts is not None and frame.time_base:
+                        if start is None:
+                            start = round((media.start_seconds + media.seconds) / frame.time_base) - frame.pts
+                        frame.pts += start
+                    yield frame
+                media.add(link)
+        except AudioError as error:
             media.damaged += 1
-            frames = []
-        for frame in frames:
-            if frame.pts is not None and tick_seconds:
-                if media.origin is None:
-                    media.origin = frame.pts
-                media.seconds = (frame.pts - media.origin) * tick_seconds + frame.samples / frame.sample_rate
-            yield frame
-        if packet is None:
-            return
+            media.stopped = str(error)
 
 
-def _seek(media: _Media, first_sample: int) -> tuple[Iterator[av.AudioFrame], int] | None:
+def _seek(media: Media, first_sample: int) -> tuple[Iterator[av.AudioFrame], int] | None:
     """Return the frames from shortly before a sample, and the place of the first of them; None if that fails."""
     next(_frames(media), None)  # finds the origin
     if media.origin is None or not media.stream.time_base:
@@ -299,11 +287,12 @@ def _seek(media: _Media, first_sample: int) -> tuple[Iterator[av.AudioFrame], in
     landing = next(frames, None)
     if landing is None or landing.pts is None:
         return None
+    media.decoded_seconds = media.seconds
     position = round((landing.pts - media.origin) * media.stream.time_base * SAMPLE_RATE_HZ)
     return None if position > first_sample else (chain([landing], frames), position)
 
 
-def _why_nothing(media: _Media) -> str:
+def _why_nothing(media: Media) -> str:
     if media.stopped:
         return f"its audio stream cannot be read: {media.stopped}"
     if media.packets and media.damaged:
@@ -313,11 +302,17 @@ def _why_nothing(media: _Media) -> str:
     return "its audio stream holds no samples"
 
 
-def _warnings(media: _Media, announced_seconds: float) -> Iterator[str]:
-    if announced_seconds > media.seconds + TRUNCATION_SECONDS:
-        yield f"truncated: {media.seconds:.2f} s decoded of the {announced_seconds:.2f} s its header announces"
+def _warnings(file: BinaryIO, media: Media, announced_seconds: float) -> Iterator[str]:
+    seconds = media.seconds - media.lost_seconds
+    if announced_seconds > seconds + TRUNCATION_SECONDS:
+        yield f"truncated: {seconds:.2f} s decoded of the {announced_seconds:.2f} s its header announces"
     if media.damaged:
         yield f"damaged: {media.damaged} packet{'s' * (media.damaged > 1)} could not be decoded"
+    missing_seconds = media.seconds - media.decoded_seconds
+    if missing_seconds > MISSING_SECONDS and (media.kind == "flac" or (media.kind == "ogg" and has_lost_pages(file))):
+        yield f"damaged: {missing_seconds:.2f} s of sound are missing"
+    if media.breaks:
+        yield f"damaged: {media.breaks} part{'s' * (media.breaks > 1)} of it could not be read"
     if media.stopped:
         yield f"damaged: reading stopped at {media.seconds:.2f} s ({media.stopped})"
 

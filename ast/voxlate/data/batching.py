@@ -21,6 +21,7 @@ from voxlate.data.planning import Integers, Place
 from voxlate.errors import AudioError
 from voxlate.manifest import Utterance
 from voxlate.text import EOS_ID, IGNORED_ID, PAD_ID, Tokenizer
+from voxlate_eval.words import plain_words
 
 _PREFETCH = 4  # batches that each worker makes ahead
 
@@ -195,9 +196,8 @@ class BatchMaker(Dataset[Batch]):
 
 
 def ctc_text(text: str) -> str:
-    """Return what CTC reads of a source text: lower case, single spaces, no punctuation but apostrophes."""
-    letters = (character if character.isalnum() or character in "'’" else " " for character in text.lower())
-    return " ".join("".join(letters).split())
+    """Return what CTC reads of a source text: its words as WER compares them."""
+    return plain_words(text)
 
 
 def read_batches(

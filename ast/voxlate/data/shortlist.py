@@ -7,6 +7,7 @@ from pathlib import Path
 
 from voxlate.errors import VoxlateError
 from voxlate.files import file_sha256, write_text
+from voxlate.json_files import read_json, shown
 from voxlate.manifest import read_manifest
 from voxlate.text import UNK_ID, VOCABULARY_FILES, Tokenizer
 
@@ -73,12 +74,14 @@ def _path(folder: Path, language: str) -> Path:
 
 def read_shortlist(path: Path) -> Shortlist:
     """Read a file of `voxlate prepare shortlist`. Raises VoxlateError."""
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        ids = tuple(int(index) for index in fields["ids"])
-        return Shortlist(str(fields["language"]), ids, str(fields["vocabulary_sha256"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise VoxlateError(f"{path}: not a file of voxlate prepare shortlist ({type(error).__name__})") from None
+    fields = read_json(path, "expected a file of voxlate prepare shortlist")
+    match fields:
+        case {"language": str() as language, "vocabulary_sha256": str() as digest, "ids": list() as ids}:
+            if ids and all(isinstance(index, int) and not isinstance(index, bool) and index >= 0 for index in ids):
+                return Shortlist(language, tuple(ids), digest)
+    raise VoxlateError(
+        f"{path}: not a file of voxlate prepare shortlist; expected a language, a vocabulary_sha256 and ids"
+    )
 
 
 def find_shortlists(folder: Path, tokenizer: Tokenizer, languages: Iterable[str]) -> Mapping[str, Shortlist]:
@@ -92,4 +95,9 @@ def find_shortlists(folder: Path, tokenizer: Tokenizer, languages: Iterable[str]
         found[language] = read_shortlist(path)
         if found[language].vocabulary_sha256 != file_sha256(tokenizer.path):
             raise VoxlateError(f"{path}: made for another vocabulary than {tokenizer.path}; {make}")
+        if found[language].language != language:
+            raise VoxlateError(f"{path}: is of {shown(found[language].language)}, not of {language}; {make}")
+        ids = {*found[language].ids}
+        if max(ids) >= tokenizer.vocabulary_size or not ids.issuperset(range(UNK_ID + 1)):
+            raise VoxlateError(f"{path}: its ids are not those of {tokenizer.path}; {make}")
     return found

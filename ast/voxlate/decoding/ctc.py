@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from voxlate.models.transcriber import Labels
+from voxlate.models.ctc_labels import Labels
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ def best_path(log_probs_SV: Tensor, labels: Labels) -> list[FoundWord]:
     def finish() -> None:
         if letters:
             text = "".join(letter[0] for letter in letters)
+            text = text.lower() if labels.lower else text
             mean = sum(letter[3] for letter in letters) / len(letters)
             words.append(FoundWord(text, letters[0][1], letters[-1][2], mean))
             letters.clear()

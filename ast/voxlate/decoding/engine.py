@@ -11,7 +11,7 @@ import torch
 import transformers
 
 import voxlate
-from voxlate.data.audio import SAMPLE_RATE_HZ, AudioSource, decoder_fingerprint
+from voxlate.data.audio import AudioSource, decoder_fingerprint
 from voxlate.data.shortlist import find_shortlists
 from voxlate.decoding.candidates import Vocabulary, shortlisted
 from voxlate.decoding.mbr import by_agreement
@@ -26,7 +26,7 @@ from voxlate.languages import find_language
 from voxlate.models.cpu import to_int8, to_packed
 from voxlate.models.hub import find_model, hub_revision
 from voxlate.models.interop import load_checkpoint
-from voxlate.models.weights import weight_files, weights_sha256
+from voxlate.models.weights import adapter_recipe, weight_files, weights_sha256
 from voxlate.pages import FreedMemory
 from voxlate.provenance import source_commit
 from voxlate.text import Tokenizer
@@ -48,14 +48,13 @@ class _Job:
     found: dict[Span, list[Hypothesis]] = field(default_factory=dict)
 
     def translation(self, tokenizer: Tokenizer, options: SearchOptions) -> Translation:
-        segments = tuple(
-            Segment(
-                start / SAMPLE_RATE_HZ, end / SAMPLE_RATE_HZ, _candidates(self.found[start, end], tokenizer, options)
-            )
-            for start, end in self.sound.spans
-        )
         sound = self.sound
-        return Translation(sound.name, sound.seconds, self.target, segments, self.source, sound.warnings)
+        segments = tuple(
+            Segment(sound.clock.seconds(start), sound.clock.seconds(end), _candidates(found, tokenizer, options))
+            for start, end in sound.spans
+            for found in [self.found[start, end]]
+        )
+        return Translation(sound.name, sound.end_seconds, self.target, segments, self.source, sound.warnings)
 
 
 def _candidates(found: list[Hypothesis], tokenizer: Tokenizer, options: SearchOptions) -> tuple[Candidate, ...]:
@@ -199,6 +198,7 @@ class Translator:
             "model": self.checkpoint.name,
             "revision": hub_revision(self.checkpoint.folder),
             "weights_sha256": self._weights_sha256,
+            **self._adapter_recipe,
             **{f"search_{name}": value for name, value in asdict(options).items()},
             "shortlist": self._shortlist,
             "dtype": self._dtype,
@@ -218,6 +218,10 @@ class Translator:
     @cached_property
     def _whole_vocabulary(self) -> Vocabulary:
         return Vocabulary(self.checkpoint.model.decoder.output_weight).with_rounded()
+
+    @cached_property
+    def _adapter_recipe(self) -> dict[str, object]:
+        return {} if self.checkpoint.adapter is None else adapter_recipe(self.checkpoint.adapter)
 
     @cached_property
     def _weights_sha256(self) -> str:

@@ -18,7 +18,8 @@ from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import INT8, choose_device, choose_dtype
 from voxlate.models.hub import find_model
 from voxlate.models.identifier import load_identifier
-from voxlate.models.weights import weight_files, weights_sha256
+from voxlate.models.precision import not_numbers
+from voxlate.models.weights import adapter_recipe, weight_files, weights_sha256
 
 _MAX_SECONDS = 30.0  # of speech that is listened to
 
@@ -51,7 +52,8 @@ class Identifier:
 
     def recipe(self) -> dict[str, object]:
         """Return what an answer depends on, besides the audio."""
-        return {"identifier": self.name, "identifier_sha256": weights_sha256(self._folder)}
+        adapter = {f"identifier_{name}": value for name, value in adapter_recipe(self._folder).items()}
+        return {"identifier": self.name, "identifier_sha256": weights_sha256(self._folder), **adapter}
 
     @torch.inference_mode()
     def _identify(self, sound: Sound) -> Identified:
@@ -61,7 +63,10 @@ class Identifier:
         for start, end in sound.spans:
             waveform_T = torch.from_numpy(sound.waveform_T[slice(start, min(end, start + left))])
             batch = collate_waveforms([waveform_T], normalize=self.model.encoder.normalize_waveform)
-            heard.append(self.model(*batch)[0].cpu().exp() * len(waveform_T))
+            log_probs_L = self.model(*batch)[0].cpu()
+            if log_probs_L.isnan().any():
+                raise not_numbers(self.model.classifier.weight.dtype)
+            heard.append(log_probs_L.exp() * len(waveform_T))
             samples.append(len(waveform_T))
             left -= len(waveform_T)
             if left <= 0:

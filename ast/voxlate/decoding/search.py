@@ -12,9 +12,9 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from voxlate.decoding.candidates import Vocabulary, best_ids
 from voxlate.decoding.options import SearchOptions
-from voxlate.errors import VoxlateError
 from voxlate.models.decoder import MBartDecoder
 from voxlate.models.memory import History, Memory, joined
+from voxlate.models.precision import not_numbers
 from voxlate.text import EOS_ID
 
 _LONGEST_LOOP = 12  # tokens: the longest phrase whose repetition the guard sees
@@ -162,11 +162,7 @@ class Search:
             return
         for index in (index for index, is_done in enumerate(done) if is_done):
             if not running.ended[index]:
-                precision = str(self._decoder.layer_norm.weight.dtype).removeprefix("torch.")
-                raise VoxlateError(
-                    f"the model's scores are not numbers in {precision}; the weights are damaged or overflow: "
-                    "try float32"
-                )
+                raise not_numbers(self._decoder.layer_norm.weight.dtype)
             self._finished.append((running.keys[index], running.ended[index][: options.n_best]))
         running.select([index for index, is_done in enumerate(done) if not is_done])
 

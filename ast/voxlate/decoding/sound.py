@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from os import PathLike
@@ -14,27 +14,36 @@ import numpy as np
 
 from voxlate.data.audio import SAMPLE_RATE_HZ, AudioSource, Waveform, spool_audio
 from voxlate.data.chunks import SpooledWaveform
+from voxlate.data.clock import FROM_ZERO, Clock
 from voxlate.decoding.segmentation import segment
 from voxlate.errors import AudioError
 
 Span = tuple[int, int]
 AHEAD_SECONDS = 600.0
+GAP_SECONDS = 1.0
+SHORTEST_SECONDS = 0.5  # of a span beside a gap
 _AHEAD_INPUTS = 16
 
 
 @dataclass(frozen=True)
 class Sound:
-    """A decoded input: its samples at 16 kHz, and the spans (start, end) of them to translate."""
+    """A decoded input: its samples at 16 kHz, the spans (start, end) of them to translate, and when they are heard."""
 
     name: str
     waveform_T: Waveform | SpooledWaveform
     spans: list[Span]
     warnings: tuple[str, ...] = ()
+    clock: Clock = FROM_ZERO
 
     @property
     def seconds(self) -> float:
-        """Length of the whole input."""
-        return len(self.waveform_T) / SAMPLE_RATE_HZ
+        """Length of the whole input, with its gaps."""
+        return self.end_seconds - self.clock.seconds(0)
+
+    @property
+    def end_seconds(self) -> float:
+        """When it ends, on the file's clock."""
+        return self.clock.seconds(len(self.waveform_T))
 
     @property
     def silent_seconds(self) -> float:
@@ -118,8 +127,8 @@ def _read(item: AudioSource | np.ndarray) -> Sound | AudioError:
         if isinstance(item, np.ndarray):
             array_T = _checked(item)
             return Sound(type(item).__name__, array_T, segment(array_T))
-        waveform_T, warnings = spool_audio(item)
-        return Sound(_name(item), waveform_T, segment(waveform_T), warnings)
+        waveform_T, warnings, clock = spool_audio(item)
+        return Sound(_name(item), waveform_T, _without(clock.gaps, segment(waveform_T)), warnings, clock)
     except AudioError as error:
         return error
     except MemoryError:  # others may be shorter
@@ -128,6 +137,21 @@ def _read(item: AudioSource | np.ndarray) -> Sound | AudioError:
 
 def _name(item: AudioSource | np.ndarray) -> str:
     return str(item) if isinstance(item, str | PathLike) else str(getattr(item, "name", type(item).__name__))
+
+
+def _without(gaps: Sequence[Span], spans: list[Span]) -> list[Span]:
+    """Divide spans at gaps of a second and more: models are not trained on sentences with a long dropout inside."""
+    found: list[Span] = []
+    long = [gap for gap in gaps if gap[1] - gap[0] >= GAP_SECONDS * SAMPLE_RATE_HZ]
+    shortest = SHORTEST_SECONDS * SAMPLE_RATE_HZ
+    for span in spans:
+        start, end = span
+        for gap in long:
+            if start + shortest <= gap[0] and gap[1] + shortest <= end:
+                found.append((start, gap[0]))
+                start = gap[1]
+        found.append((start, end))
+    return found
 
 
 def _checked(array: np.ndarray) -> Waveform:

@@ -8,7 +8,7 @@ import torch
 import transformers
 
 import voxlate
-from voxlate.data.audio import SAMPLE_RATE_HZ, AudioSource, decoder_fingerprint
+from voxlate.data.audio import AudioSource, decoder_fingerprint
 from voxlate.data.batching import collate_waveforms
 from voxlate.decoding.ctc import best_path
 from voxlate.decoding.sound import Sound, Span, read_ahead
@@ -16,8 +16,9 @@ from voxlate.decoding.translation import Candidate, Segment, Translation, Word
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import choose_device, choose_dtype
 from voxlate.models.hub import find_model, hub_revision
+from voxlate.models.precision import not_numbers
 from voxlate.models.transcriber import load_transcriber
-from voxlate.models.weights import weight_files, weights_sha256
+from voxlate.models.weights import adapter_recipe, weight_files, weights_sha256
 from voxlate.provenance import source_commit
 
 
@@ -57,7 +58,7 @@ class Transcriber:
             seconds += sound.seconds
             if progress is not None:
                 progress(seconds, seconds)
-            yield index, Translation(sound.name, sound.seconds, None, segments, language, sound.warnings)
+            yield index, Translation(sound.name, sound.end_seconds, None, segments, language, sound.warnings)
 
     def recipe(self) -> dict[str, object]:
         """Return what a transcript depends on, besides the audio."""
@@ -67,6 +68,7 @@ class Transcriber:
             "model": self.name,
             "revision": hub_revision(self.model.folder),
             "weights_sha256": weights_sha256(self.model.folder),
+            **adapter_recipe(self.model.folder),
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "device": self._device.type,
             "audio_decoder": decoder_fingerprint(),
@@ -79,12 +81,20 @@ class Transcriber:
         encoder = self.model.encoder
         waveform_T = torch.from_numpy(sound.waveform_T[slice(*span)])
         log_probs_BSV, _ = self.model(*collate_waveforms([waveform_T], normalize=encoder.normalize_waveform))
-        found = best_path(log_probs_BSV[0], self.model.labels)
-        start, end = (sample / SAMPLE_RATE_HZ for sample in span)
-        frame = encoder.frame_samples / SAMPLE_RATE_HZ
+        if log_probs_BSV.isnan().any():
+            raise not_numbers(self.model.dtype)
+        labels = self.model.labels
+        found = best_path(log_probs_BSV[0], labels)
+        first, last = span
+        seconds = sound.clock.seconds
         words = tuple(
-            Word(word.text, start + word.first_frame * frame, min(end, start + (word.last_frame + 1) * frame))
+            Word(
+                word.text,
+                seconds(first + word.first_frame * encoder.frame_samples),
+                seconds(min(last, first + (word.last_frame + 1) * encoder.frame_samples)),
+            )
             for word in found
         )
         score = sum(word.log_prob for word in found) / max(1, len(found))
-        return Segment(start, end, (Candidate(" ".join(word.text for word in words), score),), words)
+        text = labels.separator.join(word.text for word in words)
+        return Segment(seconds(first), seconds(last), (Candidate(text, score),), words)

@@ -13,7 +13,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Word:
-    """A word of a transcript, in seconds from the beginning of the audio."""
+    """A word of a transcript, in seconds on the file's clock (see `Segment`)."""
 
     text: str
     start: float
@@ -22,8 +22,10 @@ class Word:
 
 @dataclass(frozen=True)
 class Segment:
-    """One piece of the audio, in seconds from its beginning, and its hypotheses, best first.
+    """One piece of the audio, in seconds on the file's clock, and its hypotheses, best first.
 
+    Time 0 is where the container's timeline begins; in MPEG and Ogg streams, whose timestamps begin anywhere, it is the
+    earliest one of all tracks. Of an array, it is the first sample.
     Of a transcript there is one hypothesis, with the times of its words.
     """
 
@@ -42,6 +44,7 @@ class Segment:
 class Translation:
     """The translation of one input. There are no segments where there is no sound.
 
+    `seconds` is when the sound ends, on the file's clock.
     A transcript has no target language.
     """
 

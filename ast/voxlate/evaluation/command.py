@@ -10,14 +10,22 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from voxlate.data.preparation import stderr
 from voxlate.errors import VoxlateError
+from voxlate.evaluation.hypothesis_tables import read_hypotheses
 from voxlate.evaluation.references import read_references, transcripts
 from voxlate.files import write_text
 from voxlate_eval.comparison import compare_systems
-from voxlate_eval.records import Records, join, read_hypotheses
+from voxlate_eval.records import Records, join
 from voxlate_eval.score import DEFAULT_METRICS, SCORES, SENTENCES, Measured, measure, score, sentence_rows
+
+_ABOUT_P = (
+    "A less B is in points of the metric. p: how often two equally good systems differ by at least as much by chance; "
+    "under 0.05 is commonly called significant. By paired bootstrap (Koehn 2004) and by approximate randomization "
+    "(Riezler and Maxwell 2005), {samples:,} samples each, two-sided."
+)
 
 
 @dataclass(frozen=True)
@@ -83,18 +91,32 @@ def print_scores(scores: Sequence[dict[str, Any]]) -> None:
         official = "" if found["official_n"] is None else f"{found['official_n']:,}"
         cells = [_cell(found["metrics"].get(name)) for name in names]
         table.add_row(found["direction"] or f"?-{found['target_language']}", f"{found['n']:,}", official, *cells)
-    console = Console(highlight=False, soft_wrap=True)
+    console = _console()
     console.print(table)
-    signatures = {(name, metric["signature"]) for found in scores for name, metric in found["metrics"].items()}
-    for name, signature in sorted(signatures):
-        console.print(f"{name}: {signature}", markup=False)
+    _print_metrics(console, [metric for found in scores for metric in found["metrics"].items()])
+    console.print("[low, high]: 95 % interval by bootstrap; n: sentences; official: sentences of the official split")
     for found in scores:
         for line in _remarks(found):
             stderr().print(f"{found['direction'] or found['target_language']}: {line}")
 
 
-def _cell(metric: dict[str, Any] | None) -> str:
-    return "" if metric is None else f"{metric['value']:.2f} [dim]\\[{metric['low']:.1f}, {metric['high']:.1f}][/dim]"
+def _console() -> Console:
+    """Return standard output for texts of others: no markup, no ``:smile:`` for a picture."""
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def _print_metrics(console: Console, metrics: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """Print the signatures of metrics, and what each counts."""
+    for name, signature in sorted({(name, metric["signature"]) for name, metric in metrics}):
+        console.print(f"{name}: {signature}")
+    for name, about in {name: metric["about"] for name, metric in metrics}.items():
+        console.print(f"{name}: {about}")
+
+
+def _cell(metric: dict[str, Any] | None) -> Text:
+    if metric is None:
+        return Text()
+    return Text.assemble(f"{metric['value']:.2f} ", (f"[{metric['low']:.1f}, {metric['high']:.1f}]", "dim"))
 
 
 def _remarks(found: dict[str, Any]) -> list[str]:
@@ -141,23 +163,21 @@ def _score(records: Records, measured: Sequence[Measured], scoring: Scoring) -> 
 
 
 def _print_comparison(found: dict[str, Any]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"A {found['a']}\nB {found['b']}\n{found['n']:,} sentences", markup=False)
-    table = Table(
-        "", "A", "B", "A less B", "95 % interval", "bootstrap", "randomised", caption="the last two are p-values"
-    )
+    console = _console()
+    console.print(f"A {found['a']}\nB {found['b']}\n{found['n']:,} sentences")
+    table = Table("", "A", "B", "A less B", "95 % interval", "p (bootstrap)", "p (randomization)")
     for name, metric in found["metrics"].items():
         numbers = (f"{metric[key]:.2f}" for key in ("a", "b"))
-        span = f"\\[{metric['low']:+.2f}, {metric['high']:+.2f}]"
+        span = f"[{metric['low']:+.2f}, {metric['high']:+.2f}]"
         p_values = (f"{metric[key]:.4f}" for key in ("p_bootstrap", "p_randomisation"))
         table.add_row(name, *numbers, f"{metric['difference']:+.2f}", span, *p_values)
     console.print(table)
-    for name, metric in found["metrics"].items():
-        console.print(f"{name}: {metric['signature']}", markup=False)
+    _print_metrics(console, [*found["metrics"].items()])
+    console.print(_ABOUT_P.format(samples=next(iter(found["metrics"].values()))["samples"]))
     for side, title in (("a_better", "A is better by most"), ("b_better", "B is better by most")):
         if found["sentences"][side]:
             console.print(f"\n{title} (chrF of the sentence)", style="bold")
         for row in found["sentences"][side]:
-            console.print(f"{row['id']}  {row['difference']:+.1f}", style="dim", markup=False)
+            console.print(f"{row['id']}  {row['difference']:+.1f}", style="dim")
             for label, text in (("reference", row["reference"]), ("A", row["a"]), ("B", row["b"])):
-                console.print(f"  {label:9} {text}", markup=False)
+                console.print(f"  {label:9} {text}")

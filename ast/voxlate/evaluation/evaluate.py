@@ -1,6 +1,6 @@
 """The command ``voxlate evaluate``: translate test sets and score what came out, direction by direction."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from voxlate.decoding.options import SearchOptions
 from voxlate.errors import VoxlateError
 from voxlate.evaluation.command import Scoring, evaluate_folder, is_chosen, print_scores
 from voxlate.evaluation.hypotheses import HYPOTHESES, Task, forget, translate
-from voxlate.evaluation.references import read_references
+from voxlate.evaluation.references import references_of
 from voxlate.manifest import Manifest, read_manifest
 from voxlate.models.hub import find_model
 from voxlate_eval.records import join, read_hypotheses
@@ -34,6 +34,7 @@ class EvaluateCommand:
     shortlist: bool = False
     scoring: Scoring = field(default_factory=Scoring)
     overwrite: bool = False
+    slots: Mapping[str, int | str] = field(default_factory=dict)
 
 
 def run(command: EvaluateCommand) -> int:
@@ -59,17 +60,18 @@ def run(command: EvaluateCommand) -> int:
             device=str(device),
             dtype=command.dtype,
             batch_size=command.batch_size,
+            slots=command.slots,
             shortlist=command.shortlist,
         )
         failed, scores = 0, []
         for task in tasks:
             failed += translate(task, translator, command.search, state)
             if state.is_main_process:
-                records = join(read_hypotheses(task.folder / HYPOTHESES), read_references(task.manifest.path))
+                records = join(read_hypotheses(task.folder / HYPOTHESES), references_of(task.manifest))
                 scores.append(evaluate_folder(records, command.scoring, task.folder))
                 stderr().print(f"{task.direction}: {scores[-1]['n']:,} clips, {task.folder / SCORES}")
     except KeyboardInterrupt:
-        stderr().print("interrupted; the same command goes on from here", style="bold")
+        stderr().print("interrupted; rerun the same command to resume", style="bold")
         return 130
     if not state.is_main_process:
         return 0  # whoever ends with another code is the end of all

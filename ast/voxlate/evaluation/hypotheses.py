@@ -1,12 +1,15 @@
-"""Translate what a manifest has and a file of hypotheses lacks; an interrupted run goes on.
+"""Translate the clips of a manifest that a file of hypotheses lacks, so that an interrupted run can be resumed.
 
-While it lasts, results are appended to parts, one for each process; in the end they become one file in the manifest's
-order, with what they depend on beside it.
+While a run lasts, results are appended to parts, one for each process; at its end they become one file in the
+manifest's order. Beside it stands what they depend on. A row is done if it has no error and was made of the bytes that
+its clip has now; clips that failed are tried again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,12 +20,14 @@ from typing import TYPE_CHECKING, Any
 from filelock import Timeout
 
 from voxlate.data.audio import AudioSource
-from voxlate.data.preparation import progress_bar
+from voxlate.data.preparation import progress_bar, stderr
 from voxlate.decoding.options import SearchOptions
 from voxlate.decoding.translation import Translation
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.files import file_sha256, locked, write_text
 from voxlate.manifest import EmbeddedAudio, Manifest, Utterance
+from voxlate_eval.errors import EvaluationError
+from voxlate_eval.strict_json import parse_objects, read_object
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -31,7 +36,9 @@ if TYPE_CHECKING:
 
 HYPOTHESES, META = "hypotheses.jsonl", "hypotheses.meta.json"
 _PART = "hypotheses.part-*.jsonl"
-_FREE = ("device", "commit")  # what may differ when a run goes on
+_KEPT = _PART.replace("*", "kept")
+_FREE = ("device", "commit", "manifest", "manifest_sha256")  # what may differ when a run is resumed
+_SHOWN = 80  # characters of a value in messages
 
 
 @dataclass(frozen=True)
@@ -53,28 +60,30 @@ def forget(task: Task) -> None:
 def translate(task: Task, translator: Translator, options: SearchOptions, state: PartialState) -> int:
     """Write the hypotheses of a task; return how many clips failed. Every process of a launch must call it.
 
-    A clip that cannot be read has an empty text and its error. VoxlateError if the folder holds another model's.
+    A clip that cannot be read has an empty text and its error. VoxlateError if the folder holds hypotheses of other
+    clips or settings.
     """
     recipe = {**translator.recipe(options), **_about(task)}
     with _only_here(task.folder, state):
-        _check_same(task.folder, recipe)  # every process, so that none is left waiting
+        _check_same(task, recipe)  # every process, so that none is left waiting
+        state.wait_for_everyone()  # nobody may change what others still check
         if state.is_main_process:
             write_text(task.folder / META, json.dumps(recipe, indent=1, ensure_ascii=False) + "\n")
+            _keep(task)
         state.wait_for_everyone()
-        done = {row["id"]: row for row in _read_parts(task.folder)}
+        done = {row["id"] for row in _read_rows(task.folder / _KEPT)}
         todo = [index for index, name in enumerate(task.manifest.column("id")) if name not in done]
-        state.wait_for_everyone()  # nobody may add to the parts while others still read them
         own = todo[state.process_index :: state.num_processes]
         _translate(task, own, translator, options, state)
         state.wait_for_everyone()
         if state.is_main_process:
             _merge(task)
         state.wait_for_everyone()
-    return sum("error" in row for row in _read_lines(task.folder / HYPOTHESES))
+    return sum("error" in row for row in _read_rows(task.folder / HYPOTHESES))
 
 
 def _about(task: Task) -> dict[str, object]:
-    """Return what is translated: two manifests may have the same ids and other clips."""
+    """Return what is translated."""
     return {
         "direction": task.direction,
         "target_language": task.target_language,
@@ -83,13 +92,45 @@ def _about(task: Task) -> dict[str, object]:
     }
 
 
+def _keep(task: Task) -> None:
+    """Put the rows that are done into one part, in place of those of earlier runs; say which others are not new."""
+    rows = {row["id"]: row for path in _row_files(task.folder) for row in _read_rows(path)}
+    failed = [row for row in rows.values() if "error" in row]
+    kept, changed = [], 0
+    for utterance in task.manifest:
+        row = rows.get(utterance.id)
+        if row is None:
+            continue
+        if "error" in row:
+            if row["error"] == utterance.error:
+                kept.append(row)
+        elif utterance.error is None and row.get("audio_sha256") == _sha256(utterance):
+            kept.append(row)
+        else:
+            changed += 1
+    retried = len(failed) - sum("error" in row for row in kept)
+    if retried or changed:
+        stderr().print(
+            f"{task.direction}: translated again are {retried:,} clips that failed and {changed:,} whose audio changed"
+        )
+    write_text(task.folder / _KEPT, "".join(map(_line, kept)))
+    for part in task.folder.glob(_PART):
+        if part.name != _KEPT:
+            part.unlink()
+
+
 def _translate(task: Task, own: list[int], translator: Translator, options: SearchOptions, state: PartialState) -> None:
     """Append the results of this process's clips to its part, each as soon as it is there."""
     part = task.folder / _PART.replace("*", f"{state.process_index:05}")
-    whole = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in _read_lines(part))
-    write_text(part, whole)  # without a line that an interruption cut
+    digests: dict[int, str | None] = {}
+
+    def sources() -> Iterator[AudioSource]:
+        for number, index in enumerate(clips):
+            digests[number] = _sha256(task.manifest[index])
+            yield _source(task.manifest[index])
+
     with ExitStack() as stack:
-        file = stack.enter_context(part.open("a", encoding="utf-8", newline="\n"))
+        file = stack.enter_context(part.open("w", encoding="utf-8", newline="\n"))
         advance = stack.enter_context(progress_bar(task.direction, len(own))) if state.is_main_process else _nothing
         clips: list[int] = []
         for index in own:
@@ -99,13 +140,13 @@ def _translate(task: Task, own: list[int], translator: Translator, options: Sear
             else:
                 _append(file, task.manifest[index].id, "", error=error)
                 advance(1)
-        sources = (_source(task.manifest[index]) for index in clips)
-        for number, result in translator.stream(sources, to=task.target_language, options=options):
+        for number, result in translator.stream(sources(), to=task.target_language, options=options):
             name = task.manifest[clips[number]].id
             if isinstance(result, AudioError):
                 _append(file, name, "", error=str(result))
             else:
-                _append(file, name, result.text, score=_score(result), warnings=list(result.warnings) or None)
+                made_of = {"warnings": list(result.warnings) or None, "audio_sha256": digests.pop(number)}
+                _append(file, name, result.text, score=_score(result), **made_of)
             advance(1)
 
 
@@ -117,58 +158,90 @@ def _source(utterance: Utterance) -> AudioSource:
     return utterance.audio.read() if isinstance(utterance.audio, EmbeddedAudio) else utterance.audio
 
 
+def _sha256(utterance: Utterance) -> str | None:
+    """Return the digest of a clip's file; None where it cannot be read."""
+    try:
+        if isinstance(utterance.audio, EmbeddedAudio):
+            return hashlib.sha256(utterance.audio.read()).hexdigest()
+        return file_sha256(utterance.audio)
+    except OSError:
+        return None
+
+
 def _score(result: Translation) -> float | None:
     """Return the score of a clip's hypothesis; of a longer one, the mean over its segments."""
     scores = [segment.candidates[0].score for segment in result.segments]
-    return round(sum(scores) / len(scores), 4) if scores else None
+    mean = sum(scores) / len(scores) if scores else math.nan
+    return round(mean, 4) if math.isfinite(mean) else None  # JSON has no other numbers
 
 
 def _append(file: Any, name: str, text: str, **others: object) -> None:
     row = {"id": name, "text": text} | {key: value for key, value in others.items() if value is not None}
-    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    file.write(_line(row))
     file.flush()
+
+
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False) + "\n"
 
 
 def _merge(task: Task) -> None:
     """Write the whole file in the manifest's order, and delete the parts."""
-    rows = {row["id"]: row for row in _read_parts(task.folder)}
-    lines = [json.dumps(rows[name], ensure_ascii=False) + "\n" for name in task.manifest.column("id")]
-    write_text(task.folder / HYPOTHESES, "".join(lines))
-    for part in task.folder.glob(_PART):
+    parts = sorted(task.folder.glob(_PART))
+    rows = {row["id"]: row for part in parts for row in _read_rows(part)}
+    write_text(task.folder / HYPOTHESES, "".join(_line(rows[name]) for name in task.manifest.column("id")))
+    for part in parts:
         part.unlink()
 
 
-def _read_parts(folder: Path) -> Iterator[dict[str, Any]]:
-    for path in [*sorted(folder.glob(_PART)), folder / HYPOTHESES]:
-        yield from _read_lines(path)
+def _row_files(folder: Path) -> list[Path]:
+    """Return the files of rows, later ones above earlier ones."""
+    return [path for path in (folder / HYPOTHESES, *sorted(folder.glob(_PART))) if path.is_file()]
 
 
-def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file, but for one that was not written to its end."""
-    if not path.is_file():
-        return
-    with path.open(encoding="utf-8") as file:
+def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file, but for lines that are damaged or were not written to their end."""
+    with path.open("rb") as file:
         for line in file:
-            if line.endswith("\n"):
-                yield json.loads(line)
+            try:
+                [(_, row)] = parse_objects(path, line.decode("utf-8") if line.endswith(b"\n") else "")
+            except ValueError:  # an EvaluationError is one, and so is the want of a row
+                continue
+            if isinstance(row.get("id"), str) and isinstance(row.get("text"), str):
+                yield row
 
 
-def _check_same(folder: Path, recipe: dict[str, object]) -> None:
-    """VoxlateError if the hypotheses that are there depend on something else."""
-    path = folder / META
-    if not path.is_file():
+def _check_same(task: Task, recipe: dict[str, object]) -> None:
+    """VoxlateError if the hypotheses that are there are of other clips or settings, or nobody knows of which."""
+    cure = "take another --output, or --overwrite to translate again"
+    for name in (META, HYPOTHESES):
+        if (task.folder / name).is_dir():
+            raise VoxlateError(f"{task.folder / name}: is a folder, expected a file; move it away")
+    ids = {row["id"] for path in _row_files(task.folder) for row in _read_rows(path)}
+    if not ids:
         return
-    known = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        known = read_object(task.folder / META)
+    except EvaluationError as error:
+        raise VoxlateError(f"{error}; it says how the hypotheses beside it were made: {cure}") from None
     differing = [
-        f"{key} was {known.get(key)!r}, is {recipe.get(key)!r}"
+        f"{key} was {_shown(known.get(key))}, is {_shown(recipe.get(key))}"
         for key in sorted(known.keys() | recipe.keys())
         if key not in _FREE and json.dumps(known.get(key)) != json.dumps(recipe.get(key))
     ]
     if differing:
+        raise VoxlateError(f"{task.folder} holds hypotheses made with other settings ({'; '.join(differing)}); {cure}")
+    others = sorted(ids.difference(task.manifest.column("id")))
+    if others:
         raise VoxlateError(
-            f"{folder} holds hypotheses made otherwise ({'; '.join(differing)}); take another --output, or "
-            "--overwrite to make them again"
+            f"{task.folder} holds hypotheses of {len(others):,} clips that {task.manifest.path} lacks, first "
+            f"{_shown(others[0])}; {cure}"
         )
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from voxlate.errors import VoxlateError
-from voxlate.manifest import Utterance, read_manifest
+from voxlate.manifest import Manifest, Utterance, read_manifest
 from voxlate_eval.records import Reference, References
 from voxlate_eval.records import read_references as read_lines
 
@@ -16,7 +16,12 @@ def read_references(path: Path) -> References:
     if path.suffix.lower() not in _TABLES:
         return read_lines(path)
     manifest = read_manifest(path, need=("target_text",), check_audio=False)
-    return References(path, [_reference(utterance) for utterance in manifest], has_ids=True)
+    return references_of(manifest)
+
+
+def references_of(manifest: Manifest) -> References:
+    """Return the references of a manifest that was read."""
+    return References(manifest.path, [_reference(utterance) for utterance in manifest], has_ids=True)
 
 
 def transcripts(references: References) -> References:

@@ -1,16 +1,19 @@
 """Between transformers' SpeechEncoderDecoderModel and our model: names of tensors, fields of configs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from transformers import MBartConfig, SpeechEncoderDecoderConfig
 
 from voxlate.errors import VoxlateError
+from voxlate.json_files import shown
 from voxlate.models.adapter import AdapterConfig
 from voxlate.models.decoder import DecoderConfig
+from voxlate.models.folder_config import ADAPTER
 from voxlate.models.translator import SpeechTranslator
 from voxlate.text import BOS_ID, EOS_ID, PAD_ID
 
@@ -21,21 +24,29 @@ _PREFIXES = (  # transformers' prefix, ours; in both directions the first that f
     ("decoder.model.decoder.", "decoder."),
     ("enc_to_dec_proj.", "bridge."),
 )
-_ADAPTER = "voxlate_adapter"  # field of an encoder's config, where transformers has none for ours
 _OLD_WEIGHT_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
 
 
-def from_transformers(tensors: Mapping[str, Tensor], *, tied: bool) -> dict[str, Tensor]:
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_Module = TypeVar("_Module", bound=nn.Module)
+
+
+def from_transformers(tensors: Mapping[str, Tensor], *, tied: bool, where: str = "the weights") -> dict[str, Tensor]:
     """Return the tensors under our names; of tied embeddings either one may be there, and only one is kept."""
     renamed = {_our_name(name): tensor for name, tensor in modern_names(tensors).items()}
     head, embedding = renamed.get("decoder.lm_head.weight"), renamed.get("decoder.embed_tokens.weight")
     if tied and head is not None:
-        if embedding is not None and not torch.equal(head, embedding):
+        if embedding is not None and not same(head, embedding):
             raise VoxlateError(
-                "decoder.lm_head and decoder.embed_tokens differ, but the config says that they are tied"
+                f"{where}: decoder.lm_head and decoder.embed_tokens differ, but the config says that they are tied"
             )
         renamed["decoder.embed_tokens.weight"] = renamed.pop("decoder.lm_head.weight")
     return renamed
+
+
+def same(first: Tensor, second: Tensor) -> bool:
+    """Return whether two tensors have the same type, shape and values."""
+    return first.dtype == second.dtype and torch.equal(first, second)
 
 
 def to_transformers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -44,6 +55,45 @@ def to_transformers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         next(theirs + name.removeprefix(ours) for theirs, ours in _PREFIXES if name.startswith(ours)): tensor
         for name, tensor in tensors.items()
     }
+
+
+def build(
+    make: Callable[[], _Module], folder: Path, tensors: Mapping[str, Tensor], layers: Mapping[str, int]
+) -> _Module:
+    """Return a module of a folder's `config.json` on the meta device, which takes no memory for weights.
+
+    `layers` are the numbers of layers that its fields ask for. VoxlateError where the file has fewer tensors than
+    that: building what a damaged config says would not end.
+    """
+    for name, count in layers.items():
+        if count > len(tensors):
+            raise VoxlateError(
+                f"{folder / 'config.json'}: {name} is {count}, but the weights hold {len(tensors)} tensors in all; "
+                "expected the config of these weights"
+            )
+    try:
+        with torch.device("meta"):
+            return make()
+    except VoxlateError:
+        raise
+    except Exception as error:  # networks check their configs with exceptions of many kinds
+        raise VoxlateError(f"{folder / 'config.json'}: describes no network ({shown(error)})") from None
+
+
+def linear(tensors: Mapping[str, Tensor], name: str, width: int, dtype: torch.dtype, path: Path) -> nn.Linear:
+    """Return the linear layer `name` of some tensors, on states of `width`. VoxlateError where it is none."""
+    weight, bias = tensors.get(f"{name}.weight"), tensors.get(f"{name}.bias")
+    if weight is None or bias is None:
+        raise VoxlateError(f"{path}: has no {name}.weight and {name}.bias; expected a linear layer")
+    if weight.dim() != 2 or not len(weight) or weight.shape[1] != width or bias.shape != weight.shape[:1]:
+        raise VoxlateError(
+            f"{path}: {name} has a weight of {tuple(weight.shape)} and a bias of {tuple(bias.shape)}; expected "
+            f"(labels, {width}) and (labels,)"
+        )
+    with torch.device("meta"):
+        layer = nn.Linear(width, len(weight))
+    fill(layer, {"weight": weight, "bias": bias}, dtype, f"{path}: {name}")
+    return layer
 
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], dtype: torch.dtype, where: str) -> None:
@@ -57,19 +107,31 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], dtype: torch.dtype, w
         for name, tensor in wanted.items()
         if name in tensors and tensors[name].shape != tensor.shape
     ]
+    kinds = [
+        f"{name} is {str(tensors[name].dtype).removeprefix('torch.')}, expected float32, float16 or bfloat16"
+        for name, tensor in wanted.items()
+        if name in tensors and tensor.is_floating_point() and tensors[name].dtype not in _FLOATS
+    ]
     problems = {
         "missing": sorted(wanted.keys() - tensors.keys()),
         "unexpected": sorted(tensors.keys() - wanted.keys()),
         "of another shape": shapes,
+        "of another type": kinds,
     }
     if any(problems.values()):
         listed = "; ".join(
-            f"{len(names)} {kind}: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}"
+            f"{len(names)} {kind}: {', '.join(_cut(name) for name in names[:5])}{', …' if len(names) > 5 else ''}"
             for kind, names in problems.items()
             if names
         )
         raise VoxlateError(f"{where}: the weights do not fit the config; {listed}")
     module.load_state_dict({name: tensor.to(dtype) for name, tensor in tensors.items()}, assign=True)
+
+
+def _cut(name: str) -> str:
+    """Return a name of a damaged file as it may stand in a message."""
+    printable = name if name.isprintable() else ascii(name)
+    return printable if len(printable) <= 160 else f"{printable[:159]}…"
 
 
 def modern_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -91,9 +153,9 @@ def _our_name(name: str) -> str:
 def transformers_config(model: SpeechTranslator) -> SpeechEncoderDecoderConfig:
     """Return the config under which transformers builds the same network."""
     adapter, shape = model.adapter.config, model.decoder.config
-    encoder = {name: value for name, value in model.encoder.config.to_dict().items() if name != _ADAPTER}
+    encoder = {name: value for name, value in model.encoder.config.to_dict().items() if name != ADAPTER}
     if not is_transformers_own(model):
-        encoder |= {_ADAPTER: asdict(adapter)}
+        encoder |= {ADAPTER: asdict(adapter)}
     elif model.encoder.HAS_ADAPTER:
         encoder |= {
             "add_adapter": adapter.layers > 0,
@@ -134,7 +196,7 @@ def is_transformers_own(model: SpeechTranslator) -> bool:
 
 def adapter_config(encoder: Any) -> AdapterConfig:
     """Return the adapter that an encoder's config asks for, one without layers where it has none."""
-    ours = getattr(encoder, _ADAPTER, None)
+    ours = getattr(encoder, ADAPTER, None)
     if ours:
         return AdapterConfig(**ours)
     if not getattr(encoder, "add_adapter", False):

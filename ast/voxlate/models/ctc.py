@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from voxlate.models.weights import write_safetensors
+from voxlate.errors import VoxlateError
+from voxlate.json_files import has, shown
+from voxlate.models.weights import read_tensors, write_safetensors
 
 CTC_FILE = "ctc.safetensors"
 _CHARACTERS = "characters"  # in the file's metadata, in the order of their labels, from 1
@@ -51,13 +52,33 @@ def write_ctc(folder: Path, tensors: Mapping[str, Tensor], characters: Mapping[s
 
 
 def read_ctc(folder: Path) -> tuple[dict[str, Tensor], dict[str, int]] | None:
-    """Return the tensors and characters of the head beside a model, or None where it has none."""
+    """Return the tensors and characters of the head beside a model, or None where it has none.
+
+    VoxlateError where the file is damaged, or has other labels than the characters that it lists.
+    """
     path = folder / CTC_FILE
-    if not path.is_file():
+    if not has(path):
         return None
-    with safe_open(path, framework="pt") as file:
-        characters = (file.metadata() or {})[_CHARACTERS]
-    return load_file(path), {character: label for label, character in enumerate(characters, start=1)}
+    tensors = read_tensors(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            characters = (file.metadata() or {}).get(_CHARACTERS)
+    except (SafetensorError, OSError) as error:
+        raise VoxlateError(f"{path}: cannot be read ({shown(error)}); fetch it again") from None
+    if characters is None or len({*characters}) < len(characters):
+        raise VoxlateError(f"{path}: lists no characters, each once, in its metadata; expected a CTC head of Voxlate")
+    weight, bias = tensors.get("projection.weight"), tensors.get("projection.bias")
+    labels = len(characters) + 1
+    if tensors.keys() != {"projection.weight", "projection.bias"} or weight is None or bias is None:
+        raise VoxlateError(
+            f"{path}: holds {shown(sorted(tensors)[:3])}; expected projection.weight and projection.bias"
+        )
+    if weight.dim() != 2 or len(weight) != labels or bias.shape != (labels,):
+        raise VoxlateError(
+            f"{path}: {len(characters)} characters and the blank are {labels} labels, but the weight is "
+            f"{tuple(weight.shape)} and the bias {tuple(bias.shape)}"
+        )
+    return tensors, {character: label for label, character in enumerate(characters, start=1)}
 
 
 def adopt_ctc(head: CtcHead, characters: Mapping[str, int], folder: Path) -> None:

@@ -6,14 +6,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig
 
 from voxlate.errors import VoxlateError
+from voxlate.json_files import read_json
 from voxlate.models import ENCODERS
-from voxlate.models.conversion import fill, modern_names
+from voxlate.models.conversion import build, fill, modern_names
 from voxlate.models.encoder import SpeechEncoder
+from voxlate.models.folder_config import encoder_config
 from voxlate.models.hub import find_model
-from voxlate.models.interop import load_checkpoint, normalizes, read_json
+from voxlate.models.interop import load_checkpoint, normalizes
+from voxlate.models.lora import base_folder
 from voxlate.models.weights import read_weights
 from voxlate.registry import resolve
 
@@ -27,11 +29,11 @@ def read_encoder(model: str | Path, fields: Mapping[str, Any] | None = None) -> 
     Of one of our own models it is the encoder alone.
     """
     folder = find_model(model)
-    raw = read_json(folder / "config.json", "expected the folder of a pretrained speech encoder")
+    raw = read_json(base_folder(folder) / "config.json", "expected the folder of a pretrained speech encoder")
     if raw.get("model_type") == "speech-encoder-decoder":
         return load_checkpoint(folder, fields={"encoder": fields or {}}).model.encoder
-    config = AutoConfig.from_pretrained(folder, **(fields or {}))
-    encoder, tensors = _empty(folder, config), modern_names(read_weights(folder))
+    encoder: SpeechEncoder
+    encoder, tensors = _empty(folder, raw, fields or {})
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith(_PRETRAINING)}
     prefix = f"{encoder.model.base_model_prefix}."
     fill(encoder.model, {name.removeprefix(prefix): own[name] for name in own}, torch.float32, str(model))
@@ -40,19 +42,22 @@ def read_encoder(model: str | Path, fields: Mapping[str, Any] | None = None) -> 
 
 def read_headed(folder: Path, heads: Sequence[str], dtype: torch.dtype) -> tuple[SpeechEncoder, dict[str, Tensor]]:
     """Return the encoder of a transformers model that has heads upon it, and the tensors of these."""
-    config = AutoConfig.from_pretrained(folder)
-    if getattr(config, "add_adapter", False):
+    raw = read_json(base_folder(folder) / "config.json", "expected the folder of a speech encoder with a head")
+    if raw.get("add_adapter"):
         raise VoxlateError(f"{folder}: a head behind an adapter; only heads on the encoder itself are read")
-    encoder, tensors = _empty(folder, config), modern_names(read_weights(folder))
+    encoder, tensors = _empty(folder, raw, {})
     found = {name: tensors.pop(name) for name in [*tensors] if name.startswith(tuple(f"{head}." for head in heads))}
     prefix = f"{encoder.model.base_model_prefix}."
     fill(encoder.model, {name.removeprefix(prefix): tensors[name] for name in tensors}, dtype, str(folder))
     return encoder, found
 
 
-def _empty(folder: Path, config: Any) -> SpeechEncoder:
-    with torch.device("meta"):
-        encoder: SpeechEncoder = resolve(ENCODERS, config.model_type, "speech encoder")(
-            config, normalize_waveform=normalizes(folder)
-        )
-    return encoder
+def _empty(folder: Path, raw: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[Any, dict[str, Tensor]]:
+    """Return the encoder that a config describes, without weights, and the weights."""
+    home = base_folder(folder)
+    config = encoder_config(raw, home / "config.json", fields)
+    encoder_class, normalize = resolve(ENCODERS, config.model_type, "speech encoder"), normalizes(home)
+    tensors = modern_names(read_weights(folder))
+    layers = {"num_hidden_layers": config.num_hidden_layers}
+    encoder: Any = build(lambda: encoder_class(config, normalize_waveform=normalize), folder, tensors, layers)
+    return encoder, tensors

@@ -16,13 +16,15 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 from transformers import Wav2Vec2Config
 
 from voxlate.errors import VoxlateError
+from voxlate.json_files import shown
 from voxlate.languages import LANGUAGES, PUBLISHED_TARGETS
 from voxlate.models.adapter import AdapterConfig, LengthAdapter
-from voxlate.models.conversion import fill, modern_names
+from voxlate.models.conversion import fill, modern_names, same
 from voxlate.models.decoder import DecoderConfig, MBartDecoder
 from voxlate.models.interop import Checkpoint
 from voxlate.models.translator import SpeechTranslator
 from voxlate.models.wav2vec2 import Wav2Vec2Encoder
+from voxlate.models.weights import check_archive, check_plain
 from voxlate.text import Tokenizer
 
 _HARMLESS = re.compile(
@@ -67,13 +69,21 @@ def load_fairseq(path: Path, vocabulary: Path) -> Checkpoint:
     """
     stored = _read(path)
     tensors = stored.get("model")
-    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+    if not isinstance(tensors, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in tensors.items()
+    ):
         raise VoxlateError(f"{path}: holds no table of tensors under 'model'; expected a checkpoint of fairseq")
+    check_plain(path, tensors.items())
     renamed = modern_names(_renamed(path, tensors))
     settings = dict(_settings(stored))
     tokenizer = Tokenizer(vocabulary)
-    with torch.device("meta"):
-        model = _build(path, renamed, settings)
+    try:
+        with torch.device("meta"):
+            model = _build(path, renamed, settings)
+    except VoxlateError:
+        raise
+    except Exception as error:  # networks check their shapes with exceptions of many kinds
+        raise VoxlateError(f"{path}: describes no network ({shown(error)}); fetch it again") from None
     fill(model, renamed, torch.float32, str(path))
     if tokenizer.vocabulary_size != model.decoder.config.vocabulary_size:
         raise VoxlateError(
@@ -99,6 +109,7 @@ class _Ignored:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        check_archive(path)
         names = get_unsafe_globals_in_checkpoint(path)
         refused = [name for name in names if not _HARMLESS.fullmatch(name)]
         if refused:
@@ -111,8 +122,7 @@ def _read(path: Path) -> dict[str, Any]:
     except VoxlateError:
         raise
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise VoxlateError(f"{path}: not a checkpoint that can be read ({reason[:200]}); fetch it again") from None
+        raise VoxlateError(f"{path}: not a checkpoint that can be read ({shown(error)}); fetch it again") from None
     if not isinstance(stored, dict):
         raise VoxlateError(f"{path}: holds a {type(stored).__name__}, expected a checkpoint of fairseq")
     return stored
@@ -133,7 +143,7 @@ def _renamed(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         more = ", …" if len(unknown) > 5 else ""
         raise VoxlateError(f"{path}: {len(unknown)} tensors without a place: {', '.join(unknown[:5])}{more}")
     head, embedding = found.pop("decoder.output_projection.weight", None), found.get("decoder.embed_tokens.weight")
-    if head is not None and (embedding is None or not torch.equal(head, embedding)):
+    if head is not None and (embedding is None or not same(head, embedding)):
         raise VoxlateError(f"{path}: input and output embeddings differ; expected tied ones, as mBART-50 has")
     return found
 

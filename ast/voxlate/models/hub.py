@@ -17,7 +17,9 @@ from huggingface_hub.errors import (
 
 from voxlate.errors import VoxlateError
 
+ADAPTER_CONFIG = "adapter_config.json"  # of a LoRA adapter, whose folder has no config.json
 _SMALL_FILES = ["*.json", "sentencepiece.bpe.model"]
+_SAFETENSORS = ("model*.safetensors", "adapter_model.safetensors")
 
 
 def find_model(model: str | Path) -> Path:
@@ -56,19 +58,24 @@ def _from_hub(repository: str, revision: str | None) -> Path:
             f"model {repository} is not on this machine and {reason}; {get_it}, copy the folder here, "
             "and name it with --model"
         ) from None
-    if not (folder / "config.json").is_file() or not any([*folder.glob("model*.safetensors"), *folder.glob("*.bin")]):
+    described = any((folder / name).is_file() for name in ("config.json", ADAPTER_CONFIG))
+    if not described or not (_has_safetensors(folder) or any(folder.glob("*.bin"))):
         raise VoxlateError(f"model {repository} is only in part on this machine (in {folder}); {get_it}")
     return folder
 
 
 @lru_cache(8)  # commands look before torch is loaded, and what they load looks again: the network is asked once
 def _fetch(repository: str, revision: str | None, cache: str) -> Path:
-    def fetch(weights: str) -> Path:
-        patterns = [*_SMALL_FILES, weights]
+    def fetch(*weights: str) -> Path:
+        patterns = [*_SMALL_FILES, *weights]
         return Path(snapshot_download(repository, revision=revision, cache_dir=cache, allow_patterns=patterns))
 
-    folder = fetch("model*.safetensors")
-    return folder if any(folder.glob("model*.safetensors")) else fetch("pytorch_model*.bin")
+    folder = fetch(*_SAFETENSORS)
+    return folder if _has_safetensors(folder) else fetch("pytorch_model*.bin", "adapter_model.bin")
+
+
+def _has_safetensors(folder: Path) -> bool:
+    return any(any(folder.glob(pattern)) for pattern in _SAFETENSORS)
 
 
 def _reason(error: Exception) -> str:

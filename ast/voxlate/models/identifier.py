@@ -14,11 +14,14 @@ from torch import Tensor, nn
 
 from voxlate.errors import VoxlateError
 from voxlate.files import write_text
+from voxlate.json_files import read_json, shown
 from voxlate.languages import find_language
+from voxlate.models.conversion import linear
 from voxlate.models.encoder import SpeechEncoder, zero_padding
 from voxlate.models.encoder_files import read_headed
+from voxlate.models.folder_config import architectures
 from voxlate.models.hub import find_model
-from voxlate.models.interop import read_json
+from voxlate.models.lora import base_folder
 from voxlate.models.weights import write_safetensors
 
 _CLASSES = {
@@ -56,21 +59,23 @@ def pooled(encoder: SpeechEncoder, waveform_BT: Tensor, lengths_B: Tensor) -> Te
 def load_identifier(model: str | Path, *, device: torch.device | str, dtype: torch.dtype) -> LanguageIdentifier:
     """Read a folder or Hub id, in evaluation mode. VoxlateError where it is no classifier of languages."""
     folder = find_model(model)
-    raw = read_json(folder / "config.json", "expected the folder of a language identifier")
-    kinds = [str(kind) for kind in raw.get("architectures") or []]
+    raw = read_json(base_folder(folder) / "config.json", "expected the folder of a language identifier")
+    path = base_folder(folder) / "config.json"
+    kinds = architectures(raw, path)
     if not any(kind in _CLASSES.values() for kind in kinds):
         raise VoxlateError(
-            f"{model}: {', '.join(kinds) or raw.get('model_type')} tells no language; expected a folder of "
-            f"`voxlate train-identifier`, or one of {', '.join(_CLASSES.values())}"
+            f"{model}: {', '.join(kinds) or shown(raw.get('model_type'))} does not identify languages; expected a "
+            f"folder of `voxlate train-identifier`, or one of {', '.join(_CLASSES.values())}"
         )
     if raw.get("use_weighted_layer_sum"):
         raise VoxlateError(f"{model}: classifies a weighted sum of layers; only the last layer's states are read")
     encoder, tensors = read_headed(folder, ["projector", "classifier"], dtype)
-    labels = {int(index): str(label) for index, label in (raw.get("id2label") or {}).items()}
-    projector, classifier = (_linear(tensors, name, dtype) for name in ("projector", "classifier"))
-    languages = [_code(labels.get(index, "")) for index in range(classifier.out_features)]
+    projector = linear(tensors, "projector", encoder.output_dim, dtype, folder)
+    classifier = linear(tensors, "classifier", projector.out_features, dtype, folder)
+    labels = _labels(raw.get("id2label"), classifier.out_features, path)
+    languages = [_code(label) for label in labels]
     if not any(languages):
-        raise VoxlateError(f"{folder / 'config.json'}: no language among the labels {[*labels.values()][:5]}")
+        raise VoxlateError(f"{path}: no language among the labels {shown(labels[:5])}")
     return LanguageIdentifier(encoder, projector, classifier, languages).to(device).eval()
 
 
@@ -97,15 +102,20 @@ def save_identifier(folder: Path, model: LanguageIdentifier) -> None:
     write_safetensors(folder / "model.safetensors", tensors, {"format": "pt"})
 
 
+def _labels(stored: object, count: int, path: Path) -> list[str]:
+    """Return the label of each row of the classifier; "" where none is given."""
+    labels = [""] * count
+    if not isinstance(stored, dict) or not all(isinstance(label, str) for label in stored.values()):
+        raise VoxlateError(f'{path}: id2label is {shown(stored)}; expected an object such as {{"0": "de", "1": "fr"}}')
+    for index, label in stored.items():
+        if not index.isdecimal() or len(index) > 9 or int(index) >= count:
+            raise VoxlateError(f"{path}: id2label has the id {shown(index)}; expected ids below {count}")
+        labels[int(index)] = label
+    return labels
+
+
 def _code(label: str) -> str | None:
     try:
         return find_language(label).code
     except VoxlateError:
         return None
-
-
-def _linear(tensors: dict[str, Tensor], name: str, dtype: torch.dtype) -> nn.Linear:
-    weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
-    linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
-    linear.load_state_dict({"weight": weight.to(dtype), "bias": bias.to(dtype)}, assign=True)
-    return linear

@@ -10,19 +10,21 @@ import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import SpeechEncoderDecoderConfig
 
 from voxlate.errors import VoxlateError
 from voxlate.files import whole_file, write_text
+from voxlate.json_files import has, read_json, shown
 from voxlate.languages import LANGUAGES, find_language, published_targets
 from voxlate.models import ENCODERS
 from voxlate.models.adapter import LengthAdapter
 from voxlate.models.conversion import (
     adapter_config,
+    build,
     decoder_config,
     fill,
     from_transformers,
@@ -31,7 +33,10 @@ from voxlate.models.conversion import (
     transformers_config,
 )
 from voxlate.models.decoder import DecoderConfig, MBartDecoder
+from voxlate.models.encoder import WAVEFORMS
+from voxlate.models.folder_config import encoder_config, mbart_config
 from voxlate.models.hub import find_model
+from voxlate.models.lora import base_folder
 from voxlate.models.translator import SpeechTranslator
 from voxlate.models.weights import read_weights, write_safetensors
 from voxlate.registry import resolve
@@ -45,7 +50,8 @@ _LOG = logging.getLogger(__name__)
 class Checkpoint:
     """A model with what belongs to it: its tokenizer, and the token id of each target language it knows.
 
-    `name` is what the user called it, `folder` where it lies.
+    `name` is what the user called it, `folder` where it lies; of a LoRA adapter, which lies in `adapter`, where its
+    base does.
     """
 
     name: str
@@ -53,6 +59,7 @@ class Checkpoint:
     model: SpeechTranslator
     tokenizer: Tokenizer
     targets: Mapping[str, int]
+    adapter: Path | None = None
 
     def target_id(self, language: str) -> int:
         """Return the tag id of a target language. VoxlateError names those that the model has."""
@@ -79,17 +86,24 @@ def load_checkpoint(
     `slots` overrides target languages' token ids, each by id or by mBART tag: ``{"lv": 250016}``, ``{"lv": "lv_LV"}``;
     `fields` overrides fields of the config's ``encoder`` and ``decoder``, such as ``{"decoder": {"dropout": 0.2}}``.
     """
-    folder = find_model(model)
+    found = find_model(model)
+    folder = base_folder(found)
     config = _read_config(folder, fields or {})
+    encoder, decoder = config.encoder, config.decoder
     listed = _listed_targets(folder)
-    tokenizer = read_tokenizer(folder, config.decoder.vocab_size, added=(listed or {}).values())
-    targets = _read_targets(folder, listed, tokenizer, config.decoder.vocab_size, slots or {})
-    with torch.device("meta"):
-        translator = _build(config, normalize_waveform=normalizes(folder))
-    fill(
-        translator, from_transformers(read_weights(folder), tied=config.decoder.tie_word_embeddings), dtype, str(folder)
-    )
-    return Checkpoint(str(model), folder, translator.to(device).eval(), tokenizer, targets)
+    tokenizer = read_tokenizer(folder, decoder.vocab_size, added=(listed or {}).values())
+    targets = _read_targets(folder, listed, tokenizer, decoder.vocab_size, slots or {})
+    tensors = from_transformers(read_weights(found), tied=decoder.tie_word_embeddings, where=str(folder))
+    layers = {
+        "encoder.num_hidden_layers": encoder.num_hidden_layers,
+        "encoder's adapter layers": adapter_config(encoder).layers,
+        "decoder.decoder_layers": decoder.decoder_layers,
+    }
+    normalize = normalizes(folder)
+    translator = build(lambda: _build(config, normalize_waveform=normalize), folder, tensors, layers)
+    fill(translator, tensors, dtype, str(folder))
+    adapter = None if found == folder else found
+    return Checkpoint(str(model), folder, translator.to(device).eval(), tokenizer, targets, adapter)
 
 
 def save_checkpoint(
@@ -143,18 +157,23 @@ def _build(config: Any, *, normalize_waveform: bool) -> SpeechTranslator:
 
 
 def _read_config(folder: Path, fields: Mapping[str, Mapping[str, Any]]) -> Any:
-    raw = read_json(folder / "config.json", "expected the folder of a SpeechEncoderDecoderModel")
-    kinds = (raw.get("model_type"), raw.get("decoder", {}).get("model_type"))
+    """Return the configs of the encoder and of the decoder, as `encoder` and `decoder`."""
+    path = folder / "config.json"
+    raw = read_json(path, "expected the folder of a SpeechEncoderDecoderModel")
+    decoder = raw.get("decoder")
+    kinds = (raw.get("model_type"), decoder.get("model_type") if isinstance(decoder, dict) else None)
     if kinds != ("speech-encoder-decoder", "mbart"):
         raise VoxlateError(
-            f"{folder}: a {kinds[0]!r} model with decoder {kinds[1]!r}; expected 'speech-encoder-decoder' with 'mbart'"
+            f"{folder}: a {shown(kinds[0])} model with decoder {shown(kinds[1])}; expected 'speech-encoder-decoder' "
+            "with 'mbart'"
         )
     for key, expected in (("decoder_start_token_id", EOS_ID), ("pad_token_id", PAD_ID), ("eos_token_id", EOS_ID)):
         if raw.get(key) not in (None, expected):
-            raise VoxlateError(f"{folder}/config.json: {key} is {raw[key]}, expected {expected} (the mBART-50 layout)")
-    for part, changed in fields.items():
-        raw[part] |= changed
-    return SpeechEncoderDecoderConfig.from_dict(raw)
+            raise VoxlateError(f"{path}: {key} is {shown(raw[key])}, expected {expected} (the mBART-50 layout)")
+    return SimpleNamespace(
+        encoder=encoder_config(raw.get("encoder"), path, fields.get("encoder", {}), "encoder"),
+        decoder=mbart_config(decoder, path, fields.get("decoder", {}), "decoder"),
+    )
 
 
 def read_tokenizer(folder: Path, vocabulary_size: int, *, added: Collection[int] = ()) -> Tokenizer:
@@ -162,7 +181,7 @@ def read_tokenizer(folder: Path, vocabulary_size: int, *, added: Collection[int]
 
     Of the decoder's ids it makes all but those `added` behind ``<mask>`` for new target languages.
     """
-    path = next((folder / name for name in VOCABULARY_FILES if (folder / name).is_file()), None)
+    path = next((folder / name for name in VOCABULARY_FILES if has(folder / name)), None)
     if path is None:
         expected = " or ".join(VOCABULARY_FILES)
         raise VoxlateError(f"{folder}: no {expected}; copy it from the mBART-50 checkpoint that the model came from")
@@ -180,15 +199,24 @@ def _unnamed_ids(tokenizer: Tokenizer, vocabulary_size: int, added: Collection[i
 
 
 def _listed_targets(folder: Path) -> dict[str, int] | None:
-    if not (folder / LANGUAGES_FILE).is_file():
+    if not has(folder / LANGUAGES_FILE):
         return None
-    listed = read_json(folder / LANGUAGES_FILE, "").get("targets")
-    if not isinstance(listed, dict):
-        raise VoxlateError(f'{folder / LANGUAGES_FILE}: expected {{"targets": {{"de": 250003, …}}}}')
-    try:
-        return {find_language(code).code: index for code, index in listed.items()}
-    except VoxlateError as error:
-        raise VoxlateError(f"{folder / LANGUAGES_FILE}: {error}") from None
+    path = folder / LANGUAGES_FILE
+    listed = read_json(path, "").get("targets")
+    if not isinstance(listed, dict) or not listed:
+        raise VoxlateError(f'{path}: expected {{"targets": {{"de": 250003, …}}}}')
+    targets: dict[str, int] = {}
+    for code, index in listed.items():
+        try:
+            language = find_language(code)
+        except VoxlateError as error:
+            raise VoxlateError(f"{path}: {shown(error)}") from None
+        if language.code in targets:
+            raise VoxlateError(f"{path}: {language.name} ({language.code}) occurs twice; expected one id of it")
+        if not isinstance(index, int) or isinstance(index, bool):
+            raise VoxlateError(f"{path}: the id of {code} is {shown(index)}; expected a whole number such as 250003")
+        targets[language.code] = index
+    return targets
 
 
 def _read_targets(
@@ -205,18 +233,33 @@ def _read_targets(
     for code, slot in slots.items():
         index = tokenizer.tag_id(slot) if isinstance(slot, str) else slot
         targets[find_language(code).code] = index
+    first = tokenizer.tag_id(tokenizer.tags[0])
     for code, index in targets.items():
-        if not isinstance(index, int) or not 0 <= index < vocabulary_size:
-            raise VoxlateError(f"{folder}: slot {index!r} of {code} is not an id below {vocabulary_size}")
+        if index >= vocabulary_size:
+            raise VoxlateError(f"{folder}: slot {shown(index)} of {code} is not an id below {vocabulary_size}")
+        if index < first:
+            raise VoxlateError(
+                f"{folder}: slot {shown(index)} of {code} is no language tag; expected an id from {first} to "
+                f"{vocabulary_size - 1}"
+            )
     return targets
 
 
 def normalizes(folder: Path) -> bool:
-    """Return whether waveforms are normalised, from the feature extractor's file or the joint processor's."""
+    """Return whether waveforms are normalized, from the feature extractor's file or the joint processor's."""
     for name in ("preprocessor_config.json", "processor_config.json"):
-        if (folder / name).is_file():
+        if has(folder / name):
             raw = read_json(folder / name, "")
-            return bool(raw.get("feature_extractor", raw).get("do_normalize", True))
+            settings = raw.get("feature_extractor", raw)
+            if not isinstance(settings, dict):
+                raise VoxlateError(f"{folder / name}: feature_extractor is {shown(settings)}; expected an object")
+            rate = settings.get("sampling_rate", WAVEFORMS["sampling_rate"])
+            if isinstance(rate, bool) or rate != WAVEFORMS["sampling_rate"]:
+                raise VoxlateError(f"{folder / name}: sampling_rate is {shown(rate)}; expected 16000 samples a second")
+            normalize = settings.get("do_normalize", True)
+            if not isinstance(normalize, bool):
+                raise VoxlateError(f"{folder / name}: do_normalize is {shown(normalize)}; expected true or false")
+            return normalize
     return True
 
 
@@ -244,21 +287,6 @@ def _generation_config(shape: DecoderConfig, targets: Mapping[str, int]) -> dict
         "num_beams": 5,
         "pad_token_id": PAD_ID,
     }
-
-
-def read_json(path: Path, hint: str) -> dict[str, Any]:
-    """Return the object in a JSON file. VoxlateError names the file and what is wrong."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise VoxlateError(f"{path.parent}: no {path.name}; {hint}") from None
-    except OSError as error:
-        raise VoxlateError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise VoxlateError(f"{path}: not JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise VoxlateError(f"{path}: expected a JSON object, got {type(value).__name__}")
-    return value
 
 
 def _json(value: object) -> str:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
+from voxlate.errors import VoxlateError
+
 
 def normed(norm: nn.LayerNorm, states: Tensor) -> Tensor:
     """Return states normalised in float32, in the precision of the weights that take them."""
@@ -18,6 +20,15 @@ def normed(norm: nn.LayerNorm, states: Tensor) -> Tensor:
 def normed_float(norm: nn.LayerNorm, states: Tensor) -> Tensor:
     """Return states normalised in float32."""
     return F.layer_norm(states.float(), norm.normalized_shape, norm.weight.float(), norm.bias.float(), norm.eps)
+
+
+def not_numbers(dtype: torch.dtype) -> VoxlateError:
+    """Return the error of a model whose scores are NaN; float32 is advice only where less was used."""
+    where = "the model's scores are not numbers in"
+    if dtype == torch.float32:
+        return VoxlateError(f"{where} float32: its weights are damaged; fetch the model again")
+    name = str(dtype).removeprefix("torch.")
+    return VoxlateError(f"{where} {name}: the weights are damaged, or overflow in it; try --dtype float32")
 
 
 @cache

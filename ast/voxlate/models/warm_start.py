@@ -10,16 +10,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import MBartConfig
 
 from voxlate.errors import VoxlateError
+from voxlate.json_files import read_json, shown
 from voxlate.languages import LANGUAGES
 from voxlate.models.adapter import AdapterConfig, LengthAdapter
-from voxlate.models.conversion import decoder_config, fill
+from voxlate.models.conversion import build, decoder_config, fill, same
 from voxlate.models.decoder import MBartDecoder
 from voxlate.models.encoder_files import read_encoder
+from voxlate.models.folder_config import mbart_config
 from voxlate.models.hub import find_model
-from voxlate.models.interop import Checkpoint, read_json, read_tokenizer
+from voxlate.models.interop import Checkpoint, read_tokenizer
+from voxlate.models.lora import base_folder
 from voxlate.models.translator import SpeechTranslator
 from voxlate.models.weights import read_weights
 
@@ -41,13 +43,15 @@ def start_model(
     changed = fields or {}
     if adapter_layers < 1:
         raise VoxlateError(f"adapter_layers is {adapter_layers}, expected 1 or more: it joins the two widths")
-    decoder_folder = find_model(decoder)
-    mbart_config = _read_mbart_config(decoder_folder, changed.get("decoder", {}))
-    tokenizer = read_tokenizer(decoder_folder, mbart_config.vocab_size)
+    found = find_model(decoder)
+    decoder_folder = base_folder(found)
+    config = _read_mbart_config(decoder_folder, changed.get("decoder", {}))
+    tokenizer = read_tokenizer(decoder_folder, config.vocab_size)
     speech = read_encoder(encoder, changed.get("encoder"))
-    with torch.device("meta"):
-        text = MBartDecoder(decoder_config(mbart_config))
-    fill(text, _decoder_tensors(decoder_folder), torch.float32, str(decoder))
+    tensors = _decoder_tensors(found)
+    layers = {"decoder_layers": config.decoder_layers}
+    text = build(lambda: MBartDecoder(decoder_config(config)), decoder_folder, tensors, layers)
+    fill(text, tensors, torch.float32, str(decoder))
     shape = AdapterConfig(speech.output_dim, text.config.width, adapter_layers, adapter_kernel, adapter_stride)
     model = SpeechTranslator(speech, LengthAdapter(shape), text)
     targets = {language.code: tokenizer.tag_id(language.mbart_tag) for language in LANGUAGES if language.mbart_tag}
@@ -57,8 +61,8 @@ def start_model(
 def _read_mbart_config(folder: Path, changed: Mapping[str, Any]) -> Any:
     raw = read_json(folder / "config.json", "expected the folder of an mBART-50 checkpoint")
     if raw.get("model_type") != "mbart":
-        raise VoxlateError(f"{folder}: a {raw.get('model_type')!r} model, expected 'mbart'")
-    return MBartConfig.from_dict({**raw, **changed})
+        raise VoxlateError(f"{folder}: a {shown(raw.get('model_type'))} model, expected 'mbart'")
+    return mbart_config(raw, folder / "config.json", changed)
 
 
 def _decoder_tensors(folder: Path) -> dict[str, Tensor]:
@@ -75,7 +79,7 @@ def _decoder_tensors(folder: Path) -> dict[str, Tensor]:
     ]
     if not embeddings:
         raise VoxlateError(f"{folder}: no embeddings; expected decoder.embed_tokens, shared or lm_head")
-    if not all(torch.equal(embeddings[0], other) for other in embeddings[1:]):
+    if not all(same(embeddings[0], other) for other in embeddings[1:]):
         raise VoxlateError(f"{folder}: input and output embeddings differ; expected a tied mBART-50 checkpoint")
     return {
         "embed_tokens.weight": embeddings[0],

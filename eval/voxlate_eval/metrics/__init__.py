@@ -43,6 +43,10 @@ class Metric(Protocol):
         """What it depends on, for others to get the same number."""
 
     @property
+    def about(self) -> str:
+        """What it counts, in which unit, and which way is better, in a line for readers of a table."""
+
+    @property
     def higher_is_better(self) -> bool:
         """Whether more is better; of error rates less is."""
 

@@ -14,6 +14,7 @@ from voxlate_eval.metrics import Score, corpus_score
 from voxlate_eval.metrics.sacre import SacreMetric
 from voxlate_eval.policy import CHARACTERS, choose_tokenizer
 
+_ABOUT = "how many sequences of 1 to 4 tokens the reference has, too; 0 to 100, higher is better"
 _NEEDS = {"ja-mecab": 'pip install "sacrebleu[ja]"', "ko-mecab": 'pip install "sacrebleu[ko]"'}
 
 
@@ -25,9 +26,9 @@ def make_bleu(target_language: str, tokenize: str | None = None) -> SacreMetric:
     name = choose_tokenizer(target_language, tokenize)
     if name == CHARACTERS:
         # `force`: a full stop that stands alone is no sign here that somebody forgot to detokenise.
-        return SacreMetric("BLEU", BLEU(tokenize="none", force=True), prepare=_characters, tokenizer=CHARACTERS)
+        return SacreMetric("BLEU", BLEU(tokenize="none", force=True), _ABOUT, prepare=_characters, tokenizer=CHARACTERS)
     try:
-        return SacreMetric("BLEU", BLEU(tokenize=name))
+        return SacreMetric("BLEU", BLEU(tokenize=name), _ABOUT)
     except (ImportError, RuntimeError, OSError) as error:
         what = _NEEDS.get(name, "sacreBLEU fetches its model when it is first used, which takes a network")
         raise EvaluationError(

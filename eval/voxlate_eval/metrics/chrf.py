@@ -7,15 +7,17 @@ from sacrebleu import CHRF
 from voxlate_eval.metrics import Score, corpus_score
 from voxlate_eval.metrics.sacre import SacreMetric
 
+_RANGE = "0 to 100, higher is better"
+
 
 def make_chrf(target_language: str = "", tokenize: str | None = None) -> SacreMetric:  # noqa: ARG001
     """Return chrF2: characters need no tokenizer."""
-    return SacreMetric("chrF", CHRF())
+    return SacreMetric("chrF", CHRF(), f"F-score of sequences of 1 to 6 characters; {_RANGE}")
 
 
 def make_chrf_plus_plus(target_language: str = "", tokenize: str | None = None) -> SacreMetric:  # noqa: ARG001
     """Return chrF2++: with n-grams of up to two words."""
-    return SacreMetric("chrF++", CHRF(word_order=2))
+    return SacreMetric("chrF++", CHRF(word_order=2), f"F-score of 1 to 6 characters and of 1 to 2 words; {_RANGE}")
 
 
 def corpus_chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Score:

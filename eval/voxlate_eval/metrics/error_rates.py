@@ -1,6 +1,5 @@
 """Word and character error rate of transcripts, jiwer's."""
 
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -10,6 +9,7 @@ import jiwer
 
 from voxlate_eval.errors import EvaluationError
 from voxlate_eval.metrics import Sums
+from voxlate_eval.words import plain_words
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,15 @@ class ErrorRate:
     higher_is_better: bool = False
 
     @property
+    def about(self) -> str:
+        """What it counts, in which unit, and which way is better."""
+        unit = "characters" if self.name == "CER" else "words"
+        return f"wrong, missing and extra {unit} in % of the reference's; over 100 is possible, lower is better"
+
+    @property
     def signature(self) -> str:
         """What was done to the texts, and by which version of jiwer."""
-        how = "case:lc|punct:no" if self.plain else "case:mixed|punct:yes"
+        how = "case:lc|punct:no|norm:nfc" if self.plain else "case:mixed|punct:yes"
         return f"{how}|jiwer:{version('jiwer')}"
 
     def statistics(
@@ -42,7 +48,7 @@ class ErrorRate:
         return 100.0 * edits / length if length else 100.0 * (edits > 0)
 
     def _edits(self, hypothesis: str, reference: str) -> tuple[int, int]:
-        hypothesis, reference = (_plain(text) if self.plain else text.strip() for text in (hypothesis, reference))
+        hypothesis, reference = (plain_words(text) if self.plain else text.strip() for text in (hypothesis, reference))
         if not reference:  # jiwer refuses it; all that was said is too much
             return len(hypothesis if self.name == "CER" else hypothesis.split()), 0
         found = self.process(reference, hypothesis)
@@ -64,12 +70,3 @@ def _is_plain(name: str, tokenize: str | None) -> bool:
     if tokenize not in (None, "none"):
         raise EvaluationError(f"{name} has no tokenizer {tokenize!r}; expected none, for the text as it stands")
     return tokenize is None
-
-
-def _plain(text: str) -> str:
-    """Lower case; of punctuation only what stands inside a word stays: l'eau, well-known."""
-    kept = "".join(
-        " " if unicodedata.category(letter)[0] == "P" and not (before.isalnum() and after.isalnum()) else letter
-        for before, letter, after in zip(" " + text, text, text[1:] + " ", strict=False)
-    )
-    return " ".join(kept.lower().split())

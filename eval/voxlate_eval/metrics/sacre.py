@@ -15,6 +15,7 @@ class SacreMetric:
 
     name: str
     inner: Any  # sacrebleu.BLEU, CHRF or TER
+    about: str
     higher_is_better: bool = True
     prepare: Prepare = field(default=list)
     tokenizer: str | None = None  # what the signature calls the whole of it

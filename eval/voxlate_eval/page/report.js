@@ -34,25 +34,34 @@ function element(name, text, className) {
   return made;
 }
 
+// A text of some language, in its own direction: the template says dir="auto".
+function foreign(parts) {
+  const made = document.getElementById("foreign").content.firstElementChild.cloneNode();
+  made.append(...parts);
+  return made;
+}
+
 function line(label, parts) {
   const paragraph = element("p");
-  paragraph.append(element("b", label), " ");
-  for (const [kind, text] of parts) {
-    paragraph.append(kind ? element(kind, text) : document.createTextNode(text));
-  }
+  const words = foreign(parts.map(([kind, text]) => (kind ? element(kind, text) : text)));
+  paragraph.append(element("b", label), " ", words);
   return paragraph;
 }
 
 function card(row) {
   const made = element("article");
   const header = element("header");
-  header.append(element("span", row.id), element("span", `chrF ${row.chrF.toFixed(1)}`));
+  header.append(foreign([row.id]), element("span", `chrF ${row.chrF.toFixed(1)}`));
   if (row.seconds !== undefined) header.append(element("span", `${row.seconds.toFixed(1)} s`));
-  if (row.speaker) header.append(element("span", row.speaker));
+  if (row.speaker) header.append(foreign([row.speaker]));
   made.append(header);
   if (row.source) made.append(line("source", [["", row.source]]));
   made.append(line("reference", row.of_reference), line("hypothesis", row.of_hypothesis));
-  if (row.error) made.append(element("p", row.error, "error"));
+  if (row.error) {
+    const error = element("p", undefined, "error");
+    error.append(foreign([row.error]));
+    made.append(error);
+  }
   if (row.audio) {
     const audio = element("audio");
     audio.controls = true;

@@ -1,0 +1,105 @@
+"""Pages and links of Ogg files.
+
+FFmpeg stops where rate or channels change from link to link, and does not say that pages are missing.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO, cast
+
+_SEARCHED_BYTES = 1 << 16
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def find_links(file: BinaryIO) -> list[BinaryIO]:
+    """Return each link of a chained file as a file; none of a file with a single link.
+
+    A link begins with the first page of a stream that follows other pages.
+    """
+    starts: list[int] = []
+    in_headers = False
+    for place, header in _pages(file):
+        is_first = bool(header[5] & 2)
+        if is_first and not in_headers:
+            starts.append(place)
+        in_headers = is_first
+    if len(starts) < 2:
+        return []
+    ends = [*starts[1:], file.seek(0, os.SEEK_END)]
+    return [cast("BinaryIO", Window(file, start, end)) for start, end in zip(starts, ends, strict=True)]
+
+
+def has_lost_pages(file: BinaryIO) -> bool:
+    """Return whether pages are missing between others, or damaged, so that FFmpeg skips them."""
+    numbers: dict[bytes, int] = {}
+    for _, header in _pages(file):
+        serial, number = header[14:18], int.from_bytes(header[18:22], "little")
+        follows = header[5] & 2 or serial not in numbers or number <= numbers[serial] + 1
+        numbers[serial] = number
+        body = file.read(sum(header[27:]))
+        if not follows or _checksum(header[:22] + bytes(4) + header[26:] + body) != int.from_bytes(
+            header[22:26], "little"
+        ):
+            return True
+    return False
+
+
+def _pages(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Yield the place of each page and its header with the table of segments; the file is then positioned after it."""
+    place = 0
+    while True:
+        file.seek(place)
+        header = file.read(27)
+        if len(header) == 27 and header.startswith(b"OggS\0"):
+            header += file.read(header[26])
+            yield place, header
+            place += len(header) + sum(header[27:])
+            continue
+        file.seek(place + 1)
+        found = file.read(_SEARCHED_BYTES)
+        if len(found) < 4:
+            return
+        offset = found.find(b"OggS")
+        place += 1 + (offset if offset >= 0 else len(found) - 3)
+
+
+def _checksum(page: bytes) -> int:
+    """Return Ogg's CRC, which is zlib's with all bits in reverse, without its first and last inversion."""
+    reflected = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{reflected:032b}"[::-1], 2)
+
+
+class Window(io.RawIOBase):
+    """A part of a file as a file, from byte `start` to `end`; the file itself stays open."""
+
+    def __init__(self, file: BinaryIO, start: int, end: int) -> None:
+        super().__init__()
+        self._file, self._start, self._end, self._place = file, start, end, 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return up to so many bytes."""
+        left = max(0, self._end - self._start - self._place)
+        self._file.seek(self._start + self._place)
+        content = self._file.read(left if size is None or size < 0 else min(size, left))
+        self._place += len(content)
+        return content
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Move to a byte of the part."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._end - self._start}[whence]
+        self._place = max(0, base + offset)
+        return self._place
+
+    def tell(self) -> int:
+        """Return the byte of the part that is read next."""
+        return self._place
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True

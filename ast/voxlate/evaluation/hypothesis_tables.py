@@ -1,0 +1,30 @@
+"""Hypotheses for `voxlate_eval` from any kind of table, or from the files that it reads itself."""
+
+from pathlib import Path
+
+from voxlate.errors import VoxlateError
+from voxlate.tables import Problems, Table
+from voxlate_eval.hypothesis_files import hypotheses_of_table, is_table
+from voxlate_eval.hypothesis_files import read_hypotheses as read_file
+from voxlate_eval.sentences import Hypotheses
+from voxlate_eval.strict_json import cut
+
+_SHOWN = 10  # columns in messages
+_TABLES = (".tsv", ".csv", ".parquet")
+_COLUMNS = ("id", "audio", "text", "rank", "language", "target_language", "error")
+
+
+def read_hypotheses(path: Path) -> Hypotheses:
+    """Read the hypotheses of a file. VoxlateError or EvaluationError where something is wrong with it."""
+    if path.suffix.lower() not in _TABLES or path.is_dir():
+        return read_file(path)
+    problems = Problems(f"hypotheses {path}")
+    table = Table(path, _COLUMNS, problems)
+    rows = list(table)
+    if is_table(table.columns):
+        problems.raise_any()
+        return hypotheses_of_table(path, rows)
+    if path.suffix.lower() == ".tsv":  # without a header, it may be what translate prints of several inputs
+        return read_file(path)
+    problems.raise_any()
+    raise VoxlateError(f"{path}: no columns id and text; its columns: {', '.join(map(cut, [*table.columns][:_SHOWN]))}")

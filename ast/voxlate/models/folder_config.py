@@ -1,0 +1,228 @@
+"""What a `config.json` may say of the networks: closed models of its fields, checked before anything is built.
+
+Fields that change the network have types, bounds and relations here. Those of heads, of losses and of pretraining are
+left out, and so are keys that no config class of transformers has: published configs are full of both. What remains,
+for encoder families that are not ours, is checked by transformers.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from transformers import AutoConfig, MBartConfig, PreTrainedConfig
+from transformers.activations import ACT2FN
+
+from voxlate.errors import VoxlateError
+from voxlate.json_files import shown
+from voxlate.models import ENCODERS
+
+ADAPTER = "voxlate_adapter"  # field of an encoder's config, where transformers has none for our adapter
+_BASE = {*PreTrainedConfig().to_dict()}  # of every config of transformers: not of the network
+_UNUSED = re.compile(
+    r"(tdnn|xvector|ctc|codevector|num_codevectors?|proj_codevector|classifier|contrastive|diversity|rotary)_.*"
+    r"|vocab_size|(pad|bos|eos)_token_id|num_(negatives|clusters|ctc_classes|feat_extract_layers)"
+    r"|(final|feat_quantizer)_dropout|use_weighted_layer_sum|initializer_range|max_source_positions"
+)
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _activation(value: str) -> str:
+    if value not in ACT2FN:
+        raise ValueError("unknown activation; expected one such as gelu or relu")
+    return value
+
+
+_Size = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=1 << 20)]
+_Number = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=1 << 20)]
+_Layers = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=1000)]
+_Vocabulary = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=1 << 24)]
+_Sizes = Annotated[list[_Size], Field(min_length=1, max_length=32)]
+_Rate = Annotated[float, Field(ge=0.0, le=1.0)]
+_Activation = Annotated[str, BeforeValidator(lambda value: _activation(value) if isinstance(value, str) else value)]
+
+
+class _Fields(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class _AdapterFields(_Fields):
+    model_config = ConfigDict(extra="forbid")
+
+    input_dim: _Size
+    output_dim: _Size
+    layers: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=1000)]
+    kernel: _Size
+    stride: _Layers
+
+
+class _EncoderFields(_Fields):
+    hidden_size: _Size
+    num_hidden_layers: _Layers
+    num_attention_heads: _Size
+    intermediate_size: _Size
+    hidden_act: _Activation
+    hidden_dropout: _Rate
+    activation_dropout: _Rate
+    attention_dropout: _Rate
+    feat_proj_dropout: _Rate
+    layerdrop: _Rate
+    layer_norm_eps: Annotated[float, Field(gt=0.0, le=1.0)]
+    apply_spec_augment: bool
+    mask_time_prob: _Rate
+    mask_time_length: _Size
+    mask_time_min_masks: _Number
+    mask_feature_prob: _Rate
+    mask_feature_length: _Size
+    mask_feature_min_masks: _Number = 0  # WavLM has none
+    # Only some families have the following.
+    feat_extract_norm: Literal["group", "layer"] = "group"
+    feat_extract_activation: _Activation = "gelu"
+    conv_dim: _Sizes = [1]
+    conv_stride: _Sizes = [1]
+    conv_kernel: _Sizes = [1]
+    conv_bias: bool = False
+    num_conv_pos_embeddings: _Size = 1
+    num_conv_pos_embedding_groups: _Size = 1
+    conv_pos_batch_norm: bool = False
+    do_stable_layer_norm: bool = False
+    feat_proj_layer_norm: bool = True
+    num_buckets: Annotated[int, BeforeValidator(_whole), Field(ge=4, le=1 << 20)] = 320
+    max_bucket_distance: _Size = 800
+    add_adapter: bool = False
+    adapter_kernel_size: _Size = 3
+    adapter_stride: _Layers = 2
+    num_adapter_layers: _Layers = 3
+    output_hidden_size: _Size | None = None
+    adapter_attn_dim: _Size | None = None
+    adapter_act: _Activation = "relu"
+    use_intermediate_ffn_before_adapter: bool = False
+    feature_projection_input_dim: _Size = 160
+    position_embeddings_type: Literal["relative_key"] | None = None
+    left_max_position_embeddings: _Number = 64
+    right_max_position_embeddings: _Number = 8
+    conv_depthwise_kernel_size: _Size = 31
+    conformer_conv_dropout: _Rate = 0.0
+    voxlate_adapter: _AdapterFields | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "_EncoderFields":
+        lengths = [len(self.conv_dim), len(self.conv_stride), len(self.conv_kernel)]
+        if len({*lengths}) > 1:
+            raise ValueError(f"conv_dim, conv_stride and conv_kernel have {lengths} values; expected as many of each")
+        if any(stride > kernel for stride, kernel in zip(self.conv_stride, self.conv_kernel, strict=True)):
+            raise ValueError("a conv_stride is greater than its conv_kernel: samples would be skipped")
+        _divides("hidden_size", self.hidden_size, "num_attention_heads", self.num_attention_heads)
+        _divides("hidden_size", self.hidden_size, "num_conv_pos_embedding_groups", self.num_conv_pos_embedding_groups)
+        if self.max_bucket_distance <= self.num_buckets // 4:
+            raise ValueError("max_bucket_distance is not above a quarter of num_buckets")
+        if self.voxlate_adapter is not None and self.voxlate_adapter.input_dim != self.hidden_size:
+            raise ValueError(f"{ADAPTER}.input_dim is not hidden_size")
+        return self
+
+
+class _DecoderFields(_Fields):
+    vocab_size: _Vocabulary
+    d_model: _Size
+    decoder_layers: _Layers
+    decoder_attention_heads: _Size
+    decoder_ffn_dim: _Size
+    max_position_embeddings: _Size
+    activation_function: str
+    scale_embedding: bool
+    tie_word_embeddings: bool
+    dropout: _Rate
+    attention_dropout: _Rate
+    activation_dropout: _Rate
+    decoder_layerdrop: _Rate
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "_DecoderFields":
+        _divides("d_model", self.d_model, "decoder_attention_heads", self.decoder_attention_heads)
+        return self
+
+
+def _divides(name: str, size: int, divisor_name: str, divisor: int) -> None:
+    if size % divisor:
+        raise ValueError(f"{name} {size} is no multiple of {divisor_name} {divisor}")
+
+
+def encoder_config(raw: object, path: Path, changed: Mapping[str, Any], part: str = "") -> Any:
+    """Return transformers' config of the speech encoder that a `config.json` describes, or its part "encoder".
+
+    `changed` overrides fields. VoxlateError names the file, the field, what it says and what is expected.
+    """
+    if not isinstance(raw, dict) or not isinstance(raw.get("model_type"), str):
+        raise VoxlateError(f"{path}: {part or 'it'} has no model_type; expected the config of a speech encoder")
+    if raw["model_type"] not in ENCODERS:
+        names = ", ".join(sorted(ENCODERS))
+        raise VoxlateError(f"{path}: unknown speech encoder {shown(raw['model_type'])}; known: {names}")
+    known = AutoConfig.for_model(raw["model_type"]).to_dict()
+    defaults = {name: value for name, value in known.items() if not _UNUSED.fullmatch(name)}
+    if "output_hidden_size" in defaults:
+        defaults["output_hidden_size"] = None  # hidden_size, where nothing is said
+    if raw.get(ADAPTER) is not None:
+        defaults[ADAPTER] = None
+    fields = _merged(defaults, raw, changed)
+    checked = _checked(_EncoderFields, fields, path, part).model_dump()
+    return _made(lambda: AutoConfig.for_model(raw["model_type"], **_with_checked(fields, checked)), path, part)
+
+
+def mbart_config(raw: object, path: Path, changed: Mapping[str, Any], part: str = "") -> Any:
+    """Return transformers' config of the mBART decoder that a `config.json` describes, or its part "decoder"."""
+    if not isinstance(raw, dict):
+        raise VoxlateError(f"{path}: {part or 'it'} is {shown(raw)}; expected the config of an mBART decoder")
+    fields = _merged(MBartConfig().to_dict(), raw, changed)
+    checked = _checked(_DecoderFields, fields, path, part).model_dump()
+    used = {name: fields[name] for name in checked}  # of the rest of mBART's fields nothing is used
+    return _made(lambda: MBartConfig(**_with_checked(used, checked)), path, part)
+
+
+def architectures(raw: Mapping[str, Any], path: Path) -> list[str]:
+    """Return the names of the classes that a config was saved by, none where it says nothing."""
+    found = raw.get("architectures") or []
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise VoxlateError(f"{path}: architectures is {shown(found)}; expected a list of names of classes")
+    return found
+
+
+def _merged(defaults: Mapping[str, Any], raw: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+    known = {name: value for name, value in defaults.items() if name not in _BASE}
+    given = {name: raw[name] for name in known.keys() & raw.keys()}
+    return {**known, **given, **changed}
+
+
+def _with_checked(fields: Mapping[str, Any], checked: Mapping[str, Any]) -> dict[str, Any]:
+    return {**fields, **{name: checked[name] for name in fields.keys() & checked.keys()}}
+
+
+_Model = TypeVar("_Model", bound=_Fields)
+
+
+def _checked(model: type[_Model], fields: Mapping[str, Any], path: Path, part: str) -> _Model:
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        problems = []
+        for problem in error.errors():
+            name = ".".join(str(place) for place in (part, *problem["loc"]) if place != "")
+            problems.append(f"{name}: {expected(problem)}" if name else expected(problem))
+        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        raise VoxlateError(f"{path}: {'; '.join(problems[:3])}{more}") from None
+
+
+def expected(problem: Mapping[str, Any]) -> str:
+    """Return what one of pydantic's errors expected and got."""
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    return message if isinstance(problem["input"], dict) else f"{message}, got {shown(problem['input'])}"
+
+
+def _made(make: Any, path: Path, part: str) -> Any:
+    try:
+        return make()
+    except Exception as error:
+        raise VoxlateError(f"{path}: {part + ': ' if part else ''}{shown(error)}") from None

@@ -1,0 +1,134 @@
+"""The files of a run that reports read: scores.json and sentences.jsonl, each value of the kind it should be."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from voxlate_eval.errors import EvaluationError
+from voxlate_eval.strict_json import is_number, kind, parse_objects, read_object
+
+_CURE = "run voxlate evaluate again, which writes that file, or delete it"
+_TEXTS = ("id", "reference", "hypothesis")
+_OPTIONAL_TEXTS = ("source", "error", "speaker", "audio")
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=10**12)]
+Points = Annotated[float, Field(allow_inf_nan=False, ge=-1000, le=1000)]  # 0 to 100, its interval beyond
+
+
+class _Part(BaseModel):
+    """A part of scores.json that a report reads; others may be there."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class _Metric(_Part):
+    value: Number
+    low: Number
+    high: Number
+    signature: str
+    about: str | None = None
+
+
+class _Bleu(_Metric):
+    value: Points
+    low: Points
+    high: Points
+
+
+class _Named(_Part):
+    n: Count
+    first: list[str] = []
+
+
+class _OffTarget(_Part):
+    n: Count
+    wrong: Count
+
+
+class _Suspicious(_Part):
+    failed: _Named
+    empty: _Named
+    loops: _Named
+    length_outliers: _Named
+    length_ratio: Number | None
+    off_target: _OffTarget | None
+    off_target_of_references: _OffTarget | None
+
+
+class _Group(_Part):
+    group: str
+    n: Count
+    BLEU: Points = 0.0
+
+
+class _Files(_Part):
+    references: str | None = None
+
+
+class _Metrics(_Part):
+    model_config = ConfigDict(strict=True, extra="allow")
+    __pydantic_extra__: dict[str, _Metric]
+    BLEU: _Bleu
+
+
+class _Scores(_Part):
+    direction: Annotated[str, Field(min_length=1, max_length=200)]
+    target_language: str
+    split: str | None
+    n: Count
+    official_n: Count | None
+    metrics: _Metrics
+    hypotheses: _Suspicious
+    breakdown: dict[str, list[_Group]]
+    files: _Files = _Files()
+    recipe: dict[str, Any]
+
+
+def read_scores(path: Path) -> dict[str, Any]:
+    """Return the scores of a direction. EvaluationError where a report could not be made of them."""
+    try:
+        found = read_object(path)
+        _Scores.model_validate(found)
+    except EvaluationError as error:
+        reason = str(error).removeprefix(f"{path}:").strip()
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    else:
+        return found | {"bleu": found["metrics"]["BLEU"]}
+    raise EvaluationError(f"{path}: not scores of voxlate evaluate with BLEU ({reason}); score that direction again")
+
+
+def read_sentences(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of sentences.jsonl, of each what a report shows. EvaluationError names a line that is damaged."""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                for place, row in parse_objects(path, line.decode("utf-8"), line=number):
+                    yield _sentence(path, place, row)
+    except UnicodeDecodeError as error:
+        raise EvaluationError(f"{path}:{number}: not UTF-8 (byte {error.start:,} of the line); {_CURE}") from None
+    except OSError as error:
+        raise EvaluationError(f"{path}: cannot be read ({error.strerror})") from None
+    except EvaluationError as error:
+        raise EvaluationError(f"{error}; {_CURE}") from None
+
+
+def _sentence(path: Path, line: int, row: dict[str, Any]) -> dict[str, Any]:
+    """Return what is known of a row; a whole number is an id and a speaker, too."""
+    kept: dict[str, Any] = {}
+    for name in (*_TEXTS, *_OPTIONAL_TEXTS):
+        value = str(row[name]) if name in ("id", "speaker") and type(row.get(name)) is int else row.get(name)
+        if not isinstance(value, str) and (value is not None or name in _TEXTS):
+            raise EvaluationError(f"{path}:{line}: {name} is {kind(value)}, expected text")
+        if value is not None:
+            kept[name] = value
+    for name in ("chrF", "seconds"):
+        if not is_number(row.get(name)) and (name == "chrF" or row.get(name) is not None):
+            raise EvaluationError(f"{path}:{line}: {name} is {kind(row.get(name))}, expected a number")
+        if row.get(name) is not None:
+            kept[name] = row[name]
+    return kept
