@@ -525,6 +525,53 @@ def test_every_input_needs_a_language(tiny_model: Path) -> None:
         next(translator.stream("a.wav", to="de"))
 
 
+def test_several_languages_of_an_input_share_its_encoding(tiny_model: Path, clips: Path) -> None:
+    translator = Translator(tiny_model, batch_size=2)
+    long = np.concatenate([sine(300, 1.0), np.zeros(31 * SAMPLE_RATE_HZ, np.float32), sine(700, 1.0)])
+    inputs: list[Any] = [
+        clips / "0.wav",
+        clips / "none.wav",
+        long,
+        np.zeros(SAMPLE_RATE_HZ, np.float32),
+        clips / "1.wav",
+    ]
+    targets = [["de", "fr", "en"], ["de", "fr"], ["fr", "German"], ["en", "de"], "en"]
+    options, told, encoded = SearchOptions(beam=2, max_length=12), [(0.0, 0.0)], []
+    encoder: Any = translator.checkpoint.model.encoder
+    hook = encoder.register_forward_hook(lambda _, given, __: encoded.append(len(given[0])))
+    found = list(translator.stream(inputs, to=targets, options=options, progress=lambda *pair: told.append(pair)))
+    hook.remove()
+    assert sum(encoded) == 4  # a clip, two segments of the long input, and another clip
+    seconds = sum(
+        result.seconds for result in {index: one for index, one in found if isinstance(one, Translation)}.values()
+    )
+    assert told[-1] == pytest.approx((seconds, seconds))
+    assert [(index, type(result)) for index, result in found if index == 1] == [(1, AudioError)]
+    texts = {
+        (index, result.target_language): [segment.text for segment in result.segments]
+        for index, result in found
+        if isinstance(result, Translation)
+    }
+    assert len(texts) == len(found) - 1
+    for language, own in (("de", [0, 2, 3]), ("fr", [0, 2]), ("en", [0, 3, 4])):
+        alone = dict(translator.stream([inputs[index] for index in own], to=language, options=options))
+        for place, index in enumerate(own):
+            result = alone[place]
+            assert isinstance(result, Translation)
+            assert texts.pop((index, language)) == [segment.text for segment in result.segments]
+    assert not texts
+
+
+def test_one_input_into_several_languages(tiny_model: Path) -> None:
+    translator, options = Translator(tiny_model), SearchOptions(beam=1, max_length=12)
+    found = translator.translate(sine(300, 0.5), to=["fr", "de", "French"], options=options)
+    assert [one.target_language for one in found] == ["fr", "de"]
+    for one in found:
+        assert one.text == translator.translate(sine(300, 0.5), to=str(one.target_language), options=options).text
+    with pytest.raises(VoxlateError, match="has no language to translate into; expected one or more"):
+        translator.translate(sine(300, 0.5), to=[])
+
+
 def test_results_come_when_they_are_complete_and_count_their_seconds(tiny_model: Path, clips: Path) -> None:
     translator = Translator(tiny_model, batch_size=2)
     told: list[tuple[float, float]] = []

@@ -44,7 +44,7 @@ _BEYOND_MBART50 = """
     lb ltz: Luxembourgish; lg lug: Ganda, Luganda; li lim: Limburgish; lij: Ligurian; ln lin: Lingala; lo: Lao;
     ltg: Latgalian; lu lub: Luba-Katanga; luo: Dholuo; mai: Maithili; mdf: Moksha; mg mlg plt: Malagasy;
     mh mah: Marshallese; mhr: Meadow Mari, Eastern Mari; mi mri mao: Māori, Maori; mni: Manipuri, Meitei;
-    mrj: Hill Mari, Western Mari; ms msa may zsm: Malay; mt mlt: Maltese; myv: Erzya; na nau: Nauruan;
+    mrj: Hill Mari, Western Mari; ms msa may zsm zlm: Malay; mt mlt: Maltese; myv: Erzya; na nau: Nauruan;
     nan-tw: Taiwanese, Min Nan Chinese, Min Nan, Hokkien; nb nob: Norwegian Bokmål, Bokmål; nd nde: Northern Ndebele;
     ng ndo: Ndonga; nhi: Western Sierra Puebla Nahuatl; nn nno: Norwegian Nynorsk, Nynorsk; no nor: Norwegian;
     nr nbl: Southern Ndebele; nso: Northern Sotho, Sepedi; nv nav: Navajo; ny nya: Chichewa, Nyanja, Chewa;
@@ -238,19 +238,32 @@ def published_targets(model: str) -> dict[str, int] | None:
 
 
 def default_checkpoint(target: str, source: str | None = None) -> str:
-    """Return the published checkpoint that fits a direction; without `source`, X→English or English→X is assumed."""
-    target_code = find_language(target).code
-    source_code = find_language(source).code if source else ("en" if target_code != "en" else None)
-    if target_code == "en" and source_code != "en":
+    """Return the published checkpoint that fits a direction; without `source`, X→English or English→X is assumed.
+
+    VoxlateError, which says what there is, where none translates into `target`, or none from `source`.
+    """
+    to = find_language(target)
+    if to.code not in PUBLISHED_TARGETS["facebook/wav2vec2-xls-r-2b-22-to-16"]:
+        raise VoxlateError(
+            f"no published checkpoint translates into {to.name} ({to.code}); published targets are "
+            f"en, {', '.join(COVOST2_TARGETS)}; name a model of your own with --model"
+        )
+    spoken = find_language(source) if source else None
+    if spoken == to:
+        raise VoxlateError(
+            f"the speech is in {to.name} ({to.code}) already, and no published checkpoint translates that into itself; "
+            "write it down with voxlate transcribe, or name a model of your own with --model"
+        )
+    if spoken is not None and spoken.code not in ("en", *COVOST2_SOURCES):
+        raise VoxlateError(
+            f"no published checkpoint translates from {spoken.name} ({spoken.code}); published sources are "
+            f"en, {', '.join(COVOST2_SOURCES)}; name a model of your own with --model"
+        )
+    if to.code == "en":
         return "facebook/wav2vec2-xls-r-300m-21-to-en"
-    if source_code == "en" and target_code in COVOST2_TARGETS:
+    if spoken is None or spoken.code == "en":
         return "facebook/wav2vec2-xls-r-300m-en-to-15"
-    if target_code in PUBLISHED_TARGETS["facebook/wav2vec2-xls-r-2b-22-to-16"]:
-        return "facebook/wav2vec2-xls-r-2b-22-to-16"
-    raise VoxlateError(
-        f"no published checkpoint translates into {find_language(target).name} ({target_code}); published targets are "
-        f"en, {', '.join(COVOST2_TARGETS)}; name a model of your own with --model"
-    )
+    return "facebook/wav2vec2-xls-r-2b-22-to-16"
 
 
 def parse_slot(item: str) -> tuple[str, int | str]:

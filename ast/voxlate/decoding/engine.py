@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ Progress = Callable[[float, float], None]
 
 @dataclass
 class _Job:
-    """One input on its way: its sound, and the hypotheses of its spans as they come."""
+    """One input on its way into one language: its sound, and the hypotheses of its spans as they come."""
 
     sound: Sound
     target: str
@@ -55,6 +56,14 @@ class _Job:
             for found in [self.found[start, end]]
         )
         return Translation(sound.name, sound.end_seconds, self.target, segments, self.source, sound.warnings)
+
+
+def target_codes(to: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the codes of one language or several, each once. VoxlateError where one is unknown, or there is none."""
+    codes = dict.fromkeys(find_language(name).code for name in ([to] if isinstance(to, str) else to))
+    if not codes:
+        raise VoxlateError("an input has no language to translate into; expected one or more")
+    return tuple(codes)
 
 
 def _candidates(found: list[Hypothesis], tokenizer: Tokenizer, options: SearchOptions) -> tuple[Candidate, ...]:
@@ -121,54 +130,83 @@ class Translator:
             to_packed(checkpoint.model)
         self.checkpoint = replace(checkpoint, name=str(model))
 
-    def translate(
+    @overload  # a str is a sequence, too, but comes first
+    def translate(  # type: ignore[overload-overlap]
         self,
         audio: AudioSource | np.ndarray,
         *,
         to: str,
         source: str | None = None,
         options: SearchOptions = DEFAULT_SEARCH,
-    ) -> Translation:
-        """Translate one input: a path, bytes, a binary file, or a mono 16 kHz float array. Raises AudioError."""
-        [(_, result)] = self.stream([audio], to=to, source=source, options=options)
-        if isinstance(result, AudioError):
-            raise result
-        return result
+    ) -> Translation: ...
+
+    @overload
+    def translate(
+        self,
+        audio: AudioSource | np.ndarray,
+        *,
+        to: Sequence[str],
+        source: str | None = None,
+        options: SearchOptions = DEFAULT_SEARCH,
+    ) -> list[Translation]: ...
+
+    def translate(
+        self,
+        audio: AudioSource | np.ndarray,
+        *,
+        to: str | Sequence[str],
+        source: str | None = None,
+        options: SearchOptions = DEFAULT_SEARCH,
+    ) -> Translation | list[Translation]:
+        """Translate one input: a path, bytes, a binary file, or a mono 16 kHz float array. Raises AudioError.
+
+        `to` is one language, or several: then there is a list of translations, in the order of these languages.
+        """
+        found: dict[str | None, Translation] = {}
+        for _, result in self.stream([audio], to=[to], source=source, options=options):
+            if isinstance(result, AudioError):
+                raise result
+            found[result.target_language] = result
+        if isinstance(to, str):
+            [only] = found.values()
+            return only
+        return [found[language] for language in target_codes(to)]
 
     def stream(
         self,
         inputs: Iterable[AudioSource | np.ndarray],
         *,
-        to: str | Sequence[str],
+        to: str | Sequence[str | Sequence[str]],
         source: str | Sequence[str | None] | None = None,
         options: SearchOptions = DEFAULT_SEARCH,
         progress: Progress | None = None,
     ) -> Iterator[tuple[int, Translation | AudioError]]:
         """Translate many inputs; yield each one's index and result as soon as it is complete.
 
-        `to` is one language, or one for each input; so is `source`, which is only noted. Utterances of many inputs
-        share batches, sorted by length, which changes no result. Inputs are read as they are needed. An input that
-        cannot be read yields its AudioError.
-        `progress` is told the seconds translated and the seconds read so far.
+        `to` is one language, or a sequence with an item for each input: its language, or its several languages. An
+        input is encoded once and yields a translation for each of its languages; one that cannot be read yields its
+        AudioError, once. `source` is one language or one for each input, and is only noted.
+        Utterances of many inputs share batches, sorted by length, which changes no result. Inputs are read as they
+        are needed. `progress` is told the seconds translated and the seconds read so far.
         """
         if isinstance(inputs, str | bytes | PathLike):
             raise VoxlateError(f"inputs is one {type(inputs).__name__}, expected several; put it into a list")
-        languages = [find_language(language).code for language in ([to] if isinstance(to, str) else to)]
-        tag_ids = {language: self.checkpoint.target_id(language) for language in languages}
+        languages = [target_codes(item) for item in ([to] if isinstance(to, str) else to)]
+        tag_ids = {language: self.checkpoint.target_id(language) for item in languages for language in item}
         report = _Report(progress)
         searched = replace(options, n_best=options.beam) if options.mbr else options
         vocabulary = self._vocabulary(tag_ids)
         schedule = Schedule(self.checkpoint.model, searched, self._batch_size, vocabulary, self._freed)
-        jobs: dict[int, _Job] = {}
+        jobs: dict[tuple[int, int], _Job] = {}
         waiting: list[Piece] = []
 
-        def complete(found: Iterator[tuple[Piece, list[Hypothesis]]]) -> Iterator[tuple[int, Translation]]:
-            for piece, hypotheses in found:
-                report.translated(piece.seconds)
-                job = jobs[piece.job]
+        def complete(found: Iterator[tuple[Piece, int, list[Hypothesis]]]) -> Iterator[tuple[int, Translation]]:
+            for piece, tag, hypotheses in found:
+                report.translated(piece.seconds / len(piece.tag_ids))
+                job = jobs[piece.job, tag]
                 job.found[piece.span] = hypotheses
                 if len(job.found) == len(job.sound.spans):
-                    yield piece.job, jobs.pop(piece.job).translation(self.checkpoint.tokenizer, options)
+                    yield piece.job, jobs.pop((piece.job, tag)).translation(self.checkpoint.tokenizer, options)
 
         for index, sound in enumerate(read_ahead(inputs)):
             if not isinstance(to, str) and index >= len(languages):
@@ -179,10 +217,15 @@ class Translator:
             report.read(sound.seconds)
             report.translated(sound.silent_seconds)
             spoken = source if source is None or isinstance(source, str) else source[index]
-            job = jobs[index] = _Job(sound, languages[0] if isinstance(to, str) else languages[index], spoken)
-            waiting += [Piece(index, span, sound, tag_ids[job.target]) for span in sound.spans]
-            if not sound.spans:
-                yield index, jobs.pop(index).translation(self.checkpoint.tokenizer, options)
+            wanted = languages[0] if isinstance(to, str) else languages[index]
+            for tag, language in enumerate(wanted):
+                job = _Job(sound, language, spoken)
+                if sound.spans:
+                    jobs[index, tag] = job
+                else:
+                    yield index, job.translation(self.checkpoint.tokenizer, options)
+            tags = tuple(tag_ids[language] for language in wanted)
+            waiting += [Piece(index, span, sound, tags) for span in sound.spans]
             while len(waiting) >= self._batch_size * _WINDOW_BATCHES:
                 window = waiting[: self._batch_size * _WINDOW_BATCHES]
                 del waiting[: len(window)]

@@ -72,8 +72,10 @@ class Identifier:
         if not heard:
             return Identified(None, {})
         probabilities_L = torch.stack(heard).sum(0) / sum(samples)
-        named = zip(self.model.languages, probabilities_L.tolist(), strict=True)
-        found = {name: probability for name, probability in named if name is not None}
+        found: dict[str, float] = {}
+        for name, probability in zip(self.model.languages, probabilities_L.tolist(), strict=True):
+            if name is not None:  # several labels may mean one language, such as zho and cmn
+                found[name] = found.get(name, 0.0) + probability
         return Identified(max(found, key=lambda name: found[name]), found)
 
 
