@@ -78,12 +78,17 @@ def translate(
     output_dir: Annotated[
         Path | None, typer.Option(help="Write AUDIO.LANGUAGE.FORMAT files here, in the inputs' folders.")
     ] = None,
-    beam: Annotated[int, typer.Option(help="Beam size; 1 is greedy.")] = 5,
+    beam: Annotated[int | None, typer.Option(help="Beam size; 1 is greedy. [default: the model's, else 5]")] = None,
     n_best: Annotated[int, typer.Option(help="Hypotheses per segment, in json and tsv.")] = 1,
-    length_penalty: Annotated[float, typer.Option(help="Exponent of the length that divides scores.")] = 1.0,
-    max_length: Annotated[int, typer.Option(help="Most tokens of a segment's translation.")] = 200,
+    length_penalty: Annotated[
+        float | None,
+        typer.Option(help="Exponent of the length that divides scores. [default: the model's, else 1]"),
+    ] = None,
+    max_length: Annotated[
+        int | None, typer.Option(help="Most tokens of a segment's translation. [default: the model's, else 200]")
+    ] = None,
     max_repeats: Annotated[
-        int, typer.Option(help="How often a phrase may follow itself; 0 for no guard, as in benchmarks.")
+        int, typer.Option(help="Most times in a row that a phrase may occur; 0 for no limit, as in benchmarks.")
     ] = 4,
     mbr: Annotated[bool, typer.Option("--mbr", help="Of the beam, take what agrees most with the rest.")] = False,
     batch_size: Annotated[int | None, typer.Option(help="Segments searched at once. [default: 64, GPU 256]")] = None,

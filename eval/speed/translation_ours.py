@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="tell where the time goes, which costs some on a GPU")
     arguments = parser.parse_args()
     clips = sorted(arguments.clips.iterdir())
-    options = SearchOptions(beam=arguments.beam, max_length=arguments.max_length)
+    options = SearchOptions(beam=arguments.beam, max_length=arguments.max_length, max_repeats=None)
     started = time.perf_counter()
     translator = Translator(
         arguments.model,

@@ -15,8 +15,9 @@ import voxlate
 from voxlate.data.audio import AudioSource, decoder_fingerprint
 from voxlate.data.shortlist import find_shortlists
 from voxlate.decoding.candidates import Vocabulary, shortlisted
+from voxlate.decoding.generation import stated_search
 from voxlate.decoding.mbr import by_agreement
-from voxlate.decoding.options import SearchOptions
+from voxlate.decoding.options import SearchOptions, SearchSettings
 from voxlate.decoding.schedule import Piece, Schedule
 from voxlate.decoding.search import Hypothesis
 from voxlate.decoding.sound import Sound, Span, read_ahead
@@ -32,7 +33,7 @@ from voxlate.pages import FreedMemory
 from voxlate.provenance import source_commit
 from voxlate.text import Tokenizer
 
-DEFAULT_SEARCH = SearchOptions(max_repeats=4)
+DEFAULT_SEARCH = SearchOptions()
 _BATCH_SIZES = {"cpu": 64, "cuda": 256}  # if the user does not say
 _WINDOW_BATCHES = 4  # how many batches are read ahead, so that utterances of like length meet
 
@@ -48,7 +49,7 @@ class _Job:
     source: str | None
     found: dict[Span, list[Hypothesis]] = field(default_factory=dict)
 
-    def translation(self, tokenizer: Tokenizer, options: SearchOptions) -> Translation:
+    def translation(self, tokenizer: Tokenizer, options: SearchSettings) -> Translation:
         sound = self.sound
         segments = tuple(
             Segment(sound.clock.seconds(start), sound.clock.seconds(end), _candidates(found, tokenizer, options))
@@ -66,7 +67,7 @@ def target_codes(to: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(codes)
 
 
-def _candidates(found: list[Hypothesis], tokenizer: Tokenizer, options: SearchOptions) -> tuple[Candidate, ...]:
+def _candidates(found: list[Hypothesis], tokenizer: Tokenizer, options: SearchSettings) -> tuple[Candidate, ...]:
     candidates = [Candidate(tokenizer.decode(hypothesis.ids), hypothesis.score) for hypothesis in found]
     if options.mbr:
         order = by_agreement([one.text for one in candidates], [hypothesis.log_prob for hypothesis in found])
@@ -120,6 +121,7 @@ class Translator:
         self._shortlist = shortlist
         self._freed = FreedMemory(keep=self._device.type == "cpu", spare_bytes=1 << 27, spare_share=0.25)
         folder = find_model(model)
+        self._stated = stated_search(folder)
         weight_bytes = sum(path.stat().st_size for path in weight_files(folder))
         precision = choose_dtype(dtype, self._device, weight_bytes)
         self._dtype = INT8 if dtype == INT8 else str(precision).removeprefix("torch.")
@@ -194,7 +196,8 @@ class Translator:
         languages = [target_codes(item) for item in ([to] if isinstance(to, str) else to)]
         tag_ids = {language: self.checkpoint.target_id(language) for item in languages for language in item}
         report = _Report(progress)
-        searched = replace(options, n_best=options.beam) if options.mbr else options
+        settings = options.settled(self._stated)
+        searched = replace(settings, n_best=settings.beam) if settings.mbr else settings
         vocabulary = self._vocabulary(tag_ids)
         schedule = Schedule(self.checkpoint.model, searched, self._batch_size, vocabulary, self._freed)
         jobs: dict[tuple[int, int], _Job] = {}
@@ -206,7 +209,7 @@ class Translator:
                 job = jobs[piece.job, tag]
                 job.found[piece.span] = hypotheses
                 if len(job.found) == len(job.sound.spans):
-                    yield piece.job, jobs.pop((piece.job, tag)).translation(self.checkpoint.tokenizer, options)
+                    yield piece.job, jobs.pop((piece.job, tag)).translation(self.checkpoint.tokenizer, settings)
 
         for index, sound in enumerate(read_ahead(inputs)):
             if not isinstance(to, str) and index >= len(languages):
@@ -223,7 +226,7 @@ class Translator:
                 if sound.spans:
                     jobs[index, tag] = job
                 else:
-                    yield index, job.translation(self.checkpoint.tokenizer, options)
+                    yield index, job.translation(self.checkpoint.tokenizer, settings)
             tags = tuple(tag_ids[language] for language in wanted)
             waiting += [Piece(index, span, sound, tags) for span in sound.spans]
             while len(waiting) >= self._batch_size * _WINDOW_BATCHES:
@@ -242,7 +245,7 @@ class Translator:
             "revision": hub_revision(self.checkpoint.folder),
             "weights_sha256": self._weights_sha256,
             **self._adapter_recipe,
-            **{f"search_{name}": value for name, value in asdict(options).items()},
+            **{f"search_{name}": value for name, value in asdict(options.settled(self._stated)).items()},
             "shortlist": self._shortlist,
             "dtype": self._dtype,
             "device": self._device.type,
