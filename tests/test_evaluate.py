@@ -64,7 +64,7 @@ def test_hypotheses_scores_and_sentences(tiny_model: Path, data: Path, tmp_path:
     done = run(tiny_model, data, tmp_path / "run")
     assert done.exit_code == 1  # clips failed
     translator = Translator(tiny_model, dtype="float32", device="cpu")
-    options = SearchOptions(beam=2, max_length=12)
+    options = SearchOptions(beam=2, max_length=12, max_repeats=None)
     for direction in DIRECTIONS:
         folder = tmp_path / "run" / direction
         made = lines(folder / "hypotheses.jsonl")

@@ -1,5 +1,6 @@
 """Files that are written whole or not at all."""
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -11,20 +12,43 @@ from filelock import FileLock
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; it takes `path`'s place only if the block ends well."""
+def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Give a temporary path beside `path` to write to; it takes `path`'s place only if the block ends well.
+
+    The file and then its folder are flushed to the disk, so that a power failure leaves the old file or the new one.
+    Without `durable` it may leave an empty one: for files by the thousand, where whoever reads them checks.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
     os.close(descriptor)
     part = Path(name)
     try:
         yield part
+        if durable:
+            flush(part)
         part.chmod(0o666 & ~_umask())  # mkstemp gives 0600; a result is as readable as any new file
         part.replace(path)
+        if durable:
+            flush(path.parent)
     except BaseException:
         with suppress(OSError):
             part.unlink()
         raise
+
+
+def flush(path: Path) -> None:
+    """Flush a file, or the names in a folder, from the system's memory to the disk, where the system can do that."""
+    folder = path.is_dir()
+    if folder and os.name != "posix":  # elsewhere a folder cannot be opened
+        return
+    descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems know no such thing
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -18,6 +19,7 @@ Row: TypeAlias = tuple[int, dict[str, Any]]
 Rows: TypeAlias = Generator[Row, None, None]
 
 _SHOWN = 20
+_LONGEST_LINE = 64 << 20  # bytes
 
 
 @dataclass
@@ -68,9 +70,15 @@ class Table:
                 self.problems.add(1, f"column {name!r} is there {cells.count(name)} times")
 
 
-def text_lines(file: BinaryIO, problems: Problems) -> Iterator[tuple[int, str]]:
-    r"""Decode the lines of a file, with their ends. Only \n ends a line; U+2028 and its kind are text."""
-    for line, raw in enumerate(file, 1):
+def text_lines(file: BinaryIO, problems: Problems, *, headed: bool = True) -> Iterator[tuple[int, str]]:
+    r"""Decode the lines of a file, with their ends. Only \n ends a line; U+2028 and its kind are text.
+
+    Lines that cannot be decoded are problems; if the first one cannot, and names the columns, nothing follows.
+    """
+    for line, raw in enumerate(iter(partial(file.readline, _LONGEST_LINE), b""), 1):
+        if len(raw) == _LONGEST_LINE:
+            problems.add(line, f"is longer than {_LONGEST_LINE >> 20} MiB; is the file what its name says?")
+            return
         if line == 1:
             if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
                 problems.add(0, "is UTF-16, expected UTF-8; save it as UTF-8")
@@ -81,6 +89,8 @@ def text_lines(file: BinaryIO, problems: Problems) -> Iterator[tuple[int, str]]:
         except UnicodeDecodeError as error:
             byte = f"byte 0x{raw[error.start]:02X}, the {error.start + 1}th of the line"
             problems.add(line, f"not UTF-8 ({byte}); save the file as UTF-8")
+            if line == 1 and headed:
+                return
 
 
 def tsv_rows(table: Table, file: BinaryIO) -> Rows:
@@ -121,7 +131,7 @@ def _csv_rows(table: Table, file: BinaryIO) -> Rows:
 
 
 def _jsonl_rows(table: Table, file: BinaryIO) -> Rows:
-    for line, text in text_lines(file, table.problems):
+    for line, text in text_lines(file, table.problems, headed=False):
         if text.isspace():
             continue
         try:

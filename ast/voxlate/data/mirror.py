@@ -182,7 +182,7 @@ def _clip(row: Row, audio: Mapping[str, Any] | None, state: str, folder: Path, *
         return Clip(row.clip, folder / f"{row.clip} without bytes", state)
     if transcode:
         return Clip(row.clip, contents, state, place)
-    with whole_file(place) as part:
+    with whole_file(place, durable=False) as part:
         part.write_bytes(contents)
     return Clip(row.clip, place, state)
 

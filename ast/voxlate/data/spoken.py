@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -189,7 +190,13 @@ def _same_settings(command: Spoken, reading: Reading, voices: Mapping[str, list[
     names = {language: [voice.name for voice in several] for language, several in voices.items()}
     settings = json.loads(json.dumps({**text, "voices": names, **asdict(reading)}))
     if path.is_file() and not command.overwrite:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            before = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError, RecursionError):
+            raise VoxlateError(
+                f"{path}: damaged, so that nobody can say how the clips beside it were made; delete {command.output}, "
+                "or do it again with --overwrite"
+            ) from None
         changed = sorted(key for key in settings.keys() | before.keys() if settings.get(key) != before.get(key))
         if changed:
             raise VoxlateError(
@@ -211,7 +218,8 @@ def _read_language(
         make_line(reading, voices, _clip(language, row), row.texts[language]) for row in rows if row.read_in(language)
     ]
     chunks = [lines[start : start + _CHUNK] for start in range(0, len(lines), _CHUNK)]
-    todo = [chunk for chunk in chunks if command.overwrite or not all((clips / line.clip).is_file() for line in chunk)]
+    sizes = {entry.name: entry.stat().st_size for entry in os.scandir(clips)}  # a power failure can leave empty files
+    todo = [chunk for chunk in chunks if command.overwrite or not all(sizes.get(line.clip) for line in chunk)]
     read = partial(read_aloud, reading=reading, folder=clips)
     silent: list[str] = []
     with progress_bar(f"{language}: reading", len(chunks)) as advance:
