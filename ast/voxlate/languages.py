@@ -21,6 +21,11 @@ class Language:
     mbart_tag: str | None
     aliases: tuple[str, ...] = ()
 
+    @property
+    def has_spaces(self) -> bool:
+        """Return whether sentences that follow each other have a space between them."""
+        return self.code not in _WITHOUT_SPACES
+
 
 # What else is in ISO 639-1 and is spoken, XLS-R's pretraining, Common Voice or FLEURS. Each entry: code, other codes:
 # name, other names. Min Nan goes by Common Voice's nan-tw alone: "nan" is what an empty cell of a table reads as.
@@ -57,9 +62,13 @@ _BEYOND_MBART50 = """
     su sun: Sundanese; szl: Silesian; tg tgk: Tajik; ti tir: Tigrinya; tig: Tigre; tk tuk: Turkmen; tmh: Tamasheq;
     tn tsn: Tswana, Setswana; to ton: Tongan; tok: Toki Pona; tpi: Tok Pisin; ts tso: Tsonga; tt tat: Tatar; tw: Twi;
     ty tah: Tahitian; udm: Udmurt; ug uig: Uyghur, Uighur; umb: Umbundu; uz uzb uzn: Uzbek; ve ven: Venda;
-    vec: Venetian; vot: Votic; wa wln: Walloon; war: Waray; wo wol: Wolof; yi yid ydd: Yiddish; yo yor: Yoruba;
-    yue: Cantonese; za zha: Zhuang; zgh: Standard Moroccan Tamazight, Tamazight; zu zul: Zulu; zza: Zaza
+    vec: Venetian; vot: Votic; wa wln: Walloon; war: Waray; wo wol: Wolof; wuu: Wu Chinese, Wu; yi yid ydd: Yiddish;
+    yo yor: Yoruba; yue: Cantonese; za zha: Zhuang; zgh: Standard Moroccan Tamazight, Tamazight; zu zul: Zulu; zza: Zaza
 """
+
+
+# Chinese, Japanese, Thai, Lao, Khmer, Burmese, Tibetan, Dzongkha, Nuosu, and those that are written in Han characters.
+_WITHOUT_SPACES = {"bo", "dz", "ii", "ja", "km", "lo", "my", "nan-tw", "th", "wuu", "yue", "zh"}
 
 
 def _parse(entry: str) -> Language:

@@ -15,6 +15,7 @@ from voxlate.decoding.sound import Sound, Span, read_ahead
 from voxlate.decoding.translation import Candidate, Segment, Translation, Word
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import choose_device, choose_dtype
+from voxlate.joining import join_texts
 from voxlate.models.hub import find_model, hub_revision
 from voxlate.models.precision import not_numbers
 from voxlate.models.transcriber import load_transcriber
@@ -45,7 +46,8 @@ class Transcriber:
     ) -> Iterator[tuple[int, Translation | AudioError]]:
         """Transcribe many inputs; yield each one's index and result, in their order.
 
-        `language` is only noted. `progress` is told the seconds transcribed and the seconds read so far.
+        `language` is noted, and says how words are joined: without it, their script does. `progress` is told the
+        seconds transcribed and the seconds read so far.
         """
         seconds = 0.0
         for index, sound in enumerate(read_ahead(inputs)):
@@ -54,7 +56,7 @@ class Transcriber:
                 continue
             if progress is not None:
                 progress(seconds, seconds + sound.seconds)
-            segments = tuple(self._segment(sound, span) for span in sound.spans)
+            segments = tuple(self._segment(sound, span, language) for span in sound.spans)
             seconds += sound.seconds
             if progress is not None:
                 progress(seconds, seconds)
@@ -77,7 +79,7 @@ class Transcriber:
         }
 
     @torch.inference_mode()
-    def _segment(self, sound: Sound, span: Span) -> Segment:
+    def _segment(self, sound: Sound, span: Span, language: str | None) -> Segment:
         encoder = self.model.encoder
         waveform_T = torch.from_numpy(sound.waveform_T[slice(*span)])
         log_probs_BSV, _ = self.model(*collate_waveforms([waveform_T], normalize=encoder.normalize_waveform))
@@ -96,5 +98,6 @@ class Transcriber:
             for word in found
         )
         score = sum(word.log_prob for word in found) / max(1, len(found))
-        text = labels.separator.join(word.text for word in words)
+        texts = [word.text for word in words]
+        text = join_texts(texts, language) if labels.separator == " " else labels.separator.join(texts)
         return Segment(seconds(first), seconds(last), (Candidate(text, score),), words)

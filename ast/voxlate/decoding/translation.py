@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from voxlate.joining import join_texts
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -58,5 +60,5 @@ class Translation:
 
     @property
     def text(self) -> str:
-        """The whole translation on one line."""
-        return " ".join(segment.text for segment in self.segments if segment.text)
+        """The whole translation, or transcript, on one line, joined as its language is written."""
+        return join_texts((segment.text for segment in self.segments), self.target_language or self.source_language)
