@@ -80,7 +80,7 @@ def test_hypotheses_scores_and_sentences(tiny_model: Path, data: Path, tmp_path:
         assert made[4]["error"] == "was empty"
         meta = json.loads((folder / "hypotheses.meta.json").read_text())
         assert meta == {
-            **translator.recipe(options),
+            **translator.recipe(options, direction.split("-")[1]),
             "direction": direction,
             "target_language": direction.split("-")[1],
             "manifest": Path(os.path.relpath(data / direction / "test.jsonl", folder)).as_posix(),

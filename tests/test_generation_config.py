@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from media import sine, write_media
 from voxlate import SearchOptions, Translator, VoxlateError
 from voxlate.cli import app
+from voxlate.data.shortlist import prepare_shortlist
 from voxlate.decoding.generation import stated_search
 
 
@@ -116,3 +117,26 @@ def test_the_command_line_leaves_it_to_the_model(folder: Path, tmp_path: Path) -
     assert (recipe["search_beam"], recipe["search_max_length"], recipe["search_max_repeats"]) == (2, 7, 4)
     recipe = json.loads(CliRunner().invoke(app, [*command, "--beam", "1", "--max-repeats", "0"]).stdout)["recipe"]
     assert (recipe["search_beam"], recipe["search_max_length"], recipe["search_max_repeats"]) == (1, 7, None)
+
+
+def test_the_recipe_states_slots_shortlists_and_settings(folder: Path, tmp_path: Path) -> None:
+    """Whatever changes a result changes its recipe, and what does not, does not."""
+    options = SearchOptions()
+    plain = Translator(folder).recipe(options, "lv")
+    assert plain["slots"] == {"lv": Translator(folder).checkpoint.target_id("lv")}
+    assert plain["shortlist"] is False
+    other = Translator(folder, slots={"lv": "my_MM"}).recipe(options, "lv")
+    assert {name for name in plain if plain[name] != other[name]} == {"slots"}
+    assert Translator(folder, slots={"lv": "my_MM"}).recipe(options, "de") == Translator(folder).recipe(options, "de")
+    texts = tmp_path / "text.txt"
+    found = []
+    for text in ("der zug", "der zug fährt um sieben uhr"):
+        texts.write_text(text)
+        prepare_shortlist([texts], "de", folder)
+        found.append(Translator(folder, shortlist=True).recipe(options, ["de"]))
+    assert [{*one["shortlist"]} for one in found] == [{"de"}, {"de"}]  # type: ignore[misc]
+    assert {name for name in found[0] if found[0][name] != found[1][name]} == {"shortlist"}
+    assert Translator(folder, shortlist=True).recipe(options)["shortlist"] == found[1]["shortlist"]
+    (folder / "preprocessor_config.json").write_text('{"do_normalize": false}')
+    changed = Translator(folder).recipe(options, "lv")
+    assert {name for name in plain if plain[name] != changed[name]} == {"settings_sha256"}

@@ -63,7 +63,9 @@ class AutoTranslator:
         for model, wanted in groups.items():
             spoken = {languages[index] for index in wanted}
             translator = self._load(model, spoken.pop() if len(spoken) == 1 else None)
-            recipe = translator.recipe(self._options) | self._identifier.recipe()
+            targets = {target for several in wanted.values() for target in several}
+            identified = self._identifier.recipe()
+            recipes = {target: translator.recipe(self._options, target) | identified for target in targets}
             indices = list(wanted)
             for place, result in translator.stream(
                 [items[index] for index in indices],
@@ -72,7 +74,9 @@ class AutoTranslator:
                 options=self._options,
                 progress=progress,
             ):
-                yield indices[place], replace(result, recipe=recipe) if isinstance(result, Translation) else result
+                if isinstance(result, Translation):
+                    result = replace(result, recipe=recipes[str(result.target_language)])  # noqa: PLW2901
+                yield indices[place], result
         for index, reasons in errors.items():
             yield index, AudioError(f"{_name(items[index])}: {'; '.join(dict.fromkeys(reasons))}")
 

@@ -66,7 +66,7 @@ def translate(command: TranslateCommand) -> int:
             load = partial(_load, command, target, console)
             return AutoTranslator(identifier, target, command.model, command.search, load, console).stream, {}
         translator = _load(command, target, console, command.model or default_checkpoint(target, source), source)
-        recipe = translator.recipe(command.search) if "json" in command.formats else {}
+        recipe = translator.recipe(command.search, target) if "json" in command.formats else {}
         return partial(translator.stream, to=target, source=source, options=command.search), recipe
 
     return process(command, target, "translated", start)

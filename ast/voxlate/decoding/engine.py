@@ -13,7 +13,7 @@ import transformers
 
 import voxlate
 from voxlate.data.audio import AudioSource, decoder_fingerprint
-from voxlate.data.shortlist import find_shortlists
+from voxlate.data.shortlist import find_shortlists, shortlists_sha256
 from voxlate.decoding.candidates import Vocabulary, shortlisted
 from voxlate.decoding.generation import stated_search
 from voxlate.decoding.mbr import by_agreement
@@ -30,7 +30,7 @@ from voxlate.models.hub import find_model, hub_revision
 from voxlate.models.interop import load_checkpoint
 from voxlate.models.weights import adapter_recipe, weight_files, weights_sha256
 from voxlate.pages import FreedMemory
-from voxlate.provenance import source_commit
+from voxlate.provenance import settings_sha256, source_commit
 from voxlate.text import Tokenizer
 
 DEFAULT_SEARCH = SearchOptions()
@@ -236,8 +236,13 @@ class Translator:
         yield from complete(schedule.translate(waiting))
         yield from complete(schedule.finish())
 
-    def recipe(self, options: SearchOptions) -> dict[str, object]:
-        """Return what a result depends on, besides the audio: weights, search, precision, decoder, versions."""
+    def recipe(self, options: SearchOptions, to: str | Sequence[str] | None = None) -> dict[str, object]:
+        """Return what a result depends on, besides the audio: model, search, precision, decoder, versions.
+
+        `slots` are the token ids of the target languages in `to` (None: of all), `shortlist` the SHA-256 of their
+        files, or False where all pieces are searched.
+        """
+        languages = sorted(self.checkpoint.targets) if to is None else target_codes(to)
         return {
             "voxlate": voxlate.__version__,
             "commit": source_commit(),
@@ -245,8 +250,10 @@ class Translator:
             "revision": hub_revision(self.checkpoint.folder),
             "weights_sha256": self._weights_sha256,
             **self._adapter_recipe,
+            "settings_sha256": settings_sha256(self.checkpoint.folder),
+            "slots": {language: self.checkpoint.target_id(language) for language in languages},
             **{f"search_{name}": value for name, value in asdict(options.settled(self._stated)).items()},
-            "shortlist": self._shortlist,
+            "shortlist": shortlists_sha256(self.checkpoint.folder, languages) if self._shortlist else False,
             "dtype": self._dtype,
             "device": self._device.type,
             "audio_decoder": decoder_fingerprint(),

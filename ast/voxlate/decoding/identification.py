@@ -14,10 +14,11 @@ from voxlate.decoding.inputs import find_inputs
 from voxlate.decoding.sound import Sound, read_ahead
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import INT8, choose_device, choose_dtype
-from voxlate.models.hub import find_model
+from voxlate.models.hub import find_model, hub_revision
 from voxlate.models.identifier import load_identifier
 from voxlate.models.precision import not_numbers
 from voxlate.models.weights import adapter_recipe, weight_files, weights_sha256
+from voxlate.provenance import settings_sha256
 
 _MAX_SECONDS = 30.0  # of speech that is listened to
 
@@ -51,7 +52,15 @@ class Identifier:
     def recipe(self) -> dict[str, object]:
         """Return what an answer depends on, besides the audio."""
         adapter = {f"identifier_{name}": value for name, value in adapter_recipe(self._folder).items()}
-        return {"identifier": self.name, "identifier_sha256": weights_sha256(self._folder), **adapter}
+        return {
+            "identifier": self.name,
+            "identifier_revision": hub_revision(self._folder),
+            "identifier_sha256": weights_sha256(self._folder),
+            **adapter,
+            "identifier_settings_sha256": settings_sha256(self._folder),
+            "identifier_dtype": str(self.model.classifier.weight.dtype).removeprefix("torch."),
+            "identifier_device": self.model.classifier.weight.device.type,
+        }
 
     @torch.inference_mode()
     def _identify(self, sound: Sound) -> Identified:

@@ -20,7 +20,7 @@ from voxlate.models.hub import find_model, hub_revision
 from voxlate.models.precision import not_numbers
 from voxlate.models.transcriber import load_transcriber
 from voxlate.models.weights import adapter_recipe, weight_files, weights_sha256
-from voxlate.provenance import source_commit
+from voxlate.provenance import settings_sha256, source_commit
 
 
 class Transcriber:
@@ -71,6 +71,7 @@ class Transcriber:
             "revision": hub_revision(self.model.folder),
             "weights_sha256": weights_sha256(self.model.folder),
             **adapter_recipe(self.model.folder),
+            "settings_sha256": settings_sha256(self.model.folder),
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "device": self._device.type,
             "audio_decoder": decoder_fingerprint(),

@@ -63,7 +63,7 @@ def translate(task: Task, translator: Translator, options: SearchOptions, state:
     A clip that cannot be read has an empty text and its error. VoxlateError if the folder holds hypotheses of other
     clips or settings.
     """
-    recipe = {**translator.recipe(options), **_about(task)}
+    recipe = {**translator.recipe(options, task.target_language), **_about(task)}
     with _only_here(task.folder, state):
         _check_same(task, recipe)  # every process, so that none is left waiting
         state.wait_for_everyone()  # nobody may change what others still check
