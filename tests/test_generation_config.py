@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from media import sine, write_media
 from voxlate import SearchOptions, Translator, VoxlateError
 from voxlate.cli import app
+from voxlate.convert import convert
 from voxlate.data.shortlist import prepare_shortlist
 from voxlate.decoding.generation import stated_search
 
@@ -117,6 +118,12 @@ def test_the_command_line_leaves_it_to_the_model(folder: Path, tmp_path: Path) -
     assert (recipe["search_beam"], recipe["search_max_length"], recipe["search_max_repeats"]) == (2, 7, 4)
     recipe = json.loads(CliRunner().invoke(app, [*command, "--beam", "1", "--max-repeats", "0"]).stdout)["recipe"]
     assert (recipe["search_beam"], recipe["search_max_length"], recipe["search_max_repeats"]) == (1, 7, None)
+
+
+def test_a_converted_model_is_searched_as_the_one_it_was(folder: Path, tmp_path: Path) -> None:
+    state(folder, num_beams=2, length_penalty=0.6, max_new_tokens=20, early_stopping="never")
+    convert(str(folder), tmp_path / "new", [], None)
+    assert searched(tmp_path / "new") == searched(folder) == (2, 0.6, 21, "never")
 
 
 def test_the_recipe_states_slots_shortlists_and_settings(folder: Path, tmp_path: Path) -> None:

@@ -196,3 +196,23 @@ def test_no_checkpoint_for_a_source_that_none_has(source: str, target: str, mess
 @pytest.mark.parametrize("alias", ["ewe", "twi", "zlm"])
 def test_three_letter_labels_of_identifiers_are_known(alias: str) -> None:
     assert find_language(alias).code == {"ewe": "ee", "twi": "tw", "zlm": "ms"}[alias]
+
+
+@pytest.mark.parametrize(
+    ("name", "codes"),
+    [
+        ("en,de", "en, de"),
+        ("de, fr", "de, fr"),
+        ("de;fr", "de, fr"),
+        ("en de", "en, de"),
+        ("de/French", "de, fr"),
+        ("en,xx", "en"),
+        ("fr+", None),
+        ("en-fr-de", None),
+        ("nd,", None),
+    ],
+)
+def test_several_languages_are_not_taken_for_a_misspelt_one(name: str, codes: str | None) -> None:
+    expected = f"names several languages \\({codes}\\), expected one" if codes else "unknown language"
+    with pytest.raises(VoxlateError, match=expected):
+        find_language(name)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from voxlate.data.shortlist import find_shortlists
+from voxlate.decoding.generation import copy_stated_search
 from voxlate.errors import VoxlateError
 from voxlate.languages import find_language
 from voxlate.models.ctc import CTC_FILE
@@ -29,6 +30,7 @@ def convert(model: str, output: Path, trim_to: Sequence[str], vocabulary: Path |
         if languages:
             checkpoint = _trimmed(checkpoint, languages, Path(temporary))
         save_checkpoint(output, checkpoint.model, checkpoint.tokenizer, checkpoint.targets)
+    copy_stated_search(checkpoint.folder, output)
     if (checkpoint.folder / CTC_FILE).is_file():
         shutil.copyfile(checkpoint.folder / CTC_FILE, output / CTC_FILE)
     ids = f"{checkpoint.tokenizer.vocabulary_size:,} of {ids_before:,} ids"

@@ -167,6 +167,7 @@ COVOST2_TARGETS = ("de", "tr", "fa", "sv", "mn", "zh", "cy", "ca", "sl", "et", "
 
 # Regional or script variants that are not served by the language of their first part.
 _DISTINCT_VARIANTS = {"zh-tw", "zh-hk", "zh-mo", "zh-hant", "sr-latn"}
+_REGIONAL = re.compile(r"[a-z]{2,3}(-[a-z]{4})?(-([a-z]{2}|\d{3}))?")  # language, script, region: en-fr-de is none
 
 
 def _key(name: str) -> str:
@@ -189,10 +190,16 @@ def find_language(name: str) -> Language:
     if key in _BY_ALIAS:
         return _BY_ALIAS[key]
     parts = key.split("-")
-    if key not in _DISTINCT_VARIANTS and re.fullmatch(r"[a-z]{2,3}(-([a-z]{2}|\d{3}|[a-z]{4}))+", key):
+    if key not in _DISTINCT_VARIANTS and _REGIONAL.fullmatch(key):
         language = _BY_ALIAS.get(parts[0])
         if language is not None:
             return language
+    several = [part for part in re.split(r"[\s,;/+|&]+", key) if part]
+    known = list(dict.fromkeys(_BY_ALIAS[part].code for part in several if part in _BY_ALIAS))
+    if len(known) > 1 or (known and len(several) > 1 and not re.fullmatch(r"[\w\s()-]+", key)):
+        raise VoxlateError(
+            f"{name[:80]!r} names several languages ({', '.join(known)}), expected one; give them singly"
+        )
     close = get_close_matches(key, _BY_ALIAS, n=3, cutoff=0.7)
     if close:  # of 240 languages many are a little alike: only those that are nearly as close as the closest
         closest = SequenceMatcher(None, close[0], key).ratio()

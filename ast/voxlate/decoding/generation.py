@@ -7,6 +7,7 @@ from typing import Any
 
 from voxlate.decoding.options import SearchSettings
 from voxlate.errors import VoxlateError
+from voxlate.files import write_text
 
 FILE = "generation_config.json"
 # What would change transformers' results, and this search does not have, with the values that change nothing.
@@ -74,6 +75,16 @@ def stated_search(folder: Path) -> dict[str, Any]:
     if ignored:
         _LOG.warning("%s states %s, which this search does not apply", path, ", ".join(ignored))
     return stated
+
+
+def copy_stated_search(source: Path, output: Path) -> None:
+    """Let a model folder that was made from another one state the same search; nothing where that states none."""
+    stated = stated_search(source)
+    names = {"beam": "num_beams"}
+    if stated:
+        raw = json.loads((output / FILE).read_text(encoding="utf-8"))
+        raw |= {names.get(field, field): value for field, value in stated.items()}
+        write_text(output / FILE, json.dumps(raw, indent=2) + "\n")
 
 
 def _shown(value: object) -> str:
