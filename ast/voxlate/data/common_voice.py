@@ -110,6 +110,7 @@ class Packed:
                         raise VoxlateError(f"{self.archive}: holds several validated.tsv, expected one language")
                     validated = stack.enter_context(whole_file(self._validated()))
                     member.copy(validated, MOST_TABLE_BYTES)
+                    _check_header(validated, f"{self.archive}: {name}")  # before hours are spent on clips
                 elif name in todo and folder == "clips":
                     todo.remove(name)
                     contents = member.read(MOST_CLIP_BYTES)
@@ -163,6 +164,8 @@ def find_release(root: Path, language: str, unpacked: Path, *, with_sentences: b
         return Packed(language, found[0], unpacked)
     if with_sentences and not (found[0] / "validated.tsv").is_file():
         raise VoxlateError(f"{found[0]}: no validated.tsv, which holds the sentences; copy it from the release")
+    if with_sentences:
+        _check_header(found[0] / "validated.tsv", str(found[0] / "validated.tsv"))
     return Unpacked(language, found[0])
 
 
@@ -199,6 +202,12 @@ def _place(name: str) -> tuple[str, str]:
     return parts[-1], parts[-2] if len(parts) > 1 else ""
 
 
+def _check_header(table: Path, name: str) -> None:
+    """Raise VoxlateError where the first line of a table cannot be used."""
+    with table.open("rb") as file:
+        next(_sentence_rows(file, name), None)
+
+
 def _sentences(file: BinaryIO, wanted: Collection[str], path: str) -> Sentences:
     sentences: Sentences = {}
     for clip, sentence, speaker in _sentence_rows(file, path):
@@ -223,6 +232,8 @@ def _sentence_rows(file: BinaryIO, path: str) -> Iterator[tuple[str, str, str]]:
         elif len(cells) > max(places):
             yield unescape(cells[places[0]]), unescape(cells[places[1]]), cells[places[2]]
     problems.raise_any()
+    if not places:
+        raise VoxlateError(f"{path}: holds nothing; fetch it again")
 
 
 def unescape(cell: str) -> str:
