@@ -12,6 +12,13 @@ from voxlate import __version__, cli_evaluate, cli_identify, cli_prepare
 from voxlate.errors import VoxlateError
 from voxlate.pages import ask_for_huge_pages
 
+LengthPenalty = Annotated[
+    float | None, typer.Option(help="Exponent of the length that divides scores. [default: the model's, else 1]")
+]
+MaxLength = Annotated[
+    int | None, typer.Option(help="Most tokens of a segment's translation. [default: the model's, else 200]")
+]
+
 app = typer.Typer(
     name="voxlate",
     help="Translate speech to text with XLS-R encoders and mBART decoders.",
@@ -80,13 +87,8 @@ def translate(
     ] = None,
     beam: Annotated[int | None, typer.Option(help="Beam size; 1 is greedy. [default: the model's, else 5]")] = None,
     n_best: Annotated[int, typer.Option(help="Hypotheses per segment, in json and tsv.")] = 1,
-    length_penalty: Annotated[
-        float | None,
-        typer.Option(help="Exponent of the length that divides scores. [default: the model's, else 1]"),
-    ] = None,
-    max_length: Annotated[
-        int | None, typer.Option(help="Most tokens of a segment's translation. [default: the model's, else 200]")
-    ] = None,
+    length_penalty: LengthPenalty = None,
+    max_length: MaxLength = None,
     max_repeats: Annotated[
         int, typer.Option(help="Most times in a row that a phrase may occur; 0 for no limit, as in benchmarks.")
     ] = 4,
