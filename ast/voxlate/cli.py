@@ -102,6 +102,7 @@ def translate(
         typer.Option(help="Token of a target language in this model: lv=250016 or lv=lv_LV."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what --output-dir already has.")] = False,
+    audio_track: cli_identify.AudioTrackOption = None,
 ) -> None:
     """Translate audio into text of another language. Results go to standard output or into --output-dir."""
     from voxlate.languages import find_language, parse_slot
@@ -136,6 +137,7 @@ def translate(
             shortlist=shortlist,
             identifier=identifier,
             overwrite=overwrite,
+            audio_track=audio_track,
         )
         code = run(command)
     except KeyboardInterrupt:  # while libraries were loaded; from then on the command itself answers
@@ -195,6 +197,7 @@ def transcribe(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what --output-dir already has.")] = False,
+    audio_track: cli_identify.AudioTrackOption = None,
 ) -> None:
     """Write down what is said, with the times of words, by a model with a CTC head."""
     names = _parse_formats(formats or ["txt"])
@@ -202,7 +205,11 @@ def transcribe(
         from voxlate.decoding.command import TranscribeCommand
         from voxlate.decoding.command import transcribe as run
 
-        code = run(TranscribeCommand(audio, names, output_dir, overwrite, model, language, device, dtype))
+        code = run(
+            TranscribeCommand(
+                audio, names, output_dir, overwrite, model, language, device, dtype, audio_track=audio_track
+            )
+        )
     except KeyboardInterrupt:  # while libraries were loaded; from then on the command itself answers
         print("interrupted", file=sys.stderr)
         code = 130

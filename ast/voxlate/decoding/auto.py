@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from voxlate.data.audio import AudioSource
+from voxlate.data.tracks import AudioTrack
 from voxlate.decoding.engine import Translator, target_codes
 from voxlate.decoding.identification import Identifier
 from voxlate.decoding.options import SearchOptions
@@ -36,7 +37,11 @@ class AutoTranslator:
         self._options, self._load, self._console = options, load, console
 
     def stream(
-        self, inputs: Iterable[AudioSource], *, progress: Callable[[float, float], None] | None = None
+        self,
+        inputs: Iterable[AudioSource],
+        *,
+        progress: Callable[[float, float], None] | None = None,
+        audio_track: AudioTrack | None = None,
     ) -> Iterator[tuple[int, Translation | AudioError]]:
         """Yield each input's index and result as soon as it is complete, one for each target language.
 
@@ -46,7 +51,7 @@ class AutoTranslator:
         groups: dict[str, dict[int, list[str]]] = {}  # model -> input -> target languages
         languages: list[str | None] = [None] * len(items)
         errors: dict[int, list[str]] = {}
-        for index, found in self._identifier.stream(items):
+        for index, found in self._identifier.stream(items, audio_track=audio_track):
             if isinstance(found, AudioError):
                 yield index, found
                 continue
@@ -73,6 +78,7 @@ class AutoTranslator:
                 source=[languages[index] for index in indices],
                 options=self._options,
                 progress=progress,
+                audio_track=audio_track,
             ):
                 if isinstance(result, Translation):
                     result = replace(result, recipe=recipes[str(result.target_language)])  # noqa: PLW2901

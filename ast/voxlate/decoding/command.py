@@ -64,10 +64,14 @@ def translate(command: TranslateCommand) -> int:
 
             identifier = Identifier(command.identifier, device=command.device)
             load = partial(_load, command, target, console)
-            return AutoTranslator(identifier, target, command.model, command.search, load, console).stream, {}
+            auto_translator = AutoTranslator(identifier, target, command.model, command.search, load, console)
+            return partial(auto_translator.stream, audio_track=command.audio_track), {}
         translator = _load(command, target, console, command.model or default_checkpoint(target, source), source)
         recipe = translator.recipe(command.search, target) if "json" in command.formats else {}
-        return partial(translator.stream, to=target, source=source, options=command.search), recipe
+        stream = partial(
+            translator.stream, to=target, source=source, options=command.search, audio_track=command.audio_track
+        )
+        return stream, recipe
 
     return process(command, target, "translated", start)
 
@@ -81,7 +85,8 @@ def transcribe(command: TranscribeCommand) -> int:
         from voxlate.decoding.transcription import Transcriber  # noqa: PLC0415 (torch takes seconds)
 
         transcriber = Transcriber(command.model, device=command.device, dtype=command.dtype)
-        return partial(transcriber.stream, language=language), transcriber.recipe()
+        stream = partial(transcriber.stream, language=language, audio_track=command.audio_track)
+        return stream, transcriber.recipe()
 
     return process(command, language or "transcript", "transcribed", start)
 

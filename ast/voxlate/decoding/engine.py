@@ -14,6 +14,7 @@ import transformers
 import voxlate
 from voxlate.data.audio import AudioSource, decoder_fingerprint
 from voxlate.data.shortlist import find_shortlists, shortlists_sha256
+from voxlate.data.tracks import AudioTrack
 from voxlate.decoding.candidates import Vocabulary, shortlisted
 from voxlate.decoding.generation import stated_search
 from voxlate.decoding.mbr import by_agreement
@@ -56,7 +57,9 @@ class _Job:
             for start, end in sound.spans
             for found in [self.found[start, end]]
         )
-        return Translation(sound.name, sound.end_seconds, self.target, segments, self.source, sound.warnings)
+        return Translation(
+            sound.name, sound.end_seconds, self.target, segments, self.source, sound.warnings, notes=sound.notes
+        )
 
 
 def target_codes(to: str | Sequence[str]) -> tuple[str, ...]:
@@ -140,6 +143,7 @@ class Translator:
         to: str,
         source: str | None = None,
         options: SearchOptions = DEFAULT_SEARCH,
+        audio_track: AudioTrack | None = None,
     ) -> Translation: ...
 
     @overload
@@ -150,6 +154,7 @@ class Translator:
         to: Sequence[str],
         source: str | None = None,
         options: SearchOptions = DEFAULT_SEARCH,
+        audio_track: AudioTrack | None = None,
     ) -> list[Translation]: ...
 
     def translate(
@@ -159,13 +164,14 @@ class Translator:
         to: str | Sequence[str],
         source: str | None = None,
         options: SearchOptions = DEFAULT_SEARCH,
+        audio_track: AudioTrack | None = None,
     ) -> Translation | list[Translation]:
         """Translate one input: a path, bytes, a binary file, or a mono 16 kHz float array. Raises AudioError.
 
         `to` is one language, or several: then there is a list of translations, in the order of these languages.
         """
         found: dict[str | None, Translation] = {}
-        for _, result in self.stream([audio], to=[to], source=source, options=options):
+        for _, result in self.stream([audio], to=[to], source=source, options=options, audio_track=audio_track):
             if isinstance(result, AudioError):
                 raise result
             found[result.target_language] = result
@@ -182,6 +188,8 @@ class Translator:
         source: str | Sequence[str | None] | None = None,
         options: SearchOptions = DEFAULT_SEARCH,
         progress: Progress | None = None,
+        audio_track: AudioTrack | None = None,
+        whole: bool = False,
     ) -> Iterator[tuple[int, Translation | AudioError]]:
         """Translate many inputs; yield each one's index and result as soon as it is complete.
 
@@ -190,6 +198,8 @@ class Translator:
         AudioError, once. `source` is one language or one for each input, and is only noted.
         Utterances of many inputs share batches, sorted by length, which changes no result. Inputs are read as they
         are needed. `progress` is told the seconds translated and the seconds read so far.
+        `audio_track` is the number, from 1, or the language of the track to take of files that have several. Audio is
+        cut at pauses of a second or more; with `whole` (one utterance each, as in test sets), from 30 s on only.
         """
         if isinstance(inputs, str | bytes | PathLike):
             raise VoxlateError(f"inputs is one {type(inputs).__name__}, expected several; put it into a list")
@@ -211,7 +221,7 @@ class Translator:
                 if len(job.found) == len(job.sound.spans):
                     yield piece.job, jobs.pop((piece.job, tag)).translation(self.checkpoint.tokenizer, settings)
 
-        for index, sound in enumerate(read_ahead(inputs)):
+        for index, sound in enumerate(read_ahead(inputs, audio_track=audio_track, whole=whole)):
             if not isinstance(to, str) and index >= len(languages):
                 raise VoxlateError(f"`to` has {len(to)} languages, expected one for each input, and there are more")
             if isinstance(sound, AudioError):

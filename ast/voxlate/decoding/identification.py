@@ -10,6 +10,7 @@ from rich.console import Console
 
 from voxlate.data.audio import SAMPLE_RATE_HZ, AudioSource
 from voxlate.data.batching import collate_waveforms
+from voxlate.data.tracks import AudioTrack
 from voxlate.decoding.inputs import find_inputs
 from voxlate.decoding.sound import Sound, read_ahead
 from voxlate.errors import AudioError, VoxlateError
@@ -25,10 +26,15 @@ _MAX_SECONDS = 30.0  # of speech that is listened to
 
 @dataclass(frozen=True)
 class Identified:
-    """The most probable language of an input, and the probabilities of all, by code. None where nothing is said."""
+    """The most probable language of an input, and the probabilities of all, by code. None where nothing is said.
+
+    `warnings` tell of sound that is lost, `notes` of choices that were made.
+    """
 
     language: str | None
     probabilities: Mapping[str, float]
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Identifier:
@@ -44,9 +50,11 @@ class Identifier:
         self.model = load_identifier(folder, device=place, dtype=choose_dtype(dtype, place, weight_bytes))
         self._folder = folder
 
-    def stream(self, inputs: Iterable[AudioSource | np.ndarray]) -> Iterator[tuple[int, Identified | AudioError]]:
-        """Yield each input's index and language, in their order."""
-        for index, sound in enumerate(read_ahead(inputs)):
+    def stream(
+        self, inputs: Iterable[AudioSource | np.ndarray], *, audio_track: AudioTrack | None = None
+    ) -> Iterator[tuple[int, Identified | AudioError]]:
+        """Yield each input's index and language, in their order; of `audio_track` in files that have several."""
+        for index, sound in enumerate(read_ahead(inputs, audio_track=audio_track, whole=True)):
             yield index, sound if isinstance(sound, AudioError) else self._identify(sound)
 
     def recipe(self) -> dict[str, object]:
@@ -79,16 +87,16 @@ class Identifier:
             if left <= 0:
                 break
         if not heard:
-            return Identified(None, {})
+            return Identified(None, {}, sound.warnings, sound.notes)
         probabilities_L = torch.stack(heard).sum(0) / sum(samples)
         found: dict[str, float] = {}
         for name, probability in zip(self.model.languages, probabilities_L.tolist(), strict=True):
             if name is not None:  # several labels may mean one language, such as zho and cmn
                 found[name] = found.get(name, 0.0) + probability
-        return Identified(max(found, key=lambda name: found[name]), found)
+        return Identified(max(found, key=lambda name: found[name]), found, sound.warnings, sound.notes)
 
 
-def print_languages(audio: Sequence[str], identifier: Identifier) -> int:
+def print_languages(audio: Sequence[str], identifier: Identifier, audio_track: AudioTrack | None = None) -> int:
     """Print a line of tab-separated name, language and probability for each input; return the exit code."""
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     inputs = find_inputs(audio)
@@ -96,10 +104,13 @@ def print_languages(audio: Sequence[str], identifier: Identifier) -> int:
     paths = [item.path for item in inputs.found if item.path is not None]
     if len(paths) != len(inputs.found):
         raise VoxlateError("voxlate identify takes files and folders; '-' is for voxlate translate")
-    for index, found in identifier.stream(paths):
+    for index, found in identifier.stream(paths, audio_track=audio_track):
         if isinstance(found, AudioError):
             failures.append(found)
-        elif found.language is None:
+            continue
+        for note in found.notes:
+            console.print(f"note: {inputs.found[index].name}: {note}")
+        if found.language is None:
             print(f"{inputs.found[index].name}\t\t", flush=True)
         else:
             print(

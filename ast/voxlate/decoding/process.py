@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -40,6 +40,7 @@ class InputsCommand:
     formats: Sequence[str]
     output_dir: Path | None
     overwrite: bool
+    audio_track: str | None = field(default=None, kw_only=True)
 
 
 def process(
@@ -101,8 +102,8 @@ def _write_results(
                 tally.partial(f"{todo[index].name}: {'; '.join(result.warnings)}; what was decoded is {tally.done}")
             else:
                 tally.whole += 1
-            if not result.segments:
-                tally.console.print(f"note: {todo[index].name}: nothing but silence; its result is empty")
+            for note in result.notes:
+                tally.console.print(f"note: {todo[index].name}: {note}")
 
 
 def _is_missing(item: Input) -> bool:

@@ -10,6 +10,7 @@ import transformers
 import voxlate
 from voxlate.data.audio import AudioSource, decoder_fingerprint
 from voxlate.data.batching import collate_waveforms
+from voxlate.data.tracks import AudioTrack
 from voxlate.decoding.ctc import best_path
 from voxlate.decoding.sound import Sound, Span, read_ahead
 from voxlate.decoding.translation import Candidate, Segment, Translation, Word
@@ -43,14 +44,16 @@ class Transcriber:
         *,
         language: str | None = None,
         progress: Callable[[float, float], None] | None = None,
+        audio_track: AudioTrack | None = None,
     ) -> Iterator[tuple[int, Translation | AudioError]]:
         """Transcribe many inputs; yield each one's index and result, in their order.
 
         `language` is noted, and says how words are joined: without it, their script does. `progress` is told the
         seconds transcribed and the seconds read so far.
+        `audio_track` is the number, from 1, or the language of the track to take of files that have several.
         """
         seconds = 0.0
-        for index, sound in enumerate(read_ahead(inputs)):
+        for index, sound in enumerate(read_ahead(inputs, audio_track=audio_track)):
             if isinstance(sound, AudioError):
                 yield index, sound
                 continue
@@ -60,7 +63,10 @@ class Transcriber:
             seconds += sound.seconds
             if progress is not None:
                 progress(seconds, seconds)
-            yield index, Translation(sound.name, sound.end_seconds, None, segments, language, sound.warnings)
+            yield (
+                index,
+                Translation(sound.name, sound.end_seconds, None, segments, language, sound.warnings, notes=sound.notes),
+            )
 
     def recipe(self) -> dict[str, object]:
         """Return what a transcript depends on, besides the audio."""

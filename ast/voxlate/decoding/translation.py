@@ -46,8 +46,8 @@ class Segment:
 class Translation:
     """The translation of one input. There are no segments where there is no sound.
 
-    `seconds` is when the sound ends, on the file's clock.
-    A transcript has no target language.
+    `seconds` is when the sound ends, on the file's clock. `warnings` tell of sound that is lost, `notes` of choices
+    that were made. A transcript has no target language.
     """
 
     audio: str
@@ -56,6 +56,7 @@ class Translation:
     segments: tuple[Segment, ...]
     source_language: str | None = None
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
     recipe: dict[str, object] = field(default_factory=dict)
 
     @property

@@ -140,7 +140,7 @@ def _translate(task: Task, own: list[int], translator: Translator, options: Sear
             else:
                 _append(file, task.manifest[index].id, "", error=error)
                 advance(1)
-        for number, result in translator.stream(sources(), to=task.target_language, options=options):
+        for number, result in translator.stream(sources(), to=task.target_language, options=options, whole=True):
             name = task.manifest[clips[number]].id
             if isinstance(result, AudioError):
                 _append(file, name, "", error=str(result))
