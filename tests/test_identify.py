@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from corpus import WORD_HZ
 from media import write_media
 from test_encoders import build, save_preprocessor
+from test_tracks import film
 from tiny import KINDS, transformers_model, waveforms, write_model
 from voxlate import AudioError, SearchOptions, VoxlateError
 from voxlate.cli import app
@@ -124,6 +125,18 @@ def test_what_we_save_is_transformers_own(identifier: Path, corpus: Path) -> Non
     for language in ("fr", "de"):
         inputs = extractor(tone(language, 1), sampling_rate=16_000, return_tensors="pt")
         assert model.config.id2label[int(model.eval()(**inputs).logits.argmax())] == language
+
+
+def test_the_language_of_one_track(identifier: Path, tmp_path: Path) -> None:
+    path = tmp_path / "film.mkv"
+    path.write_bytes(film({"hz": WORD_HZ[0]}, {"hz": WORD_HZ[4]}))
+    chosen = [cli("identify", path, "--model", identifier, "--audio-track", number) for number in (1, 2)]
+    assert [result.stdout.split("\t")[1] for result in chosen] == ["fr", "de"]
+    assert [result.stderr for result in chosen] == ["", ""]
+    assert (
+        f"note: {path}: audio track 1 was taken; others: 2; choose"
+        in cli("identify", path, "--model", identifier).stderr
+    )
 
 
 def test_logistic_regression_finds_its_optimum() -> None:

@@ -18,6 +18,7 @@ from huggingface_hub import snapshot_download
 from typer.testing import CliRunner
 
 from media import sine, truncate, video_without_audio, write_media
+from test_tracks import film
 from tiny import transformers_model, write_model
 from voxlate import AudioError, SearchOptions, Translator, VoxlateError
 from voxlate.cli import app
@@ -133,6 +134,44 @@ def test_silence_is_not_translated(tiny_model: Path, tmp_path: Path) -> None:
     result = cli(quiet, "--model", tiny_model, "--to", "de")
     assert (result.exit_code, result.stdout) == (0, "\n")
     assert "nothing but silence; its result is empty" in result.stderr
+
+
+def test_a_track_is_chosen_and_choices_are_noted(tiny_model: Path, clips: Path, tmp_path: Path) -> None:
+    path = tmp_path / "film.mkv"
+    path.write_bytes(film({"hz": 100, "language": "eng"}, {"hz": 900, "language": "ger"}))
+    common = (path, "--model", tiny_model, "--to", "de", "--format", "json")
+    results = [cli(*common), cli(*common, "--audio-track", "German"), cli(*common, "--audio-track", "1")]
+    assert [result.exit_code for result in results] == [0, 0, 0]
+    note = "audio track 1 (English) was taken; others: 2 (German); choose with --audio-track and a number or language"
+    assert results[0].stderr == f"note: {path}: {note}\n"
+    assert results[1].stderr == results[2].stderr == ""
+    first, german, english = (json.loads(result.stdout) for result in results)
+    assert (first["notes"], german["notes"], german["recipe"]["audio_track"]) == ([note], [], "German")
+    assert first["text"] == english["text"] != german["text"]
+    translator = Translator(tiny_model)
+    assert translator.translate(path, to="de", audio_track="de").text == german["text"]
+    missing = cli(*common, "--audio-track", "fr")
+    assert missing.exit_code == 1
+    assert "no audio track 'fr'; expected the number or language of one of its audio tracks: 1 (Eng" in missing.stderr
+
+
+def test_sound_too_short_for_a_word_gives_no_cue(tiny_model: Path, tmp_path: Path) -> None:
+    path = write_media(tmp_path / "click.wav", sine(300, 0.01))
+    result = cli(path, "--model", tiny_model, "--to", "de", "--format", "srt")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert (
+        f"note: {path}: its sound lasts less than 0.1 s, too short to hold a word; its result is empty" in result.stderr
+    )
+
+
+def test_whole_utterances_are_not_cut(tiny_model: Path) -> None:
+    """As test sets need it."""
+    two = np.concatenate([sine(300, 1.0), np.zeros(24_000, np.float32), sine(500, 1.0)])
+    translator = Translator(tiny_model)
+    for whole, expected in ((False, 2), (True, 1)):
+        [(_, result)] = translator.stream([two], to="de", whole=whole)
+        assert isinstance(result, Translation)
+        assert len(result.segments) == expected
 
 
 def test_long_audio_is_translated_in_pieces(tiny_model: Path, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def load_audio(
 def spool_audio(
     source: AudioSource, *, audio_track: AudioTrack | None = None
 ) -> tuple[Waveform | SpooledWaveform, tuple[str, ...], Clock, tuple[str, ...]]:
-    """Return the waveform and warnings of `load_audio`, but with silence in gaps, then its clock (see `clock`) and notes.
+    """Return waveform and warnings of `load_audio`, but with silence in gaps, then its clock (see `clock`) and notes.
 
     A long waveform lies in a temporary file, not in memory.
     """

@@ -67,7 +67,7 @@ def translate(command: TranslateCommand) -> int:
             auto_translator = AutoTranslator(identifier, target, command.model, command.search, load, console)
             return partial(auto_translator.stream, audio_track=command.audio_track), {}
         translator = _load(command, target, console, command.model or default_checkpoint(target, source), source)
-        recipe = translator.recipe(command.search, target) if "json" in command.formats else {}
+        recipe = translator.recipe(command.search, target) | _chosen(command) if "json" in command.formats else {}
         stream = partial(
             translator.stream, to=target, source=source, options=command.search, audio_track=command.audio_track
         )
@@ -86,9 +86,14 @@ def transcribe(command: TranscribeCommand) -> int:
 
         transcriber = Transcriber(command.model, device=command.device, dtype=command.dtype)
         stream = partial(transcriber.stream, language=language, audio_track=command.audio_track)
-        return stream, transcriber.recipe()
+        return stream, transcriber.recipe() | _chosen(command)
 
     return process(command, language or "transcript", "transcribed", start)
+
+
+def _chosen(command: InputsCommand) -> dict[str, object]:
+    """Return what of the input was asked for."""
+    return {} if command.audio_track is None else {"audio_track": command.audio_track}
 
 
 def _load(command: TranslateCommand, target: str, console: Console, model: str, source: str | None) -> "Translator":
