@@ -32,7 +32,8 @@ BLOCKS_PER_SECOND = 10  # of the same choice of channels
 _DIFFERENCE_HZ = 8_000  # samples this far apart are subtracted: that leaves speech, and little of hum and bass
 _CANCELED, _OPPOSITE = 0.6, -0.5  # less of a channel than this is left by another one with such a correlation
 _PREFERRED = 2.8  # a later channel is better than an earlier one if it has so many times its power (4.5 dB)
-_BASS_SHARE, _BASS_LEVEL = 0.03, 0.1  # an LFE channel with more of speech's band than this, beside the others, is heard
+# An LFE channel is heard if speech's band has more than this share of its power, and of what the others have there.
+_BASS_SHARE, _BASS_LEVEL = 0.03, 0.5
 _MOST_COMPARED = 64  # channels
 _MOST_PLANES = 7  # PyAV reads beyond the last of more planes and crashes
 _PROBE_SAMPLES = 16_000 // 100  # of each channel, to measure its gain
