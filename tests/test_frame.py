@@ -33,7 +33,8 @@ MAY_IMPORT = {
     "data": _BASE | {"manifest", "tables"},
     "models": _BASE,
     "decoding": _BASE | {"data", "models", "hardware", "pages", "provenance", "__init__"},
-    "training": _BASE | {"manifest", "config", "data", "models", "decoding", "hardware", "pages", "__init__"},
+    "training": _BASE
+    | {"manifest", "settings_yaml", "config", "data", "models", "decoding", "hardware", "pages", "__init__"},
     "evaluation": _BASE | {"manifest", "tables", "data", "models", "decoding", "hardware"},
     "convert": _BASE | {"data", "models", "decoding"},
     "doctor": _BASE | {"data", "hardware", "__init__"},

@@ -168,13 +168,18 @@ def train(
 @app.command()
 def average(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that voxlate train wrote.")],
-    last: Annotated[int | None, typer.Option(help="How many of the last checkpoints. [default: all kept]")] = None,
+    last: Annotated[
+        int | None, typer.Option(help="Number of scheduled checkpoints. [default: checkpoints.keep_last of the run]")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder of the model. [default: RUN/averaged]")] = None,
+    around_best: Annotated[
+        bool, typer.Option("--around-best", help="Average those nearest to the best one instead of the last ones.")
+    ] = False,
 ) -> None:
-    """Average the weights of a run's last checkpoints into one model."""
+    """Average the weights of a run's last scheduled checkpoints into one model."""
     from voxlate.training.average import run
 
-    raise typer.Exit(run(run_folder, last, output or run_folder / "averaged"))
+    raise typer.Exit(run(run_folder, last, output or run_folder / "averaged", around_best))
 
 
 @app.command()

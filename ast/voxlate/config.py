@@ -178,10 +178,11 @@ class ValidationConfig(_Closed):
 
 
 class CheckpointConfig(_Closed):
-    """How often the state is saved, and how many of the last ones are kept."""
+    """How often the state is saved, and how many of the last ones and of those around the best one are kept."""
 
     every_updates: PositiveInt = 500
     keep_last: PositiveInt = 3
+    keep_around_best: NonNegativeInt = 0  # for voxlate average --around-best
 
 
 class TrainConfig(_Closed):
@@ -203,6 +204,7 @@ class TrainConfig(_Closed):
     device: str = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     log_every: PositiveInt = 20
+    log_with: list[Literal["tensorboard", "wandb", "mlflow"]] = ["tensorboard"]  # trackers of accelerate
 
     @property
     def compares_directions(self) -> bool:

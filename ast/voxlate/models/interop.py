@@ -119,6 +119,13 @@ def save_checkpoint(
     VoxlateError where an id of the decoder is neither the tokenizer's nor a target's: nobody could say what it is.
     """
     folder = Path(folder)
+    write_description(folder, model, tokenizer, targets)
+    tensors = to_transformers(model.state_dict() if tensors is None else tensors)
+    write_safetensors(folder / "model.safetensors", tensors, {"format": "pt"})
+
+
+def write_description(folder: Path, model: SpeechTranslator, tokenizer: Tokenizer, targets: Mapping[str, int]) -> None:
+    """Write all files of a model folder but its weights; raise as `save_checkpoint` does."""
     unnamed = _unnamed_ids(tokenizer, model.decoder.config.vocabulary_size, targets.values())
     if unnamed:
         raise VoxlateError(f"{folder}: no target has id {unnamed[0]} of the decoder; expected one for each added id")
@@ -129,7 +136,6 @@ def save_checkpoint(
             folder,
             model.encoder.config.model_type,
         )
-    tensors = to_transformers(model.state_dict() if tensors is None else tensors)
     write_text(folder / "config.json", config.to_json_string(use_diff=False))
     write_text(folder / "generation_config.json", _json(_generation_config(model.decoder.config, targets)))
     write_text(
@@ -141,7 +147,17 @@ def save_checkpoint(
     name = "tokenizer.json" if tokenizer.path.suffix == ".json" else "sentencepiece.bpe.model"
     with whole_file(folder / name) as part:
         shutil.copyfile(tokenizer.path, part)
-    write_safetensors(folder / "model.safetensors", tensors, {"format": "pt"})
+
+
+def read_description(folder: Path) -> Checkpoint:
+    """Return what `write_description` wrote; the model is on the meta device, without weights."""
+    config = _read_config(folder, {})
+    listed = _listed_targets(folder)
+    tokenizer = read_tokenizer(folder, config.decoder.vocab_size, added=(listed or {}).values())
+    targets = _read_targets(folder, listed, tokenizer, config.decoder.vocab_size, {})
+    with torch.device("meta"):
+        translator = _build(config, normalize_waveform=normalizes(folder))
+    return Checkpoint(str(folder), folder, translator.eval(), tokenizer, targets)
 
 
 def _build(config: Any, *, normalize_waveform: bool) -> SpeechTranslator:
