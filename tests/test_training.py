@@ -534,7 +534,7 @@ def test_an_interruption_changes_no_average_and_the_run_folder_is_enough(
         assert same_files(whole, part, *names)
         if not options:
             assert "3 checkpoints (update-00000006, update-00000008, update-00000010)" in printed[0]
-    assert sorted(load_checkpoint(tmp_path / "moved" / "part" / "averaged").targets) == ["de", "en"]
+    assert sorted(load_checkpoint(tmp_path / "moved" / "part" / "averaged").targets) == ["en"]
 
 
 def test_average_says_what_is_missing(toy: Path, tmp_path: Path) -> None:
@@ -677,3 +677,89 @@ def test_ctc_alone_teaches_the_encoder_first(toy: Path, tmp_path: Path, monkeypa
     run(config(toy, tmp_path / "run", loss={"ctc_weight": 0.5, "ctc_only_updates": 2}, optimizer__updates=3))
     learning = [{name.split(".")[1] for name, gradient in update.items() if gradient.any()} for update in found]
     assert learning == [{"encoder", "projection"}] * 2 + [{"encoder", "adapter", "decoder", "projection"}]
+
+
+def test_what_a_fine_tuned_model_forgets_is_said(tmp_path: Path) -> None:
+    write_vocabulary(tmp_path / "sentencepiece.bpe.model")
+    write_toy(tmp_path, "train", 12, pairs=["fr-en", "de-en", "en-de"])
+    two = write_toy(tmp_path, "two", 4, pairs=["fr-en", "en-de"])
+    short = {"optimizer__updates": 1, "optimizer__warmup_updates": 0}
+    run(config(tmp_path, tmp_path / "base", **short))
+    base = {"model": {"init_from": str(tmp_path / "base" / "best")}, **short}
+    printed = run(config(tmp_path, tmp_path / "fewer", data__train=[str(two)], **base))
+    assert "best is trained on en-de, fr-en alone: what it knows of de-en will be forgotten; name data of" in printed
+    replay = {"data__replay": [str(tmp_path / "train.jsonl")]}
+    assert "forgotten" not in run(config(tmp_path, tmp_path / "replay", data__train=[str(two)], **base, **replay))
+    assert "forgotten" not in run(config(tmp_path, tmp_path / "same", **base))
+    languages = tmp_path / "base" / "best" / "languages.json"
+    languages.write_text(json.dumps({"targets": json.loads(languages.read_text())["targets"]}))  # another's model
+    printed = run(config(tmp_path, tmp_path / "unknown", data__train=[str(two)], **base))
+    assert "what it knows of other directions, if it knows any, will be forgotten" in printed
+
+
+@pytest.mark.parametrize(
+    ("every", "updates", "expected"), [(1000, 10, [3, 6, 9, 10]), (10, 10, [10]), (4, 10, [4, 8, 10])]
+)
+def test_a_run_shorter_than_the_way_to_a_validation_has_some(
+    toy: Path, tmp_path: Path, every: int, updates: int, expected: list[int]
+) -> None:
+    changes = {"validation": {"every_updates": every, "max_length": 4}, "optimizer__updates": updates}
+    printed = run(config(toy, tmp_path / "run", data__dev=[str(toy / "dev.jsonl")], data__batch_seconds=3, **changes))
+    assert [line["update"] for line in log(tmp_path / "run", "dev")] == expected
+    assert ("validating every 3 updates: the run is shorter than validation.every_updates (1000)" in printed) == (
+        every == 1000
+    )
+
+
+@pytest.mark.parametrize("field", ["init_from", "encoder", "decoder"])
+def test_a_model_that_is_not_here_is_to_be_named_where_it_is_named(toy: Path, tmp_path: Path, field: str) -> None:
+    (tmp_path / "here").mkdir()
+    names = {field: "nobody/nothing"}
+    if field != "init_from":
+        names = {"encoder": str(tmp_path / "here"), "decoder": str(tmp_path / "here")} | names
+    with pytest.raises(VoxlateError, match=rf"copy the folder here, and name it as model.{field}$"):
+        run(config(toy, tmp_path / "run", model=names))
+
+
+def test_a_damaged_state_is_named_and_the_checkpoint_before_it_taken(toy: Path, tmp_path: Path) -> None:
+    changes = {"optimizer__updates": 2, "checkpoints__every_updates": 1}
+    run(config(toy, tmp_path / "run", **changes))
+    best = (tmp_path / "run" / "best" / "model.safetensors").read_bytes()
+    newest = checkpoints.checkpoints(tmp_path / "run")[-1]
+    state = newest / "state.json"
+    flipped = state.read_bytes().replace(b'"update": 2', b'"update": 3')
+    odd = [b"", b"[]", b"null", b"\xff\x00", b"[" * 100_000, b'{"progress": {}, "files": {}}', b'{"files": 3}', flipped]
+    for damage in odd:
+        state.write_bytes(damage)
+        assert str(checkpoints.damage(newest)).startswith(f"{state}: ")
+    printed = run(config(toy, tmp_path / "run", **changes))
+    assert (
+        f"warning: {state}: its SHA-256 is not the one that it names: altered; taking the checkpoint before" in printed
+    )
+    assert (tmp_path / "run" / "best" / "model.safetensors").read_bytes() == best
+
+
+def test_a_damaged_log_keeps_its_whole_lines(toy: Path, tmp_path: Path) -> None:
+    changes = {"optimizer__updates": 3, "checkpoints__every_updates": 1}
+    run(config(toy, tmp_path / "run", **changes))
+    path = tmp_path / "run" / "log.jsonl"
+    one, two, three = path.read_bytes().splitlines()
+    named = json.dumps({"event": "unreadable", "update": 1, "id": "a\u2028b"}, ensure_ascii=False).encode()
+    path.write_bytes(b"\n".join([b"\xff\xfe", one, b"[" * 100_000, named, b"3", two, three[:7]]))
+    (checkpoints.checkpoints(tmp_path / "run")[-1] / "state.json").write_text("")
+    run(config(toy, tmp_path / "run", **changes))
+    lines = path.read_bytes().splitlines()
+    assert lines[:3] == [one, named, two]
+    assert [json.loads(line)["update"] for line in lines] == [1, 1, 2, 3]
+
+
+def test_other_dev_sets_than_at_the_start_end_no_training(toy: Path, tmp_path: Path) -> None:
+    old = write_toy(tmp_path, "old", 2, pairs=["fr-en"])
+    new = write_toy(tmp_path, "new", 4, pairs=["fr-en", "de-en"])
+    changes = {"data__replay": [str(toy / "train.jsonl")], "optimizer__updates": 2, "checkpoints__every_updates": 1}
+    run(config(toy, tmp_path / "run", data__dev=[str(old)], **changes))
+    (checkpoints.checkpoints(tmp_path / "run")[-1] / "state.json").write_text("")
+    printed = run(config(toy, tmp_path / "run", data__dev=[str(new)], **changes))
+    assert "dev BLEU before and after" in printed
+    [row] = json.loads((tmp_path / "run" / "before_after.json").read_text())
+    assert row["direction"] == "fr-en"

@@ -159,7 +159,7 @@ def train(
         list[str] | None, typer.Option(help="Language of the model whose token the new one begins as a copy of.")
     ] = None,
 ) -> None:
-    """Train a model; the same command goes on where a run was interrupted. Several processes: accelerate launch."""
+    """Train a model; rerun the same command to resume an interrupted run. Several processes: accelerate launch."""
     from voxlate.training.command import run
 
     raise typer.Exit(run(config, overrides or [], add_language or [], init_from or []))

@@ -211,6 +211,12 @@ class TrainConfig(_Closed):
         """Whether a trained model learns something new, so that scores before and after tell what it forgot."""
         return bool(self.model.add_languages or self.data.replay)
 
+    @property
+    def validation_updates(self) -> int:
+        """Updates between validations: a quarter of the run where that is shorter than validation.every_updates."""
+        every, updates = self.validation.every_updates, self.optimizer.updates
+        return every if every <= updates else -(-updates // 4)
+
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainConfig":
         problems = []

@@ -58,7 +58,7 @@ def translate(command: TranslateCommand) -> int:
 
     def start(console: Console) -> tuple[Stream, dict[str, object]]:
         if command.identifier is not None:
-            find_model(command.identifier)
+            find_model(command.identifier, named="with --identifier")
             from voxlate.decoding.auto import AutoTranslator  # noqa: PLC0415 (torch takes seconds)
             from voxlate.decoding.identification import Identifier  # noqa: PLC0415
 

@@ -172,7 +172,7 @@ def find_newest(run: Path, accelerator: Accelerator) -> tuple[Path | None, list[
             refused.append(problem)
         answer[1] = refused
         if refused and answer[0] is None:
-            answer[2] = f"{'; '.join(refused)}; no checkpoint is whole: remove {run / CHECKPOINTS} to begin anew"
+            answer[2] = f"{'; '.join(refused)}; no checkpoint is whole: remove {run / CHECKPOINTS} to start again"
     broadcast_object_list(answer)
     if answer[2]:
         raise VoxlateError(answer[2])

@@ -40,7 +40,7 @@ def keep_frozen(
         states = objective.state_dict().items()
         tensors = {name: whole(tensor.detach()).cpu() for name, tensor in states if name not in learned}
         if writes:
-            write_description(folder, checkpoint.model, checkpoint.tokenizer, checkpoint.targets)
+            write_description(folder, checkpoint.model, checkpoint.tokenizer, checkpoint.targets, checkpoint.directions)
             write_safetensors(folder / _TENSORS, tensors, {_ABOUT: about})
 
 

@@ -35,7 +35,7 @@ from voxlate.training.optim import learning_rate, make_optimizer
 from voxlate.training.record import Record, Window
 from voxlate.training.report import print_forgetting, print_scores, print_setup
 from voxlate.training.run_folder import BEST, check_data, flat_settings, open_run, write_environment
-from voxlate.training.setup import build_augmentation, build_model, build_objective, read_data
+from voxlate.training.setup import build_augmentation, build_model, build_objective, build_plan, read_data
 from voxlate.training.states import cache_states
 from voxlate.training.trackers import check_trackers
 from voxlate.training.validation import DirectionScore, as_numbers, mean_bleu, validate
@@ -135,10 +135,9 @@ def _set_up_and_train(config: TrainConfig, console: Console, accelerator: Accele
         if config.trainable.cache_encoder:
             maker = replace(maker, states=cache_states(config, checkpoint.model.encoder, maker, accelerator, record))
         maker = replace(maker, rounds=accelerator.device.type == "cuda")
-        print_setup(record, config, data, checkpoint.tokenizer, objective, progress, accelerator)
-        run = Run(
-            config, accelerator, checkpoint, objective, wrapped, skeleton, optimizer, data.plan, maker, dev, record
-        )
+        print_setup(record, config, data, checkpoint, objective, progress, accelerator)
+        plan = build_plan(config, data, checkpoint.model.decoder.config.max_positions)
+        run = Run(config, accelerator, checkpoint, objective, wrapped, skeleton, optimizer, plan, maker, dev, record)
         return _loop(run, progress, interrupts)
 
 
@@ -176,7 +175,7 @@ def _loop(run: Run, progress: Progress, interrupts: Interrupts) -> int:
             run.record.progress(progress.update)
 
         last = progress.update == config.optimizer.updates
-        if run.dev is not None and (last or progress.update % config.validation.every_updates == 0):
+        if run.dev is not None and (last or progress.update % config.validation_updates == 0):
             _validate(run, progress)
         stopping = last or _stops_early(config, progress)
         progress.scheduled = stopping or progress.update % config.checkpoints.every_updates == 0
