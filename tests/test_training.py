@@ -763,3 +763,16 @@ def test_other_dev_sets_than_at_the_start_end_no_training(toy: Path, tmp_path: P
     assert "dev BLEU before and after" in printed
     [row] = json.loads((tmp_path / "run" / "before_after.json").read_text())
     assert row["direction"] == "fr-en"
+
+
+@pytest.mark.parametrize("slot", [99_999_999, -5])
+def test_a_slot_that_the_decoder_does_not_have_is_refused(toy: Path, tmp_path: Path, slot: int) -> None:
+    raw = settings(toy, output=str(tmp_path / "run"), model__slots={"en": slot})
+    with pytest.raises(VoxlateError, match=rf"model.slots: en: {slot}; expected token ids from 0 to \d+, or tags like"):
+        run(TrainConfig(**raw))
+
+
+def test_a_language_that_is_added_without_data_is_saved_with_the_others(toy: Path, tmp_path: Path) -> None:
+    changes = {"model__add_languages": {"no": {"init_from": "en"}}, "optimizer": {"updates": 1, "lr": 1e-3}}
+    run(config(toy, tmp_path / "run", **changes))
+    assert sorted(load_checkpoint(tmp_path / "run" / "best").targets) == ["en", "no"]

@@ -21,6 +21,7 @@ from voxlate.settings_yaml import cut, dump_yaml, shown
 
 PositiveInt = Annotated[int, Field(gt=0, lt=2**31)]
 NonNegativeInt = Annotated[int, Field(ge=0, lt=2**31)]
+Decibels = Annotated[float, Field(ge=-200.0, le=200.0)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 _MAX_PROBLEMS = 20  # in one message
 Preset = Literal["all", "lna-e", "lna-d", "lna-ed", "adapter-only", "decoder-only", "lora"]
@@ -94,9 +95,9 @@ class DataConfig(_Closed):
 class AugmentationConfig(_Closed):
     """Changes of the sound in training, drawn anew each time; see voxlate.data.augmentation."""
 
-    speeds: list[PositiveFloat] = []  # factors: [0.9, 1.0, 1.1]
+    speeds: list[Annotated[float, Field(ge=0.1, le=10.0)]] = []  # factors: [0.9, 1.0, 1.1]
     noise_share: Probability = 0.0
-    noise_snr: tuple[float, float] = (5.0, 30.0)  # dB, from and to
+    noise_snr: tuple[Decibels, Decibels] = (5.0, 30.0)  # dB, from and to
     join_share: Probability = 0.0  # of the clips that another one of their direction follows
 
     @property
@@ -145,12 +146,12 @@ class OptimizerConfig(_Closed):
     """AdamW (Loshchilov and Hutter 2019) and its learning rate."""
 
     updates: PositiveInt
-    lr: PositiveFloat
+    lr: Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
     schedule: Literal["tri_stage", "inverse_sqrt", "linear", "constant"] = "tri_stage"
     warmup_updates: NonNegativeInt | None = None  # default: a tenth
     hold_updates: NonNegativeInt | None = None  # tri_stage only; default: four tenths
     final_lr_scale: float = Field(default=0.05, ge=0.0, le=1.0)  # tri_stage only
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[Probability, Probability] = (0.9, 0.98)
     eps: PositiveFloat = 1e-8
     weight_decay: NonNegativeFloat = 0.0
     clip_norm: PositiveFloat = 1.0

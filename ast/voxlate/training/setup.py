@@ -130,7 +130,8 @@ def build_model(config: TrainConfig, data: Data) -> Checkpoint:
     wanted = {*data.train.target_languages(), *(data.dev.target_languages() if data.dev else [])}
     targets = _with_slots(checkpoint, settings.slots, wanted)
     if settings.init_from is None:  # mBART-50 has 52 tags, but the model will know what it is taught
-        targets = {code: token for code, token in targets.items() if code in wanted}
+        taught = wanted | {find_language(code).code for code in settings.add_languages}
+        targets = {code: token for code, token in targets.items() if code in taught}
     _check_targets(checkpoint.name, targets, wanted)
     return replace(checkpoint, targets=targets, directions=data.train.directions)
 
@@ -253,6 +254,12 @@ def _with_slots(checkpoint: Checkpoint, slots: dict[str, str | int], wanted: set
         find_language(code).code: checkpoint.tokenizer.tag_id(slot) if isinstance(slot, str) else slot
         for code, slot in slots.items()
     }
+    ids = checkpoint.model.decoder.config.vocabulary_size
+    wrong = [f"{code}: {token}" for code, token in named.items() if not 0 <= token < ids]
+    if wrong:
+        raise VoxlateError(
+            f"model.slots: {', '.join(wrong)}; expected token ids from 0 to {ids - 1}, or tags like es_XX"
+        )
     kept = {
         code: token
         for code, token in checkpoint.targets.items()
