@@ -86,6 +86,10 @@ def test_a_tracker_that_blocks_holds_up_nobody(where: str, monkeypatch: pytest.M
     [line] = said
     assert ("did not finish in time" if where == "finish" else "has taken nothing for 20 lines of the log") in line
     gate.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("voxlate-tracker"):
+            thread.join(5)
+            assert not thread.is_alive()
 
 
 def test_tensorboards_events_are_written_in_order_whatever_the_clock_does(

@@ -162,7 +162,7 @@ class _Worker:
             self._leave(f"{type(error).__name__}{f' ({line[:200]})' if line else ''}")
 
     def _items(self) -> Iterator[tuple[dict[str, float], int]]:
-        while (item := self._queue.get()) is not None:
+        while not self._left and (item := self._queue.get()) is not None:
             yield item
 
 
