@@ -19,11 +19,11 @@ from voxlate.data.augmentation import Augmentation
 from voxlate.data.corpus import Corpus
 from voxlate.data.planning import Integers, Place, clips_of
 from voxlate.errors import AudioError
+from voxlate.joining import join_texts
 from voxlate.manifest import Utterance
 from voxlate.text import EOS_ID, IGNORED_ID, PAD_ID, Tokenizer
 from voxlate_eval.words import plain_words
 
-_WITHOUT_SPACES = {"zh", "ja", "th", "lo", "km", "my"}  # languages whose sentences follow each other without a space
 _PREFETCH = 4  # batches that each worker makes ahead
 
 Request = tuple[Place, Place, Integers]  # place, end of its update, utterances of a corpus
@@ -177,8 +177,8 @@ class BatchMaker(Dataset[Batch]):
         if len(members) < 2:
             return members
         index, first, _ = members[0]
-        source = _join_texts([one.source_text for _, one, _ in members], first.source_language)
-        target = _join_texts([one.target_text for _, one, _ in members], first.target_language)
+        source = join_texts([one.source_text or "" for _, one, _ in members], first.source_language)
+        target = join_texts([one.target_text or "" for _, one, _ in members], first.target_language)
         joined = replace(first, source_text=source, target_text=target)
         if not self._fits(joined):
             return members
@@ -192,10 +192,6 @@ class BatchMaker(Dataset[Batch]):
 
     def _spell(self, text: str | None) -> list[int]:
         return [self.characters[character] for character in ctc_text(text or "") if character in self.characters]
-
-
-def _join_texts(texts: Sequence[str | None], language: str | None) -> str:
-    return ("" if language in _WITHOUT_SPACES else " ").join(text for text in texts if text)
 
 
 def ctc_text(text: str) -> str:

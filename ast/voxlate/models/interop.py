@@ -166,7 +166,7 @@ def read_description(folder: Path) -> Checkpoint:
     targets = _read_targets(folder, listed, tokenizer, config.decoder.vocab_size, {})
     with torch.device("meta"):
         translator = _build(config, normalize_waveform=normalizes(folder))
-    return Checkpoint(str(folder), folder, translator.eval(), tokenizer, targets, listed_directions(folder))
+    return Checkpoint(str(folder), folder, translator.eval(), tokenizer, targets, directions=listed_directions(folder))
 
 
 def _build(config: Any, *, normalize_waveform: bool) -> SpeechTranslator:
