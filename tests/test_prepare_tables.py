@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from media import sine, write_media
-from preparing import counts, drops, error_of, lines, mirror_of, results, run, table_of
+from preparing import ANY, counts, drops, error_of, lines, mirror_of, results, run, table_of
 from voxlate.data.audio import load_audio
 from voxlate.data.mirror import Parquet
 from voxlate.data.user_table import UserTable, file_name
@@ -37,11 +38,11 @@ def test_a_table_keeps_what_it_can(tmp_path: Path) -> None:
     assert counts(found["dev"]["kept"]) == {"clip of 0 bytes": 1}
 
 
-def test_a_table_is_split_by_speaker(tmp_path: Path) -> None:
+def test_a_table_is_split_by_speaker(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_media(tmp_path / "a.wav", sine(440, 0.1))
     rows = [f"{i}\ta.wav\tspeaker{i % 40}" for i in range(200)]
     (tmp_path / "t.csv").write_text("\n".join(["id\taudio\tspeaker", *rows]).replace("\t", ","))
-    command = UserTable(tmp_path / "out", table=tmp_path / "t.csv", split_by="speaker", dev=0.1, test=0.05)
+    command = UserTable(tmp_path / "out", table=tmp_path / "t.csv", split_by="speaker", dev=0.1, test=0.05, allow=ANY)
     assert run(command) == 0
     parts = {split: read_manifest(tmp_path / "out" / f"{split}.jsonl") for split in ("train", "dev", "test")}
     assert {split: len(part) for split, part in parts.items()} == {"train": 170, "dev": 20, "test": 10}
@@ -53,15 +54,17 @@ def test_a_table_is_split_by_speaker(tmp_path: Path) -> None:
     assert results(tmp_path / "out") == before
     assert run(replace(command, output=tmp_path / "2", seed=2)) == 0
     assert set(read_manifest(tmp_path / "2/test.jsonl").column("speaker")) != speakers[2]
-    message = error_of(replace(command, dev=0.001))
-    assert message.startswith("no speaker is left for dev: of 40, the smallest has 5 of 200 rows; give other shares")
+    capsys.readouterr()
+    assert run(replace(command, output=tmp_path / "3", dev=0.001)) == 0
+    assert len(read_manifest(tmp_path / "3/dev.jsonl")) == 5  # the smallest speaker
+    assert "dev has 2.5% of the rows, asked for 0.1%: each speaker is in one split only" in capsys.readouterr().err
 
 
 def test_a_table_with_audio_in_it(tmp_path: Path) -> None:
     sound = write_media(tmp_path / "a.wav", sine(440, 0.1)).read_bytes()
     rows = [{"id": f"a/{i}", "audio": {"bytes": sound, "path": None}} for i in range(2)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
-    command = UserTable(tmp_path / "out/m.jsonl", table=tmp_path / "t.parquet")
+    command = UserTable(tmp_path / "out/m.jsonl", table=tmp_path / "t.parquet", allow=ANY)
     assert error_of(command).endswith(
         "t.parquet: holds its audio, which a jsonl manifest cannot; name an --output that ends in .parquet, or write "
         "the clips to files with --transcode flac"
@@ -74,19 +77,31 @@ def test_a_table_with_audio_in_it(tmp_path: Path) -> None:
 
 def test_options_of_a_table_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text("id\taudio\na\ta.wav\n")
-    message = error_of(
-        UserTable(tmp_path / "m.txt", table=tmp_path / "t.tsv", split_by=None, dev=2, source_language="qq")
-    )
-    assert message.splitlines()[1:] == [
-        f"  --output {tmp_path / 'm.txt'}: expected a file that ends in .jsonl or .parquet; a folder needs --split-by",
+    (tmp_path / "t.tsv").write_text("id\taudio\tsplit\ttarget_text\na\ta.wav\tvalid\t\na\ta.wav\ttest\tText\n")
+    wrong: dict[str, Any] = {"dev": 2, "source_language": "qq", "allow": ("speaker",)}
+    message = error_of(UserTable(tmp_path / "m.txt", table=tmp_path / "t.tsv", split_by=None, **wrong))
+    found = message.replace(f"{tmp_path}/", "").splitlines()
+    assert found[:-1] == [
+        "nothing was prepared:",
+        "  --output m.txt: expected a file that ends in .jsonl or .parquet; a folder needs --split-by",
         "  --dev 2 --test 0.05: expected shares of the rows, below 1 together",
+        "  --allow speaker: expected some of audio, source_language, target_language, target_text, split",
         "  unknown language 'qq'; give a code such as de, an ISO 639-3 code, or an English name",
+        "  manifest t.tsv: 6 problems",
+        "  no column 'target_language'; its columns: id, audio, split, target_text",
+        "  line 2: audio 'a.wav' not found (looked for a.wav)",
+        "  line 2: split is 'valid', expected train, dev, test",
+        "  line 2: target_text is empty",
+        "  line 3: audio 'a.wav' not found (looked for a.wav)",
+        "  line 3: id 'a' is there already, in line 2",
     ]
+    assert found[-1].endswith("or let rows be without with --allow target_language,target_text")
+    (tmp_path / "t.tsv").write_text("id\taudio\na\ta.wav\n")
     message = error_of(UserTable(tmp_path / "t.tsv", table=tmp_path / "t.tsv", split_by="age"))
-    assert "--split-by age: expected speaker" in message
+    assert "--split-by age: expected random, speaker, column" in message
     assert "t.tsv: is a file, expected a folder for train, dev and test" in message
     (tmp_path / "t.jsonl").touch()
-    assert "is the table itself" in error_of(UserTable(tmp_path / "t.jsonl", table=tmp_path / "t.jsonl"))
+    assert "would overwrite the table itself" in error_of(UserTable(tmp_path / "t.jsonl", table=tmp_path / "t.jsonl"))
     assert "no column 'speaker'; its columns: id, audio" in error_of(
         UserTable(tmp_path / "out", table=tmp_path / "t.tsv", split_by="speaker")
     )
@@ -162,7 +177,10 @@ def test_mirrors_that_cannot_be_used(tmp_path: Path) -> None:
         "  empty: no .parquet files in this folder",
         "  train.parquet: column audio is string, expected a struct of bytes and path",
     ]
-    assert parts[4] == "  test.parquet: no column audio, sentence, translation; its columns: text"
+    assert parts[4] == (
+        "  test.parquet: no column audio, sentence, translation; its columns: text; rename text to sentence if that is "
+        "what it holds"
+    )
     assert parts[5].startswith("  dev.parquet: not a whole parquet file (Parquet magic bytes not found")
     assert parts[6:] == [
         "  x.parquet: its name does not say of which split it is; say so with --split",

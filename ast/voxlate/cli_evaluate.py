@@ -32,7 +32,12 @@ def evaluate(
     data: Annotated[list[Path], typer.Option(help="Manifests, or folders of DIRECTION/test.jsonl.")],
     output: Annotated[Path, typer.Option(help="Folder for hypotheses and scores; the command goes on in it.")],
     directions: Annotated[str, typer.Option(help="fr-en, en-de, …; x-en, en-x or all; several with commas.")] = "all",
-    split: Annotated[str, typer.Option(help="Which split of a folder.")] = "test",
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Split to score, of folders and of manifests with a column split. [default: test, or the only one]"
+        ),
+    ] = None,
     metrics: Metrics = "bleu,chrf",
     seen_in: Annotated[
         list[Path] | None, typer.Option(help="Training manifest: scores by speakers heard there.")

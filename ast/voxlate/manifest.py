@@ -125,6 +125,11 @@ class Manifest(Sequence[Utterance]):
         values = column.to_pylist()
         return [_language(value) for value in values] if name in _LANGUAGES else values
 
+    @property
+    def is_subset(self) -> bool:
+        """Whether the file has rows that are left out."""
+        return len(self._rows) < len(self._dataset)
+
     def subset(self, rows: Sequence[int]) -> Manifest:
         """Return the manifest of some utterances, by number, in this order."""
         return Manifest(self.path, self._dataset, self.columns, [int(self._rows[row]) for row in rows])
@@ -136,13 +141,14 @@ def read_manifest(
     need: Sequence[str] = ("audio",),
     check_audio: bool = True,
     portable: bool = False,
+    splits: Sequence[str] | None = None,
 ) -> Manifest:
     """Read and check a manifest; its suffix says whether it is jsonl, tsv, csv or parquet.
 
     `need` names columns that must be there and filled, besides `id`; unknown columns are ignored, and those that look
     like a known one are logged. An utterance with an `error` may lack what `need` names. `check_audio` looks whether
-    the audio files are there, `portable` refuses paths that lead out of the manifest's folder. One VoxlateError names
-    all problems with their lines.
+    the audio files are there, `portable` refuses paths that lead out of the manifest's folder, `splits` refuses others
+    in the column split. One VoxlateError names all problems with their lines.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100 (links stay: audio lies beside the link or beside its target)
     needed = tuple(dict.fromkeys(("id", *need)))
@@ -152,14 +158,14 @@ def read_manifest(
     cached = open_cached(place)
     if cached is not None:
         known = Problems(f"manifest {path}", notes=[*cached.notes, *_unused(cached.columns)])
-        check(cached.dataset.data.table, cached.columns, needed, known, folder, portable)
+        check(cached.dataset.data.table, cached.columns, needed, known, folder, portable, splits)
         if not known.found:
             known.raise_any()
             return Manifest(path, cached.dataset, cached.columns)
     problems = Problems(f"manifest {path}")
     try:
         columns = _to_cache(
-            path, place, problems, lambda table, names: check(table, names, needed, problems, folder, portable)
+            path, place, problems, lambda table, names: check(table, names, needed, problems, folder, portable, splits)
         )
     except OSError as error:
         raise VoxlateError(

@@ -34,10 +34,12 @@ def check(
     problems: Problems,
     folder: Folder | None,
     portable: bool,
+    splits: Sequence[str] | None = None,
 ) -> None:
     """Add to `problems` what is wrong with the rows of a table. `columns` are the names that its file has.
 
-    `folder` is given if the audio files must be there; `portable` refuses paths that lead out of it.
+    `folder` is given if the audio files must be there; `portable` refuses paths that lead out of it; `splits` are those
+    that there may be.
     """
     if not table.num_rows and not problems.found:
         problems.add(0, "holds no utterances")
@@ -68,6 +70,10 @@ def check(
         unknown = _unknown_languages(pc.unique(column).to_pylist())
         wrong = pc.is_in(column, value_set=pa.array(list(unknown), pa.string()))
         report(name, wrong, partial(_language_problem, name, column, unknown))
+    if splits is not None:
+        names = table.column("split")
+        other = pc.and_(pc.is_valid(names), pc.invert(pc.is_in(names, value_set=pa.array(splits, pa.string()))))
+        report("split", other, lambda row: f"split is {shown(names[row].as_py())}, expected {', '.join(splits)}")
     _check_ids(table.column("id"), lines, problems)
     if folder is not None or portable:
         _check_audio(table, lines, problems, folder, portable)

@@ -193,16 +193,17 @@ def _parquet_rows(table: Table, file: BinaryIO) -> Rows:
     import pyarrow as pa  # noqa: PLC0415 (half a second that other tables do without)
     import pyarrow.parquet as pq  # noqa: PLC0415
 
+    row = 0
     try:
         parquet = pq.ParquetFile(file)
-        table.header(parquet.schema_arrow.names)
-        wanted = [name for name in table.wanted if name in table.columns]
-        odd = [name for name in wanted if not _is_plain(pa, parquet.schema_arrow.field(name).type)]
-        for name in odd:
-            found = str(parquet.schema_arrow.field(name).type)[:100]
+        names = parquet.schema_arrow.names
+        table.header(names)
+        types = dict(zip(names, parquet.schema_arrow.types, strict=True))
+        wanted = [name for name in table.wanted if names.count(name) == 1]
+        for name in [name for name in wanted if not _is_plain(pa, types[name])]:
+            found = str(types[name])[:100]
             table.problems.add(0, f"column {name!r} is {found}, expected text, numbers or, of audio, bytes and path")
             wanted.remove(name)
-        row = 0
         for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS, columns=wanted):
             for record in batch.to_pylist():
                 row += 1

@@ -84,12 +84,13 @@ def translate(task: Task, translator: Translator, options: SearchOptions, state:
 
 def _about(task: Task) -> dict[str, object]:
     """Return what is translated."""
-    return {
+    about: dict[str, object] = {
         "direction": task.direction,
         "target_language": task.target_language,
         "manifest": Path(os.path.relpath(task.manifest.path, task.folder)).as_posix(),
         "manifest_sha256": file_sha256(task.manifest.path),
     }
+    return about | ({"split": task.manifest.column("split")[0]} if task.manifest.is_subset else {})
 
 
 def _keep(task: Task) -> None:
