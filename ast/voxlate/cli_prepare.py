@@ -139,6 +139,8 @@ def spoken(
         float, typer.Option(min=0, max=1, help="Share of the clips with people talking behind, instead of noise.")
     ] = 0.0,
     volume: Annotated[str, typer.Option(metavar="LOW:HIGH", help="Peak, in dB of full scale.")] = "-24:-3",
+    dev: Annotated[int, typer.Option(min=0, help="Number of rows for dev, of a text without a column split.")] = 0,
+    test: Annotated[int, typer.Option(min=0, help="Number of rows for test, of a text without a column split.")] = 0,
     seed: Annotated[int, typer.Option(help="Another number, other voices for the same text.")] = 1,
     workers: Workers = None,
     overwrite: Overwrite = False,
@@ -156,6 +158,8 @@ def spoken(
         spans=spans,
         babble=babble,
         seed=seed,
+        dev=dev,
+        test=test,
         **names,
     )
 

@@ -160,6 +160,9 @@ def remove_parts(folder: Path) -> None:
 def conclude(all_drops: list[dict[str, Any]]) -> int:
     """Print the summary and return the exit code."""
     print(summary(all_drops))
+    for drops in all_drops:
+        if empty := [split for split, counts in drops["splits"].items() if not counts["rows"]]:
+            stderr().print(f"{drops['title']}: no rows for {' and '.join(empty)}, and no file", style="yellow")
     failed = sum(counts["failed"] for drops in all_drops for counts in drops["splits"].values())
     if failed:
         stderr().print(f"{failed:,} clips failed; see the rows' errors and drops.json", style="red")
