@@ -209,9 +209,8 @@ def _parquet_rows(table: Table, file: BinaryIO) -> Rows:
                 row += 1
                 yield row, record
     except UnicodeDecodeError as error:
-        table.problems.add(
-            row + 1, f"not UTF-8 (byte 0x{error.object[error.start]:02X}), in it or one of the 500 rows from it"
-        )
+        byte = f"byte 0x{error.object[error.start]:02X}"
+        table.problems.add(row + 1, f"not UTF-8 ({byte}), in this row or one of the next {_PARQUET_ROWS}")
     except (pa.ArrowException, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         table.problems.add(0, f"not a whole parquet file ({reason})")
