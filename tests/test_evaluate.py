@@ -108,6 +108,35 @@ def test_directions_are_chosen(tiny_model: Path, data: Path, tmp_path: Path) -> 
         run(tiny_model, data, tmp_path / "run", "--split", "dev")
 
 
+def test_the_split_that_is_asked_for_is_scored(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    rows = lines(data / "fr-en/test.jsonl")[:3]
+    splits = ("test", "train", "dev", "test", None)
+    table = data / "fr-en/all.jsonl"
+    table.write_text(
+        "".join(
+            json.dumps({**rows[number % 3], "id": str(number), "split": split}) + "\n"
+            for number, split in enumerate(splits)
+        )
+    )
+    done = run(tiny_model, table, tmp_path / "run")
+    assert "all.jsonl: 2 rows of test are scored, left out are 1 of train, 1 of dev, 1 of no split" in done.stderr
+    assert [row["id"] for row in lines(tmp_path / "run/fr-en/hypotheses.jsonl")] == ["0", "3"]
+    scores = json.loads((tmp_path / "run/fr-en/scores.json").read_text())
+    assert (scores["n"], scores["recipe"]["split"], scores["split"]) == (2, "test", "test")
+    with pytest.raises(VoxlateError, match=r"holds hypotheses made otherwise \(split was 'test', is 'dev'\)"):
+        run(tiny_model, table, tmp_path / "run", "--split", "dev")
+    with pytest.raises(VoxlateError, match=r"no rows of the split valid; it has 2 of test, 1 of train, 1 of dev, 1 of"):
+        run(tiny_model, table, tmp_path / "run", "--split", "valid")
+    with pytest.raises(VoxlateError, match=r"test.jsonl: no rows of the split dev; it has 5 of test: choose one with"):
+        run(tiny_model, data / "fr-en/test.jsonl", tmp_path / "run", "--split", "dev")
+    only = data / "fr-en/only.jsonl"  # one split needs no choice
+    only.write_text(json.dumps({**rows[0], "split": "dev"}) + "\n")
+    assert "left out" not in run(tiny_model, only, tmp_path / "dev").stderr
+    assert len(lines(tmp_path / "dev/fr-en/hypotheses.jsonl")) == 1
+    table.unlink()
+    only.unlink()
+
+
 def test_an_interrupted_run_translates_only_what_is_left(
     tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
