@@ -129,10 +129,11 @@ def test_the_split_that_is_asked_for_is_scored(tiny_model: Path, data: Path, tmp
         run(tiny_model, table, tmp_path / "run", "--split", "valid")
     with pytest.raises(VoxlateError, match=r"test.jsonl: no rows of the split dev; it has 5 of test: choose one with"):
         run(tiny_model, data / "fr-en/test.jsonl", tmp_path / "run", "--split", "dev")
-    only = data / "fr-en/only.jsonl"  # one split needs no choice
-    only.write_text(json.dumps({**rows[0], "split": "dev"}) + "\n")
+    only = data / "fr-en/only.jsonl"  # one split needs no choice, and a row with an error no text
+    failed = {"id": "failed", "source_language": "fr", "target_language": "en", "split": "dev", "error": "was empty"}
+    only.write_text(json.dumps({**rows[0], "split": "dev"}) + "\n" + json.dumps(failed) + "\n")
     assert "left out" not in run(tiny_model, only, tmp_path / "dev").stderr
-    assert len(lines(tmp_path / "dev/fr-en/hypotheses.jsonl")) == 1
+    assert json.loads((tmp_path / "dev/fr-en/scores.json").read_text())["n"] == 2
     table.unlink()
     only.unlink()
 

@@ -287,7 +287,9 @@ def test_what_nobody_used_for_a_month_leaves_the_cache(
     assert old.stat().st_mtime > 0  # in use again
     os.utime(old, (0, 0))
     (tmp_path / "m.tsv").write_text("id\taudio\na\ta.wav\n")
+    caplog.clear()
     read_manifest(tmp_path / "m.tsv", check_audio=False)
+    assert not caplog.text  # it holds no clips
     assert not old.exists()
     assert [path.suffix for path in cache.iterdir()] == [".arrow"]
     assert manifest[0].audio.read() == b"x" * 10_000  # type: ignore[union-attr]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from voxlate.errors import shown
 from voxlate.tables import Problems, Row, Table, kind
@@ -42,7 +43,7 @@ def write_columns(path: Path, table: Table, problems: Problems) -> int:
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, _SCHEMA) as stream:
         while batch := list(islice(rows, size)):
             columns = _to_arrow(batch, problems)
-            audio_bytes += columns.column("audio_bytes").nbytes - 8 * (len(batch) + 1)  # but for the offsets
+            audio_bytes += pc.sum(pc.binary_length(columns.column("audio_bytes"))).as_py() or 0
             stream.write_batch(columns)
     return audio_bytes
 

@@ -1,6 +1,5 @@
 """References for `voxlate_eval` from any kind of manifest, or from plain text."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,12 +22,6 @@ def read_references(path: Path) -> References:
 def references_of(manifest: Manifest) -> References:
     """Return the references of a manifest that was read."""
     return References(manifest.path, [_reference(utterance) for utterance in manifest], has_ids=True)
-
-
-def only(references: References, ids: Sequence[str]) -> References:
-    """Return the references of some utterances."""
-    wanted = set(ids)
-    return References(references.path, [row for row in references.rows if row.id in wanted], references.has_ids)
 
 
 def transcripts(references: References) -> References:
