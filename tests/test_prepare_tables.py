@@ -1,6 +1,7 @@
 """Tables of one's own, and parquet mirrors, as manifests."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,12 @@ def test_a_row_with_an_error_and_no_audio_stays(tmp_path: Path) -> None:
     for name in ("m.jsonl", "flac/m.jsonl"):
         assert run(UserTable(tmp_path / name, table=tmp_path / "t.jsonl", allow=ANY, transcode="flac" in name)) == 1
         assert lines(tmp_path / name)[1] == {"id": "b", "error": "was not readable"}
+
+
+def test_a_table_may_have_any_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = table_with(tmp_path, {"note": "x"}, name=os.fsdecode(b"caf\xe9.jsonl"))
+    assert run(UserTable(tmp_path / "m.jsonl", table=table)) == 0
+    assert "caf\\xe9.jsonl  all" in capsys.readouterr().out
 
 
 def test_a_damaged_drops_file_is_counted_again(tmp_path: Path) -> None:

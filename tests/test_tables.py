@@ -212,6 +212,26 @@ def test_parquet_columns_of_other_kinds_are_named(tmp_path: Path) -> None:
     assert "column 'id' is there 2 times" in error_of(tmp_path / "m.parquet")
 
 
+def test_a_name_that_is_there_twice_in_an_object_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.jsonl").write_text('{"id": "a", "audio": "a.wav", "target_text": "x", "target_text": "y"}\n')
+    assert "line 1: not JSON (a name is there twice in an object)" in error_of(tmp_path / "m.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "id,audio\ra,b\r",
+            "line 1: not CSV (new-line character seen in unquoted field); expected lines that end with",
+        ),
+        (f"id,audio\na,{'x' * 200_000}\n", "line 2: not CSV (field larger than field limit (131072))"),
+    ],
+)
+def test_what_is_wrong_with_a_csv_file(tmp_path: Path, text: str, expected: str) -> None:
+    (tmp_path / "m.csv").write_text(text)
+    assert expected in error_of(tmp_path / "m.csv")
+
+
 def test_messages_hold_no_more_of_a_row_than_can_be_read(tmp_path: Path) -> None:
     long = "x" * 100_000
     rows: list[dict[str, Any]] = [

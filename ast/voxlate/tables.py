@@ -28,6 +28,11 @@ _LONGEST_LINE = 64 << 20  # bytes
 _SHOWN, _SHOWN_OF_A_KIND = 20, 3
 _LONGEST_PROBLEM = 500  # characters
 _PARQUET_ROWS = 500  # read at a time: they can hold audio
+_CSV_HINTS = {
+    "expected after": "quotes in a quoted cell are doubled",
+    "unexpected end": "quotes in a quoted cell are doubled, and one more ends it",
+    "new-line": "expected lines that end with \\n or \\r\\n",
+}
 _LOG = logging.getLogger(__name__)
 
 
@@ -165,7 +170,19 @@ def _csv_rows(table: Table, file: BinaryIO) -> Rows:
             else:
                 yield start, {name: cell or None for name, cell in zip(header, cells, strict=True)}
     except csv.Error as error:
-        table.problems.add(line, f"not CSV ({error}); quotes in a quoted cell are doubled")
+        reason = str(error).partition(" - ")[0]
+        hint = next((f"; {hint}" for text, hint in _CSV_HINTS.items() if text in reason), "")
+        table.problems.add(line, f"not CSV ({reason}){hint}")
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        raise ValueError("a name is there twice in an object")
+    return record
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_unambiguous)
 
 
 def _jsonl_rows(table: Table, file: BinaryIO) -> Rows:
@@ -173,7 +190,7 @@ def _jsonl_rows(table: Table, file: BinaryIO) -> Rows:
         if text.isspace():
             continue
         try:
-            record = json.loads(text)
+            record = _JSON.decode(text)
             if "\\u" in text:  # half of a surrogate pair can be escaped, but is no text
                 json.dumps(record, ensure_ascii=False).encode()
         except UnicodeEncodeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -57,6 +58,11 @@ class UserTable(Preparation):
         return self.split_by or ("column" if is_folder else None)
 
     @property
+    def title(self) -> str:
+        """The table's name, as it can be printed."""
+        return os.fsencode(self.table.name).decode("utf-8", "backslashreplace")
+
+    @property
     def folder(self) -> Path:
         """The folder of the manifests."""
         return self.output if self.way else self.output.parent
@@ -71,7 +77,7 @@ def prepare(command: UserTable) -> int:
         splits, found = divide(manifest, command.way, command.dev, command.test, command.seed)
         notes += found
     for note in notes:
-        stderr().print(f"{command.table.name}: {note}", style="yellow")
+        stderr().print(f"{command.title}: {note}", style="yellow")
     audio = command.folder / "audio" if command.transcode else None
     drops = command.folder / ("drops.json" if command.way else f"{command.output.stem}.drops.json")
     tallies: dict[str, Tally] = {}
@@ -79,7 +85,7 @@ def prepare(command: UserTable) -> int:
         if audio is not None:
             remove_parts(audio)
         with Journal(command.folder / "durations" / f"{command.table.name}{'.flac' if audio else ''}.jsonl") as journal:
-            with progress_bar(f"{command.table.name}: clips", len(manifest)) as advance:
+            with progress_bar(f"{command.title}: clips", len(manifest)) as advance:
                 advance(sum(name in journal.findings for name in manifest.column("id")))
                 examine(_clips(manifest, journal, audio), journal, command.workers, advance)
             paths = (
@@ -91,8 +97,8 @@ def prepare(command: UserTable) -> int:
                 if not write_manifest(path, _settled(command, manifest, journal, splits, split, tallies)):
                     path.unlink()  # an empty manifest is taken for a mistake
     report = {split: tally.report(None) for split, tally in tallies.items()}
-    inputs = {command.table.name: file_state(command.table)}
-    return conclude([add_drops(drops, command.table.name, report, inputs)])
+    inputs = {command.title: file_state(command.table)}
+    return conclude([add_drops(drops, command.title, report, inputs)])
 
 
 def _read(command: UserTable) -> Manifest:
