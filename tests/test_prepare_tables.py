@@ -154,7 +154,7 @@ def test_a_table_is_divided_at_random(tmp_path: Path) -> None:
     assert run(replace(command, output=tmp_path / "fewer")) == 0
     fewer = divided(tmp_path / "fewer")
     moved = [name for name in fewer["train"] if name not in parts["train"]]
-    assert len(moved) <= 5  # a table that grows keeps most where they were
+    assert len(moved) <= 6  # a table that grows keeps most where they were
 
 
 @pytest.mark.parametrize(

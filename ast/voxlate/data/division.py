@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from os.path import relpath
 from pathlib import Path
 
 from voxlate.manifest import Manifest
@@ -27,7 +28,8 @@ def divide(manifest: Manifest, by: str, dev: float, test: float, seed: int) -> t
             speaker or name for speaker, name in zip(manifest.column("speaker"), manifest.column("id"), strict=True)
         ]
     else:  # rows with the same clip, such as translations into several languages, stay together
-        groups = [str(row.audio) if isinstance(row.audio, Path) else row.id for row in manifest]
+        folder = manifest.path.parent  # which may move
+        groups = [relpath(row.audio, folder) if isinstance(row.audio, Path) else row.id for row in manifest]
     shares = {name: share for name, share in (("test", test), ("dev", dev)) if share}
     split_of = _allocate(groups, shares, seed)
     splits = [split_of[group] for group in groups]
