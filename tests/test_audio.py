@@ -541,10 +541,8 @@ def test_absurd_headers_are_refused() -> None:
     no_channels = wav[:22] + bytes(2) + wav[24:]
     slow = wav[:24] + (1).to_bytes(4, "little") + wav[28:]
     fast = wav[:24] + (0x7FFFFFFF).to_bytes(4, "little") + wav[28:]
-    many_channels = wav[:22] + (64).to_bytes(2, "little") + wav[24:32] + (128).to_bytes(2, "little") + wav[34:]
     assert "audio packets could be decoded" in message(no_channels)
     assert message(slow) == "<bytes>: sample rate of 1 Hz, expected 1000 to 1000000: its header is damaged"
-    assert "cannot be converted to mono" in message(many_channels)
     assert "sample rate of 2147483647 Hz" in message(fast)
 
 

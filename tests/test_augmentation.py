@@ -1,8 +1,10 @@
 """What changes in training: the sound (speed, noise, joined clips), and whose translations are learnt."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +18,9 @@ from voxlate.config import TrainConfig
 from voxlate.data.augmentation import Augmentation
 from voxlate.data.batching import BatchMaker
 from voxlate.data.corpus import Limits, read_corpus, read_teacher
-from voxlate.data.planning import Place
+from voxlate.data.planning import Cost, Joins, Place, Plan, clips_of
 from voxlate.errors import VoxlateError
+from voxlate.manifest import Utterance
 from voxlate.text import Tokenizer
 from voxlate.training import checkpoint as checkpoints
 
@@ -63,28 +66,84 @@ def test_a_key_draws_the_same_and_another_one_something_else() -> None:
     assert np.array_equal(Augmentation().change(clip_T, (0,)), clip_T)
 
 
-def test_clips_of_a_direction_are_joined_with_their_texts(toy: Path) -> None:
-    request = (Place(), Place(), np.arange(12))
-    plain, joined = (maker(toy, one)[request] for one in (None, Augmentation(join_share=1.0)))
-    assert len(joined.indices) == 6
+def test_joined_clips_are_one_with_their_texts(toy: Path) -> None:
+    made = maker(toy, None)
+    indices = [0, 5, ~3, 2, ~4]  # 5 and 3 are one, and 2 and 4
+    plain = made[(Place(), Place(), np.array([0, 5, 3, 2, 4]))]
+    joined = made[(Place(), Place(), np.array(indices))]
+    assert joined.indices == (0, 5, 2)
     assert joined.seconds == pytest.approx(plain.seconds)
-    corpus = maker(toy, None).corpus
-    for row, index in enumerate(joined.indices):
-        partner = next(
-            other for other in range(index + 1, 12)
-            if other not in joined.indices and corpus.direction(other) == corpus.direction(index)
-        )  # fmt: skip
-        assert int(joined.lengths_B[row]) == int(plain.lengths_B[index] + plain.lengths_B[partner])
-        first, second = (plain.waveform_BT[one, : plain.lengths_B[one]] for one in (index, partner))
-        assert torch.equal(joined.waveform_BT[row, : joined.lengths_B[row]], torch.cat([first, second]))
-        labels = [int(label) for label in joined.labels_BT[row] if label > 3]
-        text = maker(toy, None).tokenizer.decode(labels)
-        assert text == f"{corpus[index].target_text} {corpus[partner].target_text}"
-        break
-    assert maker(toy, Augmentation(join_share=0.0))[request].indices == plain.indices
-    longest = int((plain.tokens_BT != 1).sum(1).max())  # neither longer than what the decoder has positions for
-    short = replace(maker(toy, Augmentation(join_share=1.0)), max_tokens=longest)[request]
-    assert sorted(short.indices) == [*plain.indices]
+    clips = [plain.waveform_BT[row, : plain.lengths_B[row]] for row in range(5)]
+    for row, expected in enumerate([clips[:1], clips[1:3], clips[3:]]):
+        assert torch.equal(joined.waveform_BT[row, : joined.lengths_B[row]], torch.cat(expected))
+    texts = [made.corpus[index].target_text for index in (5, 3)]
+    labels = [int(label) for label in joined.labels_BT[1] if label > 3]
+    assert made.tokenizer.decode(labels) == " ".join(map(str, texts))
+    longest = int((plain.tokens_BT != 1).sum(1).max())  # the decoder has no positions for two: both stay
+    short = replace(made, max_tokens=longest)[(Place(), Place(), np.array(indices))]
+    assert short.indices == plain.indices
+    assert not short.unreadable
+
+
+@pytest.mark.parametrize(
+    ("language", "text"), [("zh", "zwei dreivier"), ("ja", "zwei dreivier"), ("de", "zwei drei vier")]
+)
+def test_joined_texts_are_written_as_their_language_is(toy: Path, language: str, text: str) -> None:
+    made = maker(toy, None, {"train-0": "zwei drei", "train-2": "vier"})
+    renamed: Any = Renamed(made.corpus.manifests[0], language)
+    corpus = replace(made.corpus, manifests=(renamed,))
+    batch = replace(made, corpus=corpus, targets={language: 90})[(Place(), Place(), np.array([0, ~2]))]
+    assert made.tokenizer.decode([int(label) for label in batch.labels_BT[0] if label > 3]) == text
+
+
+class Renamed(Sequence[Utterance]):
+    """A manifest in another target language."""
+
+    def __init__(self, manifest: Any, language: str) -> None:
+        self.manifest, self.language = manifest, language
+
+    def __getitem__(self, index: Any) -> Any:
+        return replace(self.manifest[index], target_language=self.language)
+
+    def __len__(self) -> int:
+        return len(self.manifest)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_joined_clips_keep_the_budget_the_longest_length_and_the_positions(share: float) -> None:
+    rng = np.random.default_rng(3)
+    seconds_N, tokens_N, group_N = rng.uniform(1, 18, 3000), rng.integers(4, 60, 3000), rng.integers(0, 3, 3000)
+    cost, slowest = Cost(), 1 / 0.9
+    plan = Plan(
+        seconds_N, tokens_N, group_N, np.bincount(group_N) / 3000, cost, 60.0, 16, 1,
+        joins=Joins(share, 20.0, 256), slowest=slowest,
+    )  # fmt: skip
+    batches = plan.epoch(0)
+    made = [clips_of(batch) for batch in batches]
+    joined = [unit for units in made for unit in units if len(unit) > 1]
+    assert sorted(index for units in made for unit in units for index in unit) == sorted(
+        np.concatenate(replace(plan, joins=None).epoch(0)).tolist()  # the same draws
+    )
+    for unit in joined:
+        assert len(unit) == 2
+        assert len({group_N[index] for index in unit}) == 1
+        assert seconds_N[unit].sum() * slowest <= 20.0
+        assert tokens_N[unit].sum() * 4 <= 256
+    assert 0.1 * share < len(joined) / 3000 < share
+    for units in made:
+        seconds = max(seconds_N[unit].sum() * slowest for unit in units)
+        tokens = max(tokens_N[unit].sum() for unit in units)
+        assert len(units) * cost(seconds, tokens) <= 60.0
+    assert [batch.tolist() for batch in plan.epoch(0)] == [batch.tolist() for batch in batches]
+    assert [batch.tolist() for batch in plan.epoch(1)] != [batch.tolist() for batch in batches]
+
+
+def test_no_speed_makes_a_clip_too_long() -> None:
+    tone_T = sine(400, 2.0).astype(np.float32)
+    slow = Augmentation(speeds=(0.5, 0.8, 1.25), max_seconds=2.6)
+    lengths = {len(slow.change(tone_T, (number,))) / 16_000 for number in range(30)}
+    assert sorted(lengths) == pytest.approx([1.6, 2.5], abs=1e-3)
+    assert len(Augmentation(speeds=(0.5,), max_seconds=2.6).change(tone_T, (0,))) == len(tone_T)
 
 
 def test_training_with_it_goes_on_to_the_bit_and_in_workers(toy: Path, tmp_path: Path) -> None:

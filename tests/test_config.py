@@ -104,3 +104,109 @@ def test_files_that_are_no_settings(tmp_path: Path) -> None:
     assert "expected settings such as 'output: runs/fr-en', got list" in problems(write(tmp_path, "[1, 2]"))
     assert "not YAML" in problems(write(tmp_path, "a: [1"))
     assert "not YAML" in problems(write(tmp_path, "a: !!python/object/apply:os.system ['true']"))
+
+
+@pytest.mark.parametrize("word", ["no", "on", "y", "off", "yes", "12:30:45", "2026-01-02", "007", "0b11", "1e"])
+def test_what_other_readers_take_for_booleans_dates_or_times_is_text(tmp_path: Path, word: str) -> None:
+    text = (
+        GOOD.replace("optimizer", f"  directions: [{word}]\noptimizer")
+        .replace("{train: ", "\n  train: ")
+        .replace("]}", "]")
+    )
+    path = write(tmp_path, text.replace("runs/fr-en", word))
+    config = read_config(path, [f"model.add_languages={{{word}: {{init_from: {word}}}}}", f"model.slots.{word}={word}"])
+    assert config.output == Path(word)
+    assert config.data.directions == [word]
+    assert config.model.slots == {word: word}
+    assert {code: new.init_from for code, new in config.model.add_languages.items()} == {word: word}
+    assert read_config(write(tmp_path, dump_config(config))) == config
+
+
+def test_a_word_of_yaml_1_1_is_named_with_its_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    read_config(write(tmp_path, GOOD + "validation: {at_start: yes}\n"), ["gradient_checkpointing=on"])
+    assert not caplog.messages
+    config = read_config(write(tmp_path, GOOD.replace("model: {", "model: {slots: {no: nb_NO}, ")))
+    assert config.model.slots == {"no": "nb_NO"}
+    [message] = caplog.messages
+    assert message.startswith("line 3: no is read as text ('no'), not as true or false; write 'no' in quotes")
+
+
+def test_numbers_and_switches_stay_what_they_were(tmp_path: Path) -> None:
+    changes = ["optimizer.updates=20_000", "gradient_checkpointing=yes", "sharded=off", "data.temperature=.inf"]
+    config = read_config(write(tmp_path, GOOD), [*changes, "model.slots={lv: 250016}", "optimizer.eps=1e-9"])
+    assert (config.optimizer.updates, config.gradient_checkpointing, config.sharded) == (20_000, True, False)
+    assert (config.data.temperature, config.model.slots, config.optimizer.eps) == (float("inf"), {"lv": 250016}, 1e-9)
+    assert read_config(write(tmp_path, dump_config(config))) == config
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed=2026-02-30", "seed: Input should be a valid integer, unable to parse string"),
+        ('seed=!!int "x"', "its value is not YAML; quote it"),
+        ('seed=!!float "1:2:x"', "its value is not YAML; quote it"),
+        ('seed=!!timestamp "x"', "its value is not YAML; quote it"),
+        ("seed=!!bool x", "its value is not YAML; quote it"),
+        ("seed=!!binary x", "its value is not YAML; quote it"),
+        ("seed=&a [*a]", "the anchor a contains itself; write the values out"),
+        ("seed=" + "[" * 5000, "nested more than 40 deep"),
+        ("model.scratch.encoder" + ".a" * 5000 + "=1", "more than 20 names; expected key=value"),
+        ("seed=" + "9" * 5000, "seed: Unable to parse input string as an integer, exceeded maximum size, got '999"),
+        ("optimizer.updates=1e300", "optimizer.updates: Unable to parse input string as an integer"),
+        ("optimizer.updates=3000000000", "optimizer.updates: Input should be less than 2147483648, got 3000000000"),
+        ('output="a\\0b"', r"'a\x00b' holds a character that no name or text can have"),
+        ('output="\\uD800"', "holds a character that no name or text can have"),
+        ("optimizer.betas=[2, 0.9]", "optimizer.betas.0: Input should be less than 1, got 2"),
+        ("optimizer.lr=.inf", "optimizer.lr: Input should be a finite number, got inf"),
+        ("augmentation.speeds=[.inf]", "augmentation.speeds.0: Input should be less than or equal to 10, got inf"),
+        ("augmentation.noise_snr=[.nan, 1]", "augmentation.noise_snr.0: Input should be"),
+        ("output=12", "output: expected a path, got 12; write it in quotes where a text is meant: '12'"),
+        ("output=", "output: expected a path, got null; give a value, or write 'null' in quotes"),
+        ("model.encoder=true", "got true; write it in quotes where a text is meant: 'true'"),
+        ("model.add_languages={true: {init_from: de}}", "model.add_languages.1: expected text as a name, got true; wr"),
+        ("data.train=" + "x" * 100_000, "data.train: Input should be a valid list, got 'xxx"),
+        ("data.train=[" + "1," * 5000 + "]", "and 4980 more"),
+        ("x" * 100_000 + "=1", " …: unknown setting"),
+    ],
+)
+def test_odd_values_have_a_short_line_each(tmp_path: Path, override: str, message: str) -> None:
+    found = problems(write(tmp_path, GOOD), override)
+    assert message in found
+    assert max(map(len, found.splitlines())) < 500 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("base: [a]", "base is ['a'], expected the path of another YAML file"),
+        ('base: "a\\0b"', r"line 1: 'a\x00b' holds a character that no name or text can have"),
+        ("a: 1\nb: {c: 1}\na: 2", "line 3: a is given twice, first in line 1; keep one"),
+        ("a: &a {b: *a}", "line 1: the anchor a contains itself"),
+        ("a: 1\n---\nb: 1", "line 2: not YAML (expected a single document in the stream"),
+        ("\n1: 2" + GOOD, "1: expected text as a name, got 1"),
+        ("", "expected settings such as 'output: runs/fr-en', got nothing"),
+        ("a: [" + "1," * 600_000 + "]", "more than 1 MiB; expected a YAML file of settings"),
+    ],
+)
+def test_odd_files_have_a_short_line(tmp_path: Path, text: str, message: str) -> None:
+    assert message in problems(write(tmp_path, text))
+    (tmp_path / "config.yaml").write_bytes(b"output: \xff")
+    assert "not UTF-8 (byte 8)" in problems(tmp_path / "config.yaml")
+
+
+def test_aliases_that_multiply_are_refused_at_once(tmp_path: Path) -> None:
+    for first, many in (("[a, a, a, a]", "[{0}]"), ("{a: 1}", "{{<<: [{0}]}}")):
+        levels = [f"a0: &a0 {first}"]
+        levels += [f"a{n}: &a{n} " + many.format(",".join([f"*a{n - 1}"] * 10)) for n in range(1, 9)]
+        assert "aliases repeat too much; write the values out" in problems(write(tmp_path, "\n".join(levels)))
+    shared = GOOD.replace("train: [data", "dev: &d [a.jsonl, b.jsonl], replay: *d, train: [data")
+    assert read_config(write(tmp_path, shared)).data.replay == [Path("a.jsonl"), Path("b.jsonl")]
+
+
+def test_a_long_chain_of_bases_ends(tmp_path: Path) -> None:
+    for number in range(40):
+        (tmp_path / f"{number}.yaml").write_text(f"base: {number + 1}.yaml")
+    assert "more than 16 files, each the base of another; join some of them" in problems(tmp_path / "0.yaml")
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    (tmp_path / "a.yaml").write_text("base: loop.yaml")
+    assert "cannot be read (Too many levels of symbolic links)" in problems(tmp_path / "a.yaml")

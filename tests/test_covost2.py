@@ -1,6 +1,8 @@
 """CoVoST-2: the official join, nothing disappears silently, archives are not trusted."""
 
 import csv
+import json
+import os
 import re
 import shutil
 import signal
@@ -15,7 +17,7 @@ from pathlib import Path
 import datasets
 import pytest
 
-from corpus import add_member, write_covost2
+from corpus import add_member, pack, write_covost2
 from media import sine, write_media
 from preparing import counts, covost2, drops, error_of, lines, results, run
 from voxlate.data.audio import load_audio, measure_audio
@@ -142,12 +144,118 @@ def test_a_damaged_archive_is_named(corpus: Path, tmp_path: Path) -> None:
     contents = archive.read_bytes()
     archive.write_bytes(contents[: len(contents) // 2])
     message = error_of(covost2(tmp_path, tmp_path / "out"))
-    assert re.search(r"fr.tar.gz: damaged behind \d+ wanted files \(.+\); fetch it again", message)
+    assert re.search(r"fr.tar.gz: damaged before byte [\d,]+ \(.+\); fetch it again", message)
     archive.write_bytes(contents)
     assert run(covost2(tmp_path, tmp_path / "out")) == 1
     with tarfile.open(archive, "w:gz") as tar:
         add_member(tar, "readme")
     assert "holds no validated.tsv; is it a release of Common Voice?" in error_of(covost2(tmp_path, tmp_path / "new"))
+
+
+def test_an_archive_whose_checksum_fails_leaves_nothing_that_counts_as_done(tmp_path: Path) -> None:
+    """Its repaired copy, of the same size and time, is read anew."""
+    write_covost2(tmp_path, layout="tar.gz", pairs=["fr-en"])
+    archive = tmp_path / "common_voice" / "cv-corpus-4-2019-12-10-fr.tar.gz"
+    contents, times = archive.read_bytes(), archive.stat()
+    assert run(covost2(tmp_path, tmp_path / "whole")) == 1
+    archive.write_bytes(contents[:-6] + bytes([contents[-6] ^ 1]) + contents[-5:])
+    os.utime(archive, ns=(times.st_atime_ns, times.st_mtime_ns))
+    for _ in range(2):
+        message = error_of(covost2(tmp_path, tmp_path / "out"))
+        assert re.search(r"fr.tar.gz: damaged before byte [\d,]+ \(CRC check failed .+\); fetch it again", message)
+        assert not [*(tmp_path / "out").rglob("*.tsv"), *(tmp_path / "out").rglob("train.jsonl")]
+    spoiled = tmp_path / "out/clips/fr/common_voice_fr_1000.mp3"
+    spoiled.write_bytes(spoiled.read_bytes()[:-1] + b"x")
+    archive.write_bytes(contents)
+    os.utime(archive, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert run(covost2(tmp_path, tmp_path / "out")) == 1
+    clips = ["clips/fr/common_voice_fr_1000.mp3", "fr-en/train.jsonl", "fr-en/test.jsonl"]
+    assert [(tmp_path / "out" / name).read_bytes() for name in clips] == [
+        (tmp_path / "whole" / name).read_bytes() for name in clips
+    ]
+
+
+def test_damaged_archives_of_translations_are_named(corpus: Path, tmp_path: Path) -> None:
+    path = tmp_path / "covost_v2.fr_en.tsv.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(corpus / "covost/covost_v2.fr_en.tsv", "covost_v2.fr_en.tsv")
+    contents = path.read_bytes()
+    for damaged in (contents[:-6] + bytes([contents[-6] ^ 1]) + contents[-5:], contents[:-9], contents[:200]):
+        path.write_bytes(damaged)
+        message = error_of(covost2(corpus, tmp_path / "out", covost=tmp_path))
+        assert re.search(r"tsv.tar.gz: damaged before byte [\d,]+ \(.+\); fetch it again", message)
+    assert not list((tmp_path / "out").rglob("*.jsonl"))
+    path.write_bytes(contents)
+    assert run(covost2(corpus, tmp_path / "out", covost=tmp_path)) == 1
+
+
+@pytest.mark.parametrize("layout", ["flat", "tar.gz"])
+@pytest.mark.parametrize(("line", "place"), [(0, 1), (2, 3)])
+def test_tables_that_are_not_utf8_are_called_so(tmp_path: Path, layout: str, line: int, place: int) -> None:
+    write_covost2(tmp_path, pairs=["fr-en"], defects=False)
+    validated, table = tmp_path / "common_voice/fr/validated.tsv", tmp_path / "covost/covost_v2.fr_en.tsv"
+
+    def spoil(path: Path) -> bytes:
+        contents = path.read_bytes()
+        rows = contents.split(b"\n")
+        rows[line] = b"\xe9" + rows[line]
+        path.write_bytes(b"\n".join(rows))
+        return contents
+
+    whole = spoil(table)
+    expected = rf"line {place}: not UTF-8 \(byte 0xE9, the 1th of the line\); save the file as UTF-8"
+    assert re.search(rf"covost_v2.fr_en.tsv: {expected}", error_of(covost2(tmp_path, tmp_path / "out")))
+    table.write_bytes(whole)
+    spoil(validated)
+    if layout == "tar.gz":
+        pack(tmp_path / "common_voice/fr.tar.gz", tmp_path / "common_voice/fr")
+        expected = f"fr.tar.gz: validated.tsv: {expected}"
+    assert re.search(expected, error_of(covost2(tmp_path, tmp_path / "out")))
+    assert not list((tmp_path / "out").rglob("*.jsonl.*")) + list((tmp_path / "out/fr-en").rglob("*.jsonl"))
+
+
+def test_state_that_is_damaged_is_made_again(tmp_path: Path) -> None:
+    write_covost2(tmp_path, pairs=["fr-en"], defects=False)
+    out = tmp_path / "out"
+    assert run(covost2(tmp_path, out)) == 0
+    whole = results(out)
+    journal, drops = out / "durations/fr.jsonl", out / "fr-en/drops.json"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    fields = json.loads(drops.read_text())
+    for damage in (
+        b"", b"\n", b"null\n", b"[]\n", b"{}\n", b'{"name": 1, "state": 2}\n', b'{"name": "a", "x": 1}\n',
+        b"\xff\xfe\n", b"[" * 100_000 + b"\n", lines[0][:20] + b"\n", lines[0].replace(b'"seconds": ', b'"seconds": -'),
+        lines[0].replace(b'"seconds": ', b'"seconds": "x", "warning": '),
+        lines[0].split(b'"seconds"')[0] + b'"seconds": NaN}\n',
+    ):  # fmt: skip
+        journal.write_bytes(damage + b"".join(lines[1:]))
+        drops.unlink()
+        assert run(covost2(tmp_path, out)) == 0
+        assert results(out).keys() == whole.keys()
+        assert sorted(journal.read_bytes().splitlines()) == sorted(line.rstrip() for line in lines)
+    counts = fields["splits"]["train"]
+    for damaged in (
+        "", "null", "[]", "{}", "[" * 100_000, json.dumps({**fields, "splits": []}),
+        json.dumps({**fields, "inputs": 3}), json.dumps({**fields, "splits": {"train": 3}}),
+        json.dumps({**fields, "splits": {"train": {"rows": 3}}}),
+        json.dumps({**fields, "splits": {**fields["splits"], "train": {**counts, "rows": "8"}}}),
+        json.dumps({**fields, "splits": {**fields["splits"], "train": {**counts, "kept": {"x": 1}}}}),
+    ):  # fmt: skip
+        drops.write_text(damaged)
+        assert run(covost2(tmp_path, out)) == 0
+        assert results(out)["fr-en/drops.json"] == whole["fr-en/drops.json"]
+
+
+def test_a_clip_that_a_power_failure_emptied_is_made_again(tmp_path: Path) -> None:
+    write_covost2(tmp_path, layout="tar.gz", pairs=["fr-en"], defects=False)
+    out = tmp_path / "out"
+    assert run(covost2(tmp_path, out, transcode=True)) == 0
+    clip = next((out / "audio/fr").iterdir())
+    contents = clip.read_bytes()
+    clip.write_bytes(b"")
+    (out / "fr-en/drops.json").unlink()
+    assert run(covost2(tmp_path, out, transcode=True)) == 0
+    assert clip.read_bytes() == contents
 
 
 def test_duplicate_paths_between_splits(tmp_path: Path) -> None:
@@ -322,10 +430,12 @@ def test_translations_that_cannot_be_used(corpus: Path, tmp_path: Path, contents
 def test_archives_of_translations_that_cannot_be_used(corpus: Path, tmp_path: Path) -> None:
     path = tmp_path / "covost_v2.fr_en.tsv.tar.gz"
     path.touch()  # as those of two pairs once were
-    assert "damaged or empty archive" in error_of(covost2(corpus, tmp_path / "out", covost=tmp_path))
+    assert "fr_en.tsv.tar.gz: empty file (0 bytes); fetch it again" in error_of(
+        covost2(corpus, tmp_path / "out", covost=tmp_path)
+    )
     with tarfile.open(path, "w:gz") as tar:
         add_member(tar, "readme")
-    assert "holds 0 TSV files, expected one" in error_of(covost2(corpus, tmp_path / "out", covost=tmp_path))
+    assert "holds no TSV files, expected one" in error_of(covost2(corpus, tmp_path / "out", covost=tmp_path))
 
 
 def test_escapes_are_undone_and_other_backslashes_stay(tmp_path: Path) -> None:

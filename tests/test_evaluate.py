@@ -64,7 +64,7 @@ def test_hypotheses_scores_and_sentences(tiny_model: Path, data: Path, tmp_path:
     done = run(tiny_model, data, tmp_path / "run")
     assert done.exit_code == 1  # clips failed
     translator = Translator(tiny_model, dtype="float32", device="cpu")
-    options = SearchOptions(beam=2, max_length=12)
+    options = SearchOptions(beam=2, max_length=12, max_repeats=None)
     for direction in DIRECTIONS:
         folder = tmp_path / "run" / direction
         made = lines(folder / "hypotheses.jsonl")
@@ -80,7 +80,7 @@ def test_hypotheses_scores_and_sentences(tiny_model: Path, data: Path, tmp_path:
         assert made[4]["error"] == "was empty"
         meta = json.loads((folder / "hypotheses.meta.json").read_text())
         assert meta == {
-            **translator.recipe(options),
+            **translator.recipe(options, direction.split("-")[1]),
             "direction": direction,
             "target_language": direction.split("-")[1],
             "manifest": Path(os.path.relpath(data / direction / "test.jsonl", folder)).as_posix(),
@@ -106,6 +106,36 @@ def test_directions_are_chosen(tiny_model: Path, data: Path, tmp_path: Path) -> 
         run(tiny_model, data, tmp_path / "run", "--directions", "ca-en")
     with pytest.raises(VoxlateError, match=r"--data: nothing of --directions all; no DIRECTION/dev.jsonl there$"):
         run(tiny_model, data, tmp_path / "run", "--split", "dev")
+
+
+def test_the_split_that_is_asked_for_is_scored(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    rows = lines(data / "fr-en/test.jsonl")[:3]
+    splits = ("test", "train", "dev", "test", None)
+    table = data / "fr-en/all.jsonl"
+    table.write_text(
+        "".join(
+            json.dumps({**rows[number % 3], "id": str(number), "split": split}) + "\n"
+            for number, split in enumerate(splits)
+        )
+    )
+    done = run(tiny_model, table, tmp_path / "run")
+    assert "all.jsonl: 2 rows of test are scored, left out are 1 of train, 1 of dev, 1 of no split" in done.stderr
+    assert [row["id"] for row in lines(tmp_path / "run/fr-en/hypotheses.jsonl")] == ["0", "3"]
+    scores = json.loads((tmp_path / "run/fr-en/scores.json").read_text())
+    assert (scores["n"], scores["recipe"]["split"], scores["split"]) == (2, "test", "test")
+    with pytest.raises(VoxlateError, match=r"hypotheses made with other settings \(split was 'test', is 'dev'\)"):
+        run(tiny_model, table, tmp_path / "run", "--split", "dev")
+    with pytest.raises(VoxlateError, match=r"no rows of the split valid; it has 2 of test, 1 of train, 1 of dev, 1 of"):
+        run(tiny_model, table, tmp_path / "run", "--split", "valid")
+    with pytest.raises(VoxlateError, match=r"test.jsonl: no rows of the split dev; it has 5 of test: choose one with"):
+        run(tiny_model, data / "fr-en/test.jsonl", tmp_path / "run", "--split", "dev")
+    only = data / "fr-en/only.jsonl"  # one split needs no choice, and a row with an error no text
+    failed = {"id": "failed", "source_language": "fr", "target_language": "en", "split": "dev", "error": "was empty"}
+    only.write_text(json.dumps({**rows[0], "split": "dev"}) + "\n" + json.dumps(failed) + "\n")
+    assert "left out" not in run(tiny_model, only, tmp_path / "dev").stderr
+    assert json.loads((tmp_path / "dev/fr-en/scores.json").read_text())["n"] == 2
+    table.unlink()
+    only.unlink()
 
 
 def test_an_interrupted_run_translates_only_what_is_left(

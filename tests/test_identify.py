@@ -1,7 +1,9 @@
 """Which language is spoken: training, transformers' answers, the commands, and translation by what was found."""
 
+import io
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +11,21 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from rich.console import Console
 from typer.testing import CliRunner
 
 from corpus import WORD_HZ
 from media import write_media
 from test_encoders import build, save_preprocessor
+from test_tracks import film
 from tiny import KINDS, transformers_model, waveforms, write_model
-from voxlate import VoxlateError
+from voxlate import AudioError, SearchOptions, VoxlateError
 from voxlate.cli import app
 from voxlate.data.batching import collate_waveforms
-from voxlate.models.identifier import load_identifier
+from voxlate.decoding.auto import AutoTranslator
+from voxlate.decoding.identification import Identified, Identifier
+from voxlate.decoding.translation import Candidate, Segment, Translation
+from voxlate.models.identifier import LanguageIdentifier, load_identifier, save_identifier
 from voxlate.training.identifier import fit
 
 CLASSES = {"wav2vec2": "Wav2Vec2", "hubert": "Hubert", "wavlm": "WavLM", "wav2vec2-bert": "Wav2Vec2Bert"}
@@ -121,6 +128,18 @@ def test_what_we_save_is_transformers_own(identifier: Path, corpus: Path) -> Non
         assert model.config.id2label[int(model.eval()(**inputs).logits.argmax())] == language
 
 
+def test_the_language_of_one_track(identifier: Path, tmp_path: Path) -> None:
+    path = tmp_path / "film.mkv"
+    path.write_bytes(film({"hz": WORD_HZ[0]}, {"hz": WORD_HZ[4]}))
+    chosen = [cli("identify", path, "--model", identifier, "--audio-track", number) for number in (1, 2)]
+    assert [result.stdout.split("\t")[1] for result in chosen] == ["fr", "de"]
+    assert [result.stderr for result in chosen] == ["", ""]
+    assert (
+        f"note: {path}: audio track 1 was taken; others: 2; choose"
+        in cli("identify", path, "--model", identifier).stderr
+    )
+
+
 def test_logistic_regression_finds_its_optimum() -> None:
     generator = torch.Generator().manual_seed(0)
     labels_N = torch.arange(60) % 3
@@ -182,6 +201,89 @@ def test_names_with_ends_of_lines_end_no_line(
     result = cli("identify", "a\r\n\u2028\tb.wav", "broken\r\x85.wav", "--model", identifier)
     assert [line.split("\t")[:2] for line in result.stdout.splitlines()] == [["a   b.wav", "fr"]]
     assert len(result.stderr.splitlines()) == 1
+
+
+class Heard:
+    """An identifier that hears what the names of the inputs say."""
+
+    def stream(self, inputs: list[Path]) -> Iterator[tuple[int, Identified | AudioError]]:
+        for index, path in enumerate(inputs):
+            yield index, AudioError(f"{path}: no sound") if path.stem == "none" else Identified(path.stem[:2], {})
+
+    def recipe(self) -> dict[str, object]:
+        return {"identifier": "heard"}
+
+
+class Echo:
+    """A translator whose translation is its model's name."""
+
+    def __init__(self, model: str, asked: list[tuple[str, str | None]], source: str | None) -> None:
+        self.model = model
+        asked.append((model, source))
+
+    def recipe(self, *_: object) -> dict[str, object]:
+        return {"model": self.model}
+
+    def stream(self, inputs: list[Path], *, to: Any, source: Any, **_: object) -> Iterator[tuple[int, Translation]]:
+        for index, path in enumerate(inputs):
+            for target in to[index]:
+                text = Segment(0, 1, (Candidate(self.model, 0.0),))
+                yield index, Translation(str(path), 1.0, target, (text,), source[index])
+
+
+def auto(inputs: str, target: Any, model: str | None = None) -> tuple[list[Any], list[tuple[str, str | None]]]:
+    """Translate inputs named by the language heard in them; return results and the models that were loaded."""
+    asked: list[tuple[str, str | None]] = []
+    translator: Any = AutoTranslator(
+        Heard(),  # type: ignore[arg-type]
+        target,
+        model,
+        SearchOptions(),
+        lambda name, source: Echo(name.removeprefix("facebook/wav2vec2-xls-r-"), asked, source),  # type: ignore[arg-type, return-value]
+        Console(file=io.StringIO()),
+    )
+    return list(translator.stream([Path(f"{name}.wav") for name in inputs.split()])), asked
+
+
+def test_speech_in_the_target_language_or_none_that_is_known_loads_nothing() -> None:
+    results, asked = auto("fr en sw none de2 fr2", "en")
+    assert asked == [("300m-21-to-en", None)]
+    assert [index for index, result in results if isinstance(result, Translation)] == [0, 4, 5]
+    errors = {index: str(result) for index, result in results if isinstance(result, AudioError)}
+    assert sorted(errors) == [1, 2, 3]
+    assert errors[1].startswith("en.wav: the speech is in English (en) already, and no published checkpoint")
+    assert errors[2].startswith(
+        "sw.wav: no published checkpoint translates from Swahili (sw); published sources are en"
+    )
+    assert auto("de sw", "de")[1] == []
+
+
+def test_what_is_heard_goes_into_several_languages() -> None:
+    results, asked = auto("fr en", ["en", "German", "de"])
+    assert asked == [("300m-21-to-en", "fr"), ("2b-22-to-16", "fr"), ("300m-en-to-15", "en")]
+    found = [(index, one.target_language, one.text) for index, one in results if isinstance(one, Translation)]
+    assert found == [(0, "en", "300m-21-to-en"), (0, "de", "2b-22-to-16"), (1, "de", "300m-en-to-15")]
+    assert [(index, type(one)) for index, one in results[3:]] == [(1, AudioError)]
+    assert results[0][1].recipe == {"model": "300m-21-to-en", "identifier": "heard"}
+    results, asked = auto("fr en sw", ["en", "de"], model="mine")
+    assert (len(results), asked) == (6, [("mine", None)])
+
+
+def test_labels_that_mean_one_language_add_up(tmp_path: Path) -> None:
+    """Mandarin wins by zho and cmn together, though German alone is the most probable label."""
+    encoder: Any = build(KINDS["XLS-R, XLSR-53, wav2vec 2.0 LV-60"])
+    width = encoder.output_dim
+    projector, classifier = torch.nn.Linear(width, 2), torch.nn.Linear(2, 4)
+    for part in (projector, classifier):
+        torch.nn.init.zeros_(part.weight)
+        torch.nn.init.zeros_(part.bias)
+    probabilities = [0.4, 0.3, 0.25, 0.05]
+    classifier.bias.data = torch.tensor(probabilities).log()
+    save_identifier(tmp_path, LanguageIdentifier(encoder, projector, classifier, ["deu", "zho", "cmn", "tlh"]))
+    [(_, found)] = Identifier(tmp_path, device="cpu", dtype="float32").stream([tone("de", 1)])
+    assert isinstance(found, Identified)
+    assert found.language == "zh"
+    assert found.probabilities == pytest.approx({"de": 0.4 / 0.95, "zh": 0.55 / 0.95}, abs=1e-5)
 
 
 @pytest.mark.parametrize("options", [["--from", "auto"], ["--from", "fr", "--identifier", "x"], ["--identifier", "x"]])

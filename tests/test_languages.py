@@ -173,3 +173,46 @@ def test_default_checkpoint_fits_the_direction(source: str | None, target: str, 
 def test_no_checkpoint_for_a_target_that_none_has() -> None:
     with pytest.raises(VoxlateError, match=r"no published checkpoint translates into French \(fr\); .* --model"):
         default_checkpoint("fr")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "message"),
+    [
+        (
+            "sw",
+            "en",
+            r"no published checkpoint translates from Swahili \(sw\); published sources are en, fr, de, .*, cy; ",
+        ),
+        ("Korean", "de", r"no published checkpoint translates from Korean \(ko\); published sources are en, fr"),
+        ("de", "German", r"the speech is in German \(de\) already, .* voxlate transcribe, or name a model of your own"),
+        ("eng", "en", r"the speech is in English \(en\) already"),
+    ],
+)
+def test_no_checkpoint_for_a_source_that_none_has(source: str, target: str, message: str) -> None:
+    with pytest.raises(VoxlateError, match=message):
+        default_checkpoint(target, source)
+
+
+@pytest.mark.parametrize("alias", ["ewe", "twi", "zlm"])
+def test_three_letter_labels_of_identifiers_are_known(alias: str) -> None:
+    assert find_language(alias).code == {"ewe": "ee", "twi": "tw", "zlm": "ms"}[alias]
+
+
+@pytest.mark.parametrize(
+    ("name", "codes"),
+    [
+        ("en,de", "en, de"),
+        ("de, fr", "de, fr"),
+        ("de;fr", "de, fr"),
+        ("en de", "en, de"),
+        ("de/French", "de, fr"),
+        ("en,xx", "en"),
+        ("fr+", None),
+        ("en-fr-de", None),
+        ("nd,", None),
+    ],
+)
+def test_several_languages_are_not_taken_for_a_misspelt_one(name: str, codes: str | None) -> None:
+    expected = f"names several languages \\({codes}\\), expected one" if codes else "unknown language"
+    with pytest.raises(VoxlateError, match=expected):
+        find_language(name)

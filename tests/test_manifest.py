@@ -231,10 +231,10 @@ def test_many_problems_are_counted(tmp_path: Path) -> None:
 def test_missing_columns_have_suggestions(tmp_path: Path) -> None:
     path = write(tmp_path / "m.tsv", {"id": "a", "audio": "a.wav", "target_txt": "x", "note": "y"})
     message = problems_of(path, need=["audio", "target_text", "speaker"], check_audio=False)
-    assert "no column 'target_text'; did you mean to call 'target_txt' so?" in message
+    assert "no column 'target_text'; is it 'target_txt'? rename that column" in message
     assert "no column 'speaker'; its columns: id, audio, target_txt, note" in message
     read_manifest(path, check_audio=False)
-    assert problems_of(path, need=["audio", "target_text"], check_audio=False).endswith("'target_txt' so?")  # cached
+    assert problems_of(path, need=["audio", "target_text"], check_audio=False).endswith("rename that column")  # cached
     (tmp_path / "m.csv").write_text("id;audio\na;b\n")
     assert "no column 'id': its first line looks like one divided by ';', expected tabs" in problems_of(
         tmp_path / "m.csv"
@@ -330,9 +330,9 @@ def test_a_large_manifest_is_read_in_seconds(tmp_path: Path) -> None:
         Utterance(f"clip{i}", tmp_path / "0.wav", 1.0, "en", "de", f"source {i}", f"target {i}") for i in range(30_000)
     )
     write_manifest(path, utterances)
-    started = time.perf_counter()
+    started = time.process_time()
     manifest = read_manifest(path, need=["audio", "seconds", "target_text", "target_language"])
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     assert isinstance(manifest, Manifest)
     assert len(manifest) == 30_000
     assert io.BytesIO(pickle.dumps(manifest)).getbuffer().nbytes < 10_000

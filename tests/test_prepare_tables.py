@@ -1,8 +1,10 @@
 """Tables of one's own, and parquet mirrors, as manifests."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pyarrow as pa
@@ -10,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from media import sine, write_media
-from preparing import counts, drops, error_of, lines, mirror_of, results, run, table_of
+from preparing import ANY, counts, drops, error_of, lines, mirror_of, results, run, table_of
 from voxlate.data.audio import load_audio
+from voxlate.data.corpus import read_corpus
 from voxlate.data.mirror import Parquet
 from voxlate.data.user_table import UserTable, file_name
 from voxlate.manifest import read_manifest
@@ -39,12 +42,12 @@ def test_a_table_keeps_what_it_can(tmp_path: Path) -> None:
 
 def test_a_table_is_split_by_speaker(tmp_path: Path) -> None:
     write_media(tmp_path / "a.wav", sine(440, 0.1))
-    rows = [f"{i}\ta.wav\tspeaker{i % 40}" for i in range(200)]
+    rows = [f"{i}\ta.wav\tspeaker{i % 40}" for i in range(80)]
     (tmp_path / "t.csv").write_text("\n".join(["id\taudio\tspeaker", *rows]).replace("\t", ","))
-    command = UserTable(tmp_path / "out", table=tmp_path / "t.csv", split_by="speaker", dev=0.1, test=0.05)
+    command = UserTable(tmp_path / "out", table=tmp_path / "t.csv", split_by="speaker", dev=0.1, test=0.05, allow=ANY)
     assert run(command) == 0
     parts = {split: read_manifest(tmp_path / "out" / f"{split}.jsonl") for split in ("train", "dev", "test")}
-    assert {split: len(part) for split, part in parts.items()} == {"train": 170, "dev": 20, "test": 10}
+    assert {split: len(part) for split, part in parts.items()} == {"train": 68, "dev": 8, "test": 4}
     speakers = [set(part.column("speaker")) for part in parts.values()]
     assert sum(map(len, speakers)) == len(set.union(*speakers)) == 40
     assert all(set(part.column("split")) == {split} for split, part in parts.items())
@@ -53,15 +56,13 @@ def test_a_table_is_split_by_speaker(tmp_path: Path) -> None:
     assert results(tmp_path / "out") == before
     assert run(replace(command, output=tmp_path / "2", seed=2)) == 0
     assert set(read_manifest(tmp_path / "2/test.jsonl").column("speaker")) != speakers[2]
-    message = error_of(replace(command, dev=0.001))
-    assert message.startswith("no speaker is left for dev: of 40, the smallest has 5 of 200 rows; give other shares")
 
 
 def test_a_table_with_audio_in_it(tmp_path: Path) -> None:
     sound = write_media(tmp_path / "a.wav", sine(440, 0.1)).read_bytes()
     rows = [{"id": f"a/{i}", "audio": {"bytes": sound, "path": None}} for i in range(2)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
-    command = UserTable(tmp_path / "out/m.jsonl", table=tmp_path / "t.parquet")
+    command = UserTable(tmp_path / "out/m.jsonl", table=tmp_path / "t.parquet", allow=ANY)
     assert error_of(command).endswith(
         "t.parquet: holds its audio, which a jsonl manifest cannot; name an --output that ends in .parquet, or write "
         "the clips to files with --transcode flac"
@@ -74,23 +75,166 @@ def test_a_table_with_audio_in_it(tmp_path: Path) -> None:
 
 def test_options_of_a_table_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text("id\taudio\na\ta.wav\n")
-    message = error_of(
-        UserTable(tmp_path / "m.txt", table=tmp_path / "t.tsv", split_by=None, dev=2, source_language="qq")
-    )
-    assert message.splitlines()[1:] == [
-        f"  --output {tmp_path / 'm.txt'}: expected a file that ends in .jsonl or .parquet; a folder needs --split-by",
+    (tmp_path / "t.tsv").write_text("id\taudio\tsplit\ttarget_text\na\ta.wav\tvalid\t\na\ta.wav\ttest\tText\n")
+    wrong: dict[str, Any] = {"dev": 2, "source_language": "qq", "allow": ("speaker",)}
+    message = error_of(UserTable(tmp_path / "m.txt", table=tmp_path / "t.tsv", split_by=None, **wrong))
+    found = message.replace(f"{tmp_path}/", "").splitlines()
+    assert found[:-1] == [
+        "nothing was prepared:",
+        "  --output m.txt: expected a file that ends in .jsonl or .parquet; a folder needs --split-by",
         "  --dev 2 --test 0.05: expected shares of the rows, below 1 together",
+        "  --allow speaker: expected some of audio, source_language, target_language, target_text, split",
         "  unknown language 'qq'; give a code such as de, an ISO 639-3 code, or an English name",
+        "  manifest t.tsv: 6 problems",
+        "  no column 'target_language'; its columns: id, audio, split, target_text",
+        "  line 2: audio 'a.wav' not found (looked for a.wav)",
+        "  line 2: split is 'valid', expected train, dev, test",
+        "  line 2: target_text is empty",
+        "  line 3: audio 'a.wav' not found (looked for a.wav)",
+        "  line 3: id 'a' is there already, in line 2",
     ]
+    assert found[-1].endswith("or let rows be without with --allow target_language,target_text")
+    (tmp_path / "t.tsv").write_text("id\taudio\na\ta.wav\n")
     message = error_of(UserTable(tmp_path / "t.tsv", table=tmp_path / "t.tsv", split_by="age"))
-    assert "--split-by age: expected speaker" in message
+    assert "--split-by age: expected random, speaker, column" in message
     assert "t.tsv: is a file, expected a folder for train, dev and test" in message
     (tmp_path / "t.jsonl").touch()
-    assert "is the table itself" in error_of(UserTable(tmp_path / "t.jsonl", table=tmp_path / "t.jsonl"))
+    assert "would overwrite the table itself" in error_of(UserTable(tmp_path / "t.jsonl", table=tmp_path / "t.jsonl"))
     assert "no column 'speaker'; its columns: id, audio" in error_of(
         UserTable(tmp_path / "out", table=tmp_path / "t.tsv", split_by="speaker")
     )
     assert "line 2: audio 'a.wav' not found" in error_of(UserTable(tmp_path / "m.jsonl", table=tmp_path / "t.tsv"))
+
+
+def table_with(folder: Path, *rows: dict[str, Any], name: str = "t.jsonl") -> Path:
+    """A table of one clip with a translation, unless the rows say otherwise."""
+    write_media(folder / "a.wav", sine(440, 0.1))
+    common = {"audio": "a.wav", "source_language": "es", "target_language": "en", "target_text": "Yes."}
+    text = "".join(json.dumps({"id": str(i), **common, **row}) + "\n" for i, row in enumerate(rows))
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def divided(folder: Path) -> dict[str, list[str]]:
+    """Return the ids of each split that has a file."""
+    paths = {split: folder / f"{split}.jsonl" for split in ("train", "dev", "test")}
+    return {split: read_manifest(path).column("id") for split, path in paths.items() if path.exists()}
+
+
+def test_a_folder_is_divided_by_the_column_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"split": split} for split in ("train", "test", "train", "dev")]
+    command = UserTable(tmp_path / "out", table=table_with(tmp_path, *rows))
+    assert run(command) == 0
+    assert divided(tmp_path / "out") == {"train": ["0", "2"], "dev": ["3"], "test": ["1"]}
+    table_with(tmp_path, *rows[:3])
+    assert run(replace(command, split_by="column")) == 0
+    assert divided(tmp_path / "out") == {"train": ["0", "2"], "test": ["1"]}  # no file of an earlier run stays
+    assert "no rows for dev in the column split" in capsys.readouterr().err
+    table_with(tmp_path, *rows, {"split": "valid"}, {})
+    message = error_of(replace(command, allow=("split",)))
+    assert "line 5: split is 'valid', expected train, dev, test" in message
+    assert "line 6: split is empty" in message
+    table_with(tmp_path, {})
+    assert "take --split-by random or --split-by speaker" in error_of(command)
+
+
+def test_a_table_is_divided_at_random(tmp_path: Path) -> None:
+    command = UserTable(
+        tmp_path / "out", table=table_with(tmp_path, *[{} for _ in range(4)]), split_by="random", dev=0.25, test=0.25
+    )
+    for i in range(40):
+        (tmp_path / f"{i // 2}.wav").write_bytes((tmp_path / "a.wav").read_bytes())
+    table_with(tmp_path, *[{"audio": f"{i // 2}.wav", "speaker": "only one"} for i in range(40)])
+    assert run(command) == 0
+    parts = divided(tmp_path / "out")
+    assert {split: len(ids) for split, ids in parts.items()} == {"train": 20, "dev": 10, "test": 10}
+    clips = [{int(name) // 2 for name in ids} for ids in parts.values()]
+    assert sum(map(len, clips)) == len(set.union(*clips))  # translations of one clip stay together
+    table_with(tmp_path, *[{"audio": f"{i // 2}.wav", "speaker": "only one"} for i in range(30)])
+    assert run(replace(command, output=tmp_path / "fewer")) == 0
+    fewer = divided(tmp_path / "fewer")
+    moved = [name for name in fewer["train"] if name not in parts["train"]]
+    assert len(moved) <= 6  # a table that grows keeps most where they were
+
+
+@pytest.mark.parametrize(
+    ("speakers", "expected", "note"),
+    [
+        ("abc", [1, 1, 1], "dev has 33.3% of the rows, asked for 5.0%: each speaker is in one split only"),
+        ("aaaabc", [4, 1, 1], "test has 16.7% of the rows"),
+        ("ab", [1, 1, 0], "no speaker is left for test: the table has 2; --split-by random divides"),
+        ("aaa", [3, 0, 0], "no speaker is left for dev and test: the table has 1; --split-by random"),
+    ],
+)
+def test_few_speakers(
+    tmp_path: Path, speakers: str, expected: list[int], note: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = table_with(tmp_path, *[{"speaker": speaker} for speaker in speakers])
+    assert run(UserTable(tmp_path / "out", table=table, split_by="speaker")) == 0
+    parts = divided(tmp_path / "out")
+    assert [len(parts.get(split, [])) for split in ("train", "dev", "test")] == expected
+    shown = capsys.readouterr().err
+    assert note in shown
+    assert ("t.jsonl: no rows for" in shown) == (0 in expected)
+
+
+def test_what_training_would_refuse_is_refused_unless_allowed(tmp_path: Path) -> None:
+    rows = [{"target_text": "", "split": "train"}, {"target_text": " ", "split": "dev"}, {"split": "valid"}]
+    command = UserTable(tmp_path / "m.jsonl", table=table_with(tmp_path, *rows, {"audio": "gone.wav", "split": "dev"}))
+    message = error_of(command)
+    assert "let rows be without with --allow source_language,target_language,target_text" in message
+    for problem in (
+        "line 1: target_text is empty",
+        "line 2: target_text is empty",
+        "line 3: split is 'valid', expected train, dev, test",
+        "line 4: audio 'gone.wav' not found",
+    ):
+        assert problem in message
+    assert not (tmp_path / "m.jsonl").exists()
+    assert run(replace(command, allow=("target_text", "split", "audio"))) == 1
+    found = {row["id"]: row.get("error") for row in lines(tmp_path / "m.jsonl")}
+    assert found == {"1": "its translation is empty", "2": None, "3": "3: no such file"}
+    assert counts(json.loads((tmp_path / "m.drops.json").read_text())["splits"]["train"]["left_out"]) == {
+        "no translation": 1
+    }
+    assert len(read_corpus([tmp_path / "m.jsonl"], limits=None)) == 3  # and training takes it
+    (tmp_path / "few.tsv").write_text("id\taudio\nx\ta.wav\n")
+    assert "--allow source_language,target_language,target_text" in error_of(
+        replace(command, table=tmp_path / "few.tsv")
+    )
+    assert run(replace(command, table=tmp_path / "few.tsv", allow=ANY)) == 0
+    assert [*lines(tmp_path / "m.jsonl")[0]] == ["id", "audio", "seconds"]
+
+
+def test_columns_that_are_left_out_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = table_with(tmp_path, {"n_frames": 3700, "note": "x"})
+    assert run(UserTable(tmp_path / "m.jsonl", table=table)) == 0
+    assert "t.jsonl: columns that a manifest does not hold, and that are left out: n_frames, note" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_row_with_an_error_and_no_audio_stays(tmp_path: Path) -> None:
+    write_media(tmp_path / "a.wav", sine(440, 0.1))
+    (tmp_path / "t.jsonl").write_text('{"id": "a", "audio": "a.wav"}\n{"id": "b", "error": "was not readable"}\n')
+    for name in ("m.jsonl", "flac/m.jsonl"):
+        assert run(UserTable(tmp_path / name, table=tmp_path / "t.jsonl", allow=ANY, transcode="flac" in name)) == 1
+        assert lines(tmp_path / name)[1] == {"id": "b", "error": "was not readable"}
+
+
+def test_a_table_may_have_any_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = table_with(tmp_path, {"note": "x"}, name=os.fsdecode(b"caf\xe9.jsonl"))
+    assert run(UserTable(tmp_path / "m.jsonl", table=table)) == 0
+    assert "caf\\xe9.jsonl  all" in capsys.readouterr().out
+
+
+def test_a_damaged_drops_file_is_counted_again(tmp_path: Path) -> None:
+    command = Parquet(tmp_path / "out", sources=(mirror_of(tmp_path / "in"),), pair="fr-en")
+    for contents in ("", "[]", '{"title": "x"}', '{"title": "x", "inputs": {}, "splits": {"dev": {}}}'):
+        (tmp_path / "out/fr-en").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out/fr-en/drops.json").write_text(contents)
+        assert run(command) == 1
+        assert drops(tmp_path / "out/fr-en")["dev"]["rows"] == 3
 
 
 def test_file_names_of_any_id() -> None:
@@ -149,6 +293,47 @@ def test_mirrors_without_names_and_with_bad_ones(tmp_path: Path) -> None:
     assert "error" in rows[4]
 
 
+def test_a_mirror_with_paths_and_no_bytes(tmp_path: Path) -> None:
+    (tmp_path / "in/clips").mkdir(parents=True)
+    write_media(tmp_path / "in/clips/a.wav", sine(440, 0.1))
+    write_media(tmp_path / "far.wav", sine(440, 0.1))
+    names = ["clips/a.wav", str(tmp_path / "far.wav"), "gone.wav", None, "in.wav"]
+    texts = {"sentence": "x", "translation": "y"}
+    rows: list[dict[str, Any]] = [{"audio": {"bytes": None, "path": name}, **texts} for name in names]
+    rows[4]["audio"]["bytes"] = (tmp_path / "far.wav").read_bytes()
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in/test.parquet")
+    command = Parquet(tmp_path / "out", sources=(tmp_path / "in/test.parquet",), pair="de-fr")
+    for _ in range(2):
+        assert run(command) == 1
+        found = read_manifest(tmp_path / "out/de-fr/test.jsonl")
+        assert [row.audio for row in found][:2] == [tmp_path / "in/clips/a.wav", tmp_path / "far.wav"]
+        assert [row.seconds for row in found] == [0.1, 0.1, None, None, 0.1]
+        gone = f"holds no bytes, only a path, and there is no such file ('{tmp_path / 'in/gone.wav'}')"
+        assert [row.error for row in found][2:4] == [
+            f"gone.wav: its row {gone}",
+            "test-3: its row holds neither bytes nor a path",
+        ]
+    journal = (tmp_path / "out/durations/de.jsonl").read_text()
+    assert journal.count("\n") == 5  # the second run found all but what is missing
+    write_media(tmp_path / "in/gone.wav", sine(440, 0.2))
+    assert run(replace(command, transcode=True)) == 1
+    assert [row.error is None for row in read_manifest(tmp_path / "out/de-fr/test.jsonl")] == [True] * 3 + [False, True]
+    only_paths = [{"audio": {"path": "clips/a.wav"}, **texts}]
+    pq.write_table(pa.Table.from_pylist(only_paths), tmp_path / "in/dev.parquet")
+    assert run(replace(command, sources=(tmp_path / "in/dev.parquet",), output=tmp_path / "3")) == 0
+
+
+def test_mirrors_with_columns_of_other_kinds(tmp_path: Path) -> None:
+    rows = {"audio": [{"bytes": 5}], "sentence": [["x"]], "translation": ["x"], "client_id": [1.5]}
+    pq.write_table(pa.table(rows), tmp_path / "test.parquet")
+    message = error_of(Parquet(tmp_path / "out", sources=(tmp_path / "test.parquet",), pair="fr-en"))
+    assert message.replace(f"{tmp_path}/", "").splitlines()[1:] == [
+        "  test.parquet: column sentence is list<element: string>, expected string",
+        "  test.parquet: column audio.bytes is int64, expected binary",
+        "  test.parquet: column client_id is double, expected string",
+    ]
+
+
 def test_mirrors_that_cannot_be_used(tmp_path: Path) -> None:
     pq.write_table(pa.table({"audio": ["a.wav"], "sentence": ["x"], "translation": ["x"]}), tmp_path / "train.parquet")
     pq.write_table(pa.table({"text": ["x"]}), tmp_path / "test.parquet")
@@ -162,7 +347,10 @@ def test_mirrors_that_cannot_be_used(tmp_path: Path) -> None:
         "  empty: no .parquet files in this folder",
         "  train.parquet: column audio is string, expected a struct of bytes and path",
     ]
-    assert parts[4] == "  test.parquet: no column audio, sentence, translation; its columns: text"
+    assert parts[4] == (
+        "  test.parquet: no column audio, sentence, translation; its columns: text; rename text to sentence if that is "
+        "what it holds"
+    )
     assert parts[5].startswith("  dev.parquet: not a whole parquet file (Parquet magic bytes not found")
     assert parts[6:] == [
         "  x.parquet: its name does not say of which split it is; say so with --split",

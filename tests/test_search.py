@@ -8,7 +8,7 @@ import torch
 from test_models import ours
 from tiny import transformers_model, waveforms
 from voxlate.data.batching import collate_waveforms
-from voxlate.decoding.options import SearchOptions
+from voxlate.decoding.options import SearchOptions, SearchSettings
 from voxlate.decoding.search import Hypothesis, search
 from voxlate.errors import VoxlateError
 from voxlate.models.translator import SpeechTranslator
@@ -37,19 +37,31 @@ def generated(theirs: Any, clip: torch.Tensor, tag: int, **settings: Any) -> tup
 
 
 SETTINGS = [
-    SearchOptions(beam=1, max_length=24),
-    SearchOptions(beam=5, max_length=24, n_best=5),
-    SearchOptions(beam=5, max_length=24, n_best=5, early_stopping=False),
-    SearchOptions(beam=3, max_length=16, n_best=3, length_penalty=0.3),
-    SearchOptions(beam=4, max_length=20, n_best=2, length_penalty=2.0, early_stopping=False),
+    SearchSettings(beam=1, max_length=24, max_repeats=None),
+    SearchSettings(beam=5, max_length=24, n_best=5, max_repeats=None),
+    SearchSettings(beam=5, max_length=24, n_best=5, early_stopping=False, max_repeats=None),
+    SearchSettings(beam=3, max_length=16, n_best=3, length_penalty=0.3, max_repeats=None),
+    SearchSettings(beam=4, max_length=20, n_best=2, length_penalty=2.0, early_stopping=False, max_repeats=None),
 ]
+NEVER = SearchSettings(beam=3, max_length=14, n_best=3, early_stopping="never", max_repeats=None)
 
 
 @pytest.mark.parametrize("options", SETTINGS, ids=str)
-def test_search_finds_what_generate_finds(options: SearchOptions) -> None:
+def test_search_finds_what_generate_finds(options: SearchSettings) -> None:
     """Twenty random models, each with clips of its own: same ids, same scores, also in a batch."""
+    lengths = compared(options, range(20))
+    assert len(lengths) > 5  # hypotheses that end by themselves, and some at the maximum length
+    assert max(lengths) == options.max_length - 1
+
+
+def test_a_search_that_never_stops_early_finds_what_generate_finds() -> None:
+    assert max(compared(NEVER, range(4))) == NEVER.max_length - 1
+
+
+def compared(options: SearchSettings, seeds: range) -> set[int]:
+    """Assert that random models say here what they say in transformers; return the lengths of hypotheses."""
     lengths: set[int] = set()
-    for seed in range(20):
+    for seed in seeds:
         theirs = transformers_model(seed, encoder={"hidden_size": 32 if seed % 2 else 48})
         model = ours(theirs)
         clips = waveforms(seed, 0.3 + 0.1 * seed, 0.9, 2.2 - 0.05 * seed)
@@ -69,8 +81,7 @@ def test_search_finds_what_generate_finds(options: SearchOptions) -> None:
             if scores is not None:
                 assert [hypothesis.score for hypothesis in batch[index]] == pytest.approx(scores, abs=1e-4)
             lengths.update(len(row) for row in ids)
-    assert len(lengths) > 5  # hypotheses that end by themselves, and some at the maximum length
-    assert max(lengths) == options.max_length - 1
+    return lengths
 
 
 def test_utterances_do_not_influence_each_other() -> None:
@@ -130,7 +141,7 @@ def test_the_guard_forbids_loops_and_nothing_else(beam: int) -> None:
     for seed in range(12):
         model = ours(transformers_model(seed))
         clips = waveforms(seed, 1.0)
-        [[free]] = found(model, clips, SearchOptions(beam=beam, max_length=40))
+        [[free]] = found(model, clips, SearchOptions(beam=beam, max_length=40, max_repeats=None))
         [[guarded]] = found(model, clips, SearchOptions(beam=beam, max_length=40, max_repeats=2))
         assert max(repeats(guarded.ids[1:-1], period) for period in range(1, 13)) <= 2
         if max(repeats(free.ids[1:-1], period) for period in range(1, 13)) > 2:
@@ -142,10 +153,39 @@ def test_the_guard_forbids_loops_and_nothing_else(beam: int) -> None:
     assert unchanged > 0 or beam > 1
 
 
+@pytest.mark.parametrize("most", [1, 3, 4])
+def test_a_phrase_occurs_as_often_as_it_may_and_no_more(most: int) -> None:
+    """A model that can only say one piece says it that many times in a row, not once more and not once less."""
+    model = ours(transformers_model(4))
+    with torch.no_grad():
+        model.decoder.output_weight[8:].zero_()  # pieces that are no words; 7 stays, and </s> never wins
+        model.decoder.output_weight[:7].zero_()
+        direction_D = model.decoder.layer_norm.bias = torch.nn.Parameter(torch.ones(32) * 3)
+        model.decoder.layer_norm.weight.zero_()
+        model.decoder.output_weight[7] = direction_D
+        model.decoder.output_weight[9] = direction_D * 0.9
+    options = SearchOptions(beam=1, max_length=30, max_repeats=most)
+    [[guarded]] = found(model, waveforms(0, 1.0), options)
+    assert repeats(guarded.ids[1:-1], 1) == most
+    assert max(repeats(guarded.ids[1:-1], period) for period in range(1, 13)) == most
+
+
+def test_what_is_not_said_is_what_the_model_states_and_else_the_published_setting() -> None:
+    assert SearchOptions().settled() == SearchSettings() == SearchSettings(5, 1.0, 200, True, 1, 4, False)
+    stated = {"beam": 3, "max_length": 50, "early_stopping": "never"}
+    settled = SearchOptions(beam=2, max_repeats=None).settled(stated)
+    assert settled == SearchSettings(2, 1.0, 50, "never", 1, None)
+    assert settled.settled(stated) == settled
+    with pytest.raises(VoxlateError, match="n_best is 4, expected 1 to the beam, 3"):
+        SearchOptions(n_best=4).settled(stated)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"beam": 0}, "beam is 0, expected 1"),
+        ({"beam": 10**9}, r"beam is 1000000000, expected 1 \(greedy\) to 1000"),
+        ({"n_best": 0}, "n_best is 0, expected 1 or more"),
         ({"beam": 2, "n_best": 3}, "n_best is 3, expected 1 to the beam, 2"),
         ({"max_length": 2}, "max_length is 2, expected 3"),
         ({"length_penalty": float("nan")}, "length_penalty is nan, expected a number between -10 and 10"),

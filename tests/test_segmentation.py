@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from voxlate.data.audio import SAMPLE_RATE_HZ
-from voxlate.decoding.segmentation import MAX_PIECE_SECONDS, segment
+from voxlate.decoding.segmentation import MAX_PIECE_SECONDS, segment, segment_with_notes
 
 RATE = SAMPLE_RATE_HZ
 
@@ -23,7 +23,7 @@ def seconds(pieces: list[tuple[int, int]]) -> list[tuple[float, float]]:
     return [(start / RATE, end / RATE) for start, end in pieces]
 
 
-@pytest.mark.parametrize("length", [0.001, 1.0, 29.9])
+@pytest.mark.parametrize("length", [0.1, 1.0, 29.9])
 def test_short_audio_is_one_piece(length: float) -> None:
     waveform_T = noise(length)
     assert segment(waveform_T) == [(0, len(waveform_T))]
@@ -31,12 +31,62 @@ def test_short_audio_is_one_piece(length: float) -> None:
 
 @pytest.mark.parametrize("length", [0.0, 0.5, 20.0, 65.0])
 def test_silence_gives_no_piece(length: float) -> None:
-    assert segment(np.zeros(round(length * RATE), np.float32)) == []
-    assert segment(noise(length, level=3e-4)) == []  # -70 dBFS
+    offset_T = np.full(round(length * RATE), 0.1, np.float32)  # a dead input of a sound card
+    dither_T: np.ndarray = np.random.default_rng(0).integers(-1, 1, round(length * RATE)).astype(np.float32) / 65_536
+    for waveform_T in (np.zeros_like(offset_T), offset_T, dither_T):
+        assert segment_with_notes(waveform_T) == ([], ("nothing but silence; its result is empty",))
 
 
-def test_quiet_speech_is_no_silence() -> None:
-    assert len(segment(noise(5.0, level=3e-3))) == 1  # -50 dBFS
+@pytest.mark.parametrize("peak_dbfs", [-20, -50, -60, -70, -80])
+@pytest.mark.parametrize("whole", [False, True])
+def test_quiet_speech_is_cut_like_loud_speech(peak_dbfs: int, whole: bool) -> None:
+    loud_T = talk((2.0, 0.1), (1.5, 0.0), (2.0, 0.1 * 10 ** (-15 / 20)))  # the second speaker 15 dB below the first
+    quiet_T = loud_T * np.float32(10 ** (peak_dbfs / 20) / np.abs(loud_T).max())
+    pieces = seconds(segment(quiet_T, whole=whole))
+    expected = [(0.0, 5.5)] if whole else [(0.0, 2.2), (3.3, 5.5)]
+    assert pieces == [pytest.approx(piece, abs=0.1) for piece in expected]
+
+
+def test_pauses_part_sentences_in_audio_of_any_length() -> None:
+    sentences_T = talk(*[(3.5, 0.1), (1.5, 0.0)] * 6)[: round(29.9 * RATE)]
+    short, long = (seconds(segment(np.pad(sentences_T, (0, more * RATE)))) for more in (0, 3))
+    assert [start for start, _ in short] == pytest.approx([0, *(5 * n - 0.24 for n in range(1, 6))], abs=0.01)
+    assert short == long
+    assert segment(sentences_T, whole=True) == [(0, len(sentences_T))]
+
+
+def test_one_stretch_of_sound_stays_whole_with_its_silence() -> None:
+    clip_T = talk((1.2, 0.0), (4.0, 0.1), (0.9, 0.0), (2.0, 0.1), (2.0, 0.0))
+    assert segment(clip_T) == [(0, len(clip_T))]
+
+
+@pytest.mark.parametrize("samples", [1, 5, 160, 400, 1599])
+@pytest.mark.parametrize("whole", [False, True])
+def test_sound_too_short_for_a_word_gives_no_piece(samples: int, whole: bool) -> None:
+    reason = "its sound lasts less than 0.1 s, too short to hold a word; its result is empty"
+    sound_T = noise(samples / RATE)
+    for waveform_T in (sound_T, np.pad(sound_T[:640], (RATE, 5 * RATE)).astype(np.float32)):
+        if np.ptp(waveform_T):
+            assert segment_with_notes(waveform_T, whole=whole) == ([], (reason,))
+
+
+def test_clicks_in_long_audio_are_left_out_and_counted() -> None:
+    clicks = [(20.0, 0.0), (0.01, 0.3), (5.0, 0.0), (0.03, 0.3), (9.0, 0.0)]
+    waveform_T = talk((5.0, 0.1), *clicks, (0.15, 0.1), (9.0, 0.0))
+    pieces, notes = segment_with_notes(waveform_T)
+    assert [start for start, _ in seconds(pieces)] == pytest.approx([0.0, 38.8], abs=0.06)  # a word of 0.15 s stays
+    assert notes == ("2 sounds of less than 0.1 s, too short to hold a word, left out",)
+
+
+@pytest.mark.parametrize("stretch", [19.55, 19.6, 19.7, 19.9, 20.0, 20.1, 20.5, 21.0, 39.9, 40.2])
+@pytest.mark.parametrize("tail", [0.0, 0.1])
+def test_no_cut_leaves_a_tail_without_a_sentence(stretch: float, tail: float) -> None:
+    waveform_T = talk((1.5, 0.0), (stretch, 0.1), (0.9 if tail else 0.0, 0.0), (tail, 0.1), (21.0, 0.0), (1.0, 0.1))
+    *pieces, _ = segment(waveform_T)
+    for start, end in pieces:
+        assert end - start >= RATE
+        assert np.count_nonzero(waveform_T[start:end]) >= 0.4 * RATE
+        assert end - start <= MAX_PIECE_SECONDS * RATE
 
 
 def test_long_audio_is_cut_where_it_is_quietest() -> None:
@@ -53,7 +103,7 @@ def test_the_longest_pause_is_cut_well_inside() -> None:
 
 
 def test_no_sample_is_too_loud() -> None:
-    assert len(segment(np.full(16_000, 1e30, np.float32))) == 1
+    assert len(segment(noise(1.0, level=1e30))) == 1
 
 
 def test_long_pauses_part_pieces_and_are_left_out() -> None:

@@ -47,7 +47,7 @@ def test_inputs_come_in_order_whatever_they_are() -> None:
 def test_no_more_than_so_many_seconds_lie_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
 
-    def count(item: np.ndarray) -> Sound | AudioError:
+    def count(item: np.ndarray, **_: object) -> Sound | AudioError:
         read.append(len(item))
         return Sound("", item, [])
 
@@ -64,7 +64,7 @@ def test_no_more_than_so_many_seconds_lie_ahead(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_goes_wrong_there_is_raised_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: object) -> Sound:
+    def fail(_: object, **__: object) -> Sound:
         raise MemoryError("no room")
 
     monkeypatch.setattr(sound_module, "_read", fail)
@@ -85,10 +85,10 @@ def test_long_sound_lies_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)
     parts = [np.concatenate([generator.normal(size=16_000 * 9) * 0.1, np.zeros(24_000)]) for _ in range(6)]
     path = write_media(Path("long.wav"), np.concatenate(parts).astype(np.float32), codec="pcm_f32le")
-    spooled, warnings, clock = spool_audio(path)
+    spooled, warnings, clock, notes = spool_audio(path)
     whole = load_audio(path).waveform
     assert isinstance(spooled, SpooledWaveform)
-    assert warnings == ()
+    assert warnings == notes == ()
     assert clock == FROM_ZERO
     assert len(spooled) == len(whole)
     assert np.array_equal(spooled[:], whole)

@@ -215,9 +215,45 @@ def test_all_that_is_wrong_is_said_at_once(text: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "corpus").exists()
 
 
+def test_rows_are_held_out_by_their_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = tmp_path / "text.tsv"
+    held: list[dict[str, str]] = []
+    for name, order in (("a", range(12)), ("b", range(11, -1, -1))):
+        text.write_text("fr\ten\n" + "".join(f"Oui {i % 10}.\tYes {i % 10}.\n" for i in order), encoding="utf-8")
+        assert run(spoken(text, tmp_path / name, pairs=("fr-en",), dev=2, test=3, seed=len(held))) == 0
+        assert capsys.readouterr() == ("fr-en  train 7  dev 2  test 3\n", "")
+        table = (tmp_path / name / "covost/covost_v2.fr_en.tsv").read_text(encoding="utf-8").splitlines()[1:]
+        held.append({cells[1]: cells[2] for cells in (line.split("\t") for line in table)})
+        assert len({(cells[1], cells[2]) for cells in (line.split("\t") for line in table)}) == 10  # each in one split
+    assert held[0] == held[1]  # whatever the ids and the seed
+    assert error_of(spoken(text, tmp_path / "c", pairs=("fr-en",), dev=6, test=6)) == (
+        f"{text}: has 12 rows: --dev 6 and --test 6 leave none for train"
+    )
+
+
+def test_empty_splits_are_named(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "has a column split, which --dev and --test would replace" in error_of(spoken(text, tmp_path / "x", dev=1))
+    text.write_text("fr\ten\nOui.\tYes.\n", encoding="utf-8")
+    assert run(spoken(text, tmp_path / "corpus", pairs=("fr-en",))) == 0
+    assert "fr-en: no rows for dev and test; --dev and --test hold rows out" in capsys.readouterr().err
+
+
+def test_damaged_settings_are_named(text: Path, tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    for contents in ("", "[]", "{"):
+        (tmp_path / "corpus/spoken.json").write_text(contents)
+        assert "spoken.json: is damaged, so that nobody knows how its clips were made; --overwrite" in error_of(
+            spoken(text, tmp_path / "corpus")
+        )
+
+
 def test_languages_that_are_not_there(text: Path, tmp_path: Path) -> None:
     assert error_of(spoken(text, tmp_path / "out", pairs=("fr-it",))) == (
         f"{text}: no column it; expected one for each language, found id, split, fr, en, de"
+    )
+    text.write_text("French\ten\nOui.\tYes.\n", encoding="utf-8")
+    assert error_of(spoken(text, tmp_path / "out", pairs=("fr-en",))).endswith(
+        "found French, en; rename French to its code"
     )
     assert "does not speak Wolof" in error_of(spoken(text, tmp_path / "out", pairs=("wo-en",)))
 

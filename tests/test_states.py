@@ -80,3 +80,27 @@ def test_a_disk_that_is_too_small(toy: Path, tmp_path: Path, monkeypatch: pytest
         VoxlateError, match=r"take 0\.0 GiB in .*states, where 0\.0 GiB are free; choose another output"
     ):
         run(frozen(toy, tmp_path / "run", cached=True))
+
+
+def test_states_that_are_not_whole_are_computed_again(toy: Path, tmp_path: Path) -> None:
+    short = {"optimizer": {"updates": 1, "lr": 1e-3}, "data__batch_seconds": 2}
+    run(frozen(toy, tmp_path, cached=True, **short))
+    for name, damage in (("index.json", b""), ("index.json", b'{"mark": 3}'), ("00000.float16", b"")):
+        before = (tmp_path / "states" / name).read_bytes()
+        (tmp_path / "states" / name).write_bytes(damage)
+        shutil.rmtree(tmp_path / "checkpoints")
+        assert "computing them once" in run(frozen(toy, tmp_path, cached=True, **short))
+        assert (tmp_path / "states" / name).read_bytes() == before
+
+
+def test_states_of_a_clip_that_was_replaced_are_computed_again(tmp_path: Path) -> None:
+    from toy import write_toy, write_vocabulary
+
+    write_vocabulary(tmp_path / "sentencepiece.bpe.model")
+    write_toy(tmp_path, "train", 6)
+    short = {"optimizer": {"updates": 1, "lr": 1e-3}}
+    run(frozen(tmp_path, tmp_path / "run", cached=True, **short))
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    clip = tmp_path / "train-2.wav"
+    clip.write_bytes(clip.read_bytes()[:-1000])
+    assert "computing them once" in run(frozen(tmp_path, tmp_path / "run", cached=True, **short))

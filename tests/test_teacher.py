@@ -1,7 +1,9 @@
 """The script that makes a teacher's translations: every id once, tags, a second run."""
 
+import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +58,37 @@ def test_every_text_is_translated_once(folder: Path) -> None:
     again = run(*command, *options)
     assert "2 translations, 2 were there already" in again.stderr
     assert read_teacher([output]) == taught
+
+
+@pytest.mark.parametrize(
+    ("stated", "said", "expected"),
+    [
+        ({}, (None, None), {"num_beams": 5, "max_new_tokens": 200}),
+        ({"num_beams": 3, "max_length": 40}, (None, None), {"num_beams": 3}),
+        ({"num_beams": 3, "max_length": 40}, (2, 9), {"num_beams": 2, "max_new_tokens": 9}),
+    ],
+)
+def test_what_is_not_said_is_what_the_model_states(
+    folder: Path, stated: dict[str, int], said: tuple[int, int], expected: dict[str, int], tmp_path: Path
+) -> None:
+    model = shutil.copytree(folder / "mbart", tmp_path / "mbart")
+    config = json.loads((model / "generation_config.json").read_text())
+    (model / "generation_config.json").write_text(json.dumps(config | stated))
+    loader = importlib.util.spec_from_file_location("teacher", ROOT / "recipes/distillation/teacher.py")
+    assert loader is not None
+    assert loader.loader is not None
+    script = importlib.util.module_from_spec(loader)
+    loader.loader.exec_module(script)
+    teacher = script.Teacher(str(model), None, None, "cpu")
+    asked: dict[str, object] = {}
+
+    def generate(**settings: object) -> list[list[int]]:
+        asked.update(settings)
+        return [[2]]
+
+    teacher._network.generate = generate
+    teacher.translate(["coffee"], *said)
+    assert {name: asked.get(name) for name in ("num_beams", "max_new_tokens") if name in asked} == expected
 
 
 def test_a_tag_that_the_model_lacks_and_a_text_that_is_missing(folder: Path, tmp_path: Path) -> None:

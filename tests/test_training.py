@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -474,12 +475,137 @@ def test_presets_train_go_on_and_average(toy: Path, tmp_path: Path, preset: str)
     assert all(torch.equal(best[name], last_one[name]) for name in best)
 
 
+def interrupted_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Let the next training be asked to stop during an update, counted from 0."""
+    update = loop._update
+
+    def interrupted(run: loop.Run, current: int, *rest: Any) -> Any:
+        if current == number:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return update(run, current, *rest)
+
+    monkeypatch.setattr(loop, "_update", interrupted)
+
+
+def average(folder: Path, *options: str) -> str:
+    """Average a run and return what was printed."""
+    result = CliRunner().invoke(app, ["average", str(folder), *options], catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    return result.stderr
+
+
+@pytest.mark.parametrize("preset", ["all", "lora"])
+def test_an_interruption_changes_no_average_and_the_run_folder_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preset: str
+) -> None:
+    toy = tmp_path / "data"
+    toy.mkdir()
+    write_toy_corpus(toy, train=8, dev=2)
+    changes = {
+        "data__dev": [str(toy / "dev.jsonl")],
+        "data__batch_seconds": 4,
+        "optimizer__updates": 10,
+        "optimizer__lr": 0.05,
+        "trainable": {"preset": preset},
+        "loss__ctc_weight": 0.3,
+        "validation": {"every_updates": 3, "max_length": 4},
+        "checkpoints": {"every_updates": 2, "keep_last": 3, "keep_around_best": 2},
+    }
+    run(config(toy, tmp_path / "whole", **changes))
+    with Path(os.devnull).open("w") as nowhere:
+        for number in (3, 5, 7):  # saved after the update that follows: 5, 7, 9
+            with monkeypatch.context() as patch:
+                interrupted_at(patch, number)
+                assert train(config(toy, tmp_path / "part", **changes), Console(file=nowhere)) == 130
+    last = [folder.name for folder in checkpoints.checkpoints(tmp_path / "part")][-1]
+    assert last == "update-00000009"  # kept until there is a newer one
+    run(config(toy, tmp_path / "part", **changes))
+    kept = [[path.name for path in checkpoints.checkpoints(tmp_path / name)] for name in ("whole", "part")]
+    assert kept[0] == kept[1]
+    (tmp_path / "moved").mkdir()
+    for name in ("whole", "part"):
+        shutil.move(tmp_path / name, tmp_path / "moved" / name)
+    shutil.rmtree(toy)  # neither data nor vocabulary is needed
+    for options in ([], ["--last", "2"], ["--around-best"]):
+        printed = [average(tmp_path / "moved" / name, *options) for name in ("whole", "part")]
+        assert printed[0].split(": ")[1] == printed[1].split(": ")[1]
+        names = ("model.safetensors", "ctc.safetensors", "config.json", "languages.json")
+        whole, part = (tmp_path / "moved" / name / "averaged" for name in ("whole", "part"))
+        assert same_files(whole, part, *names)
+        if not options:
+            assert "3 checkpoints (update-00000006, update-00000008, update-00000010)" in printed[0]
+    assert sorted(load_checkpoint(tmp_path / "moved" / "part" / "averaged").targets) == ["en"]
+
+
 def test_average_says_what_is_missing(toy: Path, tmp_path: Path) -> None:
     with pytest.raises(VoxlateError, match="no checkpoints; expected the folder of a voxlate train run"):
-        CliRunner().invoke(app, ["average", str(tmp_path)], catch_exceptions=False)
+        average(tmp_path)
     run(config(toy, tmp_path / "run"))
     with pytest.raises(VoxlateError, match="--last is 9, expected 1 to 3"):
-        CliRunner().invoke(app, ["average", str(tmp_path / "run"), "--last", "9"], catch_exceptions=False)
+        average(tmp_path / "run", "--last", "9")
+    with pytest.raises(VoxlateError, match="no best checkpoint: nothing was validated; leave --around-best out"):
+        average(tmp_path / "run", "--around-best")
+    shutil.rmtree(tmp_path / "run" / "frozen")
+    with pytest.raises(VoxlateError, match=r"frozen.safetensors: missing or damaged; run the voxlate train command"):
+        average(tmp_path / "run")
+    run(config(toy, tmp_path / "run"))
+    average(tmp_path / "run")
+    (tmp_path / "run" / "config.yaml").write_text("")
+    with pytest.raises(
+        VoxlateError, match=r"settings of the run are damaged .*got nothing\n  remove .*config.yaml, an"
+    ):
+        average(tmp_path / "run")
+
+
+def test_the_best_checkpoint_that_pruning_keeps_is_not_averaged_as_one_of_the_last(toy: Path, tmp_path: Path) -> None:
+    changes = {"optimizer__updates": 5, "checkpoints": {"every_updates": 1, "keep_last": 2}}
+    run(config(toy, tmp_path / "run", **changes))
+    folders = checkpoints.checkpoints(tmp_path / "run")
+    assert [checkpoints.update_of(folder) for folder in folders] == [4, 5]
+    shutil.copytree(folders[0], folders[0].with_name("update-00000002"))
+    with pytest.raises(VoxlateError, match=r"--last is 3, expected 1 to 2, .* \(update-00000004, update-00000005\)"):
+        average(tmp_path / "run", "--last", "3")
+    assert "mean of 2 checkpoints (update-00000004, update-00000005)" in average(tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["data.train", "data.teacher", "model.scratch.vocabulary"])
+def test_a_run_does_not_continue_on_other_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    toy = tmp_path / "data"
+    toy.mkdir()
+    write_toy_corpus(toy, train=8, dev=2)
+    teacher = tmp_path / "teacher.jsonl"
+    teacher.write_text('{"id": "train-0", "text": "zwei"}\n')
+    changes = {"data__teacher": [str(teacher)], "data__dev": [str(toy / "dev.jsonl")], "optimizer__updates": 4}
+    with monkeypatch.context() as patch, Path(os.devnull).open("w") as nowhere:
+        interrupted_at(patch, 1)
+        assert train(config(toy, tmp_path / "run", **changes), Console(file=nowhere)) == 130
+    shutil.copytree(toy, tmp_path / "moved")
+    moved = changes | {"data__train": [str(tmp_path / "moved" / "train.jsonl")]}  # another name for the same
+    file = {
+        "data.train": tmp_path / "moved" / "train.jsonl",
+        "data.teacher": teacher,
+        "model.scratch.vocabulary": toy / "sentencepiece.bpe.model",
+    }[name]
+    before = file.read_bytes()
+    if file.suffix == ".model":
+        from tiny import write_vocabulary as write_other
+
+        write_other(file)
+    else:
+        file.write_text(before.decode().replace("zwei", "drei").replace("two", "three"))
+    told = "vocabulary" if name.endswith("vocabulary") else name
+    with pytest.raises(
+        VoxlateError, match=rf"holds a run on other data: {told}: .*{file.name} has changed .*SHA-256 w"
+    ):
+        run(config(toy, tmp_path / "run", **moved))
+    file.write_bytes(before)
+    (toy / "dev.jsonl").write_bytes((toy / "dev.jsonl").read_bytes() + b"\n")
+    printed = run(config(toy, tmp_path / "run", **moved))
+    assert "warning: data.dev: " in printed
+    assert "the best score so far is of the old data" in printed
+    (tmp_path / "run" / "data.json").write_text("")
+    with pytest.raises(VoxlateError, match=r"data.json: damaged; .* remove it to resume without knowing"):
+        run(config(toy, tmp_path / "run", **changes))
 
 
 def test_gradient_checkpointing_changes_no_gradient(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -551,3 +677,102 @@ def test_ctc_alone_teaches_the_encoder_first(toy: Path, tmp_path: Path, monkeypa
     run(config(toy, tmp_path / "run", loss={"ctc_weight": 0.5, "ctc_only_updates": 2}, optimizer__updates=3))
     learning = [{name.split(".")[1] for name, gradient in update.items() if gradient.any()} for update in found]
     assert learning == [{"encoder", "projection"}] * 2 + [{"encoder", "adapter", "decoder", "projection"}]
+
+
+def test_what_a_fine_tuned_model_forgets_is_said(tmp_path: Path) -> None:
+    write_vocabulary(tmp_path / "sentencepiece.bpe.model")
+    write_toy(tmp_path, "train", 12, pairs=["fr-en", "de-en", "en-de"])
+    two = write_toy(tmp_path, "two", 4, pairs=["fr-en", "en-de"])
+    short = {"optimizer__updates": 1, "optimizer__warmup_updates": 0}
+    run(config(tmp_path, tmp_path / "base", **short))
+    base = {"model": {"init_from": str(tmp_path / "base" / "best")}, **short}
+    printed = run(config(tmp_path, tmp_path / "fewer", data__train=[str(two)], **base))
+    assert "best is trained on en-de, fr-en alone: what it knows of de-en will be forgotten; name data of" in printed
+    replay = {"data__replay": [str(tmp_path / "train.jsonl")]}
+    assert "forgotten" not in run(config(tmp_path, tmp_path / "replay", data__train=[str(two)], **base, **replay))
+    assert "forgotten" not in run(config(tmp_path, tmp_path / "same", **base))
+    languages = tmp_path / "base" / "best" / "languages.json"
+    languages.write_text(json.dumps({"targets": json.loads(languages.read_text())["targets"]}))  # another's model
+    printed = run(config(tmp_path, tmp_path / "unknown", data__train=[str(two)], **base))
+    assert "what it knows of other directions, if it knows any, will be forgotten" in printed
+
+
+@pytest.mark.parametrize(
+    ("every", "updates", "expected"), [(1000, 10, [3, 6, 9, 10]), (10, 10, [10]), (4, 10, [4, 8, 10])]
+)
+def test_a_run_shorter_than_the_way_to_a_validation_has_some(
+    toy: Path, tmp_path: Path, every: int, updates: int, expected: list[int]
+) -> None:
+    changes = {"validation": {"every_updates": every, "max_length": 4}, "optimizer__updates": updates}
+    printed = run(config(toy, tmp_path / "run", data__dev=[str(toy / "dev.jsonl")], data__batch_seconds=3, **changes))
+    assert [line["update"] for line in log(tmp_path / "run", "dev")] == expected
+    assert ("validating every 3 updates: the run is shorter than validation.every_updates (1000)" in printed) == (
+        every == 1000
+    )
+
+
+@pytest.mark.parametrize("field", ["init_from", "encoder", "decoder"])
+def test_a_model_that_is_not_here_is_to_be_named_where_it_is_named(toy: Path, tmp_path: Path, field: str) -> None:
+    (tmp_path / "here").mkdir()
+    names = {field: "nobody/nothing"}
+    if field != "init_from":
+        names = {"encoder": str(tmp_path / "here"), "decoder": str(tmp_path / "here")} | names
+    with pytest.raises(VoxlateError, match=rf"copy the folder here, and name it as model.{field}$"):
+        run(config(toy, tmp_path / "run", model=names))
+
+
+def test_a_damaged_state_is_named_and_the_checkpoint_before_it_taken(toy: Path, tmp_path: Path) -> None:
+    changes = {"optimizer__updates": 2, "checkpoints__every_updates": 1}
+    run(config(toy, tmp_path / "run", **changes))
+    best = (tmp_path / "run" / "best" / "model.safetensors").read_bytes()
+    newest = checkpoints.checkpoints(tmp_path / "run")[-1]
+    state = newest / "state.json"
+    flipped = state.read_bytes().replace(b'"update": 2', b'"update": 3')
+    odd = [b"", b"[]", b"null", b"\xff\x00", b"[" * 100_000, b'{"progress": {}, "files": {}}', b'{"files": 3}', flipped]
+    for damage in odd:
+        state.write_bytes(damage)
+        assert str(checkpoints.damage(newest)).startswith(f"{state}: ")
+    printed = run(config(toy, tmp_path / "run", **changes))
+    assert (
+        f"warning: {state}: its SHA-256 is not the one that it names: altered; taking the checkpoint before" in printed
+    )
+    assert (tmp_path / "run" / "best" / "model.safetensors").read_bytes() == best
+
+
+def test_a_damaged_log_keeps_its_whole_lines(toy: Path, tmp_path: Path) -> None:
+    changes = {"optimizer__updates": 3, "checkpoints__every_updates": 1}
+    run(config(toy, tmp_path / "run", **changes))
+    path = tmp_path / "run" / "log.jsonl"
+    one, two, three = path.read_bytes().splitlines()
+    named = json.dumps({"event": "unreadable", "update": 1, "id": "a\u2028b"}, ensure_ascii=False).encode()
+    path.write_bytes(b"\n".join([b"\xff\xfe", one, b"[" * 100_000, named, b"3", two, three[:7]]))
+    (checkpoints.checkpoints(tmp_path / "run")[-1] / "state.json").write_text("")
+    run(config(toy, tmp_path / "run", **changes))
+    lines = path.read_bytes().splitlines()
+    assert lines[:3] == [one, named, two]
+    assert [json.loads(line)["update"] for line in lines] == [1, 1, 2, 3]
+
+
+def test_other_dev_sets_than_at_the_start_end_no_training(toy: Path, tmp_path: Path) -> None:
+    old = write_toy(tmp_path, "old", 2, pairs=["fr-en"])
+    new = write_toy(tmp_path, "new", 4, pairs=["fr-en", "de-en"])
+    changes = {"data__replay": [str(toy / "train.jsonl")], "optimizer__updates": 2, "checkpoints__every_updates": 1}
+    run(config(toy, tmp_path / "run", data__dev=[str(old)], **changes))
+    (checkpoints.checkpoints(tmp_path / "run")[-1] / "state.json").write_text("")
+    printed = run(config(toy, tmp_path / "run", data__dev=[str(new)], **changes))
+    assert "dev BLEU before and after" in printed
+    [row] = json.loads((tmp_path / "run" / "before_after.json").read_text())
+    assert row["direction"] == "fr-en"
+
+
+@pytest.mark.parametrize("slot", [99_999_999, -5])
+def test_a_slot_that_the_decoder_does_not_have_is_refused(toy: Path, tmp_path: Path, slot: int) -> None:
+    raw = settings(toy, output=str(tmp_path / "run"), model__slots={"en": slot})
+    with pytest.raises(VoxlateError, match=rf"model.slots: en: {slot}; expected token ids from 0 to \d+, or tags like"):
+        run(TrainConfig(**raw))
+
+
+def test_a_language_that_is_added_without_data_is_saved_with_the_others(toy: Path, tmp_path: Path) -> None:
+    changes = {"model__add_languages": {"no": {"init_from": "en"}}, "optimizer": {"updates": 1, "lr": 1e-3}}
+    run(config(toy, tmp_path / "run", **changes))
+    assert sorted(load_checkpoint(tmp_path / "run" / "best").targets) == ["en", "no"]

@@ -263,3 +263,6 @@ def test_silence_and_noise_are_no_errors(tmp_path: Path) -> None:
     results = [result for _, result in transcriber.stream([silent, tone])]
     assert results[0].segments == ()  # type: ignore[union-attr]
     assert len(results[1].segments) == 1  # type: ignore[union-attr]
+    [(_, short)] = transcriber.stream([sine(300, 0.02)])
+    assert short.segments == ()  # type: ignore[union-attr]
+    assert "too short to hold a word" in short.notes[0]  # type: ignore[union-attr]

@@ -19,6 +19,7 @@ from huggingface_hub import snapshot_download
 from typer.testing import CliRunner
 
 from media import sine, truncate, video_without_audio, write_media
+from test_tracks import film
 from tiny import transformers_model, write_model
 from voxlate import AudioError, SearchOptions, Translator, VoxlateError
 from voxlate.cli import app
@@ -140,6 +141,44 @@ def test_silence_is_not_translated(tiny_model: Path, tmp_path: Path) -> None:
     result = cli(quiet, "--model", tiny_model, "--to", "de")
     assert (result.exit_code, result.stdout) == (0, "\n")
     assert "nothing but silence; its result is empty" in result.stderr
+
+
+def test_a_track_is_chosen_and_choices_are_noted(tiny_model: Path, clips: Path, tmp_path: Path) -> None:
+    path = tmp_path / "film.mkv"
+    path.write_bytes(film({"hz": 100, "language": "eng"}, {"hz": 900, "language": "ger"}))
+    common = (path, "--model", tiny_model, "--to", "de", "--format", "json")
+    results = [cli(*common), cli(*common, "--audio-track", "German"), cli(*common, "--audio-track", "1")]
+    assert [result.exit_code for result in results] == [0, 0, 0]
+    note = "audio track 1 (English) was taken; others: 2 (German); choose with --audio-track and a number or language"
+    assert results[0].stderr == f"note: {path}: {note}\n"
+    assert results[1].stderr == results[2].stderr == ""
+    first, german, english = (json.loads(result.stdout) for result in results)
+    assert (first["notes"], german["notes"], german["recipe"]["audio_track"]) == ([note], [], "German")
+    assert first["text"] == english["text"] != german["text"]
+    translator = Translator(tiny_model)
+    assert translator.translate(path, to="de", audio_track="de").text == german["text"]
+    missing = cli(*common, "--audio-track", "fr")
+    assert missing.exit_code == 1
+    assert "no audio track 'fr'; expected the number or language of one of its audio tracks: 1 (Eng" in missing.stderr
+
+
+def test_sound_too_short_for_a_word_gives_no_cue(tiny_model: Path, tmp_path: Path) -> None:
+    path = write_media(tmp_path / "click.wav", sine(300, 0.01))
+    result = cli(path, "--model", tiny_model, "--to", "de", "--format", "srt")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert (
+        f"note: {path}: its sound lasts less than 0.1 s, too short to hold a word; its result is empty" in result.stderr
+    )
+
+
+def test_whole_utterances_are_not_cut(tiny_model: Path) -> None:
+    """As test sets need it."""
+    two = np.concatenate([sine(300, 1.0), np.zeros(24_000, np.float32), sine(500, 1.0)])
+    translator = Translator(tiny_model)
+    for whole, expected in ((False, 2), (True, 1)):
+        [(_, result)] = translator.stream([two], to="de", whole=whole)
+        assert isinstance(result, Translation)
+        assert len(result.segments) == expected
 
 
 def test_long_audio_is_translated_in_pieces(tiny_model: Path, tmp_path: Path) -> None:
@@ -583,6 +622,53 @@ def test_every_input_needs_a_language(tiny_model: Path) -> None:
         next(translator.stream([sine(300, 0.2)] * 3, to=["de", "fr", "xx"]))
     with pytest.raises(VoxlateError, match="inputs is one str, expected several; put it into a list"):
         next(translator.stream("a.wav", to="de"))
+
+
+def test_several_languages_of_an_input_share_its_encoding(tiny_model: Path, clips: Path) -> None:
+    translator = Translator(tiny_model, batch_size=2)
+    long = np.concatenate([sine(300, 1.0), np.zeros(31 * SAMPLE_RATE_HZ, np.float32), sine(700, 1.0)])
+    inputs: list[Any] = [
+        clips / "0.wav",
+        clips / "none.wav",
+        long,
+        np.zeros(SAMPLE_RATE_HZ, np.float32),
+        clips / "1.wav",
+    ]
+    targets = [["de", "fr", "en"], ["de", "fr"], ["fr", "German"], ["en", "de"], "en"]
+    options, told, encoded = SearchOptions(beam=2, max_length=12), [(0.0, 0.0)], []
+    encoder: Any = translator.checkpoint.model.encoder
+    hook = encoder.register_forward_hook(lambda _, given, __: encoded.append(len(given[0])))
+    found = list(translator.stream(inputs, to=targets, options=options, progress=lambda *pair: told.append(pair)))
+    hook.remove()
+    assert sum(encoded) == 4  # a clip, two segments of the long input, and another clip
+    seconds = sum(
+        result.seconds for result in {index: one for index, one in found if isinstance(one, Translation)}.values()
+    )
+    assert told[-1] == pytest.approx((seconds, seconds))
+    assert [(index, type(result)) for index, result in found if index == 1] == [(1, AudioError)]
+    texts = {
+        (index, result.target_language): [segment.text for segment in result.segments]
+        for index, result in found
+        if isinstance(result, Translation)
+    }
+    assert len(texts) == len(found) - 1
+    for language, own in (("de", [0, 2, 3]), ("fr", [0, 2]), ("en", [0, 3, 4])):
+        alone = dict(translator.stream([inputs[index] for index in own], to=language, options=options))
+        for place, index in enumerate(own):
+            result = alone[place]
+            assert isinstance(result, Translation)
+            assert texts.pop((index, language)) == [segment.text for segment in result.segments]
+    assert not texts
+
+
+def test_one_input_into_several_languages(tiny_model: Path) -> None:
+    translator, options = Translator(tiny_model), SearchOptions(beam=1, max_length=12)
+    found = translator.translate(sine(300, 0.5), to=["fr", "de", "French"], options=options)
+    assert [one.target_language for one in found] == ["fr", "de"]
+    for one in found:
+        assert one.text == translator.translate(sine(300, 0.5), to=str(one.target_language), options=options).text
+    with pytest.raises(VoxlateError, match="has no language to translate into; expected one or more"):
+        translator.translate(sine(300, 0.5), to=[])
 
 
 def test_results_come_when_they_are_complete_and_count_their_seconds(tiny_model: Path, clips: Path) -> None:

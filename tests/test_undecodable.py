@@ -97,7 +97,7 @@ def test_joined_mp3s(files: dict[str, bytes], name: str, between: bytes) -> None
     assert measure_audio(files[name] + between + files[name])[1] == ()
     # The delay of the second encoder, and of its frame without sound, is only known from a header.
     assert 2 * alone.seconds - 0.001 <= audio.seconds <= 2 * alone.seconds + 0.1
-    waveform_T, warnings, clock = spool_audio(files[name] + between + files[name])
+    waveform_T, warnings, clock, *_ = spool_audio(files[name] + between + files[name])
     assert len(waveform_T) == len(audio.waveform)
     assert (warnings, clock.gaps) == ((), ())
 
@@ -163,7 +163,7 @@ def chained(folder: Path, codec: str, *links: tuple[int, int, int]) -> bytes:
 )
 def test_every_link_of_a_chained_ogg_is_decoded(tmp_path: Path, codec: str, links: list[tuple[int, int, int]]) -> None:
     contents = chained(tmp_path, codec, *links)
-    waveform_T, warnings, clock = spool_audio(contents)
+    waveform_T, warnings, clock, *_ = spool_audio(contents)
     assert (warnings, clock.gaps) == ((), ())
     assert len(waveform_T) / 16_000 == pytest.approx(3.0, abs=0.01)
     for place, (_, _, hz) in enumerate(links):

@@ -12,6 +12,13 @@ from voxlate import __version__, cli_evaluate, cli_identify, cli_prepare
 from voxlate.errors import VoxlateError, is_out_of_memory, memory_advice
 from voxlate.pages import ask_for_huge_pages
 
+LengthPenalty = Annotated[
+    float | None, typer.Option(help="Exponent of the length that divides scores. [default: the model's, else 1]")
+]
+MaxLength = Annotated[
+    int | None, typer.Option(help="Most tokens of a segment's translation. [default: the model's, else 200]")
+]
+
 app = typer.Typer(
     name="voxlate",
     help="Translate speech to text with XLS-R encoders and mBART decoders.",
@@ -84,12 +91,12 @@ def translate(
     output_dir: Annotated[
         Path | None, typer.Option(help="Write AUDIO.LANGUAGE.FORMAT files here, in the inputs' folders.")
     ] = None,
-    beam: Annotated[int, typer.Option(help="Beam size; 1 is greedy.")] = 5,
+    beam: Annotated[int | None, typer.Option(help="Beam size; 1 is greedy. [default: the model's, else 5]")] = None,
     n_best: Annotated[int, typer.Option(help="Hypotheses per segment, in json and tsv.")] = 1,
-    length_penalty: Annotated[float, typer.Option(help="Exponent of the length that divides scores.")] = 1.0,
-    max_length: Annotated[int, typer.Option(help="Most tokens of a segment's translation.")] = 200,
+    length_penalty: LengthPenalty = None,
+    max_length: MaxLength = None,
     max_repeats: Annotated[
-        int, typer.Option(help="How often a phrase may follow itself; 0 for no guard, as in benchmarks.")
+        int, typer.Option(help="Most times in a row that a phrase may occur; 0 for no limit, as in benchmarks.")
     ] = 4,
     mbr: Annotated[bool, typer.Option("--mbr", help="Of the beam, take what agrees most with the rest.")] = False,
     batch_size: Annotated[int | None, typer.Option(help="Segments searched at once. [default: 64, GPU 256]")] = None,
@@ -101,6 +108,7 @@ def translate(
         typer.Option(help="Token of a target language in this model: lv=250016 or lv=lv_LV."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo results that --output-dir has.")] = False,
+    audio_track: cli_identify.AudioTrackOption = None,
 ) -> None:
     """Translate audio into text of another language. Results go to standard output or into --output-dir."""
     from voxlate.languages import parse_slot
@@ -131,6 +139,7 @@ def translate(
             shortlist=shortlist,
             identifier=identifier,
             overwrite=overwrite,
+            audio_track=audio_track,
         )
         code = run(command)
     except KeyboardInterrupt:  # while libraries were loaded; from then on the command itself answers
@@ -152,7 +161,7 @@ def train(
         list[str] | None, typer.Option(help="Language of the model whose token the new one begins as a copy of.")
     ] = None,
 ) -> None:
-    """Train a model; the same command goes on where a run was interrupted. Several processes: accelerate launch."""
+    """Train a model; rerun the same command to resume an interrupted run. Several processes: accelerate launch."""
     from voxlate.training.command import run
 
     raise typer.Exit(run(config, overrides or [], add_language or [], init_from or []))
@@ -161,13 +170,18 @@ def train(
 @app.command()
 def average(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that voxlate train wrote.")],
-    last: Annotated[int | None, typer.Option(help="How many of the last checkpoints. [default: all kept]")] = None,
+    last: Annotated[
+        int | None, typer.Option(help="Number of scheduled checkpoints. [default: checkpoints.keep_last of the run]")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder of the model. [default: RUN/averaged]")] = None,
+    around_best: Annotated[
+        bool, typer.Option("--around-best", help="Average those nearest to the best one instead of the last ones.")
+    ] = False,
 ) -> None:
-    """Average the weights of a run's last checkpoints into one model."""
+    """Average the weights of a run's last scheduled checkpoints into one model."""
     from voxlate.training.average import run
 
-    raise typer.Exit(run(run_folder, last, output or run_folder / "averaged"))
+    raise typer.Exit(run(run_folder, last, output or run_folder / "averaged", around_best))
 
 
 @app.command()
@@ -190,6 +204,7 @@ def transcribe(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo results that --output-dir has.")] = False,
+    audio_track: cli_identify.AudioTrackOption = None,
 ) -> None:
     """Write down what is said, with the times of words, by a model with a CTC head."""
     names = _parse_formats(formats or ["txt"])
@@ -197,7 +212,11 @@ def transcribe(
         from voxlate.decoding.command import TranscribeCommand
         from voxlate.decoding.command import transcribe as run
 
-        code = run(TranscribeCommand(audio, names, output_dir, overwrite, model, language, device, dtype))
+        code = run(
+            TranscribeCommand(
+                audio, names, output_dir, overwrite, model, language, device, dtype, audio_track=audio_track
+            )
+        )
     except KeyboardInterrupt:  # while libraries were loaded; from then on the command itself answers
         print("interrupted", file=sys.stderr)
         code = 130

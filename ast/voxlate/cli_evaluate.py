@@ -32,15 +32,28 @@ def evaluate(
     data: Annotated[list[Path], typer.Option(help="Manifests, or folders of DIRECTION/test.jsonl.")],
     output: Annotated[Path, typer.Option(help="Folder for hypotheses and scores; the command goes on in it.")],
     directions: Annotated[str, typer.Option(help="fr-en, en-de, …; x-en, en-x or all; several with commas.")] = "all",
-    split: Annotated[str, typer.Option(help="Which split of a folder.")] = "test",
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Split to score, of folders and of manifests with a column split. [default: test, or the only one]"
+        ),
+    ] = None,
     metrics: Metrics = "bleu,chrf",
     seen_in: Annotated[
         list[Path] | None, typer.Option(help="Training manifest: scores by speakers heard there.")
     ] = None,
-    beam: Annotated[int, typer.Option(help="Beam size; 1 is greedy.")] = 5,
-    length_penalty: Annotated[float, typer.Option(help="Exponent of the length that divides scores.")] = 1.0,
-    max_length: Annotated[int, typer.Option(help="Most tokens of a translation.")] = 200,
-    max_repeats: Annotated[int, typer.Option(help="How often a phrase may follow itself; 0 for no guard.")] = 0,
+    beam: Annotated[int | None, typer.Option(help="Beam size; 1 is greedy. [default: the model's, else 5]")] = None,
+    length_penalty: Annotated[
+        float | None,
+        typer.Option(help="Exponent of the length that divides scores. [default: the model's, else 1]"),
+    ] = None,
+    max_length: Annotated[
+        int | None, typer.Option(help="Most tokens of a translation. [default: the model's, else 200]")
+    ] = None,
+    max_repeats: Annotated[
+        int,
+        typer.Option(help="Most times in a row that a phrase may occur; 0 for no limit, as benchmarks have none."),
+    ] = 0,
     mbr: Annotated[bool, typer.Option("--mbr", help="Of the beam, take what agrees most with the rest.")] = False,
     batch_size: Annotated[int | None, typer.Option(help="Utterances searched at once. [default: 64, GPU 256]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",

@@ -7,6 +7,13 @@ import typer
 
 from voxlate.errors import VoxlateError
 
+AudioTrackOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|LANGUAGE", help="Audio track to take: its number, from 1, or language. [default: the file's]"
+    ),
+]
+
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands to an app."""
@@ -22,6 +29,7 @@ def identify(
     data: Annotated[
         list[Path] | None, typer.Option(help="Manifests instead: how often each source language is told right.")
     ] = None,
+    audio_track: AudioTrackOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")] = "auto",
 ) -> None:
@@ -32,7 +40,9 @@ def identify(
     from voxlate.evaluation.identification import print_accuracy
 
     identifier = Identifier(model, device=device, dtype=dtype)
-    raise typer.Exit(print_accuracy(data, identifier) if data else print_languages(audio or [], identifier))
+    raise typer.Exit(
+        print_accuracy(data, identifier) if data else print_languages(audio or [], identifier, audio_track)
+    )
 
 
 def train_identifier(

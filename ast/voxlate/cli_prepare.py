@@ -70,20 +70,32 @@ def manifest(
     table: Annotated[
         Path, typer.Argument(metavar="TABLE", help="Table with the columns id and audio, and others of a manifest.")
     ],
-    output: Annotated[Path, typer.Option(help="A .jsonl or .parquet file; with --split-by a folder.")],
+    output: Annotated[Path, typer.Option(help="A .jsonl or .parquet file, or a folder for train, dev and test.")],
     split_by: Annotated[
-        str | None, typer.Option(help="speaker: write train, dev and test without common speakers.")
+        str | None,
+        typer.Option(
+            help="Divide into train, dev and test: random, speaker (no common speakers) or column (the table's column "
+            "split). [default: column if --output is a folder]"
+        ),
     ] = None,
     dev: Annotated[float, typer.Option(help="Share of the rows for dev.")] = 0.05,
     test: Annotated[float, typer.Option(help="Share of the rows for test.")] = 0.05,
     seed: Annotated[int, typer.Option(help="Another number, another split.")] = 1,
     source_language: Annotated[str | None, typer.Option(help="Of rows that do not say.")] = None,
     target_language: Annotated[str | None, typer.Option(help="Of rows that do not say.")] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Accept what training refuses: audio (missing files), source_language, target_language, target_text "
+            "(missing or empty), split (any name); several with commas."
+        ),
+    ] = None,
     transcode: Transcode = None,
     workers: Workers = None,
 ) -> None:
-    """Your own table (jsonl, tsv, csv, parquet): check it, measure its clips, perhaps split it by speaker."""
-    options = {"split_by": split_by, "dev": dev, "test": test, "seed": seed}
+    """Your own table (jsonl, tsv, csv, parquet): check it, measure its clips, perhaps divide it."""
+    allowed = tuple(name.strip() for names in allow or () for name in names.split(",") if name.strip())
+    options = {"split_by": split_by, "dev": dev, "test": test, "seed": seed, "allow": allowed}
     languages = {"source_language": source_language, "target_language": target_language}
     _run("manifest", output, transcode, workers, False, table=table, **options, **languages)
 
@@ -127,6 +139,8 @@ def spoken(
         float, typer.Option(min=0, max=1, help="Share of the clips with people talking behind, instead of noise.")
     ] = 0.0,
     volume: Annotated[str, typer.Option(metavar="LOW:HIGH", help="Peak, in dB of full scale.")] = "-24:-3",
+    dev: Annotated[int, typer.Option(min=0, help="Number of rows for dev, of a text without a column split.")] = 0,
+    test: Annotated[int, typer.Option(min=0, help="Number of rows for test, of a text without a column split.")] = 0,
     seed: Annotated[int, typer.Option(help="Another number, other voices for the same text.")] = 1,
     workers: Workers = None,
     overwrite: Overwrite = False,
@@ -144,6 +158,8 @@ def spoken(
         spans=spans,
         babble=babble,
         seed=seed,
+        dev=dev,
+        test=test,
         **names,
     )
 

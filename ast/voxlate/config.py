@@ -5,22 +5,25 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
-    PositiveInt,
     model_validator,
 )
 from pydantic import ValidationError as PydanticError
 
 from voxlate.errors import VoxlateError
+from voxlate.settings_file import override_settings, read_settings
+from voxlate.settings_yaml import cut, dump_yaml, shown
 
+PositiveInt = Annotated[int, Field(gt=0, lt=2**31)]
+NonNegativeInt = Annotated[int, Field(ge=0, lt=2**31)]
+Decibels = Annotated[float, Field(ge=-200.0, le=200.0)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
+_MAX_PROBLEMS = 20  # in one message
 Preset = Literal["all", "lna-e", "lna-d", "lna-ed", "adapter-only", "decoder-only", "lora"]
 
 
@@ -92,9 +95,9 @@ class DataConfig(_Closed):
 class AugmentationConfig(_Closed):
     """Changes of the sound in training, drawn anew each time; see voxlate.data.augmentation."""
 
-    speeds: list[PositiveFloat] = []  # factors: [0.9, 1.0, 1.1]
+    speeds: list[Annotated[float, Field(ge=0.1, le=10.0)]] = []  # factors: [0.9, 1.0, 1.1]
     noise_share: Probability = 0.0
-    noise_snr: tuple[float, float] = (5.0, 30.0)  # dB, from and to
+    noise_snr: tuple[Decibels, Decibels] = (5.0, 30.0)  # dB, from and to
     join_share: Probability = 0.0  # of the clips that another one of their direction follows
 
     @property
@@ -143,12 +146,12 @@ class OptimizerConfig(_Closed):
     """AdamW (Loshchilov and Hutter 2019) and its learning rate."""
 
     updates: PositiveInt
-    lr: PositiveFloat
+    lr: Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
     schedule: Literal["tri_stage", "inverse_sqrt", "linear", "constant"] = "tri_stage"
     warmup_updates: NonNegativeInt | None = None  # default: a tenth
     hold_updates: NonNegativeInt | None = None  # tri_stage only; default: four tenths
     final_lr_scale: float = Field(default=0.05, ge=0.0, le=1.0)  # tri_stage only
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[Probability, Probability] = (0.9, 0.98)
     eps: PositiveFloat = 1e-8
     weight_decay: NonNegativeFloat = 0.0
     clip_norm: PositiveFloat = 1.0
@@ -176,10 +179,11 @@ class ValidationConfig(_Closed):
 
 
 class CheckpointConfig(_Closed):
-    """How often the state is saved, and how many of the last ones are kept."""
+    """How often the state is saved, and how many of the last ones and of those around the best one are kept."""
 
     every_updates: PositiveInt = 500
     keep_last: PositiveInt = 3
+    keep_around_best: NonNegativeInt = 0  # for voxlate average --around-best
 
 
 class TrainConfig(_Closed):
@@ -199,13 +203,20 @@ class TrainConfig(_Closed):
     gradient_checkpointing: bool = False
     sharded: bool = False  # parameters, gradients and optimiser state over the processes (FSDP)
     device: str = "auto"
-    seed: NonNegativeInt = 1
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     log_every: PositiveInt = 20
+    log_with: list[Literal["tensorboard", "wandb", "mlflow"]] = ["tensorboard"]  # trackers of accelerate
 
     @property
     def compares_directions(self) -> bool:
         """Whether a trained model learns something new, so that scores before and after tell what it forgot."""
         return bool(self.model.add_languages or self.data.replay)
+
+    @property
+    def validation_updates(self) -> int:
+        """Updates between validations: a quarter of the run where that is shorter than validation.every_updates."""
+        every, updates = self.validation.every_updates, self.optimizer.updates
+        return every if every <= updates else -(-updates // 4)
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainConfig":
@@ -242,83 +253,46 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     VoxlateError names every problem of the file and the overrides, one a line.
     """
     path = Path(path)
-    raw = _read_raw(path)
-    problems = list(_override(raw, overrides))
+    raw = read_settings(path)
+    problems = list(override_settings(raw, overrides))
     try:
         config = TrainConfig.model_validate(raw)
     except PydanticError as error:
         problems += _explain(error)
     if problems:
-        raise VoxlateError(f"{path}: " + "\n  ".join([_count(problems), *problems]))
+        raise VoxlateError(f"{path}: {_listed(problems)}")
     return config
 
 
 def dump_config(config: TrainConfig) -> str:
     """Return every setting as YAML that `read_config` takes."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def _read_raw(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Return what a file says, upon what its base says."""
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        named = f" (the base of {above[-1]})" if above else ""
-        raise VoxlateError(
-            f"{path}{named}: cannot be read ({error.strerror}); expected a YAML file of settings"
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise VoxlateError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(raw, dict):
-        raise VoxlateError(f"{path}: expected settings such as 'output: runs/fr-en', got {type(raw).__name__}")
-    if "base" not in raw:
-        return raw
-    base = path.parent / str(raw.pop("base"))
-    if base.resolve() in (one.resolve() for one in (*above, path)):
-        raise VoxlateError(f"{path}: its base {base} is based on it; expected another file, or none")
-    return _merged(_read_raw(base, (*above, path)), raw)
-
-
-def _merged(under: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with others upon them, section by section."""
-    merged = dict(under)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merged(merged[key], value) if both else value
-    return merged
-
-
-def _override(raw: dict[str, Any], overrides: Sequence[str]) -> Iterator[str]:
-    """Set the overrides in place; yield what is wrong with them."""
-    for item in overrides:
-        key, separator, text = item.partition("=")
-        if not separator or not key.strip():
-            yield f"override {item!r}: expected key=value, such as optimizer.lr=1e-4"
-            continue
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            yield f"override {item!r}: its value is not YAML; quote it"
-            continue
-        place, parts = raw, key.strip().split(".")
-        for part in parts[:-1]:
-            if not isinstance(place.get(part), dict):
-                place[part] = {}
-            place = place[part]
-        place[parts[-1]] = value
+    return dump_yaml(config.model_dump(mode="json"))
 
 
 def _explain(error: PydanticError) -> Iterator[str]:
-    for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
+    for problem in error.errors(include_url=False):
+        where = ".".join(cut(str(part)) for part in problem["loc"])
+        kind, got = problem["type"], problem["input"]
+        if kind == "extra_forbidden":
             yield f"{where}: unknown setting{_suggestion(problem['loc'])}"
-        elif problem["type"] == "missing":
+        elif kind == "missing":
             yield f"{where}: missing"
-        else:
+        elif kind == "invalid_key" or problem["loc"][-1:] == ("[key]",):
+            yield f"{where.removesuffix('.[key]')}: expected text as a name, got {shown(got)}{_quotes(got)}"
+        elif isinstance(got, dict | BaseModel) and kind == "value_error":
             message = problem["msg"].removeprefix("Value error, ")
-            got = "" if isinstance(problem["input"], dict | BaseModel) else f", got {problem['input']!r}"
-            yield f"{where}: {message}{got}" if where else message
+            yield f"{where}: {message}" if where else message
+        else:
+            hint = _quotes(got) if kind in ("string_type", "path_type") else ""
+            message = "expected a path" if kind == "path_type" else problem["msg"].removeprefix("Value error, ")
+            yield f"{where}: {message}, got {shown(got)}{hint}"
+
+
+def _quotes(value: object) -> str:
+    """Return what to do with a value that YAML took for something other than text."""
+    if isinstance(value, bool | int | float):
+        return f"; write it in quotes where a text is meant: '{shown(value)}'"
+    return "; give a value, or write 'null' in quotes where that text is meant" if value is None else ""
 
 
 def _suggestion(location: tuple[int | str, ...]) -> str:
@@ -326,9 +300,12 @@ def _suggestion(location: tuple[int | str, ...]) -> str:
     for part in location[:-1]:
         annotation = getattr(fields.get(str(part)), "annotation", None)
         fields = getattr(annotation, "model_fields", {})
-    close = get_close_matches(str(location[-1]), fields, n=1)
+    close = get_close_matches(str(location[-1])[:100], fields, n=1)
     return f"; did you mean {close[0]}?" if close else f"; expected one of {', '.join(fields)}" if fields else ""
 
 
-def _count(problems: Sequence[str]) -> str:
-    return "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+def _listed(problems: Sequence[str]) -> str:
+    """Return problems one a line, headed by their number."""
+    count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+    more = len(problems) - _MAX_PROBLEMS
+    return "\n  ".join([count, *problems[:_MAX_PROBLEMS], *([f"and {more} more"] if more > 0 else [])])

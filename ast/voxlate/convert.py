@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from voxlate.data.shortlist import find_shortlists
+from voxlate.decoding.generation import copy_stated_search
 from voxlate.errors import VoxlateError
 from voxlate.languages import find_language
 from voxlate.models.ctc import CTC_FILE
 from voxlate.models.fairseq import load_fairseq
+from voxlate.models.hub import find_model
 from voxlate.models.interop import Checkpoint, load_checkpoint, save_checkpoint
 from voxlate.models.trim import trim
 
@@ -29,6 +31,7 @@ def convert(model: str, output: Path, trim_to: Sequence[str], vocabulary: Path |
         if languages:
             checkpoint = _trimmed(checkpoint, languages, Path(temporary))
         save_checkpoint(output, checkpoint.model, checkpoint.tokenizer, checkpoint.targets)
+    copy_stated_search(checkpoint.folder, output)
     if (checkpoint.folder / CTC_FILE).is_file():
         shutil.copyfile(checkpoint.folder / CTC_FILE, output / CTC_FILE)
     ids = f"{checkpoint.tokenizer.vocabulary_size:,} of {ids_before:,} ids"
@@ -38,7 +41,7 @@ def convert(model: str, output: Path, trim_to: Sequence[str], vocabulary: Path |
 
 def _load(model: str, vocabulary: Path | None) -> Checkpoint:
     if not model.endswith(".pt"):
-        return load_checkpoint(model)
+        return load_checkpoint(find_model(model, named="instead"))
     if vocabulary is None:
         raise VoxlateError(f"{model}: has no vocabulary; name mBART-50's sentencepiece.bpe.model with --vocabulary")
     if not Path(model).is_file():

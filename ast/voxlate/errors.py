@@ -2,6 +2,7 @@
 
 import errno
 import re
+import reprlib
 import sys
 
 if sys.platform != "win32":
@@ -42,3 +43,11 @@ def memory_advice() -> str:
         if limit != resource.RLIM_INFINITY:
             advice += f"; this shell limits each process to {limit / 1e9:.1f} GB (ulimit -v), expected 2 GB or more"
     return f"not enough memory; {advice}"
+
+
+def shown(value: object) -> str:
+    """Return a value for a message: its repr on one line, cut to about 80 characters."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = 80
+    short.maxlist = short.maxdict = short.maxlevel = 3
+    return short.repr(value)

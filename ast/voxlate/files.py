@@ -1,5 +1,6 @@
 """Files that are written whole or not at all."""
 
+import errno
 import hashlib
 import os
 import re
@@ -18,9 +19,11 @@ _ABANDONED_SECONDS = 86_400.0
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; it takes `path`'s place only if the block ends well.
 
+    The file and then its folder are flushed to the disk, so that a power failure leaves the old file or the new one.
+    Without `durable` it may leave an empty one: for files by the thousand, where whoever reads them checks.
     An OSError that names no file, as of a full disk, names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,14 +34,33 @@ def whole_file(path: Path) -> Iterator[Path]:
     part = Path(name)
     try:
         yield part
+        if durable:
+            flush(part)
         part.chmod(0o666 & ~_umask())  # mkstemp gives 0600; a result is as readable as any new file
         part.replace(path)
+        if durable:
+            flush(path.parent)
     except BaseException as error:
         with suppress(OSError):
             part.unlink()
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)
         raise
+
+
+def flush(path: Path) -> None:
+    """Flush a file, or the names in a folder, from the system's memory to the disk, where the system can do that."""
+    folder = path.is_dir()
+    if folder and os.name != "posix":  # elsewhere a folder cannot be opened
+        return
+    descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems know no such thing
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:

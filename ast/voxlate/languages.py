@@ -21,6 +21,11 @@ class Language:
     mbart_tag: str | None
     aliases: tuple[str, ...] = ()
 
+    @property
+    def has_spaces(self) -> bool:
+        """Return whether sentences that follow each other have a space between them."""
+        return self.code not in _WITHOUT_SPACES
+
 
 # What else is in ISO 639-1 and is spoken, XLS-R's pretraining, Common Voice or FLEURS. Each entry: code, other codes:
 # name, other names. Min Nan goes by Common Voice's nan-tw alone: "nan" is what an empty cell of a table reads as.
@@ -44,7 +49,7 @@ _BEYOND_MBART50 = """
     lb ltz: Luxembourgish; lg lug: Ganda, Luganda; li lim: Limburgish; lij: Ligurian; ln lin: Lingala; lo: Lao;
     ltg: Latgalian; lu lub: Luba-Katanga; luo: Dholuo; mai: Maithili; mdf: Moksha; mg mlg plt: Malagasy;
     mh mah: Marshallese; mhr: Meadow Mari, Eastern Mari; mi mri mao: Māori, Maori; mni: Manipuri, Meitei;
-    mrj: Hill Mari, Western Mari; ms msa may zsm: Malay; mt mlt: Maltese; myv: Erzya; na nau: Nauruan;
+    mrj: Hill Mari, Western Mari; ms msa may zsm zlm: Malay; mt mlt: Maltese; myv: Erzya; na nau: Nauruan;
     nan-tw: Taiwanese, Min Nan Chinese, Min Nan, Hokkien; nb nob: Norwegian Bokmål, Bokmål; nd nde: Northern Ndebele;
     ng ndo: Ndonga; nhi: Western Sierra Puebla Nahuatl; nn nno: Norwegian Nynorsk, Nynorsk; no nor: Norwegian;
     nr nbl: Southern Ndebele; nso: Northern Sotho, Sepedi; nv nav: Navajo; ny nya: Chichewa, Nyanja, Chewa;
@@ -57,9 +62,13 @@ _BEYOND_MBART50 = """
     su sun: Sundanese; szl: Silesian; tg tgk: Tajik; ti tir: Tigrinya; tig: Tigre; tk tuk: Turkmen; tmh: Tamasheq;
     tn tsn: Tswana, Setswana; to ton: Tongan; tok: Toki Pona; tpi: Tok Pisin; ts tso: Tsonga; tt tat: Tatar; tw: Twi;
     ty tah: Tahitian; udm: Udmurt; ug uig: Uyghur, Uighur; umb: Umbundu; uz uzb uzn: Uzbek; ve ven: Venda;
-    vec: Venetian; vot: Votic; wa wln: Walloon; war: Waray; wo wol: Wolof; yi yid ydd: Yiddish; yo yor: Yoruba;
-    yue: Cantonese; za zha: Zhuang; zgh: Standard Moroccan Tamazight, Tamazight; zu zul: Zulu; zza: Zaza
+    vec: Venetian; vot: Votic; wa wln: Walloon; war: Waray; wo wol: Wolof; wuu: Wu Chinese, Wu; yi yid ydd: Yiddish;
+    yo yor: Yoruba; yue: Cantonese; za zha: Zhuang; zgh: Standard Moroccan Tamazight, Tamazight; zu zul: Zulu; zza: Zaza
 """
+
+
+# Chinese, Japanese, Thai, Lao, Khmer, Burmese, Tibetan, Dzongkha, Nuosu, and those that are written in Han characters.
+_WITHOUT_SPACES = {"bo", "dz", "ii", "ja", "km", "lo", "my", "nan-tw", "th", "wuu", "yue", "zh"}
 
 
 def _parse(entry: str) -> Language:
@@ -158,6 +167,7 @@ COVOST2_TARGETS = ("de", "tr", "fa", "sv", "mn", "zh", "cy", "ca", "sl", "et", "
 
 # Regional or script variants that are not served by the language of their first part.
 _DISTINCT_VARIANTS = {"zh-tw", "zh-hk", "zh-mo", "zh-hant", "sr-latn"}
+_REGIONAL = re.compile(r"[a-z]{2,3}(-[a-z]{4})?(-([a-z]{2}|\d{3}))?")  # language, script, region: en-fr-de is none
 
 
 def _key(name: str) -> str:
@@ -171,19 +181,31 @@ _BY_ALIAS: dict[str, Language] = {
 }
 
 
+def look_up_language(name: str) -> Language | None:
+    """Return what `find_language` does, or None where it raises: a thousand times faster then."""
+    key = _key(name)
+    if key in _BY_ALIAS:
+        return _BY_ALIAS[key]
+    if key not in _DISTINCT_VARIANTS and _REGIONAL.fullmatch(key):
+        return _BY_ALIAS.get(key.split("-")[0])
+    return None
+
+
 def find_language(name: str) -> Language:
     """Return the language that a code, alias, English name or mBART tag stands for.
 
     `pt-BR` or `es_419` stand for the language of their first part. VoxlateError with suggestions otherwise.
     """
+    language = look_up_language(name)
+    if language is not None:
+        return language
     key = _key(name)
-    if key in _BY_ALIAS:
-        return _BY_ALIAS[key]
-    parts = key.split("-")
-    if key not in _DISTINCT_VARIANTS and re.fullmatch(r"[a-z]{2,3}(-([a-z]{2}|\d{3}|[a-z]{4}))+", key):
-        language = _BY_ALIAS.get(parts[0])
-        if language is not None:
-            return language
+    several = [part for part in re.split(r"[\s,;/+|&]+", key) if part]
+    known = list(dict.fromkeys(_BY_ALIAS[part].code for part in several if part in _BY_ALIAS))
+    if len(known) > 1 or (known and len(several) > 1 and not re.fullmatch(r"[\w\s()-]+", key)):
+        raise VoxlateError(
+            f"{name[:80]!r} names several languages ({', '.join(known)}), expected one; give them singly"
+        )
     close = get_close_matches(key, _BY_ALIAS, n=3, cutoff=0.7)
     if close:  # of 240 languages many are a little alike: only those that are nearly as close as the closest
         closest = SequenceMatcher(None, close[0], key).ratio()
@@ -238,19 +260,32 @@ def published_targets(model: str) -> dict[str, int] | None:
 
 
 def default_checkpoint(target: str, source: str | None = None) -> str:
-    """Return the published checkpoint that fits a direction; without `source`, X→English or English→X is assumed."""
-    target_code = find_language(target).code
-    source_code = find_language(source).code if source else ("en" if target_code != "en" else None)
-    if target_code == "en" and source_code != "en":
+    """Return the published checkpoint that fits a direction; without `source`, X→English or English→X is assumed.
+
+    VoxlateError, which says what there is, where none translates into `target`, or none from `source`.
+    """
+    to = find_language(target)
+    if to.code not in PUBLISHED_TARGETS["facebook/wav2vec2-xls-r-2b-22-to-16"]:
+        raise VoxlateError(
+            f"no published checkpoint translates into {to.name} ({to.code}); published targets are "
+            f"en, {', '.join(COVOST2_TARGETS)}; name a model of your own with --model"
+        )
+    spoken = find_language(source) if source else None
+    if spoken == to:
+        raise VoxlateError(
+            f"the speech is in {to.name} ({to.code}) already, and no published checkpoint translates that into itself; "
+            "write it down with voxlate transcribe, or name a model of your own with --model"
+        )
+    if spoken is not None and spoken.code not in ("en", *COVOST2_SOURCES):
+        raise VoxlateError(
+            f"no published checkpoint translates from {spoken.name} ({spoken.code}); published sources are "
+            f"en, {', '.join(COVOST2_SOURCES)}; name a model of your own with --model"
+        )
+    if to.code == "en":
         return "facebook/wav2vec2-xls-r-300m-21-to-en"
-    if source_code == "en" and target_code in COVOST2_TARGETS:
+    if spoken is None or spoken.code == "en":
         return "facebook/wav2vec2-xls-r-300m-en-to-15"
-    if target_code in PUBLISHED_TARGETS["facebook/wav2vec2-xls-r-2b-22-to-16"]:
-        return "facebook/wav2vec2-xls-r-2b-22-to-16"
-    raise VoxlateError(
-        f"no published checkpoint translates into {find_language(target).name} ({target_code}); published targets are "
-        f"en, {', '.join(COVOST2_TARGETS)}; name a model of your own with --model"
-    )
+    return "facebook/wav2vec2-xls-r-2b-22-to-16"
 
 
 def parse_slot(item: str) -> tuple[str, int | str]:

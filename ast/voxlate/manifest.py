@@ -6,16 +6,13 @@ are made one at a time: English→15 of CoVoST-2 has 4.3 million of them.
 
 from __future__ import annotations
 
-import atexit
-import hashlib
 import json
+import logging
 import os
 import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -23,11 +20,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from voxlate.columns import listed, lookalikes
 from voxlate.errors import VoxlateError
 from voxlate.files import whole_file
 from voxlate.languages import find_language
+from voxlate.manifest_cache import open_cached, open_stream, place_in_cache, remove_unused, seal
 from voxlate.manifest_checks import check
-from voxlate.tables import Problems, Row, Table, kind
+from voxlate.manifest_columns import TEXTS, write_columns
+from voxlate.tables import Problems, Table
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -62,34 +62,31 @@ class Utterance:
     error: str | None = None  # why its audio could not be read when it was prepared
 
 
+NO_AUDIO = EmbeddedAudio(b"")  # of an utterance that has an error and names no file
 COLUMNS = tuple(field.name for field in fields(Utterance))
-_TEXTS = tuple(name for name in COLUMNS if name not in ("audio", "seconds"))
 _LANGUAGES = ("source_language", "target_language")
-_SCHEMA = pa.schema(
-    [
-        ("line", pa.int64()),
-        ("audio", pa.string()),
-        ("audio_bytes", pa.large_binary()),
-        ("seconds", pa.float64()),
-        *((name, pa.string()) for name in _TEXTS),
-    ]
-)
-_LAYOUT = "1"  # of the Arrow files; a new number leaves those of older versions aside
 _BATCH_ROWS = 10_000
 _BATCH_BYTES = 64 * 2**20
+_LOG = logging.getLogger(__name__)
 
 
 class Manifest(Sequence[Utterance]):
-    """The utterances of a file, made when they are asked for. Pickled, it is the names of its files."""
+    """The utterances of a file, made when they are asked for. Pickled, it is the names of its files.
 
-    def __init__(self, path: Path, dataset: Dataset) -> None:
-        self.path = path
+    `columns` are those of the file, also the ones that no utterance holds.
+    """
+
+    def __init__(
+        self, path: Path, dataset: Dataset, columns: Sequence[str] = COLUMNS, rows: Sequence[int] | None = None
+    ) -> None:
+        self.path, self.columns = path, tuple(columns)
         self._dataset = dataset
-        self._records = dataset.with_format(None, columns=["audio", "seconds", *_TEXTS])
+        self._rows = range(len(dataset)) if rows is None else np.asarray(rows, dtype=np.int64)
+        self._records = dataset.with_format(None, columns=["audio", "seconds", *TEXTS])
         self._folder = Folder(path.parent)
 
     def __len__(self) -> int:
-        return len(self._dataset)
+        return len(self._rows)
 
     @overload
     def __getitem__(self, index: int) -> Utterance: ...
@@ -100,11 +97,14 @@ class Manifest(Sequence[Utterance]):
             return [self[i] for i in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
             raise IndexError(f"utterance {index} of {len(self)}")
-        index %= len(self)
-        record = self._records[index]
-        data = self._dataset.data.column("audio_bytes")[index].as_buffer()
+        row = int(self._rows[index % len(self)])
+        record = self._records[row]
+        data = self._dataset.data.column("audio_bytes")[row].as_buffer()
         name = record["audio"]
-        record["audio"] = Path(self._folder.absolute(name)) if data is None else EmbeddedAudio(data, name)
+        if data is not None:
+            record["audio"] = EmbeddedAudio(data, name)
+        else:
+            record["audio"] = NO_AUDIO if name is None else Path(self._folder.absolute(name))
         for column in _LANGUAGES:
             record[column] = _language(record[column])
         return Utterance(**record)
@@ -114,13 +114,25 @@ class Manifest(Sequence[Utterance]):
 
         That is less work than asking each utterance; `audio` is not among them.
         """
+        if name != "seconds" and name not in TEXTS:
+            raise VoxlateError(f"no column {name!r}; expected seconds, {', '.join(TEXTS)}")
+        column = self._dataset.data.column(name)
+        if not isinstance(self._rows, range):
+            column = column.take(pa.array(self._rows))
         if name == "seconds":
-            seconds: npt.NDArray[np.float64] = self._dataset.data.column(name).to_numpy()
+            seconds: npt.NDArray[np.float64] = column.to_numpy()
             return seconds
-        if name not in _TEXTS:
-            raise VoxlateError(f"no column {name!r}; expected seconds, {', '.join(_TEXTS)}")
-        values = self._dataset.data.column(name).to_pylist()
+        values = column.to_pylist()
         return [_language(value) for value in values] if name in _LANGUAGES else values
+
+    @property
+    def is_subset(self) -> bool:
+        """Whether the file has rows that are left out."""
+        return len(self._rows) < len(self._dataset)
+
+    def subset(self, rows: Sequence[int]) -> Manifest:
+        """Return the manifest of some utterances, by number, in this order."""
+        return Manifest(self.path, self._dataset, self.columns, [int(self._rows[row]) for row in rows])
 
 
 def read_manifest(
@@ -129,33 +141,71 @@ def read_manifest(
     need: Sequence[str] = ("audio",),
     check_audio: bool = True,
     portable: bool = False,
+    splits: Sequence[str] | None = None,
 ) -> Manifest:
     """Read and check a manifest; its suffix says whether it is jsonl, tsv, csv or parquet.
 
-    `need` names columns that must be there and filled, besides `id`; unknown columns are ignored. An utterance with an
-    `error` may lack what `need` names. `check_audio` looks whether the audio files are there, `portable` refuses
-    paths that lead out of the manifest's folder. One VoxlateError names all problems with their lines.
+    `need` names columns that must be there and filled, besides `id`; unknown columns are ignored, and those that look
+    like a known one are logged. An utterance with an `error` may lack what `need` names. `check_audio` looks whether
+    the audio files are there, `portable` refuses paths that lead out of the manifest's folder, `splits` refuses others
+    in the column split. One VoxlateError names all problems with their lines.
     """
-    from datasets import Dataset  # noqa: PLC0415 (a second, and not all who import this module read a manifest)
-
     path = Path(os.path.abspath(path))  # noqa: PTH100 (links stay: audio lies beside the link or beside its target)
     needed = tuple(dict.fromkeys(("id", *need)))
     assert set(needed) <= set(COLUMNS), needed
     folder = Folder(path.parent) if check_audio else None
-    cached = _cache_folder() / f"{_digest(path)}.arrow"
-    if cached.exists():
-        dataset = Dataset.from_file(str(cached))
-        known = Problems(f"manifest {path}")
-        check(dataset.data.table, COLUMNS, needed, known, folder, portable)
+    place = place_in_cache(path)
+    cached = open_cached(place)
+    if cached is not None:
+        known = Problems(f"manifest {path}", notes=[*cached.notes, *_unused(cached.columns)])
+        check(cached.dataset.data.table, cached.columns, needed, known, folder, portable, splits)
         if not known.found:
-            return Manifest(path, dataset)
+            known.raise_any()
+            return Manifest(path, cached.dataset, cached.columns)
     problems = Problems(f"manifest {path}")
-    with whole_file(cached) as part:
+    try:
+        columns = _to_cache(
+            path, place, problems, lambda table, names: check(table, names, needed, problems, folder, portable, splits)
+        )
+    except OSError as error:
+        raise VoxlateError(
+            f"manifest {path}: its columns cannot be written to {place.parent} ({error.strerror or error}); name "
+            "another folder in the environment variable HF_DATASETS_CACHE"
+        ) from None
+    return Manifest(path, open_stream(place), columns)
+
+
+def _to_cache(path: Path, place: Path, problems: Problems, examine: Callable[[pa.Table, list[str]], None]) -> list[str]:
+    """Write the columns of a manifest into the cache and return their names; VoxlateError where `examine` objects."""
+    remove_unused(place.parent)
+    if place.is_dir():
+        shutil.rmtree(place)
+    with whole_file(place) as part:
         table = Table(path, COLUMNS, problems)
-        _write_columns(part, table, problems)
-        check(Dataset.from_file(str(part)).data.table, [*table.columns], needed, problems, folder, portable)
+        audio_bytes = write_columns(part, table, problems)
+        columns, notes = [*table.columns], [*problems.notes]
+        examine(open_stream(part).data.table, columns)
+        problems.notes += _unused(columns)
         problems.raise_any()
-    return Manifest(path, Dataset.from_file(str(cached)))
+        seal(part, columns, notes)
+    if audio_bytes:
+        _LOG.warning(
+            "manifest %s: its clips (%.1f MB) were copied to %s, and stay there until they are not used for a month; "
+            "HF_DATASETS_CACHE names another folder",
+            path,
+            audio_bytes / 1e6,
+            place,
+        )
+    return columns
+
+
+def _unused(columns: Sequence[str]) -> list[str]:
+    """Say which columns of a file are not used although they look like those that are."""
+    found = lookalikes(columns, COLUMNS)
+    if not found:
+        return []
+    names = listed([f"{column} (for {name}?)" for column, name in found.items()])
+    return [f"columns that are not used: {names}; rename those that are meant"]
 
 
 def write_manifest(path: Path, utterances: Iterable[Utterance], *, absolute: bool = False) -> int:
@@ -205,75 +255,6 @@ def _relative_folder(folder: str, start: str) -> str:
     return os.path.relpath(os.path.realpath(folder), start)
 
 
-def _digest(path: Path) -> str:
-    """Hash a manifest's contents: its time and size can stay the same when it is written again within a second."""
-    digest = hashlib.sha256(f"{_LAYOUT}{path.suffix.lower()}".encode())
-    try:
-        with path.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
-    except OSError as error:
-        raise VoxlateError(f"manifest {path}: cannot be read ({error.strerror})") from None
-    return digest.hexdigest()
-
-
-def _cache_folder() -> Path:
-    """Return a folder that lasts, else one for this process."""
-    from datasets import config  # noqa: PLC0415
-
-    folder = Path(config.HF_DATASETS_CACHE) / "voxlate"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return _temporary_folder()
-    return folder if os.access(folder, os.W_OK | os.X_OK) else _temporary_folder()
-
-
-@lru_cache(1)
-def _temporary_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="voxlate-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
-def _write_columns(path: Path, table: Table, problems: Problems) -> None:
-    """Write the rows of a table as Arrow columns, those that can be."""
-    rows, size = iter(table), 500 if table.path.suffix.lower() == ".parquet" else _BATCH_ROWS
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, _SCHEMA) as stream:
-        while batch := list(islice(rows, size)):
-            stream.write_batch(_to_arrow(batch, problems))
-
-
-def _to_arrow(rows: list[Row], problems: Problems) -> pa.RecordBatch:
-    columns: dict[str, list[Any]] = {name: [row.get(name) for _, row in rows] for name in COLUMNS}
-    lines = columns["line"] = [line for line, _ in rows]
-    columns["audio_bytes"] = [None] * len(rows)
-    for i, audio in enumerate(columns["audio"]):
-        if isinstance(audio, dict):
-            columns["audio"][i], columns["audio_bytes"][i] = audio.get("path"), audio.get("bytes")
-        elif isinstance(audio, bytes):
-            columns["audio"][i], columns["audio_bytes"][i] = None, audio
-    for name in ("audio", *_TEXTS):
-        for i, value in enumerate(columns[name]):
-            if value is not None and type(value) is not str:
-                columns[name][i] = str(value)
-                if type(value) is not int or name not in ("id", "speaker"):
-                    problems.add(lines[i], f"{name} is {kind(value)} ({value!r}), expected text")
-    for i, value in enumerate(columns["seconds"]):
-        if value is not None and type(value) is not float:
-            columns["seconds"][i] = _number(value)
-            if columns["seconds"][i] is None:
-                problems.add(lines[i], f"seconds is {value!r}, expected a number")
-    return pa.record_batch([pa.array(columns[field.name], field.type) for field in _SCHEMA], schema=_SCHEMA)
-
-
-def _number(value: object) -> float | None:
-    try:
-        return float(value) if type(value) in (str, int) else None  # type: ignore[arg-type]
-    except (ValueError, OverflowError):
-        return None
-
-
 @lru_cache(1024)
 def _language(name: str | None) -> str | None:
     return None if name is None else find_language(name).code
@@ -283,10 +264,13 @@ def _write_jsonl(path: Path, utterances: Iterable[Utterance], folder: Folder | N
     count = 0
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for count, utterance in enumerate(utterances, 1):  # noqa: B007
-            if isinstance(utterance.audio, EmbeddedAudio):
-                raise VoxlateError(f"{utterance.id}: audio inside the manifest needs a parquet manifest, not jsonl")
             record = {name: getattr(utterance, name) for name in COLUMNS}
-            record["audio"] = _audio_name(utterance.audio, folder)
+            if _has_none(utterance):
+                record["audio"] = None
+            elif isinstance(utterance.audio, EmbeddedAudio):
+                raise VoxlateError(f"{utterance.id}: audio inside the manifest needs a parquet manifest, not jsonl")
+            else:
+                record["audio"] = _audio_name(utterance.audio, folder)
             filled = {name: value for name, value in record.items() if value is not None}
             file.write(json.dumps(filled, ensure_ascii=False) + "\n")
     return count
@@ -294,7 +278,7 @@ def _write_jsonl(path: Path, utterances: Iterable[Utterance], folder: Folder | N
 
 def _write_parquet(path: Path, utterances: Iterable[Utterance], folder: Folder | None) -> int:
     audio = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    types = {"audio": audio, "seconds": pa.float64(), **dict.fromkeys(_TEXTS, pa.string())}
+    types = {"audio": audio, "seconds": pa.float64(), **dict.fromkeys(TEXTS, pa.string())}
     schema = pa.schema([(name, types[name]) for name in COLUMNS])
     count = 0
     with pq.ParquetWriter(path, schema) as writer:
@@ -310,7 +294,9 @@ def _batches(utterances: Iterable[Utterance], folder: Folder | None) -> Iterator
     size = 0
     for utterance in utterances:
         record = {name: getattr(utterance, name) for name in COLUMNS}
-        if isinstance(utterance.audio, EmbeddedAudio):
+        if _has_none(utterance):
+            record["audio"] = None
+        elif isinstance(utterance.audio, EmbeddedAudio):
             record["audio"] = {"bytes": utterance.audio.read(), "path": utterance.audio.name}
             size += len(record["audio"]["bytes"])
         else:
@@ -321,6 +307,10 @@ def _batches(utterances: Iterable[Utterance], folder: Folder | None) -> Iterator
             batch, size = [], 0
     if batch:
         yield batch
+
+
+def _has_none(utterance: Utterance) -> bool:
+    return utterance.error is not None and utterance.audio == NO_AUDIO
 
 
 def _audio_name(path: Path, folder: Folder | None) -> str:

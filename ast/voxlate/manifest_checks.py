@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from voxlate.errors import VoxlateError
-from voxlate.languages import find_language
+from voxlate.columns import closest, listed
+from voxlate.errors import VoxlateError, shown
+from voxlate.languages import find_language, look_up_language
 from voxlate.tables import Problems
+
+_SUGGESTIONS = 20  # each takes a millisecond
+_LONGEST_LANGUAGE, _LONGEST_PATH = 60, 250  # characters
 
 
 class Folder(Protocol):
@@ -30,10 +34,12 @@ def check(
     problems: Problems,
     folder: Folder | None,
     portable: bool,
+    splits: Sequence[str] | None = None,
 ) -> None:
     """Add to `problems` what is wrong with the rows of a table. `columns` are the names that its file has.
 
-    `folder` is given if the audio files must be there; `portable` refuses paths that lead out of it.
+    `folder` is given if the audio files must be there; `portable` refuses paths that lead out of it; `splits` are those
+    that there may be.
     """
     if not table.num_rows and not problems.found:
         problems.add(0, "holds no utterances")
@@ -42,36 +48,43 @@ def check(
     lines = table.column("line").to_numpy()
     whole = pc.is_null(table.column("error"))
 
-    def report(mask: Any, problem: Callable[[int], str]) -> None:
+    known_names = [*table.column_names, "audio"]
+    known = {(line, text.partition(" ")[0]) for line, text in problems.found}  # a value of the wrong kind is not empty
+
+    def report(name: str, mask: Any, problem: Callable[[int], str]) -> None:
         for row in np.flatnonzero(pc.fill_null(mask, False).to_numpy()):
-            problems.add(int(lines[row]), problem(int(row)))
+            if (int(lines[row]), name) not in known:
+                problems.add(int(lines[row]), problem(int(row)))
 
     for name in needed:
         if name not in columns:
-            problems.add(0, _no_column(name, columns))
+            problems.add(0, _no_column(name, columns, known_names))
         else:
             wanted = pc.or_(whole, name == "id")
-            report(pc.and_(_blank(table, name), wanted), lambda _, name=name: f"{name} is empty")  # type: ignore[misc]
+            report(name, pc.and_(_blank(table, name), wanted), lambda _, name=name: f"{name} is empty")  # type: ignore[misc]
     seconds = table.column("seconds")
     usual = pc.and_(pc.is_finite(seconds), pc.greater_equal(seconds, 0.0))
-    report(pc.invert(usual), lambda row: f"seconds is {seconds[row].as_py()}, expected 0 or more")
+    report("seconds", pc.invert(usual), lambda row: f"seconds is {seconds[row].as_py()}, expected 0 or more")
     for name in ("source_language", "target_language"):
         column = table.column(name)
-        for value in pc.unique(column).to_pylist():
-            wrong = _unknown_language(value)
-            if wrong:
-                report(pc.equal(column, value), lambda _, text=f"{name}: {wrong}": text)  # type: ignore[misc]
+        unknown = _unknown_languages(pc.unique(column).to_pylist())
+        wrong = pc.is_in(column, value_set=pa.array(list(unknown), pa.string()))
+        report(name, wrong, partial(_language_problem, name, column, unknown))
+    if splits is not None:
+        names = table.column("split")
+        other = pc.and_(pc.is_valid(names), pc.invert(pc.is_in(names, value_set=pa.array(splits, pa.string()))))
+        report("split", other, lambda row: f"split is {shown(names[row].as_py())}, expected {', '.join(splits)}")
     _check_ids(table.column("id"), lines, problems)
     if folder is not None or portable:
         _check_audio(table, lines, problems, folder, portable)
 
 
-def _no_column(name: str, columns: Sequence[str]) -> str:
-    if len(columns) == 1 and (separator := next((mark for mark in (";", "\t", "|") if mark in columns[0]), "")):
+def _no_column(name: str, columns: Sequence[str], known: Sequence[str]) -> str:
+    if len(columns) == 1 and (separator := next((mark for mark in (";", "\t", "|", ",") if mark in columns[0]), "")):
         expected = "tabs (.tsv) or commas (.csv)"
         return f"no column {name!r}: its first line looks like one divided by {separator!r}, expected {expected}"
-    close = get_close_matches(name, columns, n=1)
-    hint = f"did you mean to call {close[0]!r} so?" if close else f"its columns: {', '.join(columns)}"
+    close = closest(name, columns, known)
+    hint = f"is it {close[:50]!r}? rename that column" if close else f"its columns: {listed(columns)}"
     return f"no column {name!r}; {hint}"
 
 
@@ -84,13 +97,23 @@ def _blank(table: pa.Table, name: str) -> Any:
     return pc.or_(missing, pc.equal(pc.utf8_trim_whitespace(pc.fill_null(table.column(name), "")), ""))
 
 
-def _unknown_language(name: str | None) -> str:
-    try:
-        if name is not None:
-            find_language(name)
-    except VoxlateError as error:
-        return str(error)
-    return ""
+def _language_problem(name: str, column: pa.ChunkedArray, unknown: dict[str, str], row: int) -> str:
+    return f"{name}: {unknown[column[row].as_py()]}"
+
+
+def _unknown_languages(names: Sequence[str | None]) -> dict[str, str]:
+    """Return what is wrong with each name that is no language, with suggestions for the first ones."""
+    unknown: dict[str, str] = {}
+    for name in names:
+        if name is None or look_up_language(name) is not None:
+            continue
+        unknown[name] = f"unknown language {shown(name)}"
+        if len(unknown) <= _SUGGESTIONS and len(name) <= _LONGEST_LANGUAGE:
+            try:
+                find_language(name)
+            except VoxlateError as error:
+                unknown[name] = str(error)
+    return unknown
 
 
 def _check_ids(column: pa.ChunkedArray, lines: Any, problems: Problems) -> None:
@@ -99,7 +122,7 @@ def _check_ids(column: pa.ChunkedArray, lines: Any, problems: Problems) -> None:
     first: dict[str, int] = {}
     for line, name in zip(lines.tolist(), column.to_pylist(), strict=True):
         if name is not None and first.setdefault(name, line) != line:
-            problems.add(line, f"id {name!r} is there already, in {problems.unit} {first[name]}")
+            problems.add(line, f"id {shown(name)} is there already, in {problems.unit} {first[name]}")
 
 
 def _check_audio(table: pa.Table, lines: Any, problems: Problems, folder: Folder | None, portable: bool) -> None:
@@ -109,6 +132,12 @@ def _check_audio(table: pa.Table, lines: Any, problems: Problems, folder: Folder
     failed = pc.is_valid(table.column("error")).to_numpy()
     for row, name in zip(rows.tolist(), names, strict=True):
         if portable and (name.startswith("/") or (".." in name and os.path.normpath(name).startswith(".."))):
-            problems.add(int(lines[row]), f"audio {name!r} leads out of the manifest's folder")
+            problems.add(int(lines[row]), f"audio {shown(name)} leads out of the manifest's folder")
         elif folder is not None and not failed[row] and not os.path.isfile(path := folder.absolute(name)):  # noqa: PTH113
-            problems.add(int(lines[row]), f"audio {name!r} not found (looked for {path})")
+            problems.add(int(lines[row]), f"audio {shown(name)} not found (looked for {_printable(path)})")
+
+
+def _printable(path: str) -> str:
+    """Return a path for a message: on one line, in UTF-8, and not longer than any path can be of use there."""
+    text = path if path.isprintable() else path.encode("unicode_escape", "surrogateescape").decode("ascii", "replace")
+    return text if len(text) <= _LONGEST_PATH else f"{text[:_LONGEST_PATH]}…"

@@ -1,16 +1,43 @@
-"""Which state of Voxlate's source runs, where that is known: a number does not travel without its recipe."""
+"""Which state of Voxlate's source and of a model's files runs: a number does not travel without its recipe."""
 
+import hashlib
 import json
 import subprocess
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from voxlate.files import file_sha256
+
 
 @lru_cache(1)
 def source_commit() -> str | None:
     """Return the commit that was installed or is checked out, with + behind it if files differ from it."""
     return _installed_commit() or _checked_out_commit(Path(__file__).resolve().parent)
+
+
+# What a model's outputs depend on besides its weights, in the folders of transformers and ours.
+_SETTINGS = (
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "sentencepiece.bpe.model",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "ctc.safetensors",
+)
+
+
+def settings_sha256(folder: Path) -> str:
+    """Return the SHA-256 of the names and contents of a model folder's configs, vocabulary and CTC head."""
+    digest = hashlib.sha256()
+    for name in _SETTINGS:
+        if (folder / name).is_file():
+            digest.update(f"{name} {file_sha256(folder / name)}\n".encode())
+    return digest.hexdigest()
 
 
 def _installed_commit() -> str | None:

@@ -1,23 +1,39 @@
 """Rows of jsonl, tsv, csv and parquet files with their line numbers, and the problems found in them.
 
 Nothing is guessed: a cell of a tsv or csv file is text, whatever it looks like ("NA", "null", "00123", "1e5"), and an
-empty one is None. A tsv file knows no quotes, so that every quotation mark in it is text; a csv file follows RFC 4180.
+empty one is None. A tsv file knows no quotes, so that every quotation mark in it is text, and one whose cells a CSV
+writer has quoted is refused; a csv file follows RFC 4180.
 """
 
 import csv
 import json
+import logging
+import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
-from voxlate.errors import VoxlateError
+from voxlate.errors import VoxlateError, shown
+from voxlate.quoting import Quoting, odd_header
 
 Row: TypeAlias = tuple[int, dict[str, Any]]
 Rows: TypeAlias = Generator[Row, None, None]
 
 _SHOWN = 20
+_LONGEST_LINE = 64 << 20  # bytes
+_SHOWN, _SHOWN_OF_A_KIND = 20, 3
+_LONGEST_PROBLEM = 500  # characters
+_PARQUET_ROWS = 500  # read at a time: they can hold audio
+_CSV_HINTS = {
+    "expected after": "quotes in a quoted cell are doubled",
+    "unexpected end": "quotes in a quoted cell are doubled, and one more ends it",
+    "new-line": "expected lines that end with \\n or \\r\\n",
+}
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -27,19 +43,37 @@ class Problems:
     file: str
     unit: str = "line"
     found: list[tuple[int, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what is odd, but no fault
 
     def add(self, line: int, problem: str) -> None:
+        if len(problem) > _LONGEST_PROBLEM:
+            problem = f"{problem[:_LONGEST_PROBLEM]}…"
         self.found.append((line, problem))
 
     def raise_any(self) -> None:
-        """Raise VoxlateError that names the first problems and counts the others, if there are any."""
+        """Log the notes, then raise VoxlateError that names problems of each kind and counts the others, if any."""
+        for note in self.notes:
+            _LOG.warning("%s: %s", self.file, note)
+        self.notes.clear()
         if not self.found:
             return
-        texts = [f"{self.unit} {line}: {text}" if line else text for line, text in sorted(self.found)]
-        if len(texts) == 1:
+        texts = [f"{self.unit} {line}: {text}" if line else text for line, text in self._chosen()]
+        if len(self.found) == 1:
             raise VoxlateError(f"{self.file}: {texts[0]}")
-        more = [f"… and {len(texts) - _SHOWN:,} more"] if len(texts) > _SHOWN else []
-        raise VoxlateError("\n  ".join([f"{self.file}: {len(texts):,} problems", *texts[:_SHOWN], *more]))
+        more = [f"… and {len(self.found) - len(texts):,} more"] if len(self.found) > len(texts) else []
+        raise VoxlateError("\n  ".join([f"{self.file}: {len(self.found):,} problems", *texts, *more]))
+
+    def _chosen(self) -> list[tuple[int, str]]:
+        """Return the first problems, by line, with some of every kind, which differ in quoted values and numbers."""
+        ordered = sorted(self.found)
+        kinds: dict[str, list[int]] = {}
+        for place, (_, text) in enumerate(ordered):
+            kinds.setdefault(re.sub(r"'[^']*'|\d+|\([^)]*\)", "", text), []).append(place)
+        chosen = {place for places in kinds.values() for place in places[:_SHOWN_OF_A_KIND]}
+        room = max(_SHOWN, min(len(chosen), 2 * _SHOWN))
+        others = (place for place in range(len(ordered)) if place not in chosen)
+        shown = sorted([*sorted(chosen)[:room], *islice(others, max(0, room - len(chosen)))])
+        return [ordered[place] for place in shown]
 
 
 class Table:
@@ -65,12 +99,18 @@ class Table:
         self.columns = dict.fromkeys(cells)
         for name in self.columns:
             if cells.count(name) > 1:
-                self.problems.add(1, f"column {name!r} is there {cells.count(name)} times")
+                self.problems.add(1, f"column {shown(name)} is there {cells.count(name)} times")
 
 
-def text_lines(file: BinaryIO, problems: Problems) -> Iterator[tuple[int, str]]:
-    r"""Decode the lines of a file, with their ends. Only \n ends a line; U+2028 and its kind are text."""
-    for line, raw in enumerate(file, 1):
+def text_lines(file: BinaryIO, problems: Problems, *, headed: bool = True) -> Iterator[tuple[int, str]]:
+    r"""Decode the lines of a file, with their ends. Only \n ends a line; U+2028 and its kind are text.
+
+    Lines that cannot be decoded are problems; if the first one cannot, and names the columns, nothing follows.
+    """
+    for line, raw in enumerate(iter(partial(file.readline, _LONGEST_LINE), b""), 1):
+        if len(raw) == _LONGEST_LINE:
+            problems.add(line, f"is longer than {_LONGEST_LINE >> 20} MiB; is the file what its name says?")
+            return
         if line == 1:
             if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
                 problems.add(0, "is UTF-16, expected UTF-8; save it as UTF-8")
@@ -81,11 +121,14 @@ def text_lines(file: BinaryIO, problems: Problems) -> Iterator[tuple[int, str]]:
         except UnicodeDecodeError as error:
             byte = f"byte 0x{raw[error.start]:02X}, the {error.start + 1}th of the line"
             problems.add(line, f"not UTF-8 ({byte}); save the file as UTF-8")
+            if line == 1 and headed:
+                return
 
 
 def tsv_rows(table: Table, file: BinaryIO) -> Rows:
     """Split lines at tabs."""
     header: list[str] = []
+    quoting = Quoting()
     for line, text in text_lines(file, table.problems):
         text = text.removesuffix("\n").removesuffix("\r")  # noqa: PLW2901
         if not text:
@@ -93,11 +136,21 @@ def tsv_rows(table: Table, file: BinaryIO) -> Rows:
         cells = text.split("\t")
         if not header:
             header = cells
+            if problem := odd_header(header):
+                table.problems.add(line, problem)
+                return
             table.header(header)
         elif len(cells) != len(header):
-            table.problems.add(line, f"{len(cells)} columns, expected {len(header)} as in the first line")
+            hint = "; a cell in quotation marks cannot hold a tab or an end of line in a .tsv" if '"' in text else ""
+            table.problems.add(line, f"{len(cells)} columns, expected {len(header)} as in the first line{hint}")
         else:
+            if '"' in text:
+                quoting.look(line, cells)
             yield line, {name: cell or None for name, cell in zip(header, cells, strict=True)}
+    if (found := quoting.problem()) is not None:
+        table.problems.add(*found)
+    elif note := quoting.note():
+        table.problems.notes.append(note)
 
 
 def _csv_rows(table: Table, file: BinaryIO) -> Rows:
@@ -117,15 +170,27 @@ def _csv_rows(table: Table, file: BinaryIO) -> Rows:
             else:
                 yield start, {name: cell or None for name, cell in zip(header, cells, strict=True)}
     except csv.Error as error:
-        table.problems.add(line, f"not CSV ({error}); quotes in a quoted cell are doubled")
+        reason = str(error).partition(" - ")[0]
+        hint = next((f"; {hint}" for text, hint in _CSV_HINTS.items() if text in reason), "")
+        table.problems.add(line, f"not CSV ({reason}){hint}")
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        raise ValueError("a name is there twice in an object")
+    return record
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_unambiguous)
 
 
 def _jsonl_rows(table: Table, file: BinaryIO) -> Rows:
-    for line, text in text_lines(file, table.problems):
+    for line, text in text_lines(file, table.problems, headed=False):
         if text.isspace():
             continue
         try:
-            record = json.loads(text)
+            record = _JSON.decode(text)
             if "\\u" in text:  # half of a surrogate pair can be escaped, but is no text
                 json.dumps(record, ensure_ascii=False).encode()
         except UnicodeEncodeError:
@@ -145,19 +210,46 @@ def _parquet_rows(table: Table, file: BinaryIO) -> Rows:
     import pyarrow as pa  # noqa: PLC0415 (half a second that other tables do without)
     import pyarrow.parquet as pq  # noqa: PLC0415
 
+    row = 0
     try:
         parquet = pq.ParquetFile(file)
-        table.columns = dict.fromkeys(parquet.schema_arrow.names)
-        wanted = [name for name in table.wanted if name in table.columns]
-        row = 0
-        # Few rows at a time: they can hold audio.
-        for batch in parquet.iter_batches(batch_size=500, columns=wanted):
+        names = parquet.schema_arrow.names
+        table.header(names)
+        types = dict(zip(names, parquet.schema_arrow.types, strict=True))
+        wanted = [name for name in table.wanted if names.count(name) == 1]
+        for name in [name for name in wanted if not _is_plain(pa, types[name])]:
+            found = str(types[name])[:100]
+            table.problems.add(0, f"column {name!r} is {found}, expected text, numbers or, of audio, bytes and path")
+            wanted.remove(name)
+        for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS, columns=wanted):
             for record in batch.to_pylist():
                 row += 1
                 yield row, record
+    except UnicodeDecodeError as error:
+        byte = f"byte 0x{error.object[error.start]:02X}"
+        table.problems.add(row + 1, f"not UTF-8 ({byte}), in this row or one of the next {_PARQUET_ROWS}")
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         table.problems.add(0, f"not a whole parquet file ({reason})")
+
+
+def _is_plain(pa: Any, type_: Any) -> bool:
+    """Return whether the values of a type are what JSON knows, or bytes, or a struct of such values."""
+    types = pa.types
+    if types.is_dictionary(type_):
+        return _is_plain(pa, type_.value_type)
+    if types.is_struct(type_):
+        return all(_is_plain(pa, field.type) for field in type_) and bool(type_.num_fields)
+    plain = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary, types.is_integer)
+    others = (types.is_floating, types.is_boolean, types.is_null, types.is_decimal, *_views(types))
+    return any(test(type_) for test in (*plain, *others))
+
+
+def _views(types: Any) -> Iterator[Callable[[Any], bool]]:
+    """Give the tests for kinds of text and bytes that not every pyarrow has."""
+    for name in ("is_string_view", "is_binary_view"):
+        if hasattr(types, name):
+            yield getattr(types, name)
 
 
 _READERS: dict[str, Callable[[Table, BinaryIO], Rows]] = {

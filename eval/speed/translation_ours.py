@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="tell where the time goes, which costs some on a GPU")
     arguments = parser.parse_args()
     clips = sorted(arguments.clips.iterdir())
-    options = SearchOptions(beam=arguments.beam, max_length=arguments.max_length)
+    options = SearchOptions(beam=arguments.beam, max_length=arguments.max_length, max_repeats=None)
     started = time.perf_counter()
     translator = Translator(
         arguments.model,
@@ -75,10 +75,10 @@ def main() -> None:
         shortlist=arguments.shortlist,
     )
     loaded = time.perf_counter()
-    list(translator.stream(clips[:2], to=arguments.to, options=options))
+    list(translator.stream(clips[:2], to=arguments.to, options=options, whole=True))
     warm = time.perf_counter()
     parts = Parts(translator) if arguments.profile else None
-    results: dict[int, Any] = dict(translator.stream(clips, to=arguments.to, options=options))
+    results: dict[int, Any] = dict(translator.stream(clips, to=arguments.to, options=options, whole=True))
     seconds = time.perf_counter() - warm
     sound = sum(result.seconds for result in results.values())
     print(

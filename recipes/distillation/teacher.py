@@ -52,6 +52,7 @@ class Teacher:
         self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
         network: Any = AutoModelForSeq2SeqLM.from_pretrained(model, dtype=choose_dtype("auto", place))
         self._network = network.to(place).eval()
+        self._stated = network.generation_config.to_diff_dict()
         self._forced: dict[str, int] = {}
         if from_tag is not None:
             self._tokenizer.src_lang = from_tag
@@ -62,10 +63,13 @@ class Teacher:
             self._forced = {"forced_bos_token_id": tag}
 
     @torch.inference_mode()
-    def translate(self, texts: Sequence[str], beam: int, max_length: int) -> list[str]:
-        """Return a translation of each text."""
+    def translate(self, texts: Sequence[str], beam: int | None = None, max_length: int | None = None) -> list[str]:
+        """Return a translation of each text. None is what the model's generation_config.json states, else 5 and 200."""
+        settings: dict[str, int] = {"num_beams": beam or self._stated.get("num_beams") or 5}
+        if max_length is not None or not {"max_length", "max_new_tokens"} & self._stated.keys():
+            settings["max_new_tokens"] = max_length or 200
         encoded = self._tokenizer([*texts], return_tensors="pt", padding=True).to(self._network.device)
-        found = self._network.generate(**encoded, num_beams=beam, max_new_tokens=max_length, **self._forced)
+        found = self._network.generate(**encoded, **settings, **self._forced)
         return [text.strip() for text in self._tokenizer.batch_decode(found, skip_special_tokens=True)]
 
 
@@ -77,9 +81,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--from-tag", help="of the source language, as the model names it")
     parser.add_argument("--to-tag", help="of the target language")
-    parser.add_argument("--beam", type=int, default=5)
+    parser.add_argument("--beam", type=int, help="beam size (default: the model's, else 5)")
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--max-length", type=int, default=200)
+    parser.add_argument("--max-length", type=int, help="most new tokens of a text (default: the model's, else 200)")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     try:

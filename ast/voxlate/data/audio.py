@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn, TypeVar
 
 import av
 import av.error
@@ -26,9 +26,11 @@ from voxlate.data.announced import announced_seconds
 from voxlate.data.chunks import Chunks, Spool, SpooledWaveform
 from voxlate.data.clock import Clock, Timeline
 from voxlate.data.frames import Media, read_frames
+from voxlate.data.mixing import MEDIA_ERRORS, Mixer
 from voxlate.data.ogg import find_links, has_lost_pages
-from voxlate.data.resampling import MEDIA_ERRORS, SAMPLE_RATE_HZ, Waveform, mono_chunks
+from voxlate.data.resampling import SAMPLE_RATE_HZ, Waveform, mono_chunks
 from voxlate.data.sources import AudioSource, NamelessFile, open_source
+from voxlate.data.tracks import AudioTrack, ranked_tracks, track_note
 from voxlate.errors import AudioError
 
 __all__ = [
@@ -62,16 +64,22 @@ PREROLL_SECONDS = 0.5  # decoded ahead of a range, and dropped, for codecs and f
 MISSING_SECONDS = 0.01  # in the middle of a stream without gaps
 TRUNCATION_SECONDS = 0.25  # encoders' delay and padding make smaller differences in sound files, 0.21 s at 8 kHz
 
+_Collector = TypeVar("_Collector", bound=Chunks)
+
 PROBE_PATH = Path(__file__).with_name("vbr_probe.mp3")
 PROBE_CHECKSUM = "19200-aa6c3ab899f594ce"
 
 
 @dataclass(frozen=True)
 class Audio:
-    """A decoded waveform, float32 of shape (T,) at 16 kHz, and what was wrong with its file."""
+    """A decoded waveform, float32 of shape (T,) at 16 kHz, and what was wrong with its file.
+
+    `notes` say what was chosen for the listener: a track of several, a channel where channels cancel.
+    """
 
     waveform: Waveform
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -79,13 +87,22 @@ class Audio:
 
 
 def load_audio(
-    source: AudioSource, *, start_seconds: float = 0.0, end_seconds: float | None = None, name: str | None = None
+    source: AudioSource,
+    *,
+    start_seconds: float = 0.0,
+    end_seconds: float | None = None,
+    name: str | None = None,
+    audio_track: AudioTrack | None = None,
 ) -> Audio:
-    """Decode the first audio stream of a media file, or a time range of it.
+    """Decode an audio track of a media file, or a time range of it.
+
+    `audio_track` is the track's number, from 1, or its language. By default it is the one flagged as default, else the
+    first that can be decoded and holds sound.
 
     A path is opened and closed; a file object is read from its beginning and left open. Time 0 is the first sample
     of sound, and an end after the last sample means the last sample. A range is cut to the sample (in Matroska,
-    whose clock ticks in milliseconds, to the millisecond). Channels are averaged, surround ones as FFmpeg weighs them.
+    whose clock ticks in milliseconds, to the millisecond). Channels are averaged, surround ones as FFmpeg weighs them;
+    of channels that cancel each other, the louder one is taken.
 
     Gaps between timestamps are closed up: what is returned is the sound that the file holds, and nothing else.
 
@@ -93,25 +110,21 @@ def load_audio(
     can be decoded of a damaged file is returned with `warnings`.
     """
     with _named(source, name), open_source(source) as file:
-        first_sample, last_sample = _sample_range(start_seconds, end_seconds)
-        chunks = Chunks()
-        warnings = _decode(file, chunks, first_sample, last_sample, seek=start_seconds > PREROLL_SECONDS)
-        if warnings is None:
-            warnings = _decode(file, chunks, first_sample, last_sample)
-        assert warnings is not None
-        return Audio(chunks.waveform(), warnings)
+        chunks, warnings, notes, _ = _collect(file, Chunks, _sample_range(start_seconds, end_seconds), audio_track)
+        return Audio(chunks.waveform(), warnings, notes)
 
 
-def spool_audio(source: AudioSource) -> tuple[Waveform | SpooledWaveform, tuple[str, ...], Clock]:
-    """Return the waveform and the warnings of `load_audio`, but with silence in the gaps, and its clock (see `clock`).
+def spool_audio(
+    source: AudioSource, *, audio_track: AudioTrack | None = None
+) -> tuple[Waveform | SpooledWaveform, tuple[str, ...], Clock, tuple[str, ...]]:
+    """Return waveform and warnings of `load_audio`, but with silence in gaps, then its clock (see `clock`) and notes.
 
     A long waveform lies in a temporary file, not in memory.
     """
     with _named(source, None), open_source(source) as file:
-        spool, timeline = Spool(), Timeline()
-        warnings = _decode(file, spool, 0, None, timeline=timeline)
-        assert warnings is not None
-        return spool.finish(), (*warnings, *timeline.warnings), timeline.clock()
+        spool, warnings, notes, timeline = _collect(file, Spool, (0, None), audio_track)
+        assert timeline is not None
+        return spool.finish(), (*warnings, *timeline.warnings), timeline.clock(), notes
 
 
 def measure_audio(source: AudioSource, *, name: str | None = None) -> tuple[float, tuple[str, ...]]:
@@ -122,9 +135,7 @@ def measure_audio(source: AudioSource, *, name: str | None = None) -> tuple[floa
     with _named(source, name), open_source(source) as file:
         measured = _count_samples(file)
         if measured is None:
-            chunks = Chunks()
-            warnings = _decode(file, chunks, 0, None)
-            assert warnings is not None
+            chunks, warnings, *_ = _collect(file, Chunks, (0, None), None)
             measured = chunks.samples / SAMPLE_RATE_HZ, warnings
         return measured
 
@@ -163,13 +174,74 @@ def _named(source: AudioSource, name: str | None) -> Iterator[None]:
 def _sample_range(start_seconds: float, end_seconds: float | None) -> tuple[int, int | None]:
     times = (start_seconds,) if end_seconds is None else (start_seconds, end_seconds)
     if start_seconds < 0 or not all(map(math.isfinite, times)):
-        raise AudioError(f"bad time range {times}: expected finite seconds, not negative")
+        raise _BadRangeError(f"bad time range {times}: expected finite seconds, not negative")
     first_sample, last_sample = round(times[0] * SAMPLE_RATE_HZ), round(times[-1] * SAMPLE_RATE_HZ)
     if end_seconds is None:
         return first_sample, None
     if last_sample <= first_sample:
-        raise AudioError(f"bad time range: ends at {end_seconds} s, expected later than its start at {start_seconds} s")
+        raise _BadRangeError(
+            f"bad time range: ends at {end_seconds} s, expected later than its start at {start_seconds} s"
+        )
     return first_sample, last_sample
+
+
+class _BadRangeError(AudioError):
+    pass
+
+
+@dataclass
+class _Choice:
+    """Which track to decode: a place in the ranking of those that fit, whose number is known once the file is open."""
+
+    wanted: AudioTrack | None = None
+    place: int = 0
+    fitting: int = 1
+    notes: tuple[str, ...] = ()
+    timeline: Timeline | None = None  # with one, gaps are filled
+
+
+def _collect(
+    file: BinaryIO, collector: type[_Collector], samples: tuple[int, int | None], wanted: AudioTrack | None
+) -> tuple[_Collector, tuple[str, ...], tuple[str, ...], Timeline | None]:
+    """Collect a range of the best track that fits; return it with warnings, notes and, of a Spool, its timeline.
+
+    Where that track cannot be decoded, or is silent from beginning to end, the next one that holds sound is taken.
+    """
+    choice = _Choice(wanted)
+    silent, failure = None, None
+    while choice.place < choice.fitting:
+        try:
+            chunks, warnings = _collect_track(file, collector, samples, choice)
+        except _BadRangeError:
+            raise
+        except AudioError as error:
+            failure = failure or error
+        else:
+            found = chunks, warnings, choice.notes, choice.timeline
+            if choice.fitting == 1 or chunks.holds_sound:
+                return found
+            if samples != (0, None) and _collect_track(file, Spool, (0, None), choice)[0].holds_sound:
+                return found
+            silent = silent or found
+        choice.place += 1
+    if silent is None:
+        assert failure is not None
+        raise failure
+    return silent
+
+
+def _collect_track(
+    file: BinaryIO, collector: type[_Collector], samples: tuple[int, int | None], choice: _Choice
+) -> tuple[_Collector, tuple[str, ...]]:
+    choice.timeline = Timeline() if collector is Spool else None
+    chunks, warnings = collector(), None
+    if samples[0] >= SAMPLE_RATE_HZ:
+        warnings = _decode(file, chunks, *samples, choice, seek=True)
+    if warnings is None:
+        chunks = collector()
+        warnings = _decode(file, chunks, *samples, choice)
+    assert warnings is not None
+    return chunks, warnings
 
 
 def _refuse(url: str, _flags: int, _options: dict[str, str]) -> NoReturn:
@@ -177,7 +249,8 @@ def _refuse(url: str, _flags: int, _options: dict[str, str]) -> NoReturn:
 
 
 @contextmanager
-def _open_media(file: BinaryIO) -> Iterator[Media]:
+def _open_media(file: BinaryIO, choice: _Choice | None = None) -> Iterator[Media]:
+    choice = choice or _Choice()
     file.seek(0)
     start = file.read(24)
     links = find_links(file) if start.startswith(b"OggS") else []
@@ -202,9 +275,10 @@ def _open_media(file: BinaryIO) -> Iterator[Media]:
             streams = Counter(stream.type for stream in container.streams)
             found = ", ".join(f"{count} {kind}" for kind, count in sorted(streams.items())) or "none"
             raise AudioError(f"no audio stream (its streams: {found})")
-        stream = container.streams.audio[0]
-        if stream.codec_context is None:
-            raise AudioError("its audio codec is not one that FFmpeg's libraries can decode")
+        tracks = ranked_tracks(container, choice.wanted)
+        stream, choice.fitting = tracks[choice.place], len(tracks)
+        several = len(container.streams.audio if choice.wanted is None else tracks) > 1
+        choice.notes = (track_note(stream, passed_over=tracks[: choice.place]),) if several else ()
         yield Media(container, stream, file, links)
 
 
@@ -213,25 +287,23 @@ def _decode(
     chunks: Chunks,
     first_sample: int,
     last_sample: int | None,
+    choice: _Choice,
     *,
     seek: bool = False,
-    timeline: Timeline | None = None,
 ) -> tuple[str, ...] | None:
-    """Collect the samples from first to last and return warnings; None where seeking failed, and decoding must tell.
-
-    With a timeline, gaps are filled.
-    """
-    with _open_media(file) as media:
+    """Collect the samples from first to last and return warnings; None where seeking failed, and decoding must tell."""
+    mixer = Mixer()
+    with _open_media(file, choice) as media:
         frames: Iterator[av.AudioFrame] = _frames(media)
         position, announced = 0, 0.0
         if seek and media.container.format.name in EXACT_SEEK:
-            landing = _seek(media, first_sample)
+            landing = _seek(media, first_sample // SAMPLE_RATE_HZ * SAMPLE_RATE_HZ)  # whole seconds are mixed alike
             if landing is None:
                 return None
             frames, position = landing
-        if timeline is not None:
-            frames = timeline.filled(frames, media.container)
-        for chunk in mono_chunks(frames):
+        if choice.timeline is not None:
+            frames = choice.timeline.filled(frames, media.container)
+        for chunk in mono_chunks(frames, start_seconds=position / SAMPLE_RATE_HZ, mixer=mixer):
             if position + len(chunk) > first_sample:
                 stop = None if last_sample is None else last_sample - position
                 chunks.add(chunk[max(first_sample - position, 0) : stop])
@@ -245,10 +317,11 @@ def _decode(
         raise AudioError(_why_nothing(media))
     if not chunks.samples:
         start_seconds = first_sample / SAMPLE_RATE_HZ
-        raise AudioError(f"bad time range: starts at {start_seconds:g} s, the audio ends at {media.seconds:.2f} s")
+        raise _BadRangeError(f"bad time range: starts at {start_seconds:g} s, the audio ends at {media.seconds:.2f} s")
     if chunks.first_not_finite is not None:
         seconds = (first_sample + chunks.first_not_finite) / SAMPLE_RATE_HZ
         raise AudioError(f"holds NaN or infinite samples, the first at {seconds:.2f} s: not a usable recording")
+    choice.notes += mixer.notes()
     return tuple(_warnings(file, media, announced))
 
 

@@ -1,4 +1,4 @@
-"""Sound that differs each time it is trained on: other speeds, noise, clips joined to one.
+"""Sound that differs each time it is trained on: other speeds, noise. (Which clips are joined is in `planning`.)
 
 Shape letter: T samples of 16 kHz sound.
 """
@@ -20,21 +20,23 @@ class Augmentation:
     """What is changed. All is drawn from the seed, the place of the batch, and the utterance: a run repeats it.
 
     `speeds` are factors, each as likely as the others (Ko et al. 2015: 0.9, 1.0, 1.1), by which pitch changes, too;
-    `noise_share` of the clips get noise, `noise_snr` dB below them; `join_share` of them follow another of the same
-    direction in the batch, as one clip.
+    but none that makes a clip longer than `max_seconds`; `noise_share` of the clips get noise, `noise_snr` dB below
+    them.
     """
 
     speeds: tuple[float, ...] = ()
     noise_share: float = 0.0
     noise_snr: tuple[float, float] = (5.0, 30.0)
-    join_share: float = 0.0
     seed: int = 0
+    max_seconds: float = float("inf")
 
     def change(self, waveform_T: Waveform, key: Sequence[int]) -> Waveform:
         """Return a clip at another speed and with noise; `key` says which drawing this is."""
         rng = np.random.default_rng([self.seed, *key])
         if self.speeds:
-            factor = self.speeds[int(rng.integers(len(self.speeds)))]
+            seconds = len(waveform_T) / SAMPLE_RATE_HZ
+            fitting = [factor for factor in self.speeds if seconds / factor <= self.max_seconds] or [1.0]
+            factor = fitting[int(rng.integers(len(fitting)))]
             if factor != 1.0:
                 waveform_T = soxr.resample(waveform_T, SAMPLE_RATE_HZ * factor, SAMPLE_RATE_HZ)
         if rng.random() < self.noise_share and waveform_T.any():
@@ -42,18 +44,3 @@ class Augmentation:
             loudness = np.sqrt(np.mean(np.square(waveform_T)) / np.mean(np.square(background_T)))
             waveform_T = waveform_T + background_T * (loudness * 10 ** (-rng.uniform(*self.noise_snr) / 20))
         return np.asarray(waveform_T, np.float32)
-
-    def pairs(self, directions: Sequence[str], key: Sequence[int]) -> list[tuple[int, ...]]:
-        """Return which clips of a batch are one in training: most alone, some pairs of the same direction."""
-        rng = np.random.default_rng([self.seed, *key, 1])
-        joined: list[tuple[int, ...]] = []
-        open_by_direction: dict[str, int] = {}  # where in `joined` a clip waits for a second one
-        for index, direction in enumerate(directions):
-            if direction in open_by_direction:
-                place = open_by_direction.pop(direction)
-                joined[place] = (*joined[place], index)
-            else:
-                if rng.random() < self.join_share:
-                    open_by_direction[direction] = len(joined)
-                joined.append((index,))
-        return joined

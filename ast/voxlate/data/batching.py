@@ -17,8 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 from voxlate.data.audio import load_audio
 from voxlate.data.augmentation import Augmentation
 from voxlate.data.corpus import Corpus
-from voxlate.data.planning import Integers, Place
+from voxlate.data.planning import Integers, Place, clips_of
 from voxlate.errors import AudioError
+from voxlate.joining import join_texts
 from voxlate.manifest import Utterance
 from voxlate.text import EOS_ID, IGNORED_ID, PAD_ID, Tokenizer
 from voxlate_eval.words import plain_words
@@ -117,20 +118,9 @@ class BatchMaker(Dataset[Batch]):
         """
         place, end, indices = request
         kept: list[tuple[int, Utterance, Tensor]] = []  # with its waveform or its states
-        unreadable = []
-        for index in indices.tolist():
-            utterance = self.corpus[index]
-            if not self._fits(utterance):
-                too_long = f"a translation of more than the {self.max_tokens} tokens that the decoder has positions for"
-                unreadable.append((index, f"{utterance.id}: {too_long}"))
-                continue
-            try:
-                sound = self._sound(index, utterance, place)
-                kept.append((index, utterance, sound))
-            except AudioError as error:
-                unreadable.append((index, str(error)))
-        if self.augmentation is not None and self.augmentation.join_share:
-            kept = self._join(kept, self.augmentation, place)
+        unreadable: list[tuple[int, str]] = []
+        for clips in clips_of(indices):
+            kept += self._joined([found for index in clips for found in self._read(index, place, unreadable)])
         sounds = [sound for _, _, sound in kept]
         states_BSD: Tensor | None = None
         if self.states is None or not sounds:
@@ -159,6 +149,20 @@ class BatchMaker(Dataset[Batch]):
         )
         return batch.rounded() if self.rounds else batch
 
+    def _read(
+        self, index: int, place: Place, unreadable: list[tuple[int, str]]
+    ) -> Iterator[tuple[int, Utterance, Tensor]]:
+        """Yield an utterance with its sound, or name why it cannot be learnt from."""
+        utterance = self.corpus[index]
+        if not self._fits(utterance):
+            too_long = f"a translation of more than the {self.max_tokens} tokens that the decoder has positions for"
+            unreadable.append((index, f"{utterance.id}: {too_long}"))
+            return
+        try:
+            yield index, utterance, self._sound(index, utterance, place)
+        except AudioError as error:
+            unreadable.append((index, str(error)))
+
     def _sound(self, index: int, utterance: Utterance, place: Place) -> Tensor:
         if self.states is not None:
             return self.states(index)
@@ -168,22 +172,17 @@ class BatchMaker(Dataset[Batch]):
             waveform_T = torch.from_numpy(changed_T)
         return waveform_T
 
-    def _join(
-        self, kept: list[tuple[int, Utterance, Tensor]], augmentation: Augmentation, place: Place
-    ) -> list[tuple[int, Utterance, Tensor]]:
-        directions = [self.corpus.direction(index) for index, _, _ in kept]
-        found = []
-        for group in augmentation.pairs(directions, (place.epoch, place.number)):
-            members = [kept[member] for member in group]
-            texts = [(utterance.source_text, utterance.target_text) for _, utterance, _ in members]
-            source, target = (" ".join(filter(None, column)) for column in zip(*texts, strict=True))
-            index, first, _ = members[0]
-            joined = replace(first, source_text=source, target_text=target)
-            if len(members) == 1 or not self._fits(joined):
-                found += members
-            else:
-                found.append((index, joined, torch.cat([sound for _, _, sound in members])))
-        return found
+    def _joined(self, members: list[tuple[int, Utterance, Tensor]]) -> list[tuple[int, Utterance, Tensor]]:
+        """Return clips as one with their texts joined, or as they are where that has too many tokens."""
+        if len(members) < 2:
+            return members
+        index, first, _ = members[0]
+        source = join_texts([one.source_text or "" for _, one, _ in members], first.source_language)
+        target = join_texts([one.target_text or "" for _, one, _ in members], first.target_language)
+        joined = replace(first, source_text=source, target_text=target)
+        if not self._fits(joined):
+            return members
+        return [(index, joined, torch.cat([sound for _, _, sound in members]))]
 
     def _fits(self, utterance: Utterance) -> bool:
         return self.max_tokens is None or len(self._target(utterance)) <= self.max_tokens

@@ -14,6 +14,7 @@ import numpy as np
 from voxlate.data.resampling import SAMPLE_RATE_HZ, Waveform
 from voxlate.errors import AudioError
 
+SILENT_RANGE = 2.0**-15  # between the highest and the lowest sample: one step of 16 bits
 SPOOLED_SECONDS = 60.0  # longer sound does not stay in memory, where it may go to a file
 
 
@@ -50,6 +51,7 @@ class Chunks:
     def __init__(self) -> None:
         self.samples = 0
         self.first_not_finite: int | None = None
+        self.holds_sound = False
         self._held: list[Waveform] = []
 
     def add(self, chunk_T: Waveform) -> None:
@@ -57,6 +59,8 @@ class Chunks:
         finite_T = np.isfinite(chunk_T)
         if self.first_not_finite is None and not finite_T.all():
             self.first_not_finite = self.samples + int(finite_T.argmin())
+        if not self.holds_sound and len(chunk_T):
+            self.holds_sound = bool(chunk_T.max() - chunk_T.min() > SILENT_RANGE)
         self.samples += len(chunk_T)
         self._held.append(chunk_T)
 

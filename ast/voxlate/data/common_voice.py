@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import tarfile
-import zlib
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
+from voxlate.data.archives import MOST_CLIP_BYTES, MOST_TABLE_BYTES, read_members
 from voxlate.data.clips import Clip, Journal, file_state
 from voxlate.errors import VoxlateError
 from voxlate.files import whole_file
@@ -67,7 +67,7 @@ class Unpacked:
 
     def sentences(self, wanted: Collection[str]) -> Sentences:
         with (self.folder / "validated.tsv").open("rb") as file:
-            return _sentences(file, wanted, self.folder / "validated.tsv")
+            return _sentences(file, wanted, str(self.folder / "validated.tsv"))
 
     def inputs(self) -> dict[str, str]:
         validated = self.folder / "validated.tsv"
@@ -90,24 +90,42 @@ class Packed:
         todo = {name for name in wanted if not journal.knows(name, state, flac_path(flac, name) or self.path(name))}
         if not todo and self._validated().exists():
             return
-        for name, contents in _members(self.archive, todo):
-            if name == "validated.tsv":
-                _write(self._validated(), contents)
-                continue
-            todo.remove(name)
-            if flac is None:
-                _write(self.path(name), contents)
-                yield Clip(name, self.path(name), state)
-            else:
-                yield Clip(name, contents, state, flac_path(flac, name))
+        try:
+            yield from self._unpack(todo, state, flac)
+        except VoxlateError:  # what came out before the damage was found may be damaged: none of it counts as done
+            spoiled = [finding for finding in journal.findings.values() if finding.state == state]
+            journal.add(replace(finding, state="from a damaged archive") for finding in spoiled)
+            raise
         for name in sorted(todo):  # not in the archive; reading a file that is not there says so
             yield Clip(name, self.path(name), state, flac_path(flac, name))
+
+    def _unpack(self, todo: set[str], state: str, flac: Path | None) -> Iterator[Clip]:
+        """Yield the clips to do, which leave `todo`; validated.tsv is kept once the archive was read to its end."""
+        with ExitStack() as stack:
+            validated = None
+            for member in read_members(self.archive):
+                name, folder = _place(member.name)
+                if name == "validated.tsv":
+                    if validated is not None:
+                        raise VoxlateError(f"{self.archive}: holds several validated.tsv, expected one language")
+                    validated = stack.enter_context(whole_file(self._validated()))
+                    member.copy(validated, MOST_TABLE_BYTES)
+                    _check_header(validated, f"{self.archive}: {name}")  # before hours are spent on clips
+                elif name in todo and folder == "clips":
+                    todo.remove(name)
+                    contents = member.read(MOST_CLIP_BYTES)
+                    if flac is None:
+                        with whole_file(self.path(name), durable=False) as part:
+                            part.write_bytes(contents)
+                        yield Clip(name, self.path(name), state)
+                    else:
+                        yield Clip(name, contents, state, flac_path(flac, name))
 
     def sentences(self, wanted: Collection[str]) -> Sentences:
         if not self._validated().exists():
             raise VoxlateError(f"{self.archive}: holds no validated.tsv; is it a release of Common Voice?")
         with self._validated().open("rb") as file:
-            return _sentences(file, wanted, self.archive)
+            return _sentences(file, wanted, f"{self.archive}: validated.tsv")
 
     def inputs(self) -> dict[str, str]:
         return {"archive": f"{self.archive} {file_state(self.archive)}"}
@@ -146,6 +164,8 @@ def find_release(root: Path, language: str, unpacked: Path, *, with_sentences: b
         return Packed(language, found[0], unpacked)
     if with_sentences and not (found[0] / "validated.tsv").is_file():
         raise VoxlateError(f"{found[0]}: no validated.tsv, which holds the sentences; copy it from the release")
+    if with_sentences:
+        _check_header(found[0] / "validated.tsv", str(found[0] / "validated.tsv"))
     return Unpacked(language, found[0])
 
 
@@ -159,7 +179,7 @@ def _is_of(folder: Path, names: list[str]) -> bool:
     if not validated.is_file():
         return True
     with validated.open("rb") as file:
-        first, _, _ = next(_sentence_rows(file, validated), ("", "", ""))
+        first, _, _ = next(_sentence_rows(file, str(validated)), ("", "", ""))
     return not first.startswith("common_voice_") or any(first.startswith(f"common_voice_{name}_") for name in names)
 
 
@@ -171,36 +191,24 @@ def _is_archive(path: Path, names: list[str]) -> bool:
     return any(re.search(rf"(?<![A-Za-z]){name}(?![A-Za-z]|-[A-Z]{{2}}(?![A-Za-z]))", stem) for name in names)
 
 
-def _members(archive: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
-    """Read validated.tsv and the wanted clips of an archive, in its order.
+def _place(name: str) -> tuple[str, str]:
+    """Return the name of an archive's member and that of its folder, both empty where it leads out of the archive.
 
-    Only regular files are read, and what is taken of their names is the last part: nothing in an archive can make
-    its reader write outside its own folder.
+    Nothing else is taken of it: nothing in an archive can make its reader write outside its own folder.
     """
-    count = 0
-    try:
-        with tarfile.open(archive, "r|*") as tar:
-            for member in tar:
-                parts = PurePosixPath(member.name).parts
-                if not member.isreg() or not parts or ".." in parts or member.name.startswith("/"):
-                    continue
-                name = parts[-1]
-                if name == "validated.tsv" or (name in wanted and parts[-2:-1] == ("clips",)):
-                    file = tar.extractfile(member)
-                    assert file is not None
-                    contents = file.read()
-                    count += 1
-                    yield name, contents
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise VoxlateError(f"{archive}: damaged behind {count:,} wanted files ({error}); fetch it again") from None
+    parts = PurePosixPath(name).parts
+    if not parts or ".." in parts or name.startswith("/"):
+        return "", ""
+    return parts[-1], parts[-2] if len(parts) > 1 else ""
 
 
-def _write(path: Path, contents: bytes) -> None:
-    with whole_file(path) as part:
-        part.write_bytes(contents)
+def _check_header(table: Path, name: str) -> None:
+    """Raise VoxlateError where the first line of a table cannot be used."""
+    with table.open("rb") as file:
+        next(_sentence_rows(file, name), None)
 
 
-def _sentences(file: BinaryIO, wanted: Collection[str], path: Path) -> Sentences:
+def _sentences(file: BinaryIO, wanted: Collection[str], path: str) -> Sentences:
     sentences: Sentences = {}
     for clip, sentence, speaker in _sentence_rows(file, path):
         if clip in wanted:
@@ -208,9 +216,9 @@ def _sentences(file: BinaryIO, wanted: Collection[str], path: Path) -> Sentences
     return sentences
 
 
-def _sentence_rows(file: BinaryIO, path: Path) -> Iterator[tuple[str, str, str]]:
+def _sentence_rows(file: BinaryIO, path: str) -> Iterator[tuple[str, str, str]]:
     """Give clip, sentence and speaker of each row. Releases differ in the columns behind them, and so do rows."""
-    problems = Problems(str(path))
+    problems = Problems(path)
     places: list[int] = []
     for line, text in text_lines(file, problems):
         cells = text.rstrip("\r\n").split("\t")
@@ -224,6 +232,8 @@ def _sentence_rows(file: BinaryIO, path: Path) -> Iterator[tuple[str, str, str]]
         elif len(cells) > max(places):
             yield unescape(cells[places[0]]), unescape(cells[places[1]]), cells[places[2]]
     problems.raise_any()
+    if not places:
+        raise VoxlateError(f"{path}: holds nothing; fetch it again")
 
 
 def unescape(cell: str) -> str:

@@ -15,7 +15,7 @@ from voxlate.files import whole_file
 def write_flac(path: Path, waveform_T: Waveform) -> None:
     """Write a mono waveform with 16 bits a sample, the file whole or not at all."""
     samples_1T = np.clip(np.rint(waveform_T * 32768.0), -32768, 32767).astype(np.int16)[None]
-    with whole_file(path) as part, av.open(str(part), "w", format="flac") as output:
+    with whole_file(path, durable=False) as part, av.open(str(part), "w", format="flac") as output:
         stream = output.add_stream("flac", SAMPLE_RATE_HZ)
         assert isinstance(stream, AudioStream)
         stream.format, stream.layout = av.AudioFormat("s16"), av.AudioLayout("mono")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import av
 
-from voxlate.data.resampling import MEDIA_ERRORS
+from voxlate.data.mixing import MEDIA_ERRORS
 from voxlate.data.undecodable import holds_sound, is_info_frame, last_frame, leading_tags
 
 if TYPE_CHECKING:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from voxlate.columns import listed, lookalikes
 from voxlate.data.clips import Clip, Finding, Journal, examine, file_state
 from voxlate.data.common_voice import codes, flac_path
 from voxlate.data.preparation import (
@@ -26,9 +26,18 @@ from voxlate.data.preparation import (
     stderr,
 )
 from voxlate.data.splits import SPLITS, Row, Tallies, unique, write_splits
+from voxlate.errors import shown
 from voxlate.files import whole_file
 
 _SPLIT_NAMES = {"train": "train", "validation": "dev", "valid": "dev", "dev": "dev", "test": "test"}
+_TEXT, _NAME = ("string", "large_string"), ("string", "large_string", "integer")
+_KINDS = {
+    "sentence": _TEXT,
+    "translation": _TEXT,
+    "audio.path": _TEXT,
+    "audio.bytes": ("binary", "large_binary"),
+    **dict.fromkeys(("client_id", "id", "file"), _NAME),
+}
 _TEXTS = ("sentence", "translation", "client_id", "id", "file")
 
 
@@ -57,18 +66,20 @@ def prepare(command: Parquet) -> int:
         remove_parts(clips)
         rows = {path: list(_rows(path, split)) for path, split in files.items()}
         journal_path = command.output / "durations" / f"{source}{'.flac' if command.transcode else ''}.jsonl"
+        outside: dict[str, Path] = {}  # clips of rows that hold no bytes but the path of a file
         with Journal(journal_path) as journal:
             with progress_bar(f"{pair}: clips", sum(map(len, rows.values()))) as advance:
                 for path in files:
                     advance(sum(row.clip in journal.findings for row in rows[path]))
-                    todo = _clips(path, rows[path], journal, clips, transcode=command.transcode)
+                    todo = _clips(path, rows[path], journal, clips, outside, transcode=command.transcode)
                     examine(todo, journal, command.workers, advance)
 
             def finding(clip: str) -> Finding:
                 return journal.findings[clip]
 
             def audio(clip: str) -> Path:
-                return _place(clips, clip, transcode=command.transcode)
+                place = _place(clips, clip, transcode=command.transcode)
+                return place if command.transcode else outside.get(clip, place)
 
             tallies = Tallies()
             kept = unique((row for part in rows.values() for row in part), tallies)
@@ -121,14 +132,30 @@ def _wrong_columns(path: Path) -> Iterator[str]:
         schema = pq.read_schema(path)
     except FileNotFoundError:
         yield f"{path}: no such file"
+        return
     except (pa.ArrowException, OSError) as error:
-        yield f"{path}: not a whole parquet file ({str(error).splitlines()[0]}); fetch it again"
-    else:
-        missing = [name for name in ("audio", "sentence", "translation") if name not in schema.names]
-        if missing:
-            yield f"{path}: no column {', '.join(missing)}; its columns: {', '.join(schema.names)}"
-        elif not pa.types.is_struct(schema.field("audio").type):
-            yield f"{path}: column audio is {schema.field('audio').type}, expected a struct of bytes and path"
+        yield f"{path}: not a whole parquet file ({(str(error).splitlines() or [''])[0]}); fetch it again"
+        return
+    types = dict(zip(schema.names, schema.types, strict=True))
+    missing = [name for name in ("audio", "sentence", "translation") if name not in types]
+    if missing:
+        alike = [f"{found} to {name}" for name in missing if (found := _called_otherwise(name, schema.names))]
+        hint = f"; rename {' and '.join(alike)} if that is what it holds" if alike else ""
+        yield f"{path}: no column {', '.join(missing)}; its columns: {listed(schema.names)}{hint}"
+    if "audio" in types and not pa.types.is_struct(types["audio"]):
+        yield f"{path}: column audio is {types['audio']}, expected a struct of bytes and path"
+    elif "audio" in types:
+        types |= {f"audio.{field.name}": field.type for field in types["audio"]}
+        if not {"audio.bytes", "audio.path"} & types.keys():
+            yield f"{path}: column audio is {str(types['audio'])[:100]}, expected a struct of bytes and path"
+    for name, expected in _KINDS.items():
+        if name in types and not any(getattr(pa.types, f"is_{kind}")(types[name]) for kind in (*expected, "null")):
+            yield f"{path}: column {name} is {str(types[name])[:100]}, expected {expected[0]}"
+
+
+def _called_otherwise(name: str, columns: Sequence[str]) -> str | None:
+    ours = {"sentence": "source_text", "translation": "target_text", "client_id": "speaker"}.get(name, name)
+    return next((column for column in lookalikes(columns, [ours]) if column not in (*_TEXTS, "audio")), None)
 
 
 def _rows(path: Path, split: str) -> Iterator[Row]:
@@ -144,7 +171,8 @@ def _rows(path: Path, split: str) -> Iterator[Row]:
                 suffix = next((end for name in names[1:] if name and (end := Path(str(name)).suffix)), "")
                 stems = (_stem(str(name)) for name in names if name not in (None, ""))
                 stem = next((stem for stem in stems if stem), f"{path.stem}-{number}")
-                texts = (record["sentence"], record["translation"], record.get("client_id") or None)
+                speaker = record.get("client_id")
+                texts = (record["sentence"], record["translation"], None if speaker in (None, "") else str(speaker))
                 yield Row(stem, f"{stem}{suffix}", split, *texts)
                 number += 1
 
@@ -155,36 +183,63 @@ def _stem(name: str) -> str:
     return re.sub(r"\.(mp3|wav|flac|ogg|opus)$", "", last).strip(".")[:200]
 
 
-def _clips(path: Path, rows: list[Row], journal: Journal, folder: Path, *, transcode: bool) -> Iterator[Clip]:
-    """Give the clips of a file that the journal does not know, writing their bytes unless they are transcoded."""
+def _clips(
+    path: Path, rows: list[Row], journal: Journal, folder: Path, outside: dict[str, Path], *, transcode: bool
+) -> Iterator[Clip]:
+    """Give the clips of a file that the journal does not know, writing their bytes unless they are transcoded.
+
+    Where a row has a path and no bytes, that file is the clip, and is added to `outside`.
+    """
     state = f"{path.name}-{file_state(path)}"
 
     def known(row: Row) -> bool:
         return journal.knows(row.clip, state, _place(folder, row.clip, transcode=transcode))
 
     with pq.ParquetFile(path) as parquet:
+        audio_type = parquet.schema_arrow.field("audio").type
+        columns = [f"audio.{name}" for name in ("bytes", "path") if audio_type.get_field_index(name) >= 0]
         start = 0
         for group in range(parquet.num_row_groups):
             end = start + parquet.metadata.row_group(group).num_rows
             todo = iter(rows[start:end])
             if not all(map(known, rows[start:end])):
-                for batch in parquet.iter_batches(100, row_groups=[group], columns=["audio.bytes"]):
+                for batch in parquet.iter_batches(100, row_groups=[group], columns=columns):
                     for audio, row in zip(batch.column(0).to_pylist(), todo, strict=False):
-                        if not known(row):
-                            yield _clip(row, audio, state, folder, transcode=transcode)
+                        contents = (audio or {}).get("bytes")
+                        flac = _place(folder, row.clip, transcode=True) if transcode else None
+                        if contents is None:
+                            yield from _outside(path, row, (audio or {}).get("path"), journal, outside, flac)
+                        elif not known(row):
+                            yield _clip(row, contents, state, folder, transcode=transcode)
             start = end
 
 
-def _clip(row: Row, audio: Mapping[str, Any] | None, state: str, folder: Path, *, transcode: bool) -> Clip:
-    contents = (audio or {}).get("bytes")
+def _clip(row: Row, contents: bytes, state: str, folder: Path, *, transcode: bool) -> Clip:
     place = _place(folder, row.clip, transcode=transcode)
-    if contents is None:
-        return Clip(row.clip, folder / f"{row.clip} without bytes", state)
     if transcode:
         return Clip(row.clip, contents, state, place)
-    with whole_file(place) as part:
+    with whole_file(place, durable=False) as part:
         part.write_bytes(contents)
     return Clip(row.clip, place, state)
+
+
+def _outside(
+    parquet: Path, row: Row, name: str | None, journal: Journal, outside: dict[str, Path], flac: Path | None
+) -> Iterator[Clip]:
+    """Give the file that a row names instead of holding bytes; say in the journal if there is none."""
+    if name:
+        places = [folder / name for folder in (parquet.parent, parquet.parent.parent)]
+        place = outside[row.clip] = next((place for place in places if place.is_file()), places[0])
+        reason = f"holds no bytes, only a path, and there is no such file ({shown(str(place))})"
+    else:
+        place, reason = None, "holds neither bytes nor a path"
+    if place is None or not place.is_file():
+        if not journal.knows(row.clip, "missing"):
+            journal.add([Finding(row.clip, "missing", error=f"{row.clip}: its row {reason}")])
+        return
+    state = file_state(place)
+    if not journal.knows(row.clip, state, flac):
+        yield Clip(row.clip, place, state, flac)
 
 
 def _place(folder: Path, clip: str, *, transcode: bool) -> Path:

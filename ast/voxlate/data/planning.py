@@ -3,12 +3,13 @@
 Shape letters: N utterances, E draws of an epoch, G directions.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+BYTES_PER_TOKEN = 4
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
@@ -34,7 +35,7 @@ def estimate_tokens(utf8_bytes_N: Integers) -> Integers:
 
     Only the cost of a batch hangs on it. Counting the pieces of millions of sentences would take minutes at each start.
     """
-    return (utf8_bytes_N + 3) // 4 + 2  # tag and </s>
+    return (utf8_bytes_N + BYTES_PER_TOKEN - 1) // BYTES_PER_TOKEN + 2  # tag and </s>
 
 
 def shares_by_temperature(sizes_G: Floats, temperature: float) -> Floats:
@@ -125,6 +126,49 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Joins:
+    """Which clips become one with another of their group: what `share` of those that could be the first of two.
+
+    Together they have at most `max_seconds`, and texts that surely have no more than `max_tokens` tokens.
+    """
+
+    share: float
+    max_seconds: float
+    max_tokens: int | None = None
+
+    def pair(
+        self, drawn_E: Integers, group_N: Integers, fits: Callable[[int, int], bool], generator: np.random.Generator
+    ) -> list[tuple[int, ...]]:
+        """Return the draws of an epoch as clips alone and pairs that fit, each draw once."""
+        units: list[tuple[int, ...]] = []
+        waiting: dict[int, int] = {}  # first clip of a pair by its group
+        joins_E = generator.random(len(drawn_E)) < self.share
+        for index, group, joins in zip(drawn_E.tolist(), group_N[drawn_E].tolist(), joins_E.tolist(), strict=True):
+            first = waiting.pop(group, None)
+            if first is not None and fits(first, index):
+                units.append((first, index))
+            else:
+                if first is not None:
+                    units.append((first,))
+                if joins:
+                    waiting[group] = index
+                else:
+                    units.append((index,))
+        return units + [(index,) for index in waiting.values()]
+
+
+def clips_of(batch_E: Integers) -> list[list[int]]:
+    """Return the clips of a batch of a plan, several where they are joined: ``~index`` follows what it is joined to."""
+    units: list[list[int]] = []
+    for index in batch_E.tolist():
+        if index < 0:
+            units[-1].append(~index)
+        else:
+            units.append([index])
+    return units
+
+
+@dataclass(frozen=True)
 class Plan:
     """The endless sequence of batches of a run. It knows nothing of processes: whoever reads it takes every P-th."""
 
@@ -136,15 +180,39 @@ class Plan:
     batch_seconds: float
     buckets: int
     seed: int
+    joins: Joins | None = None
+    slowest: float = 1.0  # how many times its length a clip may have, at another speed
 
     def epoch(self, epoch: int) -> list[Integers]:
-        """Return the batches of one epoch, each an array of utterance indices."""
+        """Return the batches of one epoch, each an array of utterance indices; see `clips_of` for joined ones."""
         generator = np.random.default_rng([self.seed, epoch])
-        drawn = sample_epoch(self.direction_N, self.shares_G, len(self.seconds_N), generator)
+        drawn_E = sample_epoch(self.direction_N, self.shares_G, len(self.seconds_N), generator)
+        longest_N = self.seconds_N * self.slowest
+        if self.joins is None or not self.joins.share:
+            return self._make_batches(drawn_E, longest_N, self.tokens_N, generator)
+        units = self.joins.pair(drawn_E, self.direction_N, self._fit(self.joins, longest_N), generator)
+        totals = [np.array([values[list(unit)].sum() for unit in units]) for values in (longest_N, self.tokens_N)]
+        batches = self._make_batches(np.arange(len(units)), totals[0], totals[1], generator)
+        coded = [[index if place == 0 else ~index for place, index in enumerate(unit)] for unit in units]
+        return [np.array([index for unit in batch.tolist() for index in coded[unit]]) for batch in batches]
+
+    def _fit(self, joins: Joins, longest_N: Floats) -> Callable[[int, int], bool]:
+        """Return whether two clips can be one: it is not too long, and a batch can hold it."""
+
+        def fit(first: int, second: int) -> bool:
+            seconds, tokens = longest_N[first] + longest_N[second], self.tokens_N[first] + self.tokens_N[second]
+            short = joins.max_tokens is None or tokens * BYTES_PER_TOKEN <= joins.max_tokens  # a token has one or more
+            return bool(short and seconds <= joins.max_seconds and self.cost(seconds, tokens) <= self.batch_seconds)
+
+        return fit
+
+    def _make_batches(
+        self, indices_E: Integers, seconds_N: Floats, tokens_N: Integers, generator: np.random.Generator
+    ) -> list[Integers]:
         return make_batches(
-            drawn,
-            self.seconds_N,
-            self.tokens_N,
+            indices_E,
+            seconds_N,
+            tokens_N,
             cost=self.cost,
             batch_seconds=self.batch_seconds,
             buckets=self.buckets,

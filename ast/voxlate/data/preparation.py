@@ -123,11 +123,30 @@ def known_drops(folder: Path, splits: Iterable[str], inputs: dict[str, Any]) -> 
 
 
 def _read_drops(path: Path) -> dict[str, Any]:
+    """Return what a drops.json holds; nothing where it is missing or damaged, so that it is made again."""
     try:
-        drops: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        drops = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(drops, dict) or not isinstance(drops.get("title"), str):
+        return {}
+    splits, inputs = drops.get("splits"), drops.get("inputs")
+    if not isinstance(splits, dict) or not isinstance(inputs, dict) or not all(map(_are_counts, splits.values())):
         return {}
     return drops
+
+
+def _are_counts(value: object) -> bool:
+    """Return whether this is what `Tally.report` gives."""
+    if not isinstance(value, dict):
+        return False
+    optional = [value[name] for name in ("official", "difference") if name in value]
+    numbers = [*(value.get(name) for name in ("rows", "hours", "errors", "failed")), *optional]
+    entries: list[Any] = [value.get("left_out"), value.get("kept")]
+    if not all(isinstance(entry, dict) for entry in entries):
+        return False
+    counted = [one.get("count") if isinstance(one, dict) else None for entry in entries for one in entry.values()]
+    return all(type(number) in (int, float) for number in (*numbers, *counted))
 
 
 def remove_parts(folder: Path) -> None:
@@ -141,6 +160,9 @@ def remove_parts(folder: Path) -> None:
 def conclude(all_drops: list[dict[str, Any]]) -> int:
     """Print the summary and return the exit code."""
     print(summary(all_drops))
+    for drops in all_drops:
+        if empty := [split for split, counts in drops["splits"].items() if not counts["rows"]]:
+            stderr().print(f"{drops['title']}: no rows for {' and '.join(empty)}, and no file", style="yellow")
     failed = sum(counts["failed"] for drops in all_drops for counts in drops["splits"].values())
     if failed:
         stderr().print(f"{failed:,} clips failed; see the rows' errors and drops.json", style="red")

@@ -101,3 +101,9 @@ def find_shortlists(folder: Path, tokenizer: Tokenizer, languages: Iterable[str]
         if max(ids) >= tokenizer.vocabulary_size or not ids.issuperset(range(UNK_ID + 1)):
             raise VoxlateError(f"{path}: its ids are not those of {tokenizer.path}; {make}")
     return found
+
+
+def shortlists_sha256(folder: Path, languages: Iterable[str]) -> dict[str, str]:
+    """Return the SHA-256 of the shortlists beside a model, of those languages that have one."""
+    paths = {language: _path(folder, language) for language in languages}
+    return {language: file_sha256(path) for language, path in paths.items() if path.is_file()}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from voxlate.columns import listed
 from voxlate.data.common_voice import LONG_CODES, escape
 from voxlate.data.espeak import Voice, espeak
 from voxlate.data.parallel import map_in_processes
@@ -26,9 +30,9 @@ from voxlate.data.preparation import (
 )
 from voxlate.data.reading import VARIANTS, Reading, Span, make_line, read_aloud
 from voxlate.data.splits import SPLITS, SPOKEN
-from voxlate.errors import VoxlateError
+from voxlate.errors import VoxlateError, shown
 from voxlate.files import file_sha256, whole_file, write_text
-from voxlate.languages import find_language
+from voxlate.languages import find_language, look_up_language
 from voxlate.tables import Problems, Table
 
 _LIMITS: dict[str, Span] = {
@@ -52,6 +56,8 @@ class Spoken(Preparation):
     spans: Mapping[str, str] = field(default_factory=dict)  # option -> LOW:HIGH
     babble: float = 0.0
     seed: int = 1
+    dev: int = 0  # rows of the text to hold out, where it has no column split
+    test: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ def prepare(command: Spoken) -> int:
     reading = _parse_reading(command, problems)
     rows: list[_Row] = []
     with noted(problems):
-        rows = _read_text(command.text, pairs)
+        rows = _read_text(command, pairs)
     refuse(problems)
     with output_folder(command.output):
         _same_settings(command, reading, voices)
@@ -86,6 +92,9 @@ def prepare(command: Spoken) -> int:
     for source, target in pairs:
         count = Counter(row.split for row in _of_pair(rows, source, target))
         print(f"{source}-{target}", *(f"{split} {count[split]:,}" for split in SPLITS if count[split]), sep="  ")
+        if empty := [split for split in SPLITS if not count[split]]:
+            cure = "" if empty == ["train"] else "; --dev and --test hold rows out, of a text without a column split"
+            stderr().print(f"{source}-{target}: no rows for {' and '.join(empty)}{cure}", style="yellow")
     silent = [name for names in failed.values() for name in names]
     if silent:
         shown = ", ".join(silent[:5]) + (", …" if len(silent) > 5 else "")
@@ -143,8 +152,9 @@ def _parse_reading(command: Spoken, problems: list[str]) -> Reading:
     )
 
 
-def _read_text(path: Path, pairs: list[tuple[str, str]]) -> list[_Row]:
+def _read_text(command: Spoken, pairs: list[tuple[str, str]]) -> list[_Row]:
     """Read the table; VoxlateError names all its problems by line."""
+    path = command.text
     problems = Problems(str(path))
     languages = list(dict.fromkeys(language for pair in pairs for language in pair))
     table = Table(path, ["id", "split", "source_language", *languages], problems)
@@ -156,30 +166,58 @@ def _read_text(path: Path, pairs: list[tuple[str, str]]) -> list[_Row]:
         texts = {}
         for language in languages:
             text = cells.get(language)
-            if text is not None and (not isinstance(text, str) or "\n" in text or "\r" in text):
-                problems.add(line, f"{language} is not one line of text: {text!r}")
+            if text is not None and (not isinstance(text, str) or {*"\n\r\0"} & {*text}):
+                problems.add(line, f"{language} is not one line of text: {shown(text)}")
             elif text and text.strip():
                 texts[language] = text
-        if name != Path(name).name or name.startswith(".") or len(name) > 100:  # it becomes the name of a file
-            problems.add(line, f"id {name!r} cannot name a file; take letters, digits, - and _")
+        # It becomes the name of a file.
+        if name != Path(name).name or name.startswith(".") or len(name.encode()) > 200 or not name.isprintable():
+            problems.add(line, f"id {shown(name)} cannot name a file; take letters, digits, - and _")
         if name in seen:
-            problems.add(line, f"id {name!r} is there already")
+            problems.add(line, f"id {shown(name)} is there already")
         if split not in SPLITS:
-            problems.add(line, f"split {split!r}; expected {', '.join(SPLITS)}")
+            problems.add(line, f"split {shown(split)}; expected {', '.join(SPLITS)}")
         if source and source not in table.columns:
             problems.add(
-                line, f"source_language {source!r} is no column of a language; empty, all languages read the text"
+                line, f"source_language {shown(source)} is no column of a language; empty, all languages read the text"
             )
         seen.add(name)
         rows.append(_Row(name, split, texts, source))
     missing = [language for language in languages if language not in table.columns]
     if missing and table.columns:
-        found = ", ".join(table.columns)
-        problems.add(0, f"no column {', '.join(missing)}; expected one for each language, found {found}")
+        found = listed([*table.columns])
+        alike = [name for name in table.columns if name not in languages and _language_of(name) in missing]
+        hint = f"; rename {listed(alike)} to its code" if alike else ""
+        problems.add(0, f"no column {', '.join(missing)}; expected one for each language, found {found}{hint}")
+    if (command.dev or command.test) and "split" in table.columns:
+        problems.add(0, "has a column split, which --dev and --test would replace; leave out those or that")
+    elif command.dev + command.test >= len(rows) and (command.dev or command.test):
+        problems.add(0, f"has {len(rows):,} rows: --dev {command.dev} and --test {command.test} leave none for train")
     problems.raise_any()
     if not rows:
         raise VoxlateError(f"{path}: holds no texts; expected columns such as id, split, {', '.join(languages)}")
-    return rows
+    return _hold_out(rows, command.dev, command.test)
+
+
+def _language_of(column: str) -> str | None:
+    language = look_up_language(column)
+    return None if language is None else language.code
+
+
+def _hold_out(rows: list[_Row], dev: int, test: int) -> list[_Row]:
+    """Give `dev` and `test` rows those splits, by their texts alone, so that other seeds and ids hold out the same.
+
+    Rows with the same texts stay together.
+    """
+    keys = [json.dumps(row.texts, sort_keys=True) for row in rows]
+    split_of: dict[str, str] = {}
+    rows_of, left = Counter(keys), {"test": test, "dev": dev}
+    for key in sorted(rows_of, key=lambda key: hashlib.sha256(key.encode()).digest()):
+        split = next((name for name, room in left.items() if rows_of[key] <= room), None)
+        if split is not None:
+            left[split] -= rows_of[key]
+            split_of[key] = split
+    return [replace(row, split=split_of.get(key, row.split)) for row, key in zip(rows, keys, strict=True)]
 
 
 def _same_settings(command: Spoken, reading: Reading, voices: Mapping[str, list[Voice]]) -> None:
@@ -189,7 +227,7 @@ def _same_settings(command: Spoken, reading: Reading, voices: Mapping[str, list[
     names = {language: [voice.name for voice in several] for language, several in voices.items()}
     settings = json.loads(json.dumps({**text, "voices": names, **asdict(reading)}))
     if path.is_file() and not command.overwrite:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = _read_settings(path)
         changed = sorted(key for key in settings.keys() | before.keys() if settings.get(key) != before.get(key))
         if changed:
             raise VoxlateError(
@@ -197,6 +235,18 @@ def _same_settings(command: Spoken, reading: Reading, voices: Mapping[str, list[
                 "it again with --overwrite"
             )
     write_text(path, json.dumps(settings, indent=1, ensure_ascii=False) + "\n")
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        settings = None
+    if not isinstance(settings, dict):
+        raise VoxlateError(
+            f"{path}: is damaged, so that nobody knows how its clips were made; --overwrite makes them again"
+        )
+    return settings
 
 
 def _read_language(
@@ -211,7 +261,8 @@ def _read_language(
         make_line(reading, voices, _clip(language, row), row.texts[language]) for row in rows if row.read_in(language)
     ]
     chunks = [lines[start : start + _CHUNK] for start in range(0, len(lines), _CHUNK)]
-    todo = [chunk for chunk in chunks if command.overwrite or not all((clips / line.clip).is_file() for line in chunk)]
+    sizes = {entry.name: entry.stat().st_size for entry in os.scandir(clips)}  # a power failure can leave empty files
+    todo = [chunk for chunk in chunks if command.overwrite or not all(sizes.get(line.clip) for line in chunk)]
     read = partial(read_aloud, reading=reading, folder=clips)
     silent: list[str] = []
     with progress_bar(f"{language}: reading", len(chunks)) as advance:

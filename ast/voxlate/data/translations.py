@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import tarfile
-import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
 
+from voxlate.data.archives import MOST_TABLE_BYTES, read_members
 from voxlate.data.clips import file_state
 from voxlate.data.common_voice import codes, unescape
 from voxlate.data.splits import SPLITS
@@ -85,20 +82,20 @@ def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[list[str]]:
     """Give the cells of the named columns, row by row."""
     problems = Problems(str(path))
     header: list[str] = []
-    with _opened(path) as file:
-        for line, text in text_lines(file, problems):
-            cells = _cells(text.rstrip("\r\n"), len(header))
-            if not header:
-                header = cells
-                missing = [name for name in columns if name not in header]
-                if missing:
-                    found = ", ".join(header)
-                    raise VoxlateError(f"{path}: no column {', '.join(missing)}; its columns: {found}")
-                places = [header.index(name) for name in columns]
-            elif len(cells) != len(header):
-                problems.add(line, f"{len(cells)} columns, expected {len(header)} as in the first line")
-            else:
-                yield [unescape(cells[place]) for place in places]
+    for line, text in _lines(path, problems):
+        cells = _cells(text.rstrip("\r\n"), len(header))
+        if not header:
+            header = cells
+            missing = [name for name in columns if name not in header]
+            if missing:
+                found = ", ".join(header)
+                found = found if len(found) <= 200 else f"{found[:200]}…"
+                raise VoxlateError(f"{path}: no column {', '.join(missing)}; its columns: {found}")
+            places = [header.index(name) for name in columns]
+        elif len(cells) != len(header):
+            problems.add(line, f"{len(cells)} columns, expected {len(header)} as in the first line")
+        else:
+            yield [unescape(cells[place]) for place in places]
     problems.raise_any()
     if not header:
         raise VoxlateError(f"{path}: holds nothing; fetch it again")
@@ -115,18 +112,19 @@ def _cells(line: str, count: int) -> list[str]:
     return cells
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a TSV file, plain or the one in an archive."""
+def _lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
+    """Give the lines of a TSV file, plain or the only one in an archive, which is read to its end."""
     if path.suffix == ".tsv":
         with path.open("rb") as file:
-            yield file
+            yield from text_lines(file, problems)
         return
-    try:
-        with tarfile.open(path, "r:*") as tar:
-            members = [member for member in tar if member.isreg() and member.name.endswith(".tsv")]
-            if len(members) != 1:
-                raise VoxlateError(f"{path}: holds {len(members)} TSV files, expected one")
-            yield cast("BinaryIO", tar.extractfile(members[0]))
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise VoxlateError(f"{path}: damaged or empty archive ({error}); fetch it again") from None
+    count = 0
+    for member in read_members(path):
+        if member.name.endswith(".tsv"):
+            count += 1
+            if count > 1:
+                break
+            member.check_size(MOST_TABLE_BYTES)
+            yield from text_lines(member.file, problems)
+    if count != 1:
+        raise VoxlateError(f"{path}: holds {'several' if count else 'no'} TSV files, expected one")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from voxlate.decoding.generation import stated_search
 from voxlate.decoding.options import SearchOptions
 from voxlate.decoding.process import InputsCommand, RecipeOf, Stream, process
 from voxlate.decoding.result_files import Settings
@@ -70,27 +71,30 @@ def translate(command: TranslateCommand) -> int:
     def settings(target: str) -> Settings:
         identifier = model_identity(find_model(command.identifier)) if command.identifier else None
         shortlist = _shortlist_identity(model, target) if command.shortlist else None
+        stated = stated_search(find_model(model)) if model else {}
         asked = {"slot": command.slots.get(target), "shortlist": shortlist, "identifier": identifier}
-        return _settings("translate", command, model, **asdict(command.search), **asked)
+        return _settings("translate", command, model, **asdict(command.search.settled(stated)), **asked)
 
     def start(console: Console) -> tuple[Stream, RecipeOf]:
         load = partial(_load, command, targets, console)
         if command.identifier is not None:
-            find_model(command.identifier)
+            find_model(command.identifier, named="with --identifier")
             from voxlate.decoding.auto import AutoTranslator  # noqa: PLC0415 (torch takes seconds)
             from voxlate.decoding.identification import Identifier  # noqa: PLC0415
 
             identifier = Identifier(command.identifier, device=command.device)
             several = targets[0] if len(targets) == 1 else targets
-            auto = AutoTranslator(identifier, several, command.model, command.search, load, console)  # type: ignore[arg-type, unused-ignore]
-            return lambda inputs, *, to, progress: auto.stream(inputs, progress=progress), lambda _: {}  # noqa: ARG005
+            auto = AutoTranslator(identifier, several, command.model, command.search, load, console)
+            heard = partial(auto.stream, audio_track=command.audio_track)
+            return lambda inputs, *, to, progress: heard(inputs, progress=progress), lambda _: {}  # noqa: ARG005
         assert model is not None
         translator = load(model, source)
 
-        def recipe(_: str) -> dict[str, object]:
-            return translator.recipe(command.search) if "json" in command.formats else {}
+        def recipe(target: str) -> dict[str, object]:
+            return translator.recipe(command.search, target) | _chosen(command) if "json" in command.formats else {}
 
-        return partial(translator.stream, source=source, options=command.search), recipe
+        stream = partial(translator.stream, source=source, options=command.search, audio_track=command.audio_track)
+        return stream, recipe
 
     return process(command, targets, "translated", settings, start)
 
@@ -104,8 +108,8 @@ def transcribe(command: TranscribeCommand) -> int:
         from voxlate.decoding.transcription import Transcriber  # noqa: PLC0415 (torch takes seconds)
 
         transcriber = Transcriber(command.model, device=command.device, dtype=command.dtype)
-        stream = partial(transcriber.stream, language=language)
-        recipe = transcriber.recipe() if "json" in command.formats else {}
+        stream = partial(transcriber.stream, language=language, audio_track=command.audio_track)
+        recipe = transcriber.recipe() | _chosen(command) if "json" in command.formats else {}
         return lambda inputs, *, to, progress: stream(inputs, progress=progress), lambda _: recipe  # noqa: ARG005
 
     def settings(_: str) -> Settings:
@@ -123,6 +127,11 @@ def _settings(
     identity = model_identity(find_model(model)) if model else "of the direction"
     settings = {"command": task, "model": identity, "device": device, **options, **others}
     return {name: value for name, value in settings.items() if value is not None and value is not False}
+
+
+def _chosen(command: InputsCommand) -> dict[str, object]:
+    """Return what of the input was asked for."""
+    return {} if command.audio_track is None else {"audio_track": command.audio_track}
 
 
 def _shortlist_identity(model: str | None, target: str) -> str:

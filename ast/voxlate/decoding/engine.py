@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
@@ -12,10 +13,12 @@ import transformers
 
 import voxlate
 from voxlate.data.audio import AudioSource, decoder_fingerprint
-from voxlate.data.shortlist import find_shortlists
+from voxlate.data.shortlist import find_shortlists, shortlists_sha256
+from voxlate.data.tracks import AudioTrack
 from voxlate.decoding.candidates import Vocabulary, shortlisted
+from voxlate.decoding.generation import stated_search
 from voxlate.decoding.mbr import by_agreement
-from voxlate.decoding.options import SearchOptions
+from voxlate.decoding.options import SearchOptions, SearchSettings
 from voxlate.decoding.schedule import Piece, Schedule
 from voxlate.decoding.search import Hypothesis
 from voxlate.decoding.sound import Sound, Span, read_ahead
@@ -28,10 +31,10 @@ from voxlate.models.hub import find_model, hub_revision
 from voxlate.models.interop import load_checkpoint
 from voxlate.models.weights import adapter_recipe, weight_files, weights_sha256
 from voxlate.pages import FreedMemory
-from voxlate.provenance import source_commit
+from voxlate.provenance import settings_sha256, source_commit
 from voxlate.text import Tokenizer
 
-DEFAULT_SEARCH = SearchOptions(max_repeats=4)
+DEFAULT_SEARCH = SearchOptions()
 _BATCH_SIZES = {"cpu": 64, "cuda": 256}  # if the user does not say
 _WINDOW_BATCHES = 4  # how many batches are read ahead, so that utterances of like length meet
 
@@ -40,24 +43,34 @@ Progress = Callable[[float, float], None]
 
 @dataclass
 class _Job:
-    """One input on its way: its sound, and the hypotheses of its spans as they come."""
+    """One input on its way into one language: its sound, and the hypotheses of its spans as they come."""
 
     sound: Sound
     target: str
     source: str | None
     found: dict[Span, list[Hypothesis]] = field(default_factory=dict)
 
-    def translation(self, tokenizer: Tokenizer, options: SearchOptions) -> Translation:
+    def translation(self, tokenizer: Tokenizer, options: SearchSettings) -> Translation:
         sound = self.sound
         segments = tuple(
             Segment(sound.clock.seconds(start), sound.clock.seconds(end), _candidates(found, tokenizer, options))
             for start, end in sound.spans
             for found in [self.found[start, end]]
         )
-        return Translation(sound.name, sound.end_seconds, self.target, segments, self.source, sound.warnings)
+        return Translation(
+            sound.name, sound.end_seconds, self.target, segments, self.source, sound.warnings, notes=sound.notes
+        )
 
 
-def _candidates(found: list[Hypothesis], tokenizer: Tokenizer, options: SearchOptions) -> tuple[Candidate, ...]:
+def target_codes(to: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the codes of one language or several, each once. VoxlateError where one is unknown, or there is none."""
+    codes = dict.fromkeys(find_language(name).code for name in ([to] if isinstance(to, str) else to))
+    if not codes:
+        raise VoxlateError("an input has no language to translate into; expected one or more")
+    return tuple(codes)
+
+
+def _candidates(found: list[Hypothesis], tokenizer: Tokenizer, options: SearchSettings) -> tuple[Candidate, ...]:
     candidates = [Candidate(tokenizer.decode(hypothesis.ids), hypothesis.score) for hypothesis in found]
     if options.mbr:
         order = by_agreement([one.text for one in candidates], [hypothesis.log_prob for hypothesis in found])
@@ -111,6 +124,7 @@ class Translator:
         self._shortlist = shortlist
         self._freed = FreedMemory(keep=self._device.type == "cpu", spare_bytes=1 << 27, spare_share=0.25)
         folder = find_model(model)
+        self._stated = stated_search(folder)
         weight_bytes = sum(path.stat().st_size for path in weight_files(folder))
         precision = choose_dtype(dtype, self._device, weight_bytes)
         self._dtype = INT8 if dtype == INT8 else str(precision).removeprefix("torch.")
@@ -121,56 +135,93 @@ class Translator:
             to_packed(checkpoint.model)
         self.checkpoint = replace(checkpoint, name=str(model))
 
-    def translate(
+    @overload  # a str is a sequence, too, but comes first
+    def translate(  # type: ignore[overload-overlap]
         self,
         audio: AudioSource | np.ndarray,
         *,
         to: str,
         source: str | None = None,
         options: SearchOptions = DEFAULT_SEARCH,
-    ) -> Translation:
-        """Translate one input: a path, bytes, a binary file, or a mono 16 kHz float array. Raises AudioError."""
-        [(_, result)] = self.stream([audio], to=to, source=source, options=options)
-        if isinstance(result, AudioError):
-            raise result
-        return result
+        audio_track: AudioTrack | None = None,
+    ) -> Translation: ...
+
+    @overload
+    def translate(
+        self,
+        audio: AudioSource | np.ndarray,
+        *,
+        to: Sequence[str],
+        source: str | None = None,
+        options: SearchOptions = DEFAULT_SEARCH,
+        audio_track: AudioTrack | None = None,
+    ) -> list[Translation]: ...
+
+    def translate(
+        self,
+        audio: AudioSource | np.ndarray,
+        *,
+        to: str | Sequence[str],
+        source: str | None = None,
+        options: SearchOptions = DEFAULT_SEARCH,
+        audio_track: AudioTrack | None = None,
+    ) -> Translation | list[Translation]:
+        """Translate one input: a path, bytes, a binary file, or a mono 16 kHz float array. Raises AudioError.
+
+        `to` is one language, or several: then there is a list of translations, in the order of these languages.
+        """
+        found: dict[str | None, Translation] = {}
+        for _, result in self.stream([audio], to=[to], source=source, options=options, audio_track=audio_track):
+            if isinstance(result, AudioError):
+                raise result
+            found[result.target_language] = result
+        if isinstance(to, str):
+            [only] = found.values()
+            return only
+        return [found[language] for language in target_codes(to)]
 
     def stream(
         self,
         inputs: Iterable[AudioSource | np.ndarray],
         *,
-        to: str | Sequence[str],
+        to: str | Sequence[str | Sequence[str]],
         source: str | Sequence[str | None] | None = None,
         options: SearchOptions = DEFAULT_SEARCH,
         progress: Progress | None = None,
+        audio_track: AudioTrack | None = None,
+        whole: bool = False,
     ) -> Iterator[tuple[int, Translation | AudioError]]:
         """Translate many inputs; yield each one's index and result as soon as it is complete.
 
-        `to` is one language, or one for each input; so is `source`, which is only noted. Utterances of many inputs
-        share batches, sorted by length, which changes no result. Inputs are read as they are needed. An input that
-        cannot be read yields its AudioError.
-        `progress` is told the seconds translated and the seconds read so far.
+        `to` is one language, or a sequence with an item for each input: its language, or its several languages. An
+        input is encoded once and yields a translation for each of its languages; one that cannot be read yields its
+        AudioError, once. `source` is one language or one for each input, and is only noted.
+        Utterances of many inputs share batches, sorted by length, which changes no result. Inputs are read as they
+        are needed. `progress` is told the seconds translated and the seconds read so far.
+        `audio_track` is the number, from 1, or the language of the track to take of files that have several. Audio is
+        cut at pauses of a second or more; with `whole` (one utterance each, as in test sets), from 30 s on only.
         """
         if isinstance(inputs, str | bytes | PathLike):
             raise VoxlateError(f"inputs is one {type(inputs).__name__}, expected several; put it into a list")
-        languages = [find_language(language).code for language in ([to] if isinstance(to, str) else to)]
-        tag_ids = {language: self.checkpoint.target_id(language) for language in languages}
+        languages = [target_codes(item) for item in ([to] if isinstance(to, str) else to)]
+        tag_ids = {language: self.checkpoint.target_id(language) for item in languages for language in item}
         report = _Report(progress)
-        searched = replace(options, n_best=options.beam) if options.mbr else options
+        settings = options.settled(self._stated)
+        searched = replace(settings, n_best=settings.beam) if settings.mbr else settings
         vocabulary = self._vocabulary(tag_ids)
         schedule = Schedule(self.checkpoint.model, searched, self._batch_size, vocabulary, self._freed)
-        jobs: dict[int, _Job] = {}
+        jobs: dict[tuple[int, int], _Job] = {}
         waiting: list[Piece] = []
 
-        def complete(found: Iterator[tuple[Piece, list[Hypothesis]]]) -> Iterator[tuple[int, Translation]]:
-            for piece, hypotheses in found:
-                report.translated(piece.seconds)
-                job = jobs[piece.job]
+        def complete(found: Iterator[tuple[Piece, int, list[Hypothesis]]]) -> Iterator[tuple[int, Translation]]:
+            for piece, tag, hypotheses in found:
+                report.translated(piece.seconds / len(piece.tag_ids))
+                job = jobs[piece.job, tag]
                 job.found[piece.span] = hypotheses
                 if len(job.found) == len(job.sound.spans):
-                    yield piece.job, jobs.pop(piece.job).translation(self.checkpoint.tokenizer, options)
+                    yield piece.job, jobs.pop((piece.job, tag)).translation(self.checkpoint.tokenizer, settings)
 
-        for index, sound in enumerate(read_ahead(inputs)):
+        for index, sound in enumerate(read_ahead(inputs, audio_track=audio_track, whole=whole)):
             if not isinstance(to, str) and index >= len(languages):
                 raise VoxlateError(f"`to` has {len(to)} languages, expected one for each input, and there are more")
             if isinstance(sound, AudioError):
@@ -179,10 +230,15 @@ class Translator:
             report.read(sound.seconds)
             report.translated(sound.silent_seconds)
             spoken = source if source is None or isinstance(source, str) else source[index]
-            job = jobs[index] = _Job(sound, languages[0] if isinstance(to, str) else languages[index], spoken)
-            waiting += [Piece(index, span, sound, tag_ids[job.target]) for span in sound.spans]
-            if not sound.spans:
-                yield index, jobs.pop(index).translation(self.checkpoint.tokenizer, options)
+            wanted = languages[0] if isinstance(to, str) else languages[index]
+            for tag, language in enumerate(wanted):
+                job = _Job(sound, language, spoken)
+                if sound.spans:
+                    jobs[index, tag] = job
+                else:
+                    yield index, job.translation(self.checkpoint.tokenizer, settings)
+            tags = tuple(tag_ids[language] for language in wanted)
+            waiting += [Piece(index, span, sound, tags) for span in sound.spans]
             while len(waiting) >= self._batch_size * _WINDOW_BATCHES:
                 window = waiting[: self._batch_size * _WINDOW_BATCHES]
                 del waiting[: len(window)]
@@ -190,8 +246,13 @@ class Translator:
         yield from complete(schedule.translate(waiting))
         yield from complete(schedule.finish())
 
-    def recipe(self, options: SearchOptions) -> dict[str, object]:
-        """Return what a result depends on, besides the audio: weights, search, precision, decoder, versions."""
+    def recipe(self, options: SearchOptions, to: str | Sequence[str] | None = None) -> dict[str, object]:
+        """Return what a result depends on, besides the audio: model, search, precision, decoder, versions.
+
+        `slots` are the token ids of the target languages in `to` (None: of all), `shortlist` the SHA-256 of their
+        files, or False where all pieces are searched.
+        """
+        languages = sorted(self.checkpoint.targets) if to is None else target_codes(to)
         return {
             "voxlate": voxlate.__version__,
             "commit": source_commit(),
@@ -199,8 +260,10 @@ class Translator:
             "revision": hub_revision(self.checkpoint.folder),
             "weights_sha256": self._weights_sha256,
             **self._adapter_recipe,
-            **{f"search_{name}": value for name, value in asdict(options).items()},
-            "shortlist": self._shortlist,
+            "settings_sha256": settings_sha256(self.checkpoint.folder),
+            "slots": {language: self.checkpoint.target_id(language) for language in languages},
+            **{f"search_{name}": value for name, value in asdict(options.settled(self._stated)).items()},
+            "shortlist": shortlists_sha256(self.checkpoint.folder, languages) if self._shortlist else False,
             "dtype": self._dtype,
             "device": self._device.type,
             "audio_decoder": decoder_fingerprint(),

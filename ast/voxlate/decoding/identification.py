@@ -10,26 +10,33 @@ from rich.console import Console
 
 from voxlate.data.audio import SAMPLE_RATE_HZ, AudioSource
 from voxlate.data.batching import collate_waveforms
+from voxlate.data.tracks import AudioTrack
 from voxlate.decoding.inputs import find_inputs
 from voxlate.decoding.progress import Pace, lines
 from voxlate.decoding.sound import Sound, read_ahead
 from voxlate.decoding.writers import message_line, one_cell
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import INT8, choose_device, choose_dtype
-from voxlate.models.hub import find_model
+from voxlate.models.hub import find_model, hub_revision
 from voxlate.models.identifier import load_identifier
 from voxlate.models.precision import not_numbers
 from voxlate.models.weights import adapter_recipe, weight_files, weights_sha256
+from voxlate.provenance import settings_sha256
 
 _MAX_SECONDS = 30.0  # of speech that is listened to
 
 
 @dataclass(frozen=True)
 class Identified:
-    """The most probable language of an input, and the probabilities of all, by code. None where nothing is said."""
+    """The most probable language of an input, and the probabilities of all, by code. None where nothing is said.
+
+    `warnings` tell of sound that is lost, `notes` of choices that were made.
+    """
 
     language: str | None
     probabilities: Mapping[str, float]
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Identifier:
@@ -45,15 +52,25 @@ class Identifier:
         self.model = load_identifier(folder, device=place, dtype=choose_dtype(dtype, place, weight_bytes))
         self._folder = folder
 
-    def stream(self, inputs: Iterable[AudioSource | np.ndarray]) -> Iterator[tuple[int, Identified | AudioError]]:
-        """Yield each input's index and language, in their order."""
-        for index, sound in enumerate(read_ahead(inputs)):
+    def stream(
+        self, inputs: Iterable[AudioSource | np.ndarray], *, audio_track: AudioTrack | None = None
+    ) -> Iterator[tuple[int, Identified | AudioError]]:
+        """Yield each input's index and language, in their order; of `audio_track` in files that have several."""
+        for index, sound in enumerate(read_ahead(inputs, audio_track=audio_track, whole=True)):
             yield index, sound if isinstance(sound, AudioError) else self._identify(sound)
 
     def recipe(self) -> dict[str, object]:
         """Return what an answer depends on, besides the audio."""
         adapter = {f"identifier_{name}": value for name, value in adapter_recipe(self._folder).items()}
-        return {"identifier": self.name, "identifier_sha256": weights_sha256(self._folder), **adapter}
+        return {
+            "identifier": self.name,
+            "identifier_revision": hub_revision(self._folder),
+            "identifier_sha256": weights_sha256(self._folder),
+            **adapter,
+            "identifier_settings_sha256": settings_sha256(self._folder),
+            "identifier_dtype": str(self.model.classifier.weight.dtype).removeprefix("torch."),
+            "identifier_device": self.model.classifier.weight.device.type,
+        }
 
     @torch.inference_mode()
     def _identify(self, sound: Sound) -> Identified:
@@ -72,14 +89,16 @@ class Identifier:
             if left <= 0:
                 break
         if not heard:
-            return Identified(None, {})
+            return Identified(None, {}, sound.warnings, sound.notes)
         probabilities_L = torch.stack(heard).sum(0) / sum(samples)
-        named = zip(self.model.languages, probabilities_L.tolist(), strict=True)
-        found = {name: probability for name, probability in named if name is not None}
-        return Identified(max(found, key=lambda name: found[name]), found)
+        found: dict[str, float] = {}
+        for name, probability in zip(self.model.languages, probabilities_L.tolist(), strict=True):
+            if name is not None:  # several labels may mean one language, such as zho and cmn
+                found[name] = found.get(name, 0.0) + probability
+        return Identified(max(found, key=lambda name: found[name]), found, sound.warnings, sound.notes)
 
 
-def print_languages(audio: Sequence[str], identifier: Identifier) -> int:
+def print_languages(audio: Sequence[str], identifier: Identifier, audio_track: AudioTrack | None = None) -> int:
     """Print a line of tab-separated name, language and probability for each input; return the exit code."""
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     inputs = find_inputs(audio)
@@ -89,14 +108,17 @@ def print_languages(audio: Sequence[str], identifier: Identifier) -> int:
         raise VoxlateError("voxlate identify takes files and folders; '-' is for voxlate translate")
     pace = Pace([], f"0 of {len(paths)} inputs identified")
     with lines(console, pace):
-        for number, (index, found) in enumerate(identifier.stream(paths), start=1):
+        for number, (index, found) in enumerate(identifier.stream(paths, audio_track=audio_track), start=1):
             pace.state = f"{number} of {len(paths)} inputs identified"
             if isinstance(found, AudioError):
                 failures.append(found)
                 continue
+            name = inputs.found[index].name
+            for note in found.notes:
+                console.print(message_line(f"note: {name}: {note}"))
             language = found.language or ""
             probability = f"{found.probabilities[language]:.3f}" if language else ""
-            print(f"{one_cell(inputs.found[index].name)}\t{language}\t{probability}", flush=True)
+            print(f"{one_cell(name)}\t{language}\t{probability}", flush=True)
     for error in failures:
         console.print(f"error: {message_line(str(error))}", style="red")
     return 1 if failures else 0

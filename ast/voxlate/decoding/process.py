@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -53,6 +53,7 @@ class InputsCommand:
     formats: Sequence[str]
     output_dir: Path | None
     overwrite: bool
+    audio_track: str | None = field(default=None, kw_only=True)
 
 
 def process(
@@ -173,8 +174,8 @@ class _Run:
             self._tally.partial(f"{name}: {'; '.join(result.warnings)}; what was decoded is {self._tally.done}")
         else:
             self._tally.whole += 1
-        if not result.segments:
-            self._tally.say(f"note: {name}: nothing but silence; its result is empty")
+        for note in result.notes:
+            self._tally.say(f"note: {name}: {note}")
 
     def _fail(self, index: int, message: str) -> None:
         self._tally.fail(message, again=index in self._failed)

@@ -26,12 +26,12 @@ _GROUPS = 4  # the pool is filled up as soon as a quarter of it is free
 
 @dataclass(frozen=True)
 class Piece:
-    """What is searched: a span of a sound, translated into the language of a tag."""
+    """What is encoded once and searched once for each tag: a span of a sound, translated into the tags' languages."""
 
     job: int
     span: Span
     sound: Sound
-    tag_id: int
+    tag_ids: tuple[int, ...]
 
     @property
     def seconds(self) -> float:
@@ -56,24 +56,30 @@ class Schedule:
     ) -> None:
         self._model, self._size, self._freed = model, size, freed
         self._search = Search(model.decoder, options, vocabulary)
-        self._searched: dict[int, Piece] = {}
+        self._searched: dict[int, tuple[Piece, int]] = {}
         self._numbers = 0
         self._longest_first = True
 
-    def translate(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, list[Hypothesis]]]:
-        """Begin to translate all pieces; yield those that are finished by then, of these and of earlier calls."""
+    def translate(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, int, list[Hypothesis]]]:
+        """Begin to translate all pieces; yield what is finished by then, of these and of earlier calls.
+
+        Each result is a piece, the number of one of its tags, and the hypotheses.
+        """
         ordered = sorted(pieces, key=lambda piece: piece.seconds, reverse=self._longest_first)
         self._longest_first = not self._longest_first  # the next ones begin with the length that these end with
         for group in self._groups(ordered):
-            while self._searched and not self._has_room(group):
-                yield from self._step()
-            numbers = range(self._numbers, self._numbers + len(group))
-            self._numbers = numbers.stop
-            self._searched.update(zip(numbers, group, strict=True))
-            self._search.add(numbers, self._remember(group), [piece.tag_id for piece in group])
-            self._freed.bound()
+            wanted = [(place, tag) for place, piece in enumerate(group) for tag in range(len(piece.tag_ids))]
+            together = max(1, self._size // _GROUPS)
+            memory = None
+            for first in range(0, len(wanted), together):
+                part = wanted[first : first + together]
+                while self._searched and not self._has_room([group[place] for place, _ in part]):
+                    yield from self._step()
+                memory = memory or self._remember(group)
+                self._add([(group[place], tag) for place, tag in part], _selected(memory, [place for place, _ in part]))
+                self._freed.bound()
 
-    def finish(self) -> Iterator[tuple[Piece, list[Hypothesis]]]:
+    def finish(self) -> Iterator[tuple[Piece, int, list[Hypothesis]]]:
         """Yield all that is left."""
         while self._searched:
             yield from self._step()
@@ -90,17 +96,31 @@ class Schedule:
         if group:
             yield group
 
-    def _has_room(self, group: Sequence[Piece]) -> bool:
-        together = [*self._searched.values(), *group]
+    def _add(self, searched: Sequence[tuple[Piece, int]], memory: Memory) -> None:
+        numbers = range(self._numbers, self._numbers + len(searched))
+        self._numbers = numbers.stop
+        self._searched.update(zip(numbers, searched, strict=True))
+        self._search.add(numbers, memory, [piece.tag_ids[tag] for piece, tag in searched])
+
+    def _has_room(self, pieces: Sequence[Piece]) -> bool:
+        together = [*(piece for piece, _ in self._searched.values()), *pieces]
         longest = max(piece.seconds for piece in together)
         return len(together) <= self._size and len(together) * longest <= self._size * _MEAN_SECONDS
 
-    def _step(self) -> Iterator[tuple[Piece, list[Hypothesis]]]:
+    def _step(self) -> Iterator[tuple[Piece, int, list[Hypothesis]]]:
         for number, hypotheses in self._search.step():
-            yield self._searched.pop(number), hypotheses
+            piece, tag = self._searched.pop(number)
+            yield piece, tag, hypotheses
 
     @torch.inference_mode()
     def _remember(self, pieces: Sequence[Piece]) -> Memory:
         encoder = self._model.encoder
         waveforms = [piece.waveform() for piece in pieces]
         return self._model.remember(*collate_waveforms(waveforms, normalize=encoder.normalize_waveform))
+
+
+def _selected(memory: Memory, places: list[int]) -> Memory:
+    """Return the memory of some utterances, one as often as it is named; the memory itself where that is all of it."""
+    if places == [*range(memory.utterances)]:
+        return memory
+    return memory.select(torch.tensor(places, device=memory.mask_U11S.device))

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from voxlate.decoding.candidates import Vocabulary, best_ids
-from voxlate.decoding.options import SearchOptions
+from voxlate.decoding.options import SearchOptions, SearchSettings
 from voxlate.models.decoder import MBartDecoder
 from voxlate.models.memory import History, Memory, joined
 from voxlate.models.precision import not_numbers
@@ -102,13 +102,13 @@ class Search:
 
     Utterances do not influence each other. Stopping follows transformers 5: with early stopping an utterance is
     finished when `beam` hypotheses ended, without it when the best running score can no longer enter them at its
-    present length.
+    present length (with "never": at any length up to the limit). What the options leave open is the published setting.
     """
 
     def __init__(self, decoder: MBartDecoder, options: SearchOptions, vocabulary: Vocabulary | None = None) -> None:
-        self._decoder, self._options = decoder, options
+        self._decoder, self._options = decoder, options.settled()
         self._vocabulary = vocabulary or Vocabulary(decoder.output_weight)
-        self._max_length = min(options.max_length, decoder.config.max_positions)
+        self._max_length = min(self._options.max_length, decoder.config.max_positions)
         self._running: _Utterances | None = None
         self._finished: list[tuple[int, list[Hypothesis]]] = []
 
@@ -155,7 +155,7 @@ class Search:
         lengths, best = running.lengths_U.tolist(), scores_UK[:, 0].tolist()
         running.grow(origins_UN.gather(1, kept_UK), ids_UN.gather(1, kept_UK), scores_UK)
         done = [
-            length == self._max_length - 1 or _is_finished(ended, score, length, options)
+            length == self._max_length - 1 or _is_finished(ended, score, length, self._max_length - 1, options)
             for ended, score, length in zip(running.ended, best, lengths, strict=True)
         ]
         if not any(done):
@@ -193,7 +193,7 @@ class Search:
 
 
 def _collect_ended(
-    running: _Utterances, totals_UN: Tensor, origins_UN: Tensor, ids_UN: Tensor, options: SearchOptions
+    running: _Utterances, totals_UN: Tensor, origins_UN: Tensor, ids_UN: Tensor, options: SearchSettings
 ) -> None:
     """Add hypotheses that ended among the best K candidates, and keep the best K of each utterance."""
     ended_UK = (ids_UN[:, : options.beam] == EOS_ID) & totals_UN[:, : options.beam].isfinite()
@@ -207,16 +207,20 @@ def _collect_ended(
         del hypotheses[options.beam :]
 
 
-def _is_finished(hypotheses: list[Hypothesis], best_running: float, length: int, options: SearchOptions) -> bool:
+def _is_finished(
+    hypotheses: list[Hypothesis], best_running: float, length: int, longest: int, options: SearchSettings
+) -> bool:
+    """Return whether a search is finished: `length` is that of its running hypotheses, `longest` the limit."""
     if len(hypotheses) < options.beam:
         return False
-    if options.early_stopping or options.beam == 1:
+    if options.early_stopping is True or options.beam == 1:
         return True
-    return bool(best_running / length**options.length_penalty <= hypotheses[-1].score)
+    hoped = longest if options.early_stopping == "never" and options.length_penalty > 0 else length
+    return bool(best_running / hoped**options.length_penalty <= hypotheses[-1].score)
 
 
 def _loop_ids(running: _Utterances, max_repeats: int | None) -> Tensor:
-    """Return the ids that would make a phrase follow itself more than `max_repeats` times, (U, K, P), -1 for none.
+    """Return the ids that would make a phrase occur more than `max_repeats` times in a row, (U, K, P), -1 for none.
 
     P counts the lengths of phrases that any hypothesis repeats that often: most of the time none.
     """

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from queue import SimpleQueue
 
@@ -15,7 +16,8 @@ import numpy as np
 from voxlate.data.audio import SAMPLE_RATE_HZ, AudioSource, Waveform, spool_audio
 from voxlate.data.chunks import SpooledWaveform
 from voxlate.data.clock import FROM_ZERO, Clock
-from voxlate.decoding.segmentation import segment
+from voxlate.data.tracks import AudioTrack
+from voxlate.decoding.segmentation import segment_with_notes
 from voxlate.errors import AudioError
 
 Span = tuple[int, int]
@@ -27,13 +29,17 @@ _AHEAD_INPUTS = 16
 
 @dataclass(frozen=True)
 class Sound:
-    """A decoded input: its samples at 16 kHz, the spans (start, end) of them to translate, and when they are heard."""
+    """A decoded input: its samples at 16 kHz, the spans (start, end) of them to translate, and when they are heard.
+
+    `warnings` tell of sound that is lost, `notes` of choices that were made.
+    """
 
     name: str
     waveform_T: Waveform | SpooledWaveform
     spans: list[Span]
     warnings: tuple[str, ...] = ()
     clock: Clock = FROM_ZERO
+    notes: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -52,13 +58,18 @@ class Sound:
 
 
 def read_ahead(
-    inputs: Iterable[AudioSource | np.ndarray], seconds: float = AHEAD_SECONDS
+    inputs: Iterable[AudioSource | np.ndarray],
+    seconds: float = AHEAD_SECONDS,
+    *,
+    audio_track: AudioTrack | None = None,
+    whole: bool = False,
 ) -> Iterator[Sound | AudioError]:
     """Decode inputs in their order, some seconds of sound ahead of the caller; yield each one's sound or error.
 
+    `audio_track` is the track of files, as for `load_audio`. With `whole`, audio of up to 30 s is one span.
     The thread ends with the process, whatever it does: no interruption has to wait for a long file.
     """
-    reader = _Reader(seconds)
+    reader = _Reader(seconds, partial(_read, audio_track=audio_track, whole=whole))
     threading.Thread(target=reader.work, name="audio", daemon=True).start()
     waiting: deque[Future[Sound | AudioError]] = deque()
     try:
@@ -77,7 +88,8 @@ def read_ahead(
 class _Reader:
     """Decodes what it is asked for, in turn, unless too much lies there already."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, read: Callable[[AudioSource | np.ndarray], Sound | AudioError]) -> None:
+        self._read = read
         self._asked: SimpleQueue[tuple[AudioSource | np.ndarray, Future[Sound | AudioError]] | None] = SimpleQueue()
         self._limit, self._ahead = seconds, 0.0
         self._changed = threading.Condition()
@@ -109,7 +121,7 @@ class _Reader:
                     return
             item, future = asked
             try:
-                result = _read(item)
+                result = self._read(item)
             except BaseException as error:
                 future.set_exception(error)
                 continue
@@ -122,13 +134,15 @@ def _seconds(result: Sound | AudioError) -> float:
     return result.seconds if isinstance(result, Sound) else 0.0
 
 
-def _read(item: AudioSource | np.ndarray) -> Sound | AudioError:
+def _read(item: AudioSource | np.ndarray, audio_track: AudioTrack | None, whole: bool) -> Sound | AudioError:
     try:
         if isinstance(item, np.ndarray):
             array_T = _checked(item)
-            return Sound(type(item).__name__, array_T, segment(array_T))
-        waveform_T, warnings, clock = spool_audio(item)
-        return Sound(_name(item), waveform_T, _without(clock.gaps, segment(waveform_T)), warnings, clock)
+            spans, notes = segment_with_notes(array_T, whole=whole)
+            return Sound(type(item).__name__, array_T, spans, notes=notes)
+        waveform_T, warnings, clock, notes = spool_audio(item, audio_track=audio_track)
+        spans, about_spans = segment_with_notes(waveform_T, whole=whole)
+        return Sound(_name(item), waveform_T, _without(clock.gaps, spans), warnings, clock, notes + about_spans)
     except AudioError as error:
         return error
     except MemoryError:  # others may be shorter

@@ -10,16 +10,18 @@ import transformers
 import voxlate
 from voxlate.data.audio import AudioSource, decoder_fingerprint
 from voxlate.data.batching import collate_waveforms
+from voxlate.data.tracks import AudioTrack
 from voxlate.decoding.ctc import best_path
 from voxlate.decoding.sound import Sound, Span, read_ahead
 from voxlate.decoding.translation import Candidate, Segment, Translation, Word
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import choose_device, choose_dtype
+from voxlate.joining import join_texts
 from voxlate.models.hub import find_model, hub_revision
 from voxlate.models.precision import not_numbers
 from voxlate.models.transcriber import load_transcriber
 from voxlate.models.weights import adapter_recipe, weight_files, weights_sha256
-from voxlate.provenance import source_commit
+from voxlate.provenance import settings_sha256, source_commit
 
 
 class Transcriber:
@@ -42,23 +44,29 @@ class Transcriber:
         *,
         language: str | None = None,
         progress: Callable[[float, float], None] | None = None,
+        audio_track: AudioTrack | None = None,
     ) -> Iterator[tuple[int, Translation | AudioError]]:
         """Transcribe many inputs; yield each one's index and result, in their order.
 
-        `language` is only noted. `progress` is told the seconds transcribed and the seconds read so far.
+        `language` is noted, and says how words are joined: without it, their script does. `progress` is told the
+        seconds transcribed and the seconds read so far.
+        `audio_track` is the number, from 1, or the language of the track to take of files that have several.
         """
         seconds = 0.0
-        for index, sound in enumerate(read_ahead(inputs)):
+        for index, sound in enumerate(read_ahead(inputs, audio_track=audio_track)):
             if isinstance(sound, AudioError):
                 yield index, sound
                 continue
             if progress is not None:
                 progress(seconds, seconds + sound.seconds)
-            segments = tuple(self._segment(sound, span) for span in sound.spans)
+            segments = tuple(self._segment(sound, span, language) for span in sound.spans)
             seconds += sound.seconds
             if progress is not None:
                 progress(seconds, seconds)
-            yield index, Translation(sound.name, sound.end_seconds, None, segments, language, sound.warnings)
+            yield (
+                index,
+                Translation(sound.name, sound.end_seconds, None, segments, language, sound.warnings, notes=sound.notes),
+            )
 
     def recipe(self) -> dict[str, object]:
         """Return what a transcript depends on, besides the audio."""
@@ -69,6 +77,7 @@ class Transcriber:
             "revision": hub_revision(self.model.folder),
             "weights_sha256": weights_sha256(self.model.folder),
             **adapter_recipe(self.model.folder),
+            "settings_sha256": settings_sha256(self.model.folder),
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "device": self._device.type,
             "audio_decoder": decoder_fingerprint(),
@@ -77,7 +86,7 @@ class Transcriber:
         }
 
     @torch.inference_mode()
-    def _segment(self, sound: Sound, span: Span) -> Segment:
+    def _segment(self, sound: Sound, span: Span, language: str | None) -> Segment:
         encoder = self.model.encoder
         waveform_T = torch.from_numpy(sound.waveform_T[slice(*span)])
         log_probs_BSV, _ = self.model(*collate_waveforms([waveform_T], normalize=encoder.normalize_waveform))
@@ -96,5 +105,6 @@ class Transcriber:
             for word in found
         )
         score = sum(word.log_prob for word in found) / max(1, len(found))
-        text = labels.separator.join(word.text for word in words)
+        texts = [word.text for word in words]
+        text = join_texts(texts, language) if labels.separator == " " else labels.separator.join(texts)
         return Segment(seconds(first), seconds(last), (Candidate(text, score),), words)

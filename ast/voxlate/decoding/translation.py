@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from voxlate.joining import join_texts
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -44,8 +46,8 @@ class Segment:
 class Translation:
     """The translation of one input. There are no segments where there is no sound.
 
-    `seconds` is when the sound ends, on the file's clock.
-    A transcript has no target language.
+    `seconds` is when the sound ends, on the file's clock. `warnings` tell of sound that is lost, `notes` of choices
+    that were made. A transcript has no target language.
     """
 
     audio: str
@@ -54,9 +56,10 @@ class Translation:
     segments: tuple[Segment, ...]
     source_language: str | None = None
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
     recipe: dict[str, object] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
-        """The whole translation on one line."""
-        return " ".join(segment.text for segment in self.segments if segment.text)
+        """The whole translation, or transcript, on one line, joined as its language is written."""
+        return join_texts((segment.text for segment in self.segments), self.target_language or self.source_language)

@@ -64,6 +64,7 @@ def to_dict(translation: Translation) -> dict[str, object]:
             for segment in translation.segments
         ],
         "warnings": list(translation.warnings),
+        "notes": list(translation.notes),
         "recipe": translation.recipe,
     }
 

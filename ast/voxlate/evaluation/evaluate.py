@@ -1,5 +1,6 @@
 """The command ``voxlate evaluate``: translate test sets and score what came out, direction by direction."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,7 @@ class EvaluateCommand:
     data: Sequence[Path]
     output: Path
     directions: Sequence[str] = ("all",)
-    split: str = "test"
+    split: str | None = None  # of folders, and of manifests that say of which split their rows are; test by default
     search: SearchOptions = field(default_factory=SearchOptions)
     device: str = "auto"
     dtype: str = "auto"
@@ -85,6 +86,7 @@ def _find_tasks(command: EvaluateCommand) -> list[Task]:
     seen = []
     for path in _manifests(command):
         manifest = read_manifest(path, need=("audio", "target_text", "target_language", "source_language"))
+        manifest = _of_split(manifest, command.split)
         direction = _direction(path, manifest)
         seen.append(direction)
         if not is_chosen(direction, command.directions):
@@ -95,7 +97,7 @@ def _find_tasks(command: EvaluateCommand) -> list[Task]:
             )
         tasks[direction] = Task(manifest, command.output / direction, direction, direction.split("-", 1)[1])
     if not tasks:
-        found = f"found {', '.join(seen)}" if seen else f"no DIRECTION/{command.split}.jsonl there"
+        found = f"found {', '.join(seen)}" if seen else f"no DIRECTION/{command.split or 'test'}.jsonl there"
         raise VoxlateError(f"--data: nothing of --directions {', '.join(command.directions)}; {found}")
     return list(tasks.values())
 
@@ -104,10 +106,34 @@ def _manifests(command: EvaluateCommand) -> Iterator[Path]:
     for path in command.data:
         if path.is_dir():
             yield from sorted(
-                found for suffix in _SUFFIXES for found in path.glob(f"*/{command.split}{suffix}") if found.is_file()
+                found
+                for suffix in _SUFFIXES
+                for found in path.glob(f"*/{command.split or 'test'}{suffix}")
+                if found.is_file()
             )
         else:
             yield path
+
+
+def _of_split(manifest: Manifest, wanted: str | None) -> Manifest:
+    """Return the rows of the wanted split, and say what is left out; all rows where the manifest names no split.
+
+    Unless a split is asked for, a manifest of one split is taken whole, and of several the rows of test.
+    """
+    splits = manifest.column("split")
+    counts = Counter(splits)
+    if counts.keys() <= {None} or (wanted is None and len(counts) == 1):
+        return manifest
+    name = wanted or "test"
+    rows = [row for row, split in enumerate(splits) if split == name]
+    others = ", ".join(f"{count:,} of {split or 'no split'}" for split, count in counts.most_common() if split != name)
+    if not rows:
+        raise VoxlateError(f"{manifest.path}: no rows of the split {name}; it has {others}: choose one with --split")
+    if others:
+        stderr().print(
+            f"{manifest.path}: {len(rows):,} rows of {name} are scored, left out are {others}", style="yellow"
+        )
+    return manifest if len(rows) == len(manifest) else manifest.subset(rows)
 
 
 def _direction(path: Path, manifest: Manifest) -> str:

@@ -63,7 +63,7 @@ def translate(task: Task, translator: Translator, options: SearchOptions, state:
     A clip that cannot be read has an empty text and its error. VoxlateError if the folder holds hypotheses of other
     clips or settings.
     """
-    recipe = {**translator.recipe(options), **_about(task)}
+    recipe = {**translator.recipe(options, task.target_language), **_about(task)}
     with _only_here(task.folder, state):
         _check_same(task, recipe)  # every process, so that none is left waiting
         state.wait_for_everyone()  # nobody may change what others still check
@@ -84,12 +84,13 @@ def translate(task: Task, translator: Translator, options: SearchOptions, state:
 
 def _about(task: Task) -> dict[str, object]:
     """Return what is translated."""
-    return {
+    about: dict[str, object] = {
         "direction": task.direction,
         "target_language": task.target_language,
         "manifest": Path(os.path.relpath(task.manifest.path, task.folder)).as_posix(),
         "manifest_sha256": file_sha256(task.manifest.path),
     }
+    return about | ({"split": task.manifest.column("split")[0]} if task.manifest.is_subset else {})
 
 
 def _keep(task: Task) -> None:
@@ -140,7 +141,7 @@ def _translate(task: Task, own: list[int], translator: Translator, options: Sear
             else:
                 _append(file, task.manifest[index].id, "", error=error)
                 advance(1)
-        for number, result in translator.stream(sources(), to=task.target_language, options=options):
+        for number, result in translator.stream(sources(), to=task.target_language, options=options, whole=True):
             name = task.manifest[clips[number]].id
             if isinstance(result, AudioError):
                 _append(file, name, "", error=str(result))

@@ -22,11 +22,12 @@ _SMALL_FILES = ["*.json", "sentencepiece.bpe.model"]
 _SAFETENSORS = ("model*.safetensors", "adapter_model.safetensors")
 
 
-def find_model(model: str | Path) -> Path:
+def find_model(model: str | Path, *, named: str = "with --model") -> Path:
     """Return the folder of `model`: a folder, or ``owner/name`` or ``owner/name@revision`` of the Hub.
 
     What the Hub cache lacks is downloaded: safetensors where the repository has them, else ``.bin``. With
-    HF_HUB_OFFLINE=1 nothing is asked of the network. VoxlateError says what is wanted and how to get it.
+    HF_HUB_OFFLINE=1 nothing is asked of the network. VoxlateError says what is wanted and how to get it; `named` is how
+    the user names a model to the command.
     """
     name = str(model)
     folder = Path(name)
@@ -37,10 +38,10 @@ def find_model(model: str | Path) -> Path:
         raise VoxlateError(f"model {name!r} is a file; expected the folder that holds it and its config.json")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository, re.ASCII) or name.startswith((".", "/", "~")):
         raise VoxlateError(f"model {name!r}: no such folder; expected a folder or a Hub id such as owner/name")
-    return _from_hub(repository, revision or None)
+    return _from_hub(repository, revision or None, named)
 
 
-def _from_hub(repository: str, revision: str | None) -> Path:
+def _from_hub(repository: str, revision: str | None, named: str) -> Path:
     get_it = f"run `hf download {repository}{f' --revision {revision}' if revision else ''}` where there is a network"
     try:
         folder = _fetch(repository, revision, constants.HF_HUB_CACHE)
@@ -56,7 +57,7 @@ def _from_hub(repository: str, revision: str | None) -> Path:
         reason = "HF_HUB_OFFLINE forbids downloading it" if constants.HF_HUB_OFFLINE else _reason(error)
         raise VoxlateError(
             f"model {repository} is not on this machine and {reason}; {get_it}, copy the folder here, "
-            "and name it with --model"
+            f"and name it {named}"
         ) from None
     described = any((folder / name).is_file() for name in ("config.json", ADAPTER_CONFIG))
     if not described or not (_has_safetensors(folder) or any(folder.glob("*.bin"))):

@@ -60,6 +60,7 @@ class Checkpoint:
     tokenizer: Tokenizer
     targets: Mapping[str, int]
     adapter: Path | None = None
+    directions: Collection[str] = ()  # that it was trained on, where that is known
 
     def target_id(self, language: str) -> int:
         """Return the tag id of a target language. VoxlateError names those that the model has."""
@@ -112,6 +113,7 @@ def save_checkpoint(
     tokenizer: Tokenizer,
     targets: Mapping[str, int],
     tensors: Mapping[str, Tensor] | None = None,
+    directions: Collection[str] = (),
 ) -> None:
     """Write a folder that `load_checkpoint` and transformers' `SpeechEncoderDecoderModel.from_pretrained` read.
 
@@ -119,6 +121,19 @@ def save_checkpoint(
     VoxlateError where an id of the decoder is neither the tokenizer's nor a target's: nobody could say what it is.
     """
     folder = Path(folder)
+    write_description(folder, model, tokenizer, targets, directions)
+    tensors = to_transformers(model.state_dict() if tensors is None else tensors)
+    write_safetensors(folder / "model.safetensors", tensors, {"format": "pt"})
+
+
+def write_description(
+    folder: Path,
+    model: SpeechTranslator,
+    tokenizer: Tokenizer,
+    targets: Mapping[str, int],
+    directions: Collection[str] = (),
+) -> None:
+    """Write all files of a model folder but its weights; raise as `save_checkpoint` does."""
     unnamed = _unnamed_ids(tokenizer, model.decoder.config.vocabulary_size, targets.values())
     if unnamed:
         raise VoxlateError(f"{folder}: no target has id {unnamed[0]} of the decoder; expected one for each added id")
@@ -129,7 +144,6 @@ def save_checkpoint(
             folder,
             model.encoder.config.model_type,
         )
-    tensors = to_transformers(model.state_dict() if tensors is None else tensors)
     write_text(folder / "config.json", config.to_json_string(use_diff=False))
     write_text(folder / "generation_config.json", _json(_generation_config(model.decoder.config, targets)))
     write_text(
@@ -137,11 +151,22 @@ def save_checkpoint(
         _json({"do_normalize": model.encoder.normalize_waveform, **model.encoder.PREPROCESSOR}),
     )
     write_text(folder / "tokenizer_config.json", _json(_tokenizer_config(tokenizer, targets)))
-    write_text(folder / LANGUAGES_FILE, _json({"targets": dict(targets)}))
+    known = {"directions": sorted(directions)} if directions else {}
+    write_text(folder / LANGUAGES_FILE, _json({"targets": dict(targets), **known}))
     name = "tokenizer.json" if tokenizer.path.suffix == ".json" else "sentencepiece.bpe.model"
     with whole_file(folder / name) as part:
         shutil.copyfile(tokenizer.path, part)
-    write_safetensors(folder / "model.safetensors", tensors, {"format": "pt"})
+
+
+def read_description(folder: Path) -> Checkpoint:
+    """Return what `write_description` wrote; the model is on the meta device, without weights."""
+    config = _read_config(folder, {})
+    listed = _listed_targets(folder)
+    tokenizer = read_tokenizer(folder, config.decoder.vocab_size, added=(listed or {}).values())
+    targets = _read_targets(folder, listed, tokenizer, config.decoder.vocab_size, {})
+    with torch.device("meta"):
+        translator = _build(config, normalize_waveform=normalizes(folder))
+    return Checkpoint(str(folder), folder, translator.eval(), tokenizer, targets, directions=listed_directions(folder))
 
 
 def _build(config: Any, *, normalize_waveform: bool) -> SpeechTranslator:
@@ -217,6 +242,14 @@ def _listed_targets(folder: Path) -> dict[str, int] | None:
             raise VoxlateError(f"{path}: the id of {code} is {shown(index)}; expected a whole number such as 250003")
         targets[language.code] = index
     return targets
+
+
+def listed_directions(folder: Path) -> list[str]:
+    """Return the directions that a model was trained on as far as its folder tells: none where it does not."""
+    if not has(folder / LANGUAGES_FILE):
+        return []
+    found = read_json(folder / LANGUAGES_FILE, "").get("directions")
+    return [str(name) for name in found] if isinstance(found, list) else []
 
 
 def _read_targets(

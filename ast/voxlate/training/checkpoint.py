@@ -49,6 +49,8 @@ class Progress:
     before: dict[str, dict[str, Any]] = field(default_factory=dict)  # scores of directions before the first update
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)  # and the latest ones
     window: dict[str, Any] = field(default_factory=dict)  # sums since the last line of the log
+    scheduled: bool | None = None  # whether the settings asked for this checkpoint, not an interruption
+    scheduled_before: int | None = None  # update of the scheduled checkpoint before this one
 
 
 def save(
@@ -67,8 +69,8 @@ def save(
         shutil.rmtree(part, ignore_errors=True)  # a full disk has better use for the room
         raise
     if accelerator.is_main_process:
-        if folder.exists():
-            shutil.rmtree(folder)
+        _sync(part)
+        _remove(folder)
         part.rename(folder)
         _sync(folder.parent)
     accelerator.wait_for_everyone()
@@ -87,28 +89,73 @@ def _fill(
         sums[shard_name] = _write(part / shard_name, *_moments(model, optimizer))
     gathered: list[dict[str, Any]] = gather_object([sums])
     if accelerator.is_main_process:
-        state = {"progress": asdict(progress), "files": {name: one[name] for one in gathered for name in one}}
+        state: dict[str, Any] = {
+            "progress": asdict(progress),
+            "files": {name: one[name] for one in gathered for name in one},
+        }
+        state["sha256"] = _state_sha256(state)
         (part / STATE).write_text(json.dumps(state, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         _sync(part / STATE)
 
 
-def prune(run: Path, keep_last: int, keep_update: int | None) -> None:
-    """Remove all checkpoints but the last ones and the best."""
-    folders = checkpoints(run)
-    for folder in folders[:-keep_last]:
-        if keep_update is None or folder.name != f"update-{keep_update:08}":
-            shutil.rmtree(folder)
+def prune(run: Path, *, keep_last: int, best: int | None, keep_around_best: int, every_updates: int) -> None:
+    """Remove all checkpoints but the newest, the last scheduled ones, the best one, and scheduled ones around it.
+
+    Those of interruptions are kept only until there is a newer one, so that the others are what they would be without.
+    """
+    everything = checkpoints(run)
+    planned = [folder for row in scheduled(run, every_updates) for folder in row]
+    kept = {*everything[-1:], *planned[-keep_last:]}
+    if best is not None:
+        kept |= {folder for folder in planned if update_of(folder) == best}
+        kept |= {
+            *sorted(planned, key=lambda folder: (abs(update_of(folder) - best), update_of(folder)))[:keep_around_best]
+        }
+    for folder in everything:
+        if folder not in kept:
+            _remove(folder)
+
+
+def scheduled(run: Path, every_updates: int) -> list[list[Path]]:
+    """Return the checkpoints that the settings asked for, oldest first, in rows without a gap.
+
+    `every_updates` tells for checkpoints of older versions, that do not say it, which ones these are. What is damaged
+    stands in a row of its own.
+    """
+    rows: list[list[Path]] = []
+    for folder in checkpoints(run):
+        try:
+            progress = read_progress(folder)
+        except VoxlateError:
+            rows.append([folder])
+            continue
+        before = progress.scheduled_before
+        if progress.scheduled is None:
+            progress.scheduled = progress.finished or progress.update % every_updates == 0
+            before = (progress.update - 1) // every_updates * every_updates
+        if not progress.scheduled:
+            continue
+        if rows and update_of(rows[-1][-1]) == before:
+            rows[-1].append(folder)
+        else:
+            rows.append([folder])
+    return rows
 
 
 def checkpoints(run: Path) -> list[Path]:
     """Return the checkpoint folders of a run, oldest first."""
     folders = (run / CHECKPOINTS).glob("update-*")
-    return sorted(folder for folder in folders if re.fullmatch(r"update-\d{8,}", folder.name))
+    return sorted((folder for folder in folders if re.fullmatch(r"update-\d{8,}", folder.name)), key=update_of)
+
+
+def update_of(folder: Path) -> int:
+    """Return the update after which a checkpoint was saved."""
+    return int(folder.name.removeprefix("update-"))
 
 
 def clean(run: Path) -> None:
     """Remove what a killed process left half written."""
-    for folder in (run / CHECKPOINTS).glob(".update-*.part"):
+    for folder in (run / CHECKPOINTS).glob(".update-*"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -125,7 +172,7 @@ def find_newest(run: Path, accelerator: Accelerator) -> tuple[Path | None, list[
             refused.append(problem)
         answer[1] = refused
         if refused and answer[0] is None:
-            answer[2] = f"{'; '.join(refused)}; no checkpoint is whole: remove {run / CHECKPOINTS} to begin anew"
+            answer[2] = f"{'; '.join(refused)}; no checkpoint is whole: remove {run / CHECKPOINTS} to start again"
     broadcast_object_list(answer)
     if answer[2]:
         raise VoxlateError(answer[2])
@@ -135,35 +182,63 @@ def find_newest(run: Path, accelerator: Accelerator) -> tuple[Path | None, list[
 def damage(folder: Path) -> str | None:
     """Return what is wrong with a checkpoint in one line, or None if every file is as it was written."""
     try:
-        files = read_state(folder)["files"]
-        for name, expected in files.items():
-            path = folder / name
-            if not path.is_file():
-                return f"{path}: missing"
-            if path.stat().st_size != expected["bytes"]:
-                return f"{path}: {path.stat().st_size} bytes, expected {expected['bytes']}: truncated or altered"
-            if file_sha256(path) != expected["sha256"]:
-                return f"{path}: its SHA-256 is not the one in {STATE}: altered"
-    except (VoxlateError, KeyError, TypeError, AttributeError) as error:
-        return str(error) if isinstance(error, VoxlateError) else f"{folder / STATE}: not the state of a checkpoint"
+        read_progress(folder)
+        found = (_file_damage(folder / name, expected) for name, expected in read_state(folder)["files"].items())
+        return next(filter(None, found), None if (folder / WEIGHTS).is_file() else f"{folder / WEIGHTS}: missing")
+    except VoxlateError as error:
+        return str(error)
+    except OSError as error:
+        return f"{error.filename or folder}: cannot be read ({error.strerror})"
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return f"{folder / STATE}: not the state of a checkpoint"
+
+
+def _file_damage(path: Path, expected: dict[str, Any]) -> str | None:
+    if not path.is_file():
+        return f"{path}: missing"
+    if path.stat().st_size != expected["bytes"]:
+        return f"{path}: {path.stat().st_size} bytes, expected {expected['bytes']}: truncated or altered"
+    if file_sha256(path) != expected["sha256"]:
+        return f"{path}: its SHA-256 is not the one in {STATE}: altered"
     return None
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """Return the JSON of a checkpoint."""
+    """Return the JSON of a checkpoint. VoxlateError where it is damaged."""
+    path = folder / STATE
     try:
-        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise VoxlateError(f"{folder / STATE}: cannot be read ({type(error).__name__})") from None
-    assert isinstance(state, dict)
+        state = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise VoxlateError(f"{path}: cannot be read ({type(error).__name__})") from None
+    if not isinstance(state, dict):
+        raise VoxlateError(f"{path}: not the state of a checkpoint")
+    if state.get("sha256", _state_sha256(state)) != _state_sha256(state):  # older versions wrote none
+        raise VoxlateError(f"{path}: its SHA-256 is not the one that it names: altered")
     return state
 
 
 def read_progress(folder: Path) -> Progress:
-    """Return what a checkpoint remembers."""
-    stored = read_state(folder)["progress"]
-    best = stored["best"] and tuple(stored["best"])
-    return Progress(**{**stored, "place": Place(**stored["place"]), "best": best})
+    """Return what a checkpoint remembers. VoxlateError where that is damaged."""
+    try:
+        stored = read_state(folder)["progress"]
+        best = stored["best"] and tuple(stored["best"])
+        return Progress(**{**stored, "place": Place(**stored["place"]), "best": best})
+    except (KeyError, TypeError, AttributeError):
+        raise VoxlateError(f"{folder / STATE}: not the state of a checkpoint") from None
+
+
+def _state_sha256(state: dict[str, Any]) -> str:
+    rest = {name: value for name, value in state.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _remove(folder: Path) -> None:
+    """Remove a checkpoint, so that a kill on the way leaves nothing that looks like one."""
+    if folder.exists():
+        going = folder.with_name(f".{folder.name}.removed")
+        shutil.rmtree(going, ignore_errors=True)
+        folder.rename(going)
+        shutil.rmtree(going)
 
 
 def learned_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -171,6 +246,14 @@ def learned_weights(model: nn.Module) -> dict[str, Tensor]:
     return {
         name: whole(parameter.detach()).cpu() for name, parameter in model.named_parameters() if parameter.requires_grad
     }
+
+
+def read_resumed(folder: Path) -> Progress:
+    """Return the progress of a run that continues from a checkpoint."""
+    progress = read_progress(folder)
+    if progress.scheduled:
+        progress.scheduled_before = progress.update
+    return progress
 
 
 def load_weights(folder: Path, model: nn.Module) -> None:

@@ -20,10 +20,13 @@ def run(config: Path, overrides: Sequence[str], add_language: Sequence[str], ini
     ]
     settings = read_config(config, [*overrides, *new])
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    from voxlate.training.trackers import leave_if_stuck  # noqa: PLC0415
     from voxlate.training.train import train  # noqa: PLC0415 (a wrong setting is answered before torch is loaded)
 
     try:
-        return train(settings, console)
+        code = train(settings, console)
     except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on from the last checkpoint", style="bold")
-        return 130
+        console.print("interrupted; rerun the same command to resume from the last checkpoint", style="bold")
+        code = 130
+    leave_if_stuck(code)
+    return code

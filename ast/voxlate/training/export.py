@@ -44,7 +44,9 @@ def write_model(
     if characters:
         write_ctc(folder, _below(tensors, "ctc."), characters)
     translator = _below(tensors, "translator.")
-    save_checkpoint(folder, checkpoint.model, checkpoint.tokenizer, checkpoint.targets, translator)
+    save_checkpoint(
+        folder, checkpoint.model, checkpoint.tokenizer, checkpoint.targets, translator, checkpoint.directions
+    )
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from voxlate.hardware import choose_device
 from voxlate.manifest import Utterance, read_manifest
 from voxlate.models.encoder import SpeechEncoder
 from voxlate.models.encoder_files import read_encoder
+from voxlate.models.hub import find_model
 from voxlate.models.identifier import LanguageIdentifier, pooled, save_identifier
 
 _MAX_SAMPLES = 30 * SAMPLE_RATE_HZ  # of a clip
@@ -40,6 +41,7 @@ def train_identifier(
     `decay` is the weight of the squared parameters in the loss.
     """
     chosen = _choose(manifests, clips)
+    find_model(encoder, named="with --encoder")
     speech = read_encoder(encoder)
     place = choose_device(device)
     cast("nn.Module", speech).to(place).eval()

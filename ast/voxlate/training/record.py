@@ -1,9 +1,12 @@
-"""What a run tells: log.jsonl, TensorBoard events, and the console."""
+"""What a run tells: log.jsonl, trackers such as TensorBoard, and the console."""
 
+import errno
 import json
 import math
+import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -12,12 +15,11 @@ from typing import Any
 import rich.progress
 from rich.console import Console
 from rich.table import Table
-from tensorboardX import SummaryWriter
 
 from voxlate.files import write_text
+from voxlate.training.trackers import Trackers, make_trackers
 
 LOG = "log.jsonl"
-_TENSORBOARD = "tensorboard"
 
 
 @dataclass
@@ -68,14 +70,23 @@ class Record:
     reads like that of one that never stopped.
     """
 
-    def __init__(self, run: Path, console: Console, *, update: int, updates: int, active: bool) -> None:
+    def __init__(
+        self,
+        run: Path,
+        console: Console,
+        *,
+        update: int,
+        updates: int,
+        active: bool,
+        log_with: Sequence[str] = (),
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self.console, self._active, self._updates = console, active, updates
         if not active:
             return
-        self._path = run / LOG
-        _cut_log(self._path, update)
-        self._file = self._path.open("a", encoding="utf-8")
-        self._events = SummaryWriter(str(run / _TENSORBOARD), purge_step=update + 1)
+        trackers = make_trackers(log_with, run, update)
+        self._log = _Log(run / LOG, update)
+        self._trackers = Trackers(trackers, settings or {}, lambda line: self.say(line, style="yellow"))
         self._bar = rich.progress.Progress(
             rich.progress.TextColumn("update {task.completed:.0f}/{task.total:.0f}"),
             rich.progress.BarColumn(),
@@ -98,8 +109,8 @@ class Record:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if self._active:
             self._bar.stop()
-            self._events.close()
-            self._file.close()
+            self._trackers.close()
+            self._log.close()
 
     def say(self, message: str, *, style: str | None = None) -> None:
         """Print a line on the console."""
@@ -117,14 +128,15 @@ class Record:
             self.console.print(table)
 
     def event(self, name: str, update: int, values: Mapping[str, Any]) -> None:
-        """Write one line of the log, and its numbers to TensorBoard as name/key."""
+        """Write one line of the log, and give its numbers to the trackers as name/key."""
         if not self._active:
             return
-        line = {"event": name, "update": update, **values}
-        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        self._file.flush()
-        for key, value in _numbers(values).items():
-            self._events.add_scalar(f"{name}/{key}", value, update)
+        reason = self._log.write(json.dumps({"event": name, "update": update, **values}, ensure_ascii=False))
+        if reason is not None:
+            self.say(
+                f"warning: {reason}; training continues, and what is missing is written when possible", style="yellow"
+            )
+        self._trackers.log({f"{name}/{key}": value for key, value in _numbers(values).items()}, update)
 
     def progress(self, update: int, values: Mapping[str, float] | None = None) -> None:
         """Move the bar; `values` go beside it, or on a line of their own where there is no terminal."""
@@ -141,16 +153,50 @@ class Record:
             self.console.print(f"update {update}/{self._updates}  {numbers}{eta}")
 
 
+class _Log:
+    """The lines of log.jsonl; those that a full disk refuses wait for the next attempt."""
+
+    def __init__(self, path: Path, update: int) -> None:
+        _cut_log(path, update)
+        self._path = path
+        self._size = path.stat().st_size if path.exists() else 0
+        self._file = path.open("ab", buffering=0)
+        self._waiting: list[bytes] = []
+        self._failed = False
+
+    def write(self, line: str) -> str | None:
+        """Write a line with those that wait; return what is wrong, once, where that fails."""
+        self._waiting.append(line.encode("utf-8", "backslashreplace") + b"\n")
+        contents = b"".join(self._waiting)
+        try:
+            written = self._file.write(contents)
+            if written < len(contents):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(self._size)
+            known, self._failed = self._failed, True
+            return None if known else f"{self._path}: cannot be written ({error.strerror})"
+        self._size, self._waiting, self._failed = self._size + len(contents), [], False
+        return None
+
+    def close(self) -> None:
+        """Close the file, on the disk as far as the disk allows."""
+        with suppress(OSError):
+            os.fsync(self._file.fileno())
+        self._file.close()
+
+
 def _cut_log(path: Path, update: int) -> None:
-    """Drop lines of updates behind `update`, and half a line at the end."""
+    """Drop lines of updates after `update`, and what is no line of the log, such as half a line at the end."""
     if not path.is_file():
         return
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+    for line in path.read_bytes().split(b"\n"):
         try:
             if json.loads(line)["update"] <= update:
-                kept.append(line)
-        except (ValueError, KeyError, TypeError):
+                kept.append(line.decode("utf-8") + "\n")
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError):
             continue
     write_text(path, "".join(kept))
 

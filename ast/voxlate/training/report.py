@@ -10,11 +10,11 @@ from accelerate import Accelerator
 from voxlate.config import TrainConfig
 from voxlate.files import write_text
 from voxlate.hardware import has_bfloat16_products
-from voxlate.text import Tokenizer
+from voxlate.models.interop import Checkpoint
 from voxlate.training.checkpoint import Progress
 from voxlate.training.objective import Objective
 from voxlate.training.record import Record
-from voxlate.training.setup import Data, memory_estimate, parameter_table, unknown_characters
+from voxlate.training.setup import Data, forgets, memory_estimate, parameter_table, unknown_characters
 from voxlate.training.validation import DirectionScore, mean_bleu
 
 BEFORE_AFTER = "before_after.json"
@@ -24,7 +24,7 @@ def print_setup(
     record: Record,
     config: TrainConfig,
     data: Data,
-    tokenizer: Tokenizer,
+    checkpoint: Checkpoint,
     objective: Objective,
     progress: Progress,
     accelerator: Accelerator,
@@ -41,7 +41,9 @@ def print_setup(
     for split in ("dev", "test"):
         if marked[split]:
             record.say(f"warning: {marked[split]:,} utterances of data.train are marked {split}", style="yellow")
-    unknown, count = unknown_characters(data.train, tokenizer)
+    if (forgotten := forgets(config, checkpoint, data)) is not None:
+        record.say(f"warning: {forgotten}", style="yellow")
+    unknown, count = unknown_characters(data.train, checkpoint.tokenizer)
     if unknown:
         shown = f"{' '.join(unknown[:20])}{' …' if len(unknown) > 20 else ''}"
         record.say(
@@ -66,6 +68,11 @@ def print_setup(
             "precision=float32",
             style="yellow",
         )
+    if data.dev is not None and config.validation_updates != config.validation.every_updates:
+        record.say(
+            f"validating every {config.validation_updates} updates: the run is shorter than validation.every_updates "
+            f"({config.validation.every_updates})"
+        )
     shared = f"{processes} processes{', sharded' if config.sharded else ''}" if processes > 1 else "1 process"
     start = f"going on from update {progress.update}" if progress.update else "starting"
     record.say(f"{start}: {config.optimizer.updates} updates on {shared}, into {config.output}")
@@ -87,6 +94,7 @@ def print_forgetting(record: Record, output: Path, progress: Progress) -> None:
     compared = [
         (direction, float(progress.before[direction]["bleu"]), float(after["bleu"]))
         for direction, after in sorted(progress.scores.items())
+        if direction in progress.before  # dev sets may have changed on the way
     ]
     cells = [(name, f"{old:.1f}", f"{new:.1f}", f"{new - old:+.1f}") for name, old, new in compared]
     record.table("dev BLEU before and after", ("direction", "before", "after", "change"), cells)

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,15 +17,28 @@ import voxlate
 from voxlate.config import TrainConfig, dump_config, read_config
 from voxlate.data.audio import decoder_fingerprint
 from voxlate.errors import VoxlateError
-from voxlate.files import locked, write_text
+from voxlate.files import file_sha256, locked, write_text
+from voxlate.settings_yaml import shown
 from voxlate.training.checkpoint import checkpoints
 
-CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
+CONFIG, ENVIRONMENT, DATA = "config.yaml", "environment.json", "data.json"
 BEST = "best"
 _PACKAGES = ("accelerate", "av", "datasets", "numpy", "peft", "sacrebleu", "safetensors", "tokenizers", "transformers")
 
 # What may differ when a run goes on: it changes no weight, or only what comes later.
-_FREE = ("output", "log_every", "device", "data.workers", "data.dev", "validation", "checkpoints", "sharded")
+_FREE = (
+    "output",
+    "log_every",
+    "log_with",
+    "device",
+    "data.workers",
+    "data.dev",
+    "validation",
+    "checkpoints",
+    "sharded",
+)
+# Files that are the same by what they hold, wherever they lie: DATA has their hashes.
+_BY_CONTENT = ("data.train", "data.replay", "data.teacher", "model.scratch.vocabulary")
 
 
 @contextmanager
@@ -67,19 +80,85 @@ def write_environment(run: Path, facts: dict[str, Any]) -> None:
     write_text(run / ENVIRONMENT, json.dumps(environment, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_run_config(run: Path) -> TrainConfig:
+    """Return the settings of a run. VoxlateError says what to do where they are missing or damaged."""
+    path = run / CONFIG
+    if not path.is_file():
+        raise VoxlateError(f"{path}: missing; expected the folder of a voxlate train run")
+    try:
+        return read_config(path)
+    except VoxlateError as error:
+        raise VoxlateError(
+            f"the settings of the run are damaged or another version's: {error}\n  remove {path}, and the voxlate "
+            "train command of this run writes it again"
+        ) from None
+
+
+def check_data(config: TrainConfig, vocabulary: Path) -> list[str]:
+    """Note the hashes of what is learnt from; return warnings of what has changed and matters little.
+
+    VoxlateError if a run that has checkpoints was trained on other data, or with another vocabulary.
+    """
+    path = config.output / DATA
+    data = config.data
+    files = {"data.train": data.train, "data.replay": data.replay, "data.teacher": data.teacher, "data.dev": data.dev}
+    files["vocabulary"] = [vocabulary]
+    now = {name: [file_sha256(file) for file in paths] for name, paths in files.items()}
+    before = _read_data(path) if path.exists() and checkpoints(config.output) else now
+    changed = [
+        f"{name}: {_change(files[name], before[name], hashes)}"
+        for name, hashes in now.items()
+        if before[name] != hashes
+    ]
+    warnings = [line for line in changed if line.startswith("data.dev:")]
+    if len(changed) > len(warnings):
+        raise VoxlateError(
+            f"output {config.output} holds a run on other data: {'; '.join(changed)}; put back what it was, or use "
+            "another output"
+        )
+    write_text(path, json.dumps(now, indent=2) + "\n")
+    return [f"{line}; the best score so far is of the old data" for line in warnings]
+
+
+def _change(files: Sequence[Path], before: Sequence[str], now: Sequence[str]) -> str:
+    if len(before) != len(now):
+        return f"had {len(before)} files, has {len(now)}"
+    return ", ".join(
+        f"{file} has changed (SHA-256 was {old[:12]}…, is {new[:12]}…)"
+        for file, old, new in zip(files, before, now, strict=True)
+        if old != new
+    )
+
+
+def _read_data(path: Path) -> dict[str, list[str]]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        names = ("data.train", "data.replay", "data.teacher", "data.dev", "vocabulary")
+        return {name: [str(digest) for digest in found[name]] for name in names}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise VoxlateError(
+            f"{path}: damaged; it tells whether the data has changed: remove it to resume without knowing"
+        ) from None
+
+
 def _check_same(path: Path, config: TrainConfig) -> None:
-    stored = _flat(read_config(path).model_dump(mode="json"))
-    wanted = _flat(config.model_dump(mode="json"))
+    free = (*_FREE, *_BY_CONTENT) if (path.parent / DATA).is_file() else _FREE
+    stored, wanted = flat_settings(read_run_config(path.parent)), flat_settings(config)
     differing = [
-        f"{key} was {stored.get(key)!r}, is {wanted.get(key)!r}"
+        f"{key} was {shown(stored.get(key))}, is {shown(wanted.get(key))}"
         for key in sorted(stored.keys() | wanted.keys())
-        if stored.get(key) != wanted.get(key) and not any(key == free or key.startswith(f"{free}.") for free in _FREE)
+        if stored.get(key) != wanted.get(key) and not any(key == one or key.startswith(f"{one}.") for one in free)
     ]
     if differing:
         raise VoxlateError(
             f"output {path.parent} holds a run with other settings: {'; '.join(differing)}; "
             "take those back, or use another output"
         )
+
+
+def flat_settings(config: TrainConfig) -> dict[str, Any]:
+    """Return every setting by its name with dots, such as optimizer.lr."""
+    return _flat(config.model_dump(mode="json"))
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

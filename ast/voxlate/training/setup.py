@@ -10,11 +10,12 @@ from voxlate.config import RegularizationConfig, TrainConfig
 from voxlate.data.augmentation import Augmentation
 from voxlate.data.batching import ctc_text
 from voxlate.data.corpus import Corpus, Limits, Sampling, make_sampling, read_corpus, read_teacher
-from voxlate.data.planning import Cost, Plan
+from voxlate.data.planning import Cost, Joins, Plan
 from voxlate.errors import VoxlateError
 from voxlate.languages import find_language
 from voxlate.models.ctc import CtcHead, adopt_ctc
-from voxlate.models.interop import Checkpoint, load_checkpoint
+from voxlate.models.hub import find_model
+from voxlate.models.interop import Checkpoint, listed_directions, load_checkpoint
 from voxlate.models.new_language import add_language
 from voxlate.models.scratch import random_model
 from voxlate.models.warm_start import start_model
@@ -94,6 +95,9 @@ def read_data(config: TrainConfig) -> Data:
 def build_model(config: TrainConfig, data: Data) -> Checkpoint:
     """Return the model to train, in float32 on the CPU, with a slot for every target language of the data."""
     settings = config.model
+    for name in ("init_from", "encoder", "decoder"):
+        if (model := getattr(settings, name)) is not None:
+            find_model(model, named=f"as model.{name}")
     fields = _fields(config.regularization)
     torch.manual_seed(config.seed)  # for what is new: adapter, scratch weights, CTC head
     if settings.init_from is not None:
@@ -126,9 +130,25 @@ def build_model(config: TrainConfig, data: Data) -> Checkpoint:
     wanted = {*data.train.target_languages(), *(data.dev.target_languages() if data.dev else [])}
     targets = _with_slots(checkpoint, settings.slots, wanted)
     if settings.init_from is None:  # mBART-50 has 52 tags, but the model will know what it is taught
-        targets = {code: token for code, token in targets.items() if code in wanted}
+        taught = wanted | {find_language(code).code for code in settings.add_languages}
+        targets = {code: token for code, token in targets.items() if code in taught}
     _check_targets(checkpoint.name, targets, wanted)
-    return replace(checkpoint, targets=targets)
+    return replace(checkpoint, targets=targets, directions=data.train.directions)
+
+
+def forgets(config: TrainConfig, checkpoint: Checkpoint, data: Data) -> str | None:
+    """Return what the trained model that a run begins with will forget, None where it is all trained or replayed."""
+    if config.model.init_from is None:
+        return None
+    trained = {*data.train.directions}
+    known = {*listed_directions(checkpoint.folder)}
+    lost = ", ".join(sorted(known - trained)) if known else "other directions, if it knows any,"
+    if not lost or (config.data.replay and not known):
+        return None
+    return (
+        f"{config.model.init_from} is trained on {', '.join(sorted(trained))} alone: what it knows of {lost} will be "
+        "forgotten; name data of these directions in data.replay to keep it"
+    )
 
 
 def build_objective(config: TrainConfig, checkpoint: Checkpoint, data: Data) -> tuple[Objective, dict[str, int]]:
@@ -150,7 +170,14 @@ def build_augmentation(config: TrainConfig) -> Augmentation | None:
     own = config.augmentation
     if not own.is_on:
         return None
-    return Augmentation(tuple(own.speeds), own.noise_share, own.noise_snr, own.join_share, config.seed)
+    return Augmentation(tuple(own.speeds), own.noise_share, own.noise_snr, config.seed, config.data.max_seconds)
+
+
+def build_plan(config: TrainConfig, data: Data, max_tokens: int) -> Plan:
+    """Return the plan of batches with what augmentation joins and slows down; a text has at most `max_tokens`."""
+    own = config.augmentation
+    joins = Joins(own.join_share, config.data.max_seconds, max_tokens) if own.join_share else None
+    return replace(data.plan, joins=joins, slowest=1 / min([1.0, *own.speeds]))
 
 
 def ctc_characters(corpus: Corpus) -> dict[str, int]:
@@ -227,6 +254,12 @@ def _with_slots(checkpoint: Checkpoint, slots: dict[str, str | int], wanted: set
         find_language(code).code: checkpoint.tokenizer.tag_id(slot) if isinstance(slot, str) else slot
         for code, slot in slots.items()
     }
+    ids = checkpoint.model.decoder.config.vocabulary_size
+    wrong = [f"{code}: {token}" for code, token in named.items() if not 0 <= token < ids]
+    if wrong:
+        raise VoxlateError(
+            f"model.slots: {', '.join(wrong)}; expected token ids from 0 to {ids - 1}, or tags like es_XX"
+        )
     kept = {
         code: token
         for code, token in checkpoint.targets.items()

@@ -5,7 +5,9 @@ Shape letters: N utterances, B of a batch, S encoder frames, D width.
 
 import hashlib
 import json
+import os
 import shutil
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -24,7 +26,7 @@ from voxlate.data.batching import BatchMaker, Request, in_order, read_batches
 from voxlate.data.corpus import Corpus
 from voxlate.data.preparation import progress_bar
 from voxlate.errors import AudioError, VoxlateError
-from voxlate.files import write_text
+from voxlate.files import file_sha256, write_text
 from voxlate.pages import FreedMemory
 from voxlate.training.distributed import autocast
 from voxlate.training.record import Record
@@ -66,8 +68,8 @@ def cache_states(
     """
     folder = config.output / STATES
     shared = _clips(maker.corpus)
-    mark = _mark(encoder, maker.corpus)
-    known = _read(folder, mark) if accelerator.is_main_process else None
+    mark = _mark(encoder, maker.corpus, sorted({*shared.values()})) if accelerator.is_main_process else ""
+    known = _read(folder, mark, encoder.output_dim) if accelerator.is_main_process else None
     [known] = broadcast_object_list([known])
     if known is None:
         if accelerator.is_main_process:
@@ -142,6 +144,8 @@ def _compute(
                 places[str(index)] = (name, row, length)
                 row += length
             freed.bound()
+        file.flush()
+        os.fsync(file.fileno())
     encoder.train(was_training)
     return {"places": places, "unreadable": unreadable}
 
@@ -161,22 +165,40 @@ def _announce(encoder: Any, corpus: Corpus, clips: list[int], folder: Path, reco
     record.say(f"{size}; computing them once")
 
 
-def _mark(encoder: Any, corpus: Corpus) -> str:
-    """Return a hash of what the states depend on: the encoder's weights, and which utterances there are."""
+def _mark(encoder: Any, corpus: Corpus, clips: Sequence[int]) -> str:
+    """Return a hash of what states depend on: the encoder's weights, the manifests, and the sizes of their clips."""
     digest = hashlib.sha256()
     for name, tensor in sorted(encoder.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().float().cpu().numpy().tobytes())
     for manifest in corpus.manifests:
-        digest.update(str(manifest.path).encode())
+        digest.update(file_sha256(manifest.path).encode())
+    for index in clips:
+        audio = corpus[index].audio
+        digest.update((_file_size(audio) if isinstance(audio, Path) else "").encode())
     for numbers in (corpus.manifest_N, corpus.row_N, corpus.seconds_N):
         digest.update(np.ascontiguousarray(numbers).tobytes())
     return digest.hexdigest()
 
 
-def _read(folder: Path, mark: str) -> dict[str, Any] | None:
+def _file_size(path: Path) -> str:
+    """Return the bytes of a file as text, "missing" where there is none."""
+    try:
+        return str(path.stat().st_size)
+    except OSError:
+        return "missing"
+
+
+def _read(folder: Path, mark: str, width: int) -> dict[str, Any] | None:
+    """Return the index of what was computed before; None where it is of something else, or not whole."""
     try:
         index: dict[str, Any] = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        if index["mark"] != mark:
+            return None
+        ends: dict[str, int] = {}
+        for name, first, rows in index["places"].values():
+            ends[name] = max(ends.get(name, 0), first + rows)
+        whole = all((folder / name).stat().st_size == end * width * 2 for name, end in ends.items())
+        return index if whole and isinstance(index["unreadable"], dict) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return index if index["mark"] == mark else None

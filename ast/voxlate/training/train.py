@@ -28,14 +28,16 @@ from voxlate.training.checkpoint import Progress
 from voxlate.training.distributed import autocast, distribute, gathered, start_processes, whole
 from voxlate.training.export import export
 from voxlate.training.freezing import choose_trainable
+from voxlate.training.frozen import keep_frozen
 from voxlate.training.interrupts import Interrupts
 from voxlate.training.objective import Objective
 from voxlate.training.optim import learning_rate, make_optimizer
 from voxlate.training.record import Record, Window
 from voxlate.training.report import print_forgetting, print_scores, print_setup
-from voxlate.training.run_folder import BEST, open_run, write_environment
-from voxlate.training.setup import build_augmentation, build_model, build_objective, read_data
+from voxlate.training.run_folder import BEST, check_data, flat_settings, open_run, write_environment
+from voxlate.training.setup import build_augmentation, build_model, build_objective, build_plan, read_data
 from voxlate.training.states import cache_states
+from voxlate.training.trackers import check_trackers
 from voxlate.training.validation import DirectionScore, as_numbers, mean_bleu, validate
 
 _NOT_FINITE = 10  # updates in a row without a finite gradient after which training stops
@@ -61,6 +63,7 @@ class Run:
 
 def train(config: TrainConfig, console: Console) -> int:
     """Train to the end or to an interruption; return the exit code: 0 done, 130 interrupted (it can go on)."""
+    check_trackers(config.log_with)
     accelerator = start_processes(config)
     folder = open_run(config) if accelerator.is_main_process else nullcontext()
     try:
@@ -90,10 +93,12 @@ def _set_up_and_train(config: TrainConfig, console: Console, accelerator: Accele
     if main:
         checkpoints.clean(output)
     newest, refused = checkpoints.find_newest(output, accelerator)
+    notes = check_data(config, checkpoint.tokenizer.path) if main else []
     progress = Progress(frozen=checkpoints.fingerprint(objective))
     if newest is not None:
-        progress = checkpoints.read_progress(newest)
+        progress = checkpoints.read_resumed(newest)
         checkpoints.load_weights(newest, objective)
+        keep_frozen(output, objective, checkpoint, characters, progress.frozen, accelerator)
     wrapped, skeleton = distribute(objective, config, accelerator)
     optimizer = make_optimizer(objective, config.optimizer, fused=not config.sharded)
     if newest is not None:
@@ -111,9 +116,17 @@ def _set_up_and_train(config: TrainConfig, console: Console, accelerator: Accele
         max_tokens=checkpoint.model.decoder.config.max_positions,
     )
     dev = BatchMaker(data.dev, checkpoint.tokenizer, checkpoint.targets, normalize) if data.dev else None
-    with Record(output, console, update=progress.update, updates=config.optimizer.updates, active=main) as record:
-        for line in refused:
-            record.say(f"warning: {line}; taking the checkpoint before it", style="yellow")
+    with Record(
+        output,
+        console,
+        update=progress.update,
+        updates=config.optimizer.updates,
+        active=main,
+        log_with=[] if progress.finished else config.log_with,
+        settings=flat_settings(config),
+    ) as record:
+        for line in [*(f"{one}; taking the checkpoint before it" for one in refused), *notes]:
+            record.say(f"warning: {line}", style="yellow")
         if progress.finished:
             record.say(f"{output}: finished at update {progress.update}; the model is {output / BEST}")
             return 0
@@ -122,10 +135,9 @@ def _set_up_and_train(config: TrainConfig, console: Console, accelerator: Accele
         if config.trainable.cache_encoder:
             maker = replace(maker, states=cache_states(config, checkpoint.model.encoder, maker, accelerator, record))
         maker = replace(maker, rounds=accelerator.device.type == "cuda")
-        print_setup(record, config, data, checkpoint.tokenizer, objective, progress, accelerator)
-        run = Run(
-            config, accelerator, checkpoint, objective, wrapped, skeleton, optimizer, data.plan, maker, dev, record
-        )
+        print_setup(record, config, data, checkpoint, objective, progress, accelerator)
+        plan = build_plan(config, data, checkpoint.model.decoder.config.max_positions)
+        run = Run(config, accelerator, checkpoint, objective, wrapped, skeleton, optimizer, plan, maker, dev, record)
         return _loop(run, progress, interrupts)
 
 
@@ -163,21 +175,38 @@ def _loop(run: Run, progress: Progress, interrupts: Interrupts) -> int:
             run.record.progress(progress.update)
 
         last = progress.update == config.optimizer.updates
-        if run.dev is not None and (last or progress.update % config.validation.every_updates == 0):
+        if run.dev is not None and (last or progress.update % config.validation_updates == 0):
             _validate(run, progress)
         stopping = last or _stops_early(config, progress)
-        if stopping or totals["interrupts"] or progress.update % config.checkpoints.every_updates == 0:
+        progress.scheduled = stopping or progress.update % config.checkpoints.every_updates == 0
+        if progress.scheduled or totals["interrupts"]:
             progress.finished, progress.window = stopping, window.as_dict()
-            if stopping and run.dev is None:
-                _export(run)
-            checkpoints.save(config.output, run.objective, run.optimizer, progress, accelerator)
-            if accelerator.is_main_process:
-                checkpoints.prune(config.output, config.checkpoints.keep_last, progress.best_update)
+            _save(run, progress)
         if totals["interrupts"] and not stopping:
             run.record.say(f"interrupted: saved at update {progress.update}; the same command goes on from here")
             return 130
     _conclude(run, progress)
     return 0
+
+
+def _save(run: Run, progress: Progress) -> None:
+    """Write a checkpoint, and with the first one what else a model needs; remove those that are not kept."""
+    config, accelerator = run.config, run.accelerator
+    if progress.finished and run.dev is None:
+        _export(run)
+    checkpoints.save(config.output, run.objective, run.optimizer, progress, accelerator)
+    if progress.scheduled:
+        progress.scheduled_before = progress.update
+    keep_frozen(config.output, run.objective, run.checkpoint, run.maker.characters, progress.frozen, accelerator)
+    if accelerator.is_main_process:
+        kept = config.checkpoints
+        checkpoints.prune(
+            config.output,
+            keep_last=kept.keep_last,
+            best=progress.best_update,
+            keep_around_best=kept.keep_around_best,
+            every_updates=kept.every_updates,
+        )
 
 
 def _own_batches(run: Run, start: Place) -> Iterator[Batch]:

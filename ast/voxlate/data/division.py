@@ -1,0 +1,73 @@
+"""How the rows of a table are divided into train, dev and test: by its own column, by speaker, or at random."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from os.path import relpath
+from pathlib import Path
+
+from voxlate.manifest import Manifest
+
+WAYS = ("random", "speaker", "column")
+
+
+def divide(manifest: Manifest, by: str, dev: float, test: float, seed: int) -> tuple[list[str], list[str]]:
+    """Return the split of each row, and notes on what is not as it was asked for.
+
+    Dev and test take whole speakers, or whole clips at random, up to their shares of the rows; where all are too large
+    for that, they take the smallest one as long as one is left for train.
+    """
+    if by == "column":
+        splits = manifest.column("split")
+        empty = [name for name in ("train", "dev", "test") if name not in splits]
+        return splits, [f"no rows for {' and '.join(empty)} in the column split"] if empty else []
+    if by == "speaker":
+        groups = [
+            speaker or name for speaker, name in zip(manifest.column("speaker"), manifest.column("id"), strict=True)
+        ]
+    else:  # rows with the same clip, such as translations into several languages, stay together
+        folder = manifest.path.parent  # which may move
+        groups = [relpath(row.audio, folder) if isinstance(row.audio, Path) else row.id for row in manifest]
+    shares = {name: share for name, share in (("test", test), ("dev", dev)) if share}
+    split_of = _allocate(groups, shares, seed)
+    splits = [split_of[group] for group in groups]
+    return splits, _notes(splits, shares, "speaker" if by == "speaker" else "clip", len(split_of))
+
+
+def _allocate(groups: Sequence[str], shares: dict[str, float], seed: int) -> dict[str, str]:
+    """Return the split of each group.
+
+    Groups are taken in an order that depends on their names and the seed alone, so that a table that grows keeps most
+    of them where they were.
+    """
+    rows = Counter(groups)
+    order = sorted(rows, key=lambda group: hashlib.sha256(f"{seed}\0{group}".encode()).digest())
+    room = {name: share * len(groups) for name, share in shares.items()}
+    split_of: dict[str, str] = {}
+    for group in order:
+        split = next((name for name in room if rows[group] <= room[name]), "train")
+        split_of[group] = split
+        if split in room:
+            room[split] -= rows[group]
+    trained = sorted((group for group in order if split_of[group] == "train"), key=lambda group: -rows[group])
+    for name in sorted(shares):  # dev first: training needs it
+        if name not in split_of.values() and len(trained) > 1:
+            split_of[trained.pop()] = name
+    return split_of
+
+
+def _notes(splits: Sequence[str], shares: dict[str, float], unit: str, groups: int) -> list[str]:
+    """Say which splits are empty, or much larger than was asked for."""
+    counts = Counter(splits)
+    notes = []
+    empty = [name for name in sorted(shares) if not counts[name]]
+    if empty:
+        cure = "; --split-by random divides the rows of one speaker, too" if unit == "speaker" else ""
+        notes.append(f"no {unit} is left for {' and '.join(empty)}: the table has {groups:,}{cure}")
+    for name, share in sorted(shares.items()):
+        taken = counts[name] / len(splits)
+        if taken > 2 * share:
+            notes.append(f"{name} has {taken:.1%} of the rows, asked for {share:.1%}: each {unit} is in one split only")
+    return notes

@@ -1,0 +1,240 @@
+"""Which channels become mono sound: none that holds sound is lost, and none cancels another.
+
+Shape letters: C channels, T samples at the file's own rate, B blocks of a tenth of a second.
+
+FFmpeg's mix to mono is kept wherever it is right, so that ordinary files give the samples they always gave. It is wrong
+in three ways. It drops channels of layouts that it has no rule for (the third of three, top channels). It drops the
+bass effects channel (LFE), though files with one microphone a channel use its place for speech. And it adds channels of
+which one may be the other's inverse, so that both vanish; then the louder one of the two is taken alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import av
+import av.error
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Samples: TypeAlias = npt.NDArray[np.float32]
+    Covariances: TypeAlias = npt.NDArray[np.float64]
+
+# What PyAV raises for media it cannot read: FFmpegError itself is an Exception and no more.
+MEDIA_ERRORS = (av.error.FFmpegError, OSError, EOFError, LookupError, ValueError, OverflowError, NotImplementedError)
+
+BLOCKS_PER_SECOND = 10  # of the same choice of channels
+_DIFFERENCE_HZ = 8_000  # samples this far apart are subtracted: that leaves speech, and little of hum and bass
+_CANCELED, _OPPOSITE = 0.6, -0.5  # less of a channel than this is left by another one with such a correlation
+_PREFERRED = 2.8  # a later channel is better than an earlier one if it has so many times its power (4.5 dB)
+# An LFE channel is heard if speech's band has more than this share of its power, and of what the others have there.
+_BASS_SHARE, _BASS_LEVEL = 0.03, 0.5
+_MOST_COMPARED = 64  # channels
+_MOST_PLANES = 7  # PyAV reads beyond the last of more planes and crashes
+_PROBE_SAMPLES = 16_000 // 100  # of each channel, to measure its gain
+_NOTED_SECONDS, _NOTED_SHARE = 0.5, 0.1
+_TYPES: dict[str, type[np.generic]] = {
+    "u8": np.uint8,
+    "s16": np.int16,
+    "s32": np.int32,
+    "s64": np.int64,
+    "flt": np.float32,
+    "dbl": np.float64,
+}
+
+
+class Mixer:
+    """Prepares the frames of one stream for FFmpeg's mix to mono, and knows what to say about it."""
+
+    def __init__(self) -> None:
+        self._gains: dict[str, Samples | None] = {}
+        self._seconds = 0.0
+        self._canceled: Counter[tuple[int, int]] = Counter()  # blocks by (channel kept, channel left out)
+        self._heard_bass: Counter[int] = Counter()
+
+    def mix(self, frame: av.AudioFrame) -> av.AudioFrame:
+        """Return a frame whose mix to mono, by FFmpeg, loses nothing: the same one where it already loses nothing.
+
+        The choice is made for each tenth of a second from the beginning of the frame, by what that holds alone.
+        """
+        channels = frame.layout.nb_channels
+        if channels == 1 and frame.layout.name in ("mono", "1 channels"):
+            return frame
+        if frame.format.is_planar and channels > _MOST_PLANES:
+            frame = _packed(frame)
+        samples_CT = _samples(frame)
+        gains_C = self._gains_of(frame.layout)
+        is_bass_C = np.array([channel.name.startswith("LFE") for channel in frame.layout.channels])
+        weights_C = np.where(is_bass_C, 0, 1).astype(np.float32) if gains_C is None else gains_C
+        if not weights_C.any():
+            weights_C = np.ones_like(weights_C)
+        edges_B = _edges(samples_CT.shape[1], frame.sample_rate)
+        chosen_BC = self._choose(samples_CT, weights_C, frame.sample_rate, edges_B)
+        self._seconds += frame.samples / frame.sample_rate
+        changed_B = (chosen_BC != (weights_C > 0)).any(axis=1)
+        if gains_C is not None and not changed_B.any():
+            return frame
+        weights_BC = np.where(chosen_BC, np.where(weights_C > 0, weights_C, weights_C.max()), 0)
+        weights_BC /= weights_BC.sum(axis=1, keepdims=True)
+        blocks = [
+            (start, stop, (weights_C @ samples_CT[:, start:stop]).astype(np.float32))
+            for weights_C, start, stop in zip(weights_BC, edges_B, edges_B[1:], strict=False)
+        ]
+        if gains_C is None:
+            mono = av.AudioFrame.from_ndarray(np.concatenate([block_T for *_, block_T in blocks])[None], "flt", "mono")
+            mono.sample_rate = frame.sample_rate
+            return mono
+        for (start, stop, block_T), changed in zip(blocks, changed_B, strict=True):
+            if changed:
+                _write(frame, start, stop, block_T)
+        return frame
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what the listener should know about the channels, one sentence each."""
+        least = min(_NOTED_SECONDS, _NOTED_SHARE * self._seconds) * BLOCKS_PER_SECOND
+        canceled = [
+            f"channel {left_out + 1} cancels channel {kept + 1}, as an inverted one does, and is left out for "
+            f"{blocks / BLOCKS_PER_SECOND:.1f} s"
+            for (kept, left_out), blocks in sorted(self._canceled.items())
+            if blocks >= least
+        ]
+        heard = [
+            f"channel {channel + 1} (LFE) holds more than bass and is mixed in for {blocks / BLOCKS_PER_SECOND:.1f} s"
+            for channel, blocks in sorted(self._heard_bass.items())
+            if blocks >= least
+        ]
+        return (*canceled, *heard)
+
+    def _gains_of(self, layout: av.AudioLayout) -> Samples | None:
+        if layout.name not in self._gains:
+            self._gains[layout.name] = _ffmpeg_gains(layout)
+        return self._gains[layout.name]
+
+    def _choose(self, samples_CT: Samples, weights_C: Samples, rate: int, edges_B: list[int]) -> npt.NDArray[np.bool_]:
+        """Return which channels of each block to mix."""
+        normal_BC = np.tile(weights_C > 0, (len(edges_B) - 1, 1))
+        peak = np.abs(samples_CT).max(initial=0.0)
+        # Silence; or NaN, which the reader of the file refuses; or so many that pairs of them take too long.
+        if not 0 < peak < np.inf or len(samples_CT) > _MOST_COMPARED:
+            return normal_BC
+        samples_CT = samples_CT / peak
+        covariance_BCC = _covariances(samples_CT, rate, edges_B)
+        weighted_C = np.where(weights_C > 0, weights_C, weights_C.max())
+        covariance_BCC *= np.outer(weighted_C, weighted_C)
+        taken_BC = self._without_opposites(covariance_BCC, weights_C > 0)
+        mixed_B = np.einsum("bij,bi,bj->b", covariance_BCC, taken_BC, taken_BC)
+        for channel in np.flatnonzero(weights_C == 0).tolist():
+            speech_B = covariance_BCC[:, channel, channel]
+            parts = [samples_CT[channel, start:stop] for start, stop in pairwise(edges_B)]
+            whole_B = np.array([part_T.var() for part_T in parts]) * weighted_C[channel] ** 2
+            taken_BC[:, channel] = (speech_B > _BASS_SHARE * whole_B) & (speech_B > _BASS_LEVEL * mixed_B)
+            self._heard_bass[channel] += int(taken_BC[:, channel].sum())
+        return taken_BC
+
+    def _without_opposites(self, covariance_BCC: Covariances, normal_C: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Take channels from the loudest to the quietest, but for those that cancel one that was taken before."""
+        power_BC = np.diagonal(covariance_BCC, axis1=1, axis2=2)
+        taken_BC = np.zeros(power_BC.shape, bool)
+        for channel in _by_power(power_BC.sum(axis=0), np.flatnonzero(normal_C).tolist()):
+            shared_BC = covariance_BCC[:, :, channel]
+            left_BC = (covariance_BCC * taken_BC[:, None]).sum(axis=2) + shared_BC
+            scale_BC = np.sqrt(power_BC * power_BC[:, channel, None])
+            canceled_BC = taken_BC & (left_BC < _CANCELED * power_BC) & (shared_BC < _OPPOSITE * scale_BC)
+            canceled_B = canceled_BC.any(axis=1)
+            taken_BC[:, channel] = ~canceled_B
+            self._canceled.update((kept, channel) for kept in canceled_BC[canceled_B].argmax(axis=1).tolist())
+        return taken_BC
+
+
+def _ffmpeg_gains(layout: av.AudioLayout) -> Samples | None:
+    """Measure how loud each channel is in FFmpeg's mix to mono; None where it is an error or leaves one out.
+
+    Without a channel mask FFmpeg would guess which channel is which: more than two are then all alike.
+    """
+    names = [channel.name for channel in layout.channels]
+    if len(names) > 2 and set(names) == {"NONE"}:
+        return None
+    ones_CTC = np.zeros((len(names), _PROBE_SAMPLES, len(names)), np.float32)
+    for channel in range(len(names)):
+        ones_CTC[channel, :, channel] = 1
+    frame = av.AudioFrame.from_ndarray(ones_CTC.reshape(1, -1), "flt", layout)
+    frame.sample_rate = _PROBE_SAMPLES
+    try:
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=_PROBE_SAMPLES)
+        mixed_T = np.concatenate([output.to_ndarray()[0] for output in resampler.resample(frame)])
+    except MEDIA_ERRORS:
+        return None
+    gains_C = mixed_T[_PROBE_SAMPLES // 2 :: _PROBE_SAMPLES].astype(np.float32)
+    lost = any(gain == 0 and not name.startswith("LFE") for name, gain in zip(names, gains_C, strict=True))
+    return None if lost or not gains_C.any() else gains_C
+
+
+def _packed(frame: av.AudioFrame) -> av.AudioFrame:
+    resampler = av.AudioResampler(format=frame.format.packed.name, layout=frame.layout, rate=frame.sample_rate)
+    [packed] = resampler.resample(frame)
+    return packed
+
+
+def _views(frame: av.AudioFrame) -> list[npt.NDArray[Any]]:
+    """Return each channel's samples, (T,), in the memory of the frame."""
+    kind, channels = _TYPES[frame.format.packed.name], frame.layout.nb_channels
+    planes = [np.frombuffer(memoryview(plane), kind) for plane in frame.planes]
+    if frame.format.is_planar:
+        return [plane[: frame.samples] for plane in planes]
+    return list(planes[0][: frame.samples * channels].reshape(-1, channels).T)
+
+
+def _samples(frame: av.AudioFrame) -> Samples:
+    """Return all channels, (C, T), at full scale 1."""
+    samples_CT = np.stack(_views(frame))
+    if samples_CT.dtype.kind == "f":
+        return samples_CT.astype(np.float32, copy=False)
+    zero, full = _range(samples_CT.dtype)
+    return (samples_CT.astype(np.float32) - np.float32(zero)) / np.float32(full)
+
+
+def _write(frame: av.AudioFrame, start: int, stop: int, mono_T: Samples) -> None:
+    """Put the same samples into a block of all channels."""
+    for view_T in _views(frame):
+        if view_T.dtype.kind == "f":
+            view_T[start:stop] = mono_T
+        else:
+            zero, full = _range(view_T.dtype)
+            limits = np.iinfo(view_T.dtype)
+            scaled_T = np.rint(mono_T.astype(np.float64) * full + zero)
+            view_T[start:stop] = np.clip(scaled_T, limits.min, limits.max).astype(view_T.dtype)
+
+
+def _range(kind: np.dtype[Any]) -> tuple[int, int]:
+    """Return the value of silence, and how far full scale lies above it."""
+    full = 1 << (8 * kind.itemsize - 1)
+    return (full if kind.kind == "u" else 0), full
+
+
+def _edges(samples: int, rate: int) -> list[int]:
+    """Return where blocks begin and the last one ends; less than half a block belongs to the last."""
+    count = max(1, round(samples * BLOCKS_PER_SECOND / rate))
+    return [*(block * rate // BLOCKS_PER_SECOND for block in range(count)), samples]
+
+
+def _covariances(samples_CT: Samples, rate: int, edges_B: list[int]) -> Covariances:
+    """Return the covariances of channels in each block, (B, C, C), in the band of speech."""
+    lag = min(max(1, round(rate / _DIFFERENCE_HZ)), samples_CT.shape[1] - 1)
+    band_CT = samples_CT[:, lag:] - samples_CT[:, :-lag] if lag else samples_CT
+    parts = [band_CT[:, start:stop] for start, stop in pairwise(edges_B)]
+    return np.stack([(part_CT @ part_CT.T).astype(np.float64) / max(1, part_CT.shape[1]) for part_CT in parts])
+
+
+def _by_power(power_C: npt.NDArray[np.float64], channels: list[int]) -> Iterator[int]:
+    """Yield channels, the loudest first; of those that are nearly as loud, the first one."""
+    left = list(channels)
+    while left:
+        enough = max(power_C[left]) / _PREFERRED
+        first = next(channel for channel in left if power_C[channel] >= enough)
+        left.remove(first)
+        yield first

@@ -1,0 +1,98 @@
+"""Which audio track of a file is heard: the one asked for, else the default one, else the first that can be decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from av.stream import Disposition
+
+from voxlate.errors import AudioError, VoxlateError
+from voxlate.languages import find_language
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+
+AudioTrack: TypeAlias = int | str  # a number from 1, or a language
+
+# Descriptions and comments are spoken over or beside what the file is about.
+_ASIDE = Disposition.comment | Disposition.visual_impaired | Disposition.descriptions | Disposition.hearing_impaired
+_UNDECODABLE = "its audio codec is not one that FFmpeg's libraries can decode"
+_LANGUAGELESS = {"", "und", "zxx", "mis", "mul", "qaa"}
+
+
+def ranked_tracks(container: InputContainer, wanted: AudioTrack | None) -> list[AudioStream]:
+    """Return the audio tracks that may be taken, the best first: of those asked for, or of all.
+
+    Tracks of commentary and audio description come last; of the others, the one flagged as default comes first.
+    AudioError where no track is as asked for, or none can be decoded.
+    """
+    streams = list(container.streams.audio)
+    fitting = [stream for number, stream in enumerate(streams, 1) if _fits(stream, number, wanted)]
+    if not fitting:
+        raise AudioError(
+            f"no audio track {wanted!r}; expected the number or language of one of its audio tracks: "
+            f"{', '.join(map(describe_track, streams))}"
+        )
+    decodable = [stream for stream in fitting if stream.codec_context is not None]
+    if not decodable:
+        track = "" if wanted is None else f"audio track {describe_track(fitting[0])}: "
+        raise AudioError(f"{track}{_UNDECODABLE}")
+    return sorted(decodable, key=lambda stream: (_has(stream, _ASIDE), not _has(stream, Disposition.default)))
+
+
+def describe_track(stream: AudioStream) -> str:
+    """Return the number of a track and what the file says of it: "2 (German, 'Commentary', default)"."""
+    number = 1 + list(stream.container.streams.audio).index(stream)
+    title = stream.metadata.get("title", "")[:60]
+    about = [
+        _language_name(stream),
+        repr(title) if title else "",
+        "" if stream.codec_context is not None else "cannot be decoded",
+        *(flag.name.replace("_", " ") for flag in Disposition if flag.name and _has(stream, flag)),
+    ]
+    return f"{number} ({', '.join(filter(None, about))})" if any(about) else str(number)
+
+
+def track_note(stream: AudioStream, passed_over: Sequence[AudioStream] = ()) -> str:
+    """Say which of several tracks was taken, after others that are silent or damaged, and how to choose."""
+    others = [describe_track(other) for other in stream.container.streams.audio if other.index != stream.index]
+    silent = " and ".join(map(describe_track, passed_over))
+    why = f", as {silent} {'holds' if len(passed_over) == 1 else 'hold'} no sound" if silent else ""
+    return (
+        f"audio track {describe_track(stream)} was taken{why}; others: {', '.join(others)}; choose with --audio-track "
+        "and a number or language"
+    )
+
+
+def _fits(stream: AudioStream, number: int, wanted: AudioTrack | None) -> bool:
+    if wanted is None:
+        return True
+    if isinstance(wanted, int) or wanted.strip().isdigit():
+        return number == int(wanted)
+    return bool(_language(stream)) and _code(wanted) == _code(_language(stream))
+
+
+def _has(stream: AudioStream, flags: Disposition) -> bool:
+    return bool(Disposition(stream.disposition) & flags)
+
+
+def _language(stream: AudioStream) -> str:
+    tag = (stream.metadata.get("language") or "").strip().lower()
+    return "" if tag in _LANGUAGELESS else tag
+
+
+def _language_name(stream: AudioStream) -> str:
+    try:
+        return find_language(_language(stream)).name
+    except VoxlateError:
+        return _language(stream)
+
+
+def _code(language: str) -> str:
+    """Return the code of a language, or what the file calls one that has none here."""
+    try:
+        return find_language(language).code
+    except VoxlateError:
+        return language.strip().lower()

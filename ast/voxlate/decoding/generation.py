@@ -1,0 +1,92 @@
+"""The search settings that a model folder states in its generation_config.json."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from voxlate.decoding.options import SearchSettings
+from voxlate.errors import VoxlateError
+from voxlate.files import write_text
+
+FILE = "generation_config.json"
+# What would change transformers' results, and this search does not have, with the values that change nothing.
+_NOT_APPLIED: dict[str, tuple[Any, ...]] = {
+    "do_sample": (False,),
+    "min_length": (0,),
+    "min_new_tokens": (0,),
+    "no_repeat_ngram_size": (0,),
+    "encoder_no_repeat_ngram_size": (0,),
+    "repetition_penalty": (1,),
+    "encoder_repetition_penalty": (1,),
+    "num_beam_groups": (1,),
+    "bad_words_ids": (),
+    "suppress_tokens": ([],),
+    "begin_suppress_tokens": ([],),
+    "sequence_bias": (),
+    "exponential_decay_length_penalty": (),
+    "guidance_scale": (1,),
+}
+_LOG = logging.getLogger(__name__)
+
+
+def stated_search(folder: Path) -> dict[str, Any]:
+    """Return the fields of `SearchSettings` that a model folder states; a file that is missing states none.
+
+    `max_new_tokens` goes before `max_length`, as in transformers, and does not count the start token. VoxlateError
+    names the file and the value where one is of the wrong type or out of range; a statement that this search cannot
+    follow is logged.
+    """
+    path = folder / FILE
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise VoxlateError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        raise VoxlateError(
+            f"{path}: not JSON ({str(error)[:200]}); correct it, or delete it to search as published"
+        ) from None
+    if not isinstance(raw, dict):
+        raise VoxlateError(f"{path}: expected a JSON object, got {type(raw).__name__}")
+    raw = {name: value for name, value in raw.items() if value is not None}
+    stated: dict[str, Any] = {}
+    for name, field, kinds, expected in (
+        ("num_beams", "beam", (int,), "a whole number"),
+        ("length_penalty", "length_penalty", (int, float), "a number"),
+        ("max_length", "max_length", (int,), "a whole number"),
+        ("max_new_tokens", "max_length", (int,), "a whole number"),
+        ("early_stopping", "early_stopping", (bool,), 'true, false or "never"'),
+    ):
+        if name not in raw:
+            continue
+        value = raw[name]
+        if type(value) not in kinds and not (name == "early_stopping" and value == "never"):  # true is no number
+            raise VoxlateError(f"{path}: {name} is {_shown(value)}, expected {expected}; correct or remove it")
+        stated[field] = value + 1 if name == "max_new_tokens" else value
+        try:
+            SearchSettings(**{field: stated[field]})
+        except VoxlateError as error:
+            raise VoxlateError(f"{path}: {name} is {_shown(value)}: {error}; correct or remove it") from None
+    ignored = [
+        f"{name} {_shown(raw[name])}" for name, neutral in _NOT_APPLIED.items() if raw.get(name) not in (None, *neutral)
+    ]
+    if ignored:
+        _LOG.warning("%s states %s, which this search does not apply", path, ", ".join(ignored))
+    return stated
+
+
+def copy_stated_search(source: Path, output: Path) -> None:
+    """Let a model folder that was made from another one state the same search; nothing where that states none."""
+    stated = stated_search(source)
+    names = {"beam": "num_beams"}
+    if stated:
+        raw = json.loads((output / FILE).read_text(encoding="utf-8"))
+        raw |= {names.get(field, field): value for field, value in stated.items()}
+        write_text(output / FILE, json.dumps(raw, indent=2) + "\n")
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else f"{text[:40]}…"

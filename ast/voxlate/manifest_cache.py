@@ -1,0 +1,136 @@
+"""Manifests as Arrow columns on disk, each read once and then mapped into memory by every process that needs it.
+
+A file of the cache belongs to the contents of a manifest. What is not whole is made again, and what no command has
+opened for a month is deleted: the columns of a parquet manifest hold its clips.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from voxlate.errors import VoxlateError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_LAYOUT = "2"  # of the Arrow files; a new number leaves those of older versions aside
+_BLOCK = 2**20
+_UNUSED_DAYS = 30
+
+
+@dataclass(frozen=True)
+class Cached:
+    """A manifest in the cache: its rows, the columns of its file, and what was odd about it."""
+
+    dataset: Dataset
+    columns: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def place_in_cache(manifest: Path) -> Path:
+    """Return where a manifest with these contents is cached.
+
+    Its time and size can stay the same when it is written again within a second. VoxlateError if it cannot be read.
+    """
+    digest = hashlib.sha256(f"{_LAYOUT}{manifest.suffix.lower()}".encode())
+    try:
+        with manifest.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    except (OSError, ValueError) as error:
+        raise VoxlateError(f"manifest {manifest}: cannot be read ({getattr(error, 'strerror', error)})") from None
+    return _folder() / f"{digest.hexdigest()}.arrow"
+
+
+def seal(path: Path, columns: list[str], notes: list[str]) -> None:
+    """Add to an Arrow stream what else is known of the manifest, and a checksum, where its readers do not look."""
+    about = json.dumps(
+        {"columns": columns, "notes": notes, "bytes": path.stat().st_size, "crc": _checksum(path)}
+    )  # ASCII
+    with path.open("ab") as file:
+        file.write(about.encode() + len(about).to_bytes(8, "little"))
+
+
+def open_cached(path: Path) -> Cached | None:
+    """Open what is cached; None if there is nothing, or not all that was written."""
+    try:
+        about = _about(path)
+        if about["crc"] != _checksum(path, about["bytes"]):
+            return None
+        with suppress(OSError):
+            os.utime(path)  # it is in use
+        return Cached(open_stream(path), tuple(about["columns"]), tuple(about["notes"]))
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+        return None
+
+
+def open_stream(path: Path) -> Dataset:
+    """Map an Arrow stream into memory."""
+    from datasets import Dataset  # noqa: PLC0415 (a second, and not all who import this module read a manifest)
+
+    return Dataset.from_file(str(path))
+
+
+def remove_unused(folder: Path) -> None:
+    """Delete files of the cache that were not opened for a month; processes that have mapped one keep it."""
+    oldest = time.time() - _UNUSED_DAYS * 86_400
+    for entry in folder.iterdir():
+        with suppress(OSError):  # another process may have been faster
+            if entry.name.endswith((".arrow", ".part")) and entry.stat().st_mtime < oldest:
+                entry.unlink()
+
+
+def _about(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        file.seek(-8, os.SEEK_END)
+        end = file.tell()
+        size = int.from_bytes(file.read(8), "little")
+        file.seek(max(end - size, 0))
+        about: dict[str, Any] = json.loads(file.read(size if size <= end else 0))
+        if about["bytes"] + size != end:
+            raise ValueError("not as long as it was")
+    return about
+
+
+def _checksum(path: Path, size: int | None = None) -> int:
+    """Return the CRC-32 of a file or its first bytes."""
+    left = path.stat().st_size if size is None else size
+    checksum = 0
+    with path.open("rb") as file:
+        while left > 0 and (block := file.read(min(_BLOCK, left))):
+            checksum = zlib.crc32(block, checksum)
+            left -= len(block)
+    return checksum
+
+
+def _folder() -> Path:
+    """Return a folder that lasts, else one for this process."""
+    from datasets import config  # noqa: PLC0415
+
+    folder = Path(config.HF_DATASETS_CACHE) / "voxlate"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return _temporary_folder()
+    return folder if os.access(folder, os.W_OK | os.X_OK) else _temporary_folder()
+
+
+@lru_cache(1)
+def _temporary_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="voxlate-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -1,0 +1,149 @@
+"""The search settings that a model folder states, as commands use them and results say them."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from media import sine, write_media
+from voxlate import SearchOptions, Translator, VoxlateError
+from voxlate.cli import app
+from voxlate.convert import convert
+from voxlate.data.shortlist import prepare_shortlist
+from voxlate.decoding.generation import stated_search
+
+
+@pytest.fixture
+def folder(tiny_model: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(tiny_model, tmp_path / "model")
+
+
+def state(folder: Path, **fields: Any) -> Path:
+    (folder / "generation_config.json").write_text(json.dumps(fields))
+    return folder
+
+
+def searched(folder: Path, **options: Any) -> tuple[Any, ...]:
+    recipe = Translator(folder).recipe(SearchOptions(**options))
+    return tuple(recipe[f"search_{name}"] for name in ("beam", "length_penalty", "max_length", "early_stopping"))
+
+
+def test_what_a_folder_states_is_used_and_written_down(folder: Path) -> None:
+    state(folder, num_beams=2, length_penalty=0, max_length=9, early_stopping=False, top_k=50, num_return_sequences=1)
+    assert searched(folder) == (2, 0, 9, False)
+    assert searched(folder, beam=1, length_penalty=1.5) == (1, 1.5, 9, False)
+    translator = Translator(folder)
+    stated = translator.translate(sine(300, 0.5), to="de")
+    said = translator.translate(
+        sine(300, 0.5), to="de", options=SearchOptions(2, length_penalty=0, max_length=9, early_stopping=False)
+    )
+    assert stated == said
+    (folder / "generation_config.json").unlink()
+    assert Translator(folder).translate(sine(300, 0.5), to="de", options=SearchOptions(max_length=12)) != stated
+
+
+def test_a_folder_that_states_nothing_is_searched_as_published(folder: Path) -> None:
+    for fields in ({}, {"num_beams": None, "max_length": None}, {"bos_token_id": 0, "forced_bos_token_id": 4}):
+        assert searched(state(folder, **fields)) == (5, 1.0, 200, True)
+    (folder / "generation_config.json").unlink()
+    assert searched(folder) == (5, 1.0, 200, True)
+
+
+def test_the_published_files_state_the_published_setting(tmp_path: Path) -> None:
+    published = {
+        "_from_model_config": True, "bos_token_id": 0, "decoder_start_token_id": 2, "early_stopping": True,
+        "eos_token_id": 2, "forced_bos_token_id": 250004, "forced_eos_token_id": 2, "max_length": 200, "num_beams": 5,
+        "pad_token_id": 1,
+    }  # fmt: skip
+    assert SearchOptions().settled(stated_search(state(tmp_path, **published))) == SearchOptions().settled()
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"max_new_tokens": 30}, {"max_length": 31}),
+        ({"max_new_tokens": 30, "max_length": 20}, {"max_length": 31}),
+        ({"early_stopping": "never"}, {"early_stopping": "never"}),
+    ],
+)
+def test_other_ways_to_state_it(fields: dict[str, Any], expected: dict[str, Any], tmp_path: Path) -> None:
+    assert stated_search(state(tmp_path, **fields)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"num_beams": "5"}', 'num_beams is "5", expected a whole number; correct or remove it'),
+        ('{"num_beams": true}', "num_beams is true, expected a whole number"),
+        ('{"num_beams": 5.0}', "num_beams is 5.0, expected a whole number"),
+        ('{"num_beams": 0}', r"num_beams is 0: beam is 0, expected 1 \(greedy\) to 1000"),
+        ('{"num_beams": 1000000000}', "num_beams is 1000000000: beam is"),
+        ('{"length_penalty": [1]}', r"length_penalty is \[1\], expected a number"),
+        ('{"length_penalty": NaN}', "length_penalty is NaN: length_penalty is nan, expected a number between"),
+        ('{"max_length": 1}', "max_length is 1: max_length is 1, expected 3"),
+        ('{"max_new_tokens": -1}', "max_new_tokens is -1: max_length is 0, expected 3"),
+        ('{"early_stopping": "always"}', 'early_stopping is "always", expected true, false or "never"'),
+        ('{"early_stopping": 1}', "early_stopping is 1, expected true"),
+        ('{"max_length": "' + "x" * 999 + '"}', 'max_length is "x{39}…, expected'),
+        ("[]", "expected a JSON object, got list"),
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+    ],
+)
+def test_a_wrong_statement_is_one_line(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "generation_config.json").write_text(text)
+    with pytest.raises(VoxlateError, match=message) as caught:
+        stated_search(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / 'generation_config.json'}: ")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_what_this_search_does_not_apply_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        stated_search(state(tmp_path, no_repeat_ngram_size=3, repetition_penalty=1.0, do_sample=True, min_length=0))
+    assert "states do_sample true, no_repeat_ngram_size 3, which this search does not apply" in caplog.text
+
+
+def test_the_command_line_leaves_it_to_the_model(folder: Path, tmp_path: Path) -> None:
+    wave = tmp_path / "a.wav"
+    write_media(wave, sine(300, 0.3))
+    state(folder, num_beams=2, max_length=7)
+    command = ["translate", str(wave), "--model", str(folder), "--to", "de", "--format", "json"]
+    recipe = json.loads(CliRunner().invoke(app, command).stdout)["recipe"]
+    assert (recipe["search_beam"], recipe["search_max_length"], recipe["search_max_repeats"]) == (2, 7, 4)
+    recipe = json.loads(CliRunner().invoke(app, [*command, "--beam", "1", "--max-repeats", "0"]).stdout)["recipe"]
+    assert (recipe["search_beam"], recipe["search_max_length"], recipe["search_max_repeats"]) == (1, 7, None)
+
+
+def test_a_converted_model_is_searched_as_the_one_it_was(folder: Path, tmp_path: Path) -> None:
+    state(folder, num_beams=2, length_penalty=0.6, max_new_tokens=20, early_stopping="never")
+    convert(str(folder), tmp_path / "new", [], None)
+    assert searched(tmp_path / "new") == searched(folder) == (2, 0.6, 21, "never")
+
+
+def test_the_recipe_states_slots_shortlists_and_settings(folder: Path, tmp_path: Path) -> None:
+    """Whatever changes a result changes its recipe, and what does not, does not."""
+    options = SearchOptions()
+    plain = Translator(folder).recipe(options, "lv")
+    assert plain["slots"] == {"lv": Translator(folder).checkpoint.target_id("lv")}
+    assert plain["shortlist"] is False
+    other = Translator(folder, slots={"lv": "my_MM"}).recipe(options, "lv")
+    assert {name for name in plain if plain[name] != other[name]} == {"slots"}
+    assert Translator(folder, slots={"lv": "my_MM"}).recipe(options, "de") == Translator(folder).recipe(options, "de")
+    texts = tmp_path / "text.txt"
+    found = []
+    for text in ("der zug", "der zug fährt um sieben uhr"):
+        texts.write_text(text)
+        prepare_shortlist([texts], "de", folder)
+        found.append(Translator(folder, shortlist=True).recipe(options, ["de"]))
+    assert [{*one["shortlist"]} for one in found] == [{"de"}, {"de"}]  # type: ignore[misc]
+    assert {name for name in found[0] if found[0][name] != found[1][name]} == {"shortlist"}
+    assert Translator(folder, shortlist=True).recipe(options)["shortlist"] == found[1]["shortlist"]
+    (folder / "preprocessor_config.json").write_text('{"do_normalize": false}')
+    changed = Translator(folder).recipe(options, "lv")
+    assert {name for name in plain if plain[name] != changed[name]} == {"settings_sha256"}
