@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted([*(ROOT / "ast").rglob("*.py"), *(ROOT / "eval").rglob("*.py")])
 
 # What each room of voxlate may import of the others, besides itself.
-_BASE = {"errors", "files", "joining", "languages", "registry", "text"}
+_BASE = {"errors", "files", "joining", "json_files", "languages", "registry", "text"}
 _CLI = {"cli_prepare", "cli_evaluate", "cli_identify"}
 MAY_IMPORT = {
     "errors": set[str](),
@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "registry": {"errors"},
     "languages": {"errors"},
     "joining": {"errors", "languages"},
-    "text": {"errors", "languages"},
+    "json_files": {"errors"},
+    "text": {"errors", "json_files", "languages"},
     "hardware": {"errors"},
     "pages": set[str](),
     "provenance": {"files"},
@@ -50,11 +51,13 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "__init__": {"errors", "decoding"},
 }
-_SCORES = ("training", "evaluation", "cli_evaluate")  # dev BLEU, and the commands: there is one BLEU in the repository
+# Who uses the scorer: dev BLEU and the commands (there is one BLEU in the repository), CTC its rule for words.
+_SCORES = ("training", "evaluation", "cli_evaluate", "data")
 _LIGHT = (
     "errors",
     "files",
     "joining",
+    "json_files",
     "pages",
     "registry",
     "languages",

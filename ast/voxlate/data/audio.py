@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, NoReturn, TypeVar
+from typing import BinaryIO, TypeVar
 
 import av
 import av.error
@@ -25,12 +24,13 @@ import numpy as np
 from voxlate.data.announced import announced_seconds
 from voxlate.data.chunks import Chunks, Spool, SpooledWaveform
 from voxlate.data.clock import Clock, Timeline
-from voxlate.data.frames import Media, read_frames
+from voxlate.data.containers import TrackChoice, all_frames, open_media
+from voxlate.data.frames import Media
 from voxlate.data.mixing import MEDIA_ERRORS, Mixer
-from voxlate.data.ogg import find_links, has_lost_pages
+from voxlate.data.ogg import has_lost_pages
 from voxlate.data.resampling import SAMPLE_RATE_HZ, Waveform, mono_chunks
-from voxlate.data.sources import AudioSource, NamelessFile, open_source
-from voxlate.data.tracks import AudioTrack, ranked_tracks, track_note
+from voxlate.data.sources import AudioSource, open_source
+from voxlate.data.tracks import AudioTrack
 from voxlate.errors import AudioError
 
 __all__ = [
@@ -52,12 +52,6 @@ _SUFFIXES = (
 )
 MEDIA_SUFFIXES = frozenset(_SUFFIXES.split())
 
-# Demuxers that hold sound and read nothing but their own file: no playlists, images, subtitles, text or devices.
-DEMUXERS = (
-    "aa,aac,aax,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,dtshd,dv,eac3,flac,flv,gsm,gxf,iff,ircam,loas"
-    ",matroska,mlp,mmf,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,oga,ogg,oma,qcp,rm,shn,sox,swf,tak,truehd,tta"
-    ",voc,w64,wav,wsd,wtv,wv,xwma"
-)
 # Demuxers whose seeks land on a known sample. Chained ogg files restart their clock, so ogg is not one of them.
 EXACT_SEEK = {"aiff", "au", "caf", "flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "w64", "wav"}
 PREROLL_SECONDS = 0.5  # decoded ahead of a range, and dropped, for codecs and filters that need a past
@@ -142,12 +136,12 @@ def measure_audio(source: AudioSource, *, name: str | None = None) -> tuple[floa
 
 def _count_samples(file: BinaryIO) -> tuple[float, tuple[str, ...]] | None:
     """Count the samples of an MP3 or FLAC; None if the file is anything else, or changes its sample rate."""
-    with _open_media(file) as media:
+    with open_media(file) as media:
         kind = media.container.format.name
         if kind not in ("mp3", "flac") or not media.stream.codec_context.name.startswith(kind):
             return None
         samples, rate = 0, media.stream.sample_rate
-        for frame in _frames(media):
+        for frame in all_frames(media):
             if frame.sample_rate != rate:
                 return None
             samples += frame.samples
@@ -189,17 +183,6 @@ class _BadRangeError(AudioError):
     pass
 
 
-@dataclass
-class _Choice:
-    """Which track to decode: a place in the ranking of those that fit, whose number is known once the file is open."""
-
-    wanted: AudioTrack | None = None
-    place: int = 0
-    fitting: int = 1
-    notes: tuple[str, ...] = ()
-    timeline: Timeline | None = None  # with one, gaps are filled
-
-
 def _collect(
     file: BinaryIO, collector: type[_Collector], samples: tuple[int, int | None], wanted: AudioTrack | None
 ) -> tuple[_Collector, tuple[str, ...], tuple[str, ...], Timeline | None]:
@@ -207,7 +190,7 @@ def _collect(
 
     Where that track cannot be decoded, or is silent from beginning to end, the next one that holds sound is taken.
     """
-    choice = _Choice(wanted)
+    choice = TrackChoice(wanted)
     silent, failure = None, None
     while choice.place < choice.fitting:
         try:
@@ -231,7 +214,7 @@ def _collect(
 
 
 def _collect_track(
-    file: BinaryIO, collector: type[_Collector], samples: tuple[int, int | None], choice: _Choice
+    file: BinaryIO, collector: type[_Collector], samples: tuple[int, int | None], choice: TrackChoice
 ) -> tuple[_Collector, tuple[str, ...]]:
     choice.timeline = Timeline() if collector is Spool else None
     chunks, warnings = collector(), None
@@ -244,57 +227,19 @@ def _collect_track(
     return chunks, warnings
 
 
-def _refuse(url: str, _flags: int, _options: dict[str, str]) -> NoReturn:
-    raise PermissionError(f"refused to open {url}, which the file refers to")
-
-
-@contextmanager
-def _open_media(file: BinaryIO, choice: _Choice | None = None) -> Iterator[Media]:
-    choice = choice or _Choice()
-    file.seek(0)
-    start = file.read(24)
-    links = find_links(file) if start.startswith(b"OggS") else []
-    if links:
-        file = links.pop(0)
-    file.seek(0)
-    options = {"format_whitelist": DEMUXERS}
-    if (start[:4], start[8:16], start[22:]) == (b"RIFF", b"WAVEfmt ", b"\1\0"):
-        # FFmpeg tries all demuxers on the samples of a WAV, where DTS may hide: in two channels, never in one.
-        options["max_probe_packets"] = "1"
-    try:
-        container = av.open(
-            NamelessFile(file), "r", container_options=options, metadata_errors="replace", io_open=_refuse
-        )
-    except MEDIA_ERRORS as error:
-        file.seek(0)
-        if file.read(12)[4:8] == b"ftyp":
-            raise AudioError("MP4 file without a readable index ('moov'): probably truncated") from error
-        raise AudioError("not audio or video that FFmpeg's libraries can read") from error
-    with container:
-        if not container.streams.audio:
-            streams = Counter(stream.type for stream in container.streams)
-            found = ", ".join(f"{count} {kind}" for kind, count in sorted(streams.items())) or "none"
-            raise AudioError(f"no audio stream (its streams: {found})")
-        tracks = ranked_tracks(container, choice.wanted)
-        stream, choice.fitting = tracks[choice.place], len(tracks)
-        several = len(container.streams.audio if choice.wanted is None else tracks) > 1
-        choice.notes = (track_note(stream, passed_over=tracks[: choice.place]),) if several else ()
-        yield Media(container, stream, file, links)
-
-
 def _decode(
     file: BinaryIO,
     chunks: Chunks,
     first_sample: int,
     last_sample: int | None,
-    choice: _Choice,
+    choice: TrackChoice,
     *,
     seek: bool = False,
 ) -> tuple[str, ...] | None:
     """Collect the samples from first to last and return warnings; None where seeking failed, and decoding must tell."""
     mixer = Mixer()
-    with _open_media(file, choice) as media:
-        frames: Iterator[av.AudioFrame] = _frames(media)
+    with open_media(file, choice) as media:
+        frames: Iterator[av.AudioFrame] = all_frames(media)
         position, announced = 0, 0.0
         if seek and media.container.format.name in EXACT_SEEK:
             landing = _seek(media, first_sample // SAMPLE_RATE_HZ * SAMPLE_RATE_HZ)  # whole seconds are mixed alike
@@ -325,28 +270,9 @@ def _decode(
     return tuple(_warnings(file, media, announced))
 
 
-def _frames(media: Media) -> Iterator[av.AudioFrame]:
-    """Decode frame by frame; the links of a chained Ogg file one after another, with timestamps that continue."""
-    yield from read_frames(media)
-    for window in media.later_links:
-        try:
-            with _open_media(window) as link:
-                start: int | None = None
-                for frame in read_frames(link):
-                    if frame.pts is not None and frame.time_base:
-                        if start is None:
-                            start = round((media.start_seconds + media.seconds) / frame.time_base) - frame.pts
-                        frame.pts += start
-                    yield frame
-                media.add(link)
-        except AudioError as error:
-            media.damaged += 1
-            media.stopped = str(error)
-
-
 def _seek(media: Media, first_sample: int) -> tuple[Iterator[av.AudioFrame], int] | None:
     """Return the frames from shortly before a sample, and the place of the first of them; None if that fails."""
-    next(_frames(media), None)  # finds the origin
+    next(all_frames(media), None)  # finds the origin
     if media.origin is None or not media.stream.time_base:
         return None
     # Whole hundredths of a second keep the phase of the resampler's filters for most rates and formats.
@@ -356,7 +282,7 @@ def _seek(media: Media, first_sample: int) -> tuple[Iterator[av.AudioFrame], int
         media.container.seek(media.origin + ticks, stream=media.stream)
     except MEDIA_ERRORS:
         return None
-    frames = _frames(media)
+    frames = all_frames(media)
     landing = next(frames, None)
     if landing is None or landing.pts is None:
         return None
