@@ -213,6 +213,15 @@ def test_a_dropout_in_a_short_clip_divides_it(tmp_path: Path) -> None:
     assert len(sound.spans) == 1
 
 
+def test_a_test_set_is_read_without_its_gaps(tmp_path: Path) -> None:
+    """Scores are of the samples that training and the manifest's lengths know."""
+    path = write_at(tmp_path / "a.mka", sine(440, 9.0, RATE), "flac", gap(3, 6))
+    [sound] = read_ahead([path], whole=True)
+    assert isinstance(sound, Sound)
+    assert sound.spans == [(0, len(load_audio(path).waveform))]
+    assert np.array_equal(sound.waveform_T[:], load_audio(path).waveform)
+
+
 def test_every_format_has_the_times_of_the_file(tmp_path: Path, tiny_model: Path) -> None:
     path = write_at(tmp_path / "a.mkv", sine(440, 2.0, RATE), "flac", lambda seconds: seconds + 3_605.0, 0.0)
     result = Translator(tiny_model).translate(path, to="de")

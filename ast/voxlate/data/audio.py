@@ -23,7 +23,7 @@ import numpy as np
 
 from voxlate.data.announced import announced_seconds
 from voxlate.data.chunks import Chunks, Spool, SpooledWaveform
-from voxlate.data.clock import Clock, Timeline
+from voxlate.data.clock import FROM_ZERO, Clock, Timeline
 from voxlate.data.containers import TrackChoice, all_frames, open_media
 from voxlate.data.frames import Media
 from voxlate.data.mixing import MEDIA_ERRORS, Mixer
@@ -109,15 +109,17 @@ def load_audio(
 
 
 def spool_audio(
-    source: AudioSource, *, audio_track: AudioTrack | None = None
+    source: AudioSource, *, audio_track: AudioTrack | None = None, fill_gaps: bool = True
 ) -> tuple[Waveform | SpooledWaveform, tuple[str, ...], Clock, tuple[str, ...]]:
     """Return waveform and warnings of `load_audio`, but with silence in gaps, then its clock (see `clock`) and notes.
 
-    A long waveform lies in a temporary file, not in memory.
+    A long waveform lies in a temporary file, not in memory. Without `fill_gaps` the samples are those of `load_audio`,
+    and the clock counts them.
     """
     with _named(source, None), open_source(source) as file:
-        spool, warnings, notes, timeline = _collect(file, Spool, (0, None), audio_track)
-        assert timeline is not None
+        spool, warnings, notes, timeline = _collect(file, Spool, (0, None), audio_track, fill_gaps=fill_gaps)
+        if timeline is None:
+            return spool.finish(), warnings, FROM_ZERO, notes
         return spool.finish(), (*warnings, *timeline.warnings), timeline.clock(), notes
 
 
@@ -184,13 +186,18 @@ class _BadRangeError(AudioError):
 
 
 def _collect(
-    file: BinaryIO, collector: type[_Collector], samples: tuple[int, int | None], wanted: AudioTrack | None
+    file: BinaryIO,
+    collector: type[_Collector],
+    samples: tuple[int, int | None],
+    wanted: AudioTrack | None,
+    *,
+    fill_gaps: bool = False,
 ) -> tuple[_Collector, tuple[str, ...], tuple[str, ...], Timeline | None]:
-    """Collect a range of the best track that fits; return it with warnings, notes and, of a Spool, its timeline.
+    """Collect a range of the best track that fits; return it, warnings, notes and, if gaps are filled, its timeline.
 
     Where that track cannot be decoded, or is silent from beginning to end, the next one that holds sound is taken.
     """
-    choice = TrackChoice(wanted)
+    choice = TrackChoice(wanted, fill_gaps=fill_gaps)
     silent, failure = None, None
     while choice.place < choice.fitting:
         try:
@@ -216,7 +223,7 @@ def _collect(
 def _collect_track(
     file: BinaryIO, collector: type[_Collector], samples: tuple[int, int | None], choice: TrackChoice
 ) -> tuple[_Collector, tuple[str, ...]]:
-    choice.timeline = Timeline() if collector is Spool else None
+    choice.timeline = Timeline() if choice.fill_gaps else None
     chunks, warnings = collector(), None
     if samples[0] >= SAMPLE_RATE_HZ:
         warnings = _decode(file, chunks, *samples, choice, seek=True)

@@ -35,13 +35,9 @@ LONGEST_GAP_SECONDS = 86_400.0  # a longer jump is a wrong timestamp, not a gap
 
 @dataclass(frozen=True)
 class Clock:
-    """Places 16 kHz samples on a file's clock: from each mark (sample, seconds) on, the samples are counted.
-
-    `gaps` are the spans (start, end) of samples that are not in the file.
-    """
+    """Places 16 kHz samples on a file's clock: from each mark (sample, seconds) on, the samples are counted."""
 
     marks: tuple[tuple[int, float], ...] = ((0, 0.0),)
-    gaps: tuple[tuple[int, int], ...] = ()
 
     def seconds(self, sample: int) -> float:
         """Return when a sample is heard, in seconds."""
@@ -62,7 +58,6 @@ class Timeline:
     def __init__(self) -> None:
         self._zero = 0.0
         self._marks: list[tuple[int, float]] = []
-        self._gaps: list[tuple[int, int]] = []
         self._position = 0.0  # seconds of sound and silence so far
         self._shift = 0.0  # time on the clock less position
         self._silence = 0.0  # seconds
@@ -73,7 +68,7 @@ class Timeline:
 
     def clock(self) -> Clock:
         """Return the clock of the samples that passed."""
-        return Clock(tuple(self._marks), tuple(self._gaps)) if self._marks else FROM_ZERO
+        return Clock(tuple(self._marks)) if self._marks else FROM_ZERO
 
     def filled(self, frames: Iterator[av.AudioFrame], container: InputContainer) -> Iterator[av.AudioFrame]:
         """Yield all frames of a container, with frames of silence in the gaps."""
@@ -134,8 +129,6 @@ class Timeline:
             middle = self._position + silence / 2
             self._shift += seconds - silence
             self._marks.append((round(middle * SAMPLE_RATE_HZ), middle + self._shift))
-        gap = self._position, self._position + silence
-        self._gaps.append((round(gap[0] * SAMPLE_RATE_HZ), round(gap[1] * SAMPLE_RATE_HZ)))
         self._position += silence
         self._silence += silence
         yield from _silent(before, silence)

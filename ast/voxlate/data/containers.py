@@ -34,7 +34,8 @@ class TrackChoice:
     place: int = 0
     fitting: int = 1
     notes: tuple[str, ...] = ()
-    timeline: Timeline | None = None  # with one, gaps are filled
+    fill_gaps: bool = False
+    timeline: Timeline | None = None  # of the track that was decoded last, where gaps are filled
 
 
 def _refuse(url: str, _flags: int, _options: dict[str, str]) -> NoReturn:

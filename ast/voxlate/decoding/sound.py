@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -22,8 +22,6 @@ from voxlate.errors import AudioError
 
 Span = tuple[int, int]
 AHEAD_SECONDS = 600.0
-GAP_SECONDS = 1.0
-SHORTEST_SECONDS = 0.5  # of a span beside a gap
 _AHEAD_INPUTS = 16
 
 
@@ -140,9 +138,9 @@ def _read(item: AudioSource | np.ndarray, audio_track: AudioTrack | None, whole:
             array_T = _checked(item)
             spans, notes = segment_with_notes(array_T, whole=whole)
             return Sound(type(item).__name__, array_T, spans, notes=notes)
-        waveform_T, warnings, clock, notes = spool_audio(item, audio_track=audio_track)
+        waveform_T, warnings, clock, notes = spool_audio(item, audio_track=audio_track, fill_gaps=not whole)
         spans, about_spans = segment_with_notes(waveform_T, whole=whole)
-        return Sound(_name(item), waveform_T, _without(clock.gaps, spans), warnings, clock, notes + about_spans)
+        return Sound(_name(item), waveform_T, spans, warnings, clock, notes + about_spans)
     except AudioError as error:
         return error
     except MemoryError:  # others may be shorter
@@ -151,21 +149,6 @@ def _read(item: AudioSource | np.ndarray, audio_track: AudioTrack | None, whole:
 
 def _name(item: AudioSource | np.ndarray) -> str:
     return str(item) if isinstance(item, str | PathLike) else str(getattr(item, "name", type(item).__name__))
-
-
-def _without(gaps: Sequence[Span], spans: list[Span]) -> list[Span]:
-    """Divide spans at gaps of a second and more: models are not trained on sentences with a long dropout inside."""
-    found: list[Span] = []
-    long = [gap for gap in gaps if gap[1] - gap[0] >= GAP_SECONDS * SAMPLE_RATE_HZ]
-    shortest = SHORTEST_SECONDS * SAMPLE_RATE_HZ
-    for span in spans:
-        start, end = span
-        for gap in long:
-            if start + shortest <= gap[0] and gap[1] + shortest <= end:
-                found.append((start, gap[0]))
-                start = gap[1]
-        found.append((start, end))
-    return found
 
 
 def _checked(array: np.ndarray) -> Waveform:
