@@ -135,7 +135,7 @@ def test_a_temporary_folder_that_takes_nothing_fails_only_long_sound(
 
 
 def test_sound_that_memory_does_not_hold_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def spool(item: bytes) -> None:
+    def spool(item: bytes, **_: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr(sound_module, "spool_audio", spool)
