@@ -200,24 +200,29 @@ def test_parquet_of_paths(case: Case) -> None:
     result = voxlate("prepare", "parquet", "path", "--pair", "es-en", "--output", "out")
     assert "out/clips/es/c1.flac" not in result.stderr  # a name that nobody gave
     [path] = {row["path"] for row in pq.read_table("path")["audio"].to_pylist()}
-    assert path in result.stderr or result.code == 0
+    errors = [json.loads(line).get("error") for line in Path("out/es-en/test.jsonl").read_text().splitlines()]
+    assert result.code == (1 if any(errors) else 0)
+    assert all(error is None or path in error for error in errors)
 
 
-def test_no_is_norwegian(case: Case) -> None:
+def test_no_is_norwegian(case: Case, caplog: pytest.LogCaptureFixture) -> None:
     case("19-yaml-norwegian")
     result = voxlate("train", "no.yaml")
-    assert result.code == 2
-    assert "'no'" in result.stderr or '"no"' in result.stderr
-    assert "quot" in result.stderr
+    assert result.code == 0
+    assert "line 5: no is read as text ('no')" in caplog.text  # other readers of YAML need the quotes
+    assert json.loads(Path("runNo/best/languages.json").read_text(encoding="utf-8"))["targets"].keys() >= {"no"}
 
 
 def test_columns_of_other_tools_are_named(case: Case) -> None:
     case("20-other-columns")
-    result = voxlate(
-        "prepare", "manifest", "fs.tsv", "--output", "o.jsonl", "--source-language", "es", "--target-language", "en"
-    )
-    assert "tgt_text" in result.stderr
-    assert "n_frames" in result.stderr
+    given = ("fs.tsv", "--output", "o.jsonl", "--source-language", "es", "--target-language", "en")
+    refused = voxlate("prepare", "manifest", *given)
+    assert refused.code == 2
+    assert "tgt_text" in refused.stderr
+    allowed = voxlate("prepare", "manifest", *given, "--allow", "target_text")
+    assert allowed.code == 0
+    assert "tgt_text" in allowed.stderr
+    assert "n_frames" in allowed.stderr
 
 
 def test_arabic_in_a_report(case: Case) -> None:
@@ -285,12 +290,13 @@ def test_yaml_whose_anchors_multiply(case: Case) -> None:
 def test_resuming_on_other_data(case: Case) -> None:
     folder = case("14-resume-other-data")
     train = folder / "allp.jsonl"
-    rows = [json.loads(line) for line in (folder / "allp.bak").read_text(encoding="utf-8").splitlines()]
-    train.write_text("".join(json.dumps(row) + "\n" for row in rows[:6]), encoding="utf-8")
+    rows = [json.loads(line) for line in (folder / "clean.jsonl").read_text(encoding="utf-8").splitlines()]
+    train.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     settings = ("d.yaml", "optimizer.updates=2", "data.batch_seconds=5", "data.batches_per_update=1")
     assert voxlate("train", *settings).code == 0
-    train.write_text("".join(json.dumps({**row, "target_text": "No."}) + "\n" for row in rows[:6]), encoding="utf-8")
+    train.write_text("".join(json.dumps({**row, "target_text": "No."}) + "\n" for row in rows), encoding="utf-8")
     result = voxlate("train", *settings)
+    assert result.code == 2
     assert "allp.jsonl" in result.stderr
 
 
@@ -331,7 +337,8 @@ def test_lower_case_of_ctc_tokenizers(case: Case) -> None:
     script = [sys.executable, "-W", "ignore", "mk.py"]
     subprocess.run(script, env=environment, capture_output=True, check=True, timeout=300)
     result = voxlate("transcribe", DEMO / "clips" / "es-18.flac", "--model", folder / "lower")
-    assert (result.code, result.stdout) == (0, (folder / "lower.expected").read_text(encoding="utf-8") + "\n")
+    expected = re.sub(r"<.*?>", "", (folder / "lower.expected").read_text(encoding="utf-8"))  # special tokens
+    assert (result.code, result.stdout) == (0, f"{expected}\n")
 
 
 def test_long_names_and_carriage_returns(case: Case) -> None:

@@ -206,7 +206,7 @@ def test_names_with_ends_of_lines_end_no_line(
 class Heard:
     """An identifier that hears what the names of the inputs say."""
 
-    def stream(self, inputs: list[Path]) -> Iterator[tuple[int, Identified | AudioError]]:
+    def stream(self, inputs: list[Path], **_: object) -> Iterator[tuple[int, Identified | AudioError]]:
         for index, path in enumerate(inputs):
             yield index, AudioError(f"{path}: no sound") if path.stem == "none" else Identified(path.stem[:2], {})
 

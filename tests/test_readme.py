@@ -157,7 +157,9 @@ def test_every_option_is_in_the_help() -> None:
         ["translate"],
         ["convert"],
         ["train"],
+        ["average"],
         ["score"],
+        ["report"],
         ["identify"],
         *(["prepare", corpus] for corpus in corpora),
     )

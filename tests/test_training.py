@@ -43,7 +43,7 @@ def config(toy: Path, output: Path, **changes: Any) -> TrainConfig:
 def run(settings: TrainConfig) -> str:
     """Train and return what was printed."""
     with Path(os.devnull).open("w") as nowhere:
-        console = Console(file=nowhere, record=True, width=200)
+        console = Console(file=nowhere, record=True, width=200, soft_wrap=True)
         code = train(settings, console)
     text = console.export_text()
     assert code == 0, text

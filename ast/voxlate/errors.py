@@ -45,9 +45,9 @@ def memory_advice() -> str:
     return f"not enough memory; {advice}"
 
 
-def shown(value: object) -> str:
-    """Return a value for a message: its repr on one line, cut to about 80 characters."""
+def shown(value: object, longest: int = 80) -> str:
+    """Return a value for a message: its repr on one line, cut in its middle to about `longest` characters."""
     short = reprlib.Repr()
-    short.maxstring = short.maxother = short.maxlong = 80
+    short.maxstring = short.maxother = short.maxlong = longest
     short.maxlist = short.maxdict = short.maxlevel = 3
     return short.repr(value)

@@ -230,7 +230,7 @@ def _outside(
     if name:
         places = [folder / name for folder in (parquet.parent, parquet.parent.parent)]
         place = outside[row.clip] = next((place for place in places if place.is_file()), places[0])
-        reason = f"holds no bytes, only a path, and there is no such file ({shown(str(place))})"
+        reason = f"holds no bytes, only a path, and there is no such file ({shown(str(place), 500)})"
     else:
         place, reason = None, "holds neither bytes nor a path"
     if place is None or not place.is_file():
