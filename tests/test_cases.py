@@ -110,9 +110,7 @@ def test_missing_packets(case: Case) -> None:
 def test_sound_is_found_where_it_is(case: Case, name: str, clip: str) -> None:
     case(name)
     result = translate(clip)
-    assert (result.code, result.stdout) == (0, f"{COUGH if clip != 'n3.wav' else result.stdout.strip()}\n")
-    assert "silence" not in result.stderr
-    assert len(result.stdout.split()) > 3
+    assert (result.code, result.stdout) == (0, f"{COUGH}\n")
 
 
 @pytest.mark.parametrize("clip", ["over30.opus", "over32.opus"])
