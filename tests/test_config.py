@@ -57,7 +57,7 @@ def test_a_base_that_is_missing_or_goes_round(tmp_path: Path) -> None:
 
 def test_a_wrong_key_has_a_suggestion(tmp_path: Path) -> None:
     assert problems(write(tmp_path, GOOD), "optimizer.updats=3") == (
-        f"{tmp_path}/config.yaml: a problem\n  optimizer.updats: unknown setting; did you mean updates?"
+        f"{tmp_path}/config.yaml: 1 problem\n  optimizer.updats: unknown setting; did you mean updates?"
     )
     assert "  zzz: unknown setting; expected one of output, model, data" in problems(write(tmp_path, GOOD), "zzz=1")
     assert "trainable.lora.rang: unknown setting; did you mean rank?" in problems(

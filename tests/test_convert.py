@@ -112,7 +112,7 @@ def test_what_cannot_be_trimmed(model: Path, tmp_path: Path) -> None:
         convert(str(model), tmp_path / "small", ["cy"], None)
     (tmp_path / "full").mkdir()
     (tmp_path / "full/a").touch()
-    with pytest.raises(VoxlateError, match="full: is there already; name a new folder"):
+    with pytest.raises(VoxlateError, match="full: already exists; name a new folder"):
         convert(str(model), tmp_path / "full", ["de"], None)
     assert json.loads((model / "languages.json").read_text())["targets"].keys() >= {"de", "fr"}
 

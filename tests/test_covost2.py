@@ -279,7 +279,7 @@ def test_what_is_there_is_not_done_again(tmp_path: Path, capsys: pytest.CaptureF
     before = manifest.stat().st_mtime_ns
     capsys.readouterr()
     assert run(command) == 0
-    assert "there already: fr-en; --overwrite does them again" in capsys.readouterr().err
+    assert "already done: fr-en; --overwrite redoes them" in capsys.readouterr().err
     assert manifest.stat().st_mtime_ns == before
     assert run(replace(command, overwrite=True)) == 0
     assert manifest.stat().st_mtime_ns != before
@@ -332,7 +332,7 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, sent: signal.Signals, transc
     process.send_signal(sent)
     _, errors = process.communicate(timeout=30)
     if sent == signal.SIGINT:
-        assert (process.returncode, errors) == (130, "interrupted; the same command goes on from here\n")
+        assert (process.returncode, errors) == (130, "interrupted; rerun the same command to resume\n")
     assert not (tmp_path / "out/fr-en").exists()
     with journal.open("ab") as file_:
         file_.write(b'{"name": "torn li')

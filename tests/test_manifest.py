@@ -175,7 +175,7 @@ def test_line_ends_byte_order_mark_and_blank_lines(tmp_path: Path) -> None:
 
 def test_csv_quotes_and_lines_within_cells(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text('id,audio,target_text\na,a.wav,"said ""yes"",\nthen no"\na,b.wav,x\n')
-    assert "line 4: id 'a' is there already, in line 2" in problems_of(tmp_path / "m.csv", check_audio=False)
+    assert "line 4: id 'a' occurs twice, first in line 2" in problems_of(tmp_path / "m.csv", check_audio=False)
     (tmp_path / "m.csv").write_text('id,audio,target_text\na,a.wav,"said ""yes"",\nthen no"\n')
     assert read_manifest(tmp_path / "m.csv", check_audio=False)[0].target_text == 'said "yes",\nthen no'
     (tmp_path / "m.csv").write_text('id,audio\na,"a.wav\n')
@@ -205,7 +205,7 @@ def test_all_problems_are_reported_together(tmp_path: Path) -> None:
             "  line 1: seconds is -1.0, expected 0 or more",
             "  line 1: source_language: unknown language 'frensh'; did you mean fr (French)?",
             "  line 2: audio '2.wav' not found (looked for 2.wav)",
-            "  line 2: id 'a' is there already, in line 1",
+            "  line 2: id 'a' occurs twice, first in line 1",
             "  line 2: target_text is empty",
             "  line 3: not JSON (Expecting value at column 23); expected one object on each line",
             "  line 4: is a list, expected one object on each line",

@@ -208,7 +208,7 @@ def test_all_that_is_wrong_is_said_at_once(text: Path, tmp_path: Path) -> None:
     assert problems[4] == "  --speed fast: expected LOW:HIGH, both between 80 and 450"
     assert problems[5] == f"  {text}: 3 problems"
     assert problems[6:] == [
-        "  line 6: id 'a' is there already",
+        "  line 6: id 'a' occurs twice",
         "  line 7: id '../x' cannot name a file; take letters, digits, - and _",
         "  line 8: split 'eval'; expected train, dev, test",
     ]
@@ -235,7 +235,7 @@ def test_empty_splits_are_named(text: Path, tmp_path: Path, capsys: pytest.Captu
     assert "has a column split, which --dev and --test would replace" in error_of(spoken(text, tmp_path / "x", dev=1))
     text.write_text("fr\ten\nOui.\tYes.\n", encoding="utf-8")
     assert run(spoken(text, tmp_path / "corpus", pairs=("fr-en",))) == 0
-    assert "fr-en: no rows for dev and test; --dev and --test hold rows out" in capsys.readouterr().err
+    assert "fr-en: no rows for dev and test; hold some out with --dev N and --test N" in capsys.readouterr().err
 
 
 def test_damaged_settings_are_named(text: Path, tmp_path: Path) -> None:

@@ -49,14 +49,14 @@ def test_every_text_is_translated_once(folder: Path) -> None:
     options = ["--max-length", 6, "--batch-size", 3, "--beam", 2, "--device", "cpu"]
     first = run(*command, *options)
     assert first.returncode == 0, first.stderr
-    assert "4 translations, 0 were there already" in first.stderr
+    assert "4 translations, 0 already done" in first.stderr
     taught = read_teacher([output])
     assert taught.keys() == {"a0", "a1", "a2", "a3"}
     assert any(taught.values())
     lines = output.read_text().splitlines(keepends=True)
     output.write_text("".join(lines[:2]) + lines[2][:9])  # as a killed run leaves it
     again = run(*command, *options)
-    assert "2 translations, 2 were there already" in again.stderr
+    assert "2 translations, 2 already done" in again.stderr
     assert read_teacher([output]) == taught
 
 

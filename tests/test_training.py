@@ -416,7 +416,7 @@ def test_an_interrupt_saves_and_the_same_command_goes_on(
     path = write_settings(tmp_path / "run.yaml", raw)
     result = CliRunner().invoke(app, ["train", str(path)])
     assert result.exit_code == 130
-    assert "interrupted: saved at update 4; the same command goes on from here" in result.stderr
+    assert "interrupted: saved at update 4; rerun the same command to resume" in result.stderr
     assert CliRunner().invoke(app, ["train", str(path)]).exit_code == 0
     assert same_files(tmp_path / "whole", tmp_path / "run", "best/model.safetensors")
 
@@ -538,7 +538,7 @@ def test_an_interruption_changes_no_average_and_the_run_folder_is_enough(
 
 
 def test_average_says_what_is_missing(toy: Path, tmp_path: Path) -> None:
-    with pytest.raises(VoxlateError, match="no checkpoints; expected the folder of a voxlate train run"):
+    with pytest.raises(VoxlateError, match="no checkpoints; expected a run folder written by voxlate train"):
         average(tmp_path)
     run(config(toy, tmp_path / "run"))
     with pytest.raises(VoxlateError, match="--last is 9, expected 1 to 3"):
@@ -687,14 +687,14 @@ def test_what_a_fine_tuned_model_forgets_is_said(tmp_path: Path) -> None:
     run(config(tmp_path, tmp_path / "base", **short))
     base = {"model": {"init_from": str(tmp_path / "base" / "best")}, **short}
     printed = run(config(tmp_path, tmp_path / "fewer", data__train=[str(two)], **base))
-    assert "best is trained on en-de, fr-en alone: what it knows of de-en will be forgotten; name data of" in printed
+    assert "best on en-de, fr-en alone will make it forget de-en; add data of" in printed
     replay = {"data__replay": [str(tmp_path / "train.jsonl")]}
-    assert "forgotten" not in run(config(tmp_path, tmp_path / "replay", data__train=[str(two)], **base, **replay))
-    assert "forgotten" not in run(config(tmp_path, tmp_path / "same", **base))
+    assert "forget" not in run(config(tmp_path, tmp_path / "replay", data__train=[str(two)], **base, **replay))
+    assert "forget" not in run(config(tmp_path, tmp_path / "same", **base))
     languages = tmp_path / "base" / "best" / "languages.json"
     languages.write_text(json.dumps({"targets": json.loads(languages.read_text())["targets"]}))  # another's model
     printed = run(config(tmp_path, tmp_path / "unknown", data__train=[str(two)], **base))
-    assert "what it knows of other directions, if it knows any, will be forgotten" in printed
+    assert "alone will make it forget any other direction that it knows; add" in printed
 
 
 @pytest.mark.parametrize(

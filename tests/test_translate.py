@@ -433,10 +433,16 @@ def test_wrong_commands(tiny_model: Path, clips: Path, tmp_path: Path) -> None:
             "--device",
             device,
         )
-    fails("an empty name; is a variable of your shell not set?", "", *model, "--to", "de")
-    fails("an empty name", clips, "--model", "", "--to", "de")
+    fails("an input or --model is an empty string; is a shell variable unset?", "", *model, "--to", "de")
+    fails("is an empty string", clips, "--model", "", "--to", "de")
     fails(
-        "--n-best 2 needs --format json or tsv; txt has the best one only", clips, *model, "--to", "de", "--n-best", 2
+        "--n-best 2 needs --format json or tsv; txt can hold only the best one",
+        clips,
+        *model,
+        "--to",
+        "de",
+        "--n-best",
+        2,
     )
     fails("unknown dtype 'int3'; expected one of auto, float32", clips, *model, "--to", "de", "--dtype", "int3")
     fails("batch_size is 0", clips, *model, "--to", "de", "--batch-size", 0)

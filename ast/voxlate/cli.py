@@ -13,10 +13,13 @@ from voxlate.errors import VoxlateError, is_out_of_memory, memory_advice
 from voxlate.pages import ask_for_huge_pages
 
 LengthPenalty = Annotated[
-    float | None, typer.Option(help="Exponent of the length that divides scores. [default: the model's, else 1]")
+    float | None,
+    typer.Option(
+        help="Scores are divided by length to this power; higher favors longer text. [default: the model's, else 1]"
+    ),
 ]
 MaxLength = Annotated[
-    int | None, typer.Option(help="Most tokens of a segment's translation. [default: the model's, else 200]")
+    int | None, typer.Option(help="Maximum number of tokens per segment. [default: the model's, else 200]")
 ]
 
 app = typer.Typer(
@@ -75,47 +78,68 @@ def translate(
         list[str],
         typer.Argument(metavar="AUDIO", help="Audio or video files, folders, globs, or - for standard input."),
     ],
-    to: Annotated[list[str], typer.Option(help="Target language, or several with commas: code, ISO 639-3 or name.")],
+    to: Annotated[
+        list[str], typer.Option(help="Target language(s), separated by commas: code, ISO 639-3 code or English name.")
+    ],
     source: Annotated[
-        str | None, typer.Option("--from", help="Source language, which the model hears for itself; auto tells it.")
+        str | None,
+        typer.Option(
+            "--from", help="Source language, used only to choose the default model; auto identifies it for each input."
+        ),
     ] = None,
-    identifier: Annotated[str | None, typer.Option(help="Of auto: a language identifier, folder or Hub id.")] = None,
+    identifier: Annotated[
+        str | None, typer.Option(help="Language identifier for --from auto: folder or Hub id.")
+    ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Folder, Hub id or id@revision. [default: the published checkpoint of the direction]"),
+        typer.Option(help="Model folder, Hub id or id@revision. [default: the published checkpoint for the direction]"),
     ] = None,
     formats: Annotated[
         list[str] | None,
-        typer.Option("--format", help="txt, tsv, json, srt, vtt; several with commas. [default: txt]"),
+        typer.Option(
+            "--format", help="Output format(s), separated by commas: txt, tsv, json, srt, vtt. [default: txt]"
+        ),
     ] = None,
     output_dir: Annotated[
-        Path | None, typer.Option(help="Write AUDIO.LANGUAGE.FORMAT files here, in the inputs' folders.")
+        Path | None,
+        typer.Option(
+            help="Write files AUDIO.LANGUAGE.FORMAT into this folder, in subfolders like those of the inputs."
+        ),
     ] = None,
     beam: Annotated[int | None, typer.Option(help="Beam size; 1 is greedy. [default: the model's, else 5]")] = None,
-    n_best: Annotated[int, typer.Option(help="Hypotheses per segment, in json and tsv.")] = 1,
+    n_best: Annotated[int, typer.Option(help="Number of hypotheses per segment to write (json and tsv only).")] = 1,
     length_penalty: LengthPenalty = None,
     max_length: MaxLength = None,
     max_repeats: Annotated[
-        int, typer.Option(help="Most times in a row that a phrase may occur; 0 for no limit, as in benchmarks.")
+        int,
+        typer.Option(
+            min=0, help="Maximum number of times a phrase may occur in a row; 0 for no limit, as in benchmarks."
+        ),
     ] = 4,
-    mbr: Annotated[bool, typer.Option("--mbr", help="Of the beam, take what agrees most with the rest.")] = False,
-    batch_size: Annotated[int | None, typer.Option(help="Segments searched at once. [default: 64, GPU 256]")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8.")] = "auto",
-    shortlist: Annotated[bool, typer.Option("--shortlist", help="Search what `prepare shortlist` found.")] = False,
+    mbr: Annotated[bool, typer.Option("--mbr", help="Rerank the beam by minimum Bayes risk (chrF).")] = False,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Number of segments searched at once. [default: 64; 256 on a GPU]")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Device to run on: auto, cpu, cuda, cuda:1, …")] = "auto",
+    dtype: Annotated[str, typer.Option(help="Precision: auto, float32, bfloat16, float16, int8.")] = "auto",
+    shortlist: Annotated[
+        bool, typer.Option("--shortlist", help="Search only the vocabulary listed by `voxlate prepare shortlist`.")
+    ] = False,
     slot: Annotated[
         list[str] | None,
-        typer.Option(help="Token of a target language in this model: lv=250016 or lv=lv_LV."),
+        typer.Option(help="Token that stands for a target language in this model: lv=250016 or lv=lv_LV."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo results that --output-dir has.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Redo results that are already in --output-dir.")
+    ] = False,
     audio_track: cli_identify.AudioTrackOption = None,
 ) -> None:
-    """Translate audio into text of another language. Results go to standard output or into --output-dir."""
+    """Translate speech into text in another language, to standard output or into files in --output-dir."""
     from voxlate.languages import parse_slot
 
     languages = _parse_languages(to)
     if not all(audio) or model == "":
-        raise VoxlateError("an empty name; is a variable of your shell not set?")
+        raise VoxlateError("an input or --model is an empty string; is a shell variable unset?")
     names = _parse_formats(formats or ["txt"], n_best)
     try:
         from voxlate.decoding.command import TranslateCommand
@@ -150,18 +174,24 @@ def translate(
 
 @app.command()
 def train(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file of settings; see recipes/.")],
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="YAML file with the settings; see recipes/ for examples.")
+    ],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings to change: optimizer.lr=1e-4 …")
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Settings that override the file, such as optimizer.lr=1e-4."),
     ] = None,
     add_language: Annotated[
-        list[str] | None, typer.Option(help="Target language that the model lacks; its token becomes a new one.")
+        list[str] | None, typer.Option(help="Target language to add to the model, with a new token.")
     ] = None,
     init_from: Annotated[
-        list[str] | None, typer.Option(help="Language of the model whose token the new one begins as a copy of.")
+        list[str] | None, typer.Option(help="Language whose token embedding initializes the new one.")
     ] = None,
 ) -> None:
-    """Train a model; rerun the same command to resume an interrupted run. Several processes: accelerate launch."""
+    """Train a model; rerun the same command to resume an interrupted run.
+
+    For several GPUs or machines: accelerate launch -m voxlate train …
+    """
     from voxlate.training.command import run
 
     raise typer.Exit(run(config, overrides or [], add_language or [], init_from or []))
@@ -169,13 +199,15 @@ def train(
 
 @app.command()
 def average(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that voxlate train wrote.")],
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder written by `voxlate train`.")],
     last: Annotated[
-        int | None, typer.Option(help="Number of scheduled checkpoints. [default: checkpoints.keep_last of the run]")
+        int | None,
+        typer.Option(help="Number of scheduled checkpoints to average. [default: checkpoints.keep_last of the run]"),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder of the model. [default: RUN/averaged]")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for the averaged model. [default: RUN/averaged]")] = None,
     around_best: Annotated[
-        bool, typer.Option("--around-best", help="Average those nearest to the best one instead of the last ones.")
+        bool,
+        typer.Option("--around-best", help="Average the checkpoints nearest to the best one instead of the last ones."),
     ] = False,
 ) -> None:
     """Average the weights of a run's last scheduled checkpoints into one model."""
@@ -190,23 +222,31 @@ def transcribe(
         list[str],
         typer.Argument(metavar="AUDIO", help="Audio or video files, folders, globs, or - for standard input."),
     ],
-    model: Annotated[str, typer.Option(help="Folder, Hub id or id@revision: one with a CTC head.")],
+    model: Annotated[str, typer.Option(help="Model with a CTC head: folder, Hub id or id@revision.")],
     language: Annotated[
-        str | None, typer.Option(help="Spoken language. Only noted, and part of the files' names.")
+        str | None, typer.Option(help="Spoken language: names the files, and says how words are joined.")
     ] = None,
     formats: Annotated[
         list[str] | None,
-        typer.Option("--format", help="txt, tsv, json (with words), srt, vtt; several with commas. [default: txt]"),
+        typer.Option(
+            "--format",
+            help="Output format(s), separated by commas: txt, tsv, json (with words), srt, vtt. [default: txt]",
+        ),
     ] = None,
     output_dir: Annotated[
-        Path | None, typer.Option(help="Write AUDIO.LANGUAGE.FORMAT files here, in the inputs' folders.")
+        Path | None,
+        typer.Option(
+            help="Write files AUDIO.LANGUAGE.FORMAT into this folder, in subfolders like those of the inputs."
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo results that --output-dir has.")] = False,
+    device: Annotated[str, typer.Option(help="Device to run on: auto, cpu, cuda, cuda:1, …")] = "auto",
+    dtype: Annotated[str, typer.Option(help="Precision: auto, float32, bfloat16, float16.")] = "auto",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Redo results that are already in --output-dir.")
+    ] = False,
     audio_track: cli_identify.AudioTrackOption = None,
 ) -> None:
-    """Write down what is said, with the times of words, by a model with a CTC head."""
+    """Transcribe speech, with word times, with a model that has a CTC head."""
     names = _parse_formats(formats or ["txt"])
     try:
         from voxlate.decoding.command import TranscribeCommand
@@ -225,14 +265,21 @@ def transcribe(
 
 @app.command()
 def convert(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder, Hub id, id@revision, or a .pt of fairseq.")],
-    output: Annotated[Path, typer.Option(help="A new folder.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Model folder, Hub id, id@revision, or a fairseq checkpoint (.pt).")
+    ],
+    output: Annotated[Path, typer.Option(help="Folder to write, which must not exist yet.")],
     trim_to: Annotated[
-        list[str] | None, typer.Option(help="Target languages to keep, with commas; their shortlists are there.")
+        list[str] | None,
+        typer.Option(
+            help="Keep only the vocabulary of these target languages, which need shortlists; separated by commas."
+        ),
     ] = None,
-    vocabulary: Annotated[Path | None, typer.Option(help="Of a .pt: mBART-50's sentencepiece.bpe.model.")] = None,
+    vocabulary: Annotated[
+        Path | None, typer.Option(help="mBART-50's sentencepiece.bpe.model, for a fairseq checkpoint.")
+    ] = None,
 ) -> None:
-    """Write a model anew: one of fairseq as transformers has it, or one without what some languages do not use."""
+    """Convert a fairseq or .bin model to a transformers folder, or trim a model's vocabulary."""
     from voxlate.convert import convert
 
     languages = [language for item in trim_to or [] for language in item.split(",")]
@@ -245,7 +292,7 @@ cli_identify.add_commands(app)
 
 @app.command()
 def doctor() -> None:
-    """Report packages, device, precision and the audio decoder."""
+    """Show installed packages, device and precision, and check the audio decoder."""
     from voxlate.doctor import run
 
     raise typer.Exit(run())
@@ -259,7 +306,9 @@ def _parse_formats(items: list[str], n_best: int = 1) -> list[str]:
     if unknown:
         raise VoxlateError(f"unknown format {', '.join(unknown)}; expected {', '.join(WRITERS)}")
     if n_best > 1 and not {"json", "tsv"} & set(names):
-        raise VoxlateError(f"--n-best {n_best} needs --format json or tsv; {', '.join(names)} has the best one only")
+        raise VoxlateError(
+            f"--n-best {n_best} needs --format json or tsv; {', '.join(names)} can hold only the best one"
+        )
     return names
 
 
@@ -268,5 +317,7 @@ def _parse_languages(items: list[str]) -> list[str]:
 
     names = [name.strip() for item in items for name in item.split(",")]
     if not all(names):
-        raise VoxlateError(f"--to {','.join(items)!r}: an empty name; expected languages, several with commas: de,fr")
+        raise VoxlateError(
+            f"--to {','.join(items)!r}: an empty name; expected languages separated by commas, such as de,fr"
+        )
     return list(dict.fromkeys(find_language(name).code for name in names))

@@ -10,15 +10,15 @@ import typer
 from voxlate.errors import VoxlateError
 
 References = Annotated[
-    Path, typer.Option(help="A manifest with target_text; or plain text, a line for each hypothesis.")
+    Path, typer.Option(help="References: a manifest with target_text, or plain text with one line per hypothesis.")
 ]
-Metrics = Annotated[str, typer.Option(help="Some of bleu, chrf, chrf++, ter, wer, cer, comet, with commas.")]
+Metrics = Annotated[str, typer.Option(help="Metrics, separated by commas: bleu, chrf, chrf++, ter, wer, cer, comet.")]
 Tokenize = Annotated[
     str | None, typer.Option(help="BLEU's tokenizer: 13a, 13a+char, zh, ja-mecab, char, … [default: the language's]")
 ]
-TargetLanguage = Annotated[str | None, typer.Option(help="Of the hypotheses, where the references do not say.")]
-Transcripts = Annotated[bool, typer.Option("--transcripts", help="Score transcripts: the references are source_text.")]
-Seed = Annotated[int, typer.Option(help="Of the samples.")]
+TargetLanguage = Annotated[str | None, typer.Option(help="Target language, if the references do not state it.")]
+Transcripts = Annotated[bool, typer.Option("--transcripts", help="Score transcripts, against source_text.")]
+Seed = Annotated[int, typer.Option(help="Random seed of the bootstrap.")]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -28,44 +28,55 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def evaluate(
-    model: Annotated[str, typer.Option(help="Folder, Hub id or id@revision.")],
-    data: Annotated[list[Path], typer.Option(help="Manifests, or folders of DIRECTION/test.jsonl.")],
-    output: Annotated[Path, typer.Option(help="Folder for hypotheses and scores; the command goes on in it.")],
-    directions: Annotated[str, typer.Option(help="fr-en, en-de, …; x-en, en-x or all; several with commas.")] = "all",
+    model: Annotated[str, typer.Option(help="Model folder, Hub id or id@revision.")],
+    data: Annotated[
+        list[Path], typer.Option(help="Manifests, or folders that hold DIRECTION/test.jsonl; may be repeated.")
+    ],
+    output: Annotated[Path, typer.Option(help="Folder for hypotheses and scores; rerun the same command to resume.")],
+    directions: Annotated[
+        str, typer.Option(help="Directions, separated by commas: fr-en, en-de, …, x-en, en-x or all.")
+    ] = "all",
     split: Annotated[
         str | None,
         typer.Option(
-            help="Split to score, of folders and of manifests with a column split. [default: test, or the only one]"
+            help="Split to score, in folders and in manifests with a split column. [default: test, or the only one]"
         ),
     ] = None,
     metrics: Metrics = "bleu,chrf",
     seen_in: Annotated[
-        list[Path] | None, typer.Option(help="Training manifest: scores by speakers heard there.")
+        list[Path] | None,
+        typer.Option(help="Training manifest: also score speakers seen and not seen there; may be repeated."),
     ] = None,
     beam: Annotated[int | None, typer.Option(help="Beam size; 1 is greedy. [default: the model's, else 5]")] = None,
     length_penalty: Annotated[
         float | None,
-        typer.Option(help="Exponent of the length that divides scores. [default: the model's, else 1]"),
+        typer.Option(
+            help="Scores are divided by length to this power; higher favors longer text. [default: the model's, else 1]"
+        ),
     ] = None,
     max_length: Annotated[
-        int | None, typer.Option(help="Most tokens of a translation. [default: the model's, else 200]")
+        int | None, typer.Option(help="Maximum number of tokens per translation. [default: the model's, else 200]")
     ] = None,
     max_repeats: Annotated[
         int,
-        typer.Option(help="Most times in a row that a phrase may occur; 0 for no limit, as benchmarks have none."),
+        typer.Option(
+            min=0, help="Maximum number of times a phrase may occur in a row; 0 for no limit, as in benchmarks."
+        ),
     ] = 0,
-    mbr: Annotated[bool, typer.Option("--mbr", help="Of the beam, take what agrees most with the rest.")] = False,
-    batch_size: Annotated[int | None, typer.Option(help="Utterances searched at once. [default: 64, GPU 256]")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, int8.")] = "auto",
+    mbr: Annotated[bool, typer.Option("--mbr", help="Rerank the beam by minimum Bayes risk (chrF).")] = False,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Number of utterances searched at once. [default: 64; 256 on a GPU]")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Device to run on: auto, cpu, cuda, cuda:1, …")] = "auto",
+    dtype: Annotated[str, typer.Option(help="Precision: auto, float32, bfloat16, float16, int8.")] = "auto",
     shortlist: Annotated[
-        bool, typer.Option("--shortlist", help="Search only the languages' pieces that `prepare shortlist` found.")
+        bool, typer.Option("--shortlist", help="Search only the vocabulary listed by `voxlate prepare shortlist`.")
     ] = False,
     slot: Annotated[
         list[str] | None,
-        typer.Option(help="Token of a target language in this model: lv=250016 or lv=lv_LV."),
+        typer.Option(help="Token that stands for a target language in this model: lv=250016 or lv=lv_LV."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Translate again what is already done.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo results that are already in --output.")] = False,
 ) -> None:
     """Translate test sets and score them. Several processes: accelerate launch -m voxlate evaluate …"""
     with _as_voxlate_errors():
@@ -93,20 +104,27 @@ def evaluate(
 
 
 def score(
-    hypotheses: Annotated[Path, typer.Argument(help="JSON lines with id and text; or plain text.")],
+    hypotheses: Annotated[
+        Path,
+        typer.Argument(
+            metavar="HYPOTHESES",
+            help="JSON lines or a table with id and text, plain text, or results of `voxlate translate`.",
+        ),
+    ],
     references: References,
     target_language: TargetLanguage = None,
     metrics: Metrics = "bleu,chrf",
     tokenize: Tokenize = None,
     seen_in: Annotated[
-        list[Path] | None, typer.Option(help="Training manifest: scores by speakers heard there.")
+        list[Path] | None,
+        typer.Option(help="Training manifest: also score speakers seen and not seen there; may be repeated."),
     ] = None,
-    samples: Annotated[int, typer.Option(min=100, help="Of the bootstrap, for 95 % intervals.")] = 1000,
+    samples: Annotated[int, typer.Option(min=100, help="Number of bootstrap samples, for 95 % intervals.")] = 1000,
     seed: Seed = 1,
     transcripts: Transcripts = False,
-    output: Annotated[Path | None, typer.Option(help="A JSON file for all that was found.")] = None,
+    output: Annotated[Path | None, typer.Option(help="JSON file for all results.")] = None,
 ) -> None:
-    """Score hypotheses: BLEU, chrF and others with intervals, signatures and all that looks suspicious."""
+    """Score hypotheses: BLEU, chrF and others with intervals, signatures and warnings about suspicious output."""
     with _as_voxlate_errors():
         from voxlate.evaluation.command import Scoring, score_files
 
@@ -115,19 +133,21 @@ def score(
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", help="Hypotheses of a system.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Hypotheses of another.")],
+    a: Annotated[Path, typer.Argument(metavar="A", help="Hypotheses of one system, as for `voxlate score`.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Hypotheses of the other system.")],
     references: References,
     target_language: TargetLanguage = None,
     metrics: Metrics = "bleu,chrf",
     tokenize: Tokenize = None,
-    samples: Annotated[int, typer.Option(min=100, help="Of each test.")] = 2000,
+    samples: Annotated[int, typer.Option(min=100, help="Number of samples of each significance test.")] = 2000,
     seed: Seed = 1,
-    sentences: Annotated[int, typer.Option(min=0, help="How many to show in which either is better.")] = 5,
+    sentences: Annotated[
+        int, typer.Option(min=0, help="Number of sentences to show for which each system is better.")
+    ] = 5,
     transcripts: Transcripts = False,
-    output: Annotated[Path | None, typer.Option(help="A JSON file for all that was found.")] = None,
+    output: Annotated[Path | None, typer.Option(help="JSON file for all results.")] = None,
 ) -> None:
-    """Compare two systems on the same sentences, by paired bootstrap and approximate randomisation."""
+    """Compare two systems on the same sentences, by paired bootstrap and approximate randomization."""
     with _as_voxlate_errors():
         from voxlate.evaluation.command import Scoring, compare_files
 
@@ -136,20 +156,21 @@ def compare(
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that voxlate evaluate wrote.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders written by `voxlate evaluate`.")],
     output: Annotated[Path, typer.Option(help="Folder for report.html, tables.md, tables.csv and tables.tex.")],
     against: Annotated[
-        list[str] | None, typer.Option(help="Published system: 'XLS-R (0.3B)'; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Published system to compare with, such as 'XLS-R (0.3B)'; may be repeated."),
     ] = None,
-    sentences: Annotated[int, typer.Option(min=0, help="Of each direction, the worst ones first.")] = 100,
-    embed_mib: Annotated[int, typer.Option(min=0, help="Clips put into the page, at most; others are linked.")] = 20,
-    link: Annotated[bool, typer.Option(help="Link the other clips where they lie.")] = True,
+    sentences: Annotated[int, typer.Option(min=0, help="Number of sentences per direction, worst first.")] = 100,
+    embed_mib: Annotated[int, typer.Option(min=0, help="MiB of clips to embed in the page; others are linked.")] = 20,
+    link: Annotated[bool, typer.Option(help="Link clips that are not embedded.")] = True,
     clips: Annotated[
         list[Path] | None,
-        typer.Option(help="Folder that clips may come from, besides those of the manifests; may be repeated."),
+        typer.Option(help="Another folder whose clips may be shown, besides those of the manifests; may be repeated."),
     ] = None,
 ) -> None:
-    """Write the tables of the field, beside published scores, and a page with plots, sentences and clips."""
+    """Write BLEU tables beside published scores, and a page with plots, sentences and clips."""
     with _as_voxlate_errors():
         from voxlate.evaluation.sound_files import is_sound
         from voxlate_eval.report import write_report

@@ -10,7 +10,8 @@ from voxlate.errors import VoxlateError
 AudioTrackOption = Annotated[
     str | None,
     typer.Option(
-        metavar="N|LANGUAGE", help="Audio track to take: its number, from 1, or language. [default: the file's]"
+        metavar="N|LANGUAGE",
+        help="Audio track: its number, counted from 1, or its language. [default: the file's default track]",
     ),
 ]
 
@@ -23,19 +24,25 @@ def add_commands(app: typer.Typer) -> None:
 
 def identify(
     model: Annotated[
-        str, typer.Option(help="Folder of train-identifier, or a …ForSequenceClassification of languages.")
+        str,
+        typer.Option(
+            help="Language identifier: a folder of `voxlate train-identifier`, or a …ForSequenceClassification model."
+        ),
     ],
-    audio: Annotated[list[str] | None, typer.Argument(metavar="[AUDIO]...", help="Files, folders, globs.")] = None,
+    audio: Annotated[
+        list[str] | None, typer.Argument(metavar="[AUDIO]...", help="Audio or video files, folders, globs.")
+    ] = None,
     data: Annotated[
-        list[Path] | None, typer.Option(help="Manifests instead: how often each source language is told right.")
+        list[Path] | None,
+        typer.Option(help="Manifests, instead of audio: report the accuracy for each source language."),
     ] = None,
     audio_track: AudioTrackOption = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")] = "auto",
+    device: Annotated[str, typer.Option(help="Device to run on: auto, cpu, cuda, cuda:1, …")] = "auto",
+    dtype: Annotated[str, typer.Option(help="Precision: auto, float32, bfloat16, float16.")] = "auto",
 ) -> None:
-    """Tell which language is spoken: name, language, probability. With --data, the accuracy for each language."""
+    """Identify the language spoken: file, language, probability. With --data, report the accuracy per language."""
     if bool(audio) == bool(data):
-        raise VoxlateError("expected audio, or manifests with --data, and not both")
+        raise VoxlateError("expected either audio or --data with manifests")
     from voxlate.decoding.identification import Identifier, print_languages
     from voxlate.evaluation.identification import print_accuracy
 
@@ -46,15 +53,15 @@ def identify(
 
 
 def train_identifier(
-    manifests: Annotated[list[Path], typer.Argument(metavar="MANIFEST...", help="Clips with a source_language.")],
+    manifests: Annotated[list[Path], typer.Argument(metavar="MANIFEST...", help="Manifests with source_language.")],
     encoder: Annotated[
-        str, typer.Option(help="Pretrained encoder, or a model whose encoder is taken: folder or Hub id.")
+        str, typer.Option(help="Pretrained encoder, or a model whose encoder to use: folder or Hub id.")
     ],
-    output: Annotated[Path, typer.Option(help="Folder of the identifier.")],
-    clips: Annotated[int, typer.Option(min=1, help="Of each language, at most.")] = 1000,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
+    output: Annotated[Path, typer.Option(help="Folder for the identifier.")],
+    clips: Annotated[int, typer.Option(min=1, help="Maximum number of clips per language.")] = 1000,
+    device: Annotated[str, typer.Option(help="Device to run on: auto, cpu, cuda, cuda:1, …")] = "auto",
 ) -> None:
-    """Train a language identifier for --from auto: a classifier upon a speech encoder that stays as it is."""
+    """Train a language identifier for --from auto: a classifier on a frozen speech encoder."""
     from voxlate.training.identifier import train_identifier as train
 
     train(manifests, encoder, output, clips=clips, device=device)

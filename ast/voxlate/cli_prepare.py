@@ -27,32 +27,36 @@ class _Corpora(TyperGroup):
 
 app = typer.Typer(
     cls=_Corpora,
-    help="Make manifests: corpora and tables become checked jsonl files, with a count of all that is left out.",
+    help="Prepare manifests from corpora and tables: checked jsonl files, with counts of everything left out.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
-Output = Annotated[Path, typer.Option(help="Folder for the manifests; a command run again goes on in it.")]
+Output = Annotated[Path, typer.Option(help="Folder for the manifests; rerun the same command to resume.")]
 Transcode = Annotated[
-    str | None, typer.Option(help="flac: write each clip once as 16 kHz FLAC, several times faster to read.")
+    str | None, typer.Option(help="flac: copy each clip as 16 kHz FLAC, which is several times faster to read.")
 ]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes that read clips. [default: one per core]")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write again what is there already.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Number of processes that read clips. [default: one per core]")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Redo what is already in --output.")]
 
 
 @app.command()
 def covost2(
     common_voice: Annotated[
-        Path, typer.Option(help="Common Voice: folders or archives (.tar.gz) of the source languages.")
+        Path, typer.Option(help="Folder with Common Voice in the source languages, as folders or archives (.tar.gz).")
     ],
     covost: Annotated[Path, typer.Option(help="Folder of CoVoST-2's covost_v2.SOURCE_TARGET.tsv files.")],
-    pairs: Annotated[list[str], typer.Option(help="fr-en, en-de, …; x-en, en-x or all; several with commas.")],
+    pairs: Annotated[
+        list[str], typer.Option(help="Directions, separated by commas: fr-en, en-de, …, x-en, en-x or all.")
+    ],
     output: Output,
     transcode: Transcode = None,
     workers: Workers = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """CoVoST-2: join its translations with Common Voice, by the official rule."""
+    """CoVoST-2: join its translations with Common Voice, by the official split rule."""
     _run(
         "covost2",
         output,
@@ -68,32 +72,33 @@ def covost2(
 @app.command()
 def manifest(
     table: Annotated[
-        Path, typer.Argument(metavar="TABLE", help="Table with the columns id and audio, and others of a manifest.")
+        Path,
+        typer.Argument(metavar="TABLE", help="Table with the columns id and audio, and other columns of a manifest."),
     ],
     output: Annotated[Path, typer.Option(help="A .jsonl or .parquet file, or a folder for train, dev and test.")],
     split_by: Annotated[
         str | None,
         typer.Option(
-            help="Divide into train, dev and test: random, speaker (no common speakers) or column (the table's column "
-            "split). [default: column if --output is a folder]"
+            help="How to divide into train, dev and test: random, speaker (no speaker in two splits) or column (the "
+            "table's split column). [default: column if --output is a folder]"
         ),
     ] = None,
-    dev: Annotated[float, typer.Option(help="Share of the rows for dev.")] = 0.05,
-    test: Annotated[float, typer.Option(help="Share of the rows for test.")] = 0.05,
-    seed: Annotated[int, typer.Option(help="Another number, another split.")] = 1,
-    source_language: Annotated[str | None, typer.Option(help="Of rows that do not say.")] = None,
-    target_language: Annotated[str | None, typer.Option(help="Of rows that do not say.")] = None,
+    dev: Annotated[float, typer.Option(help="Share of rows for dev.")] = 0.05,
+    test: Annotated[float, typer.Option(help="Share of rows for test.")] = 0.05,
+    seed: Annotated[int, typer.Option(help="Random seed of the split.")] = 1,
+    source_language: Annotated[str | None, typer.Option(help="Source language of rows that do not state it.")] = None,
+    target_language: Annotated[str | None, typer.Option(help="Target language of rows that do not state it.")] = None,
     allow: Annotated[
         list[str] | None,
         typer.Option(
-            help="Accept what training refuses: audio (missing files), source_language, target_language, target_text "
-            "(missing or empty), split (any name); several with commas."
+            help="Columns in which to accept what training refuses: audio (missing files), source_language, "
+            "target_language, target_text (missing or empty), split (any name); separated by commas."
         ),
     ] = None,
     transcode: Transcode = None,
     workers: Workers = None,
 ) -> None:
-    """Your own table (jsonl, tsv, csv, parquet): check it, measure its clips, perhaps divide it."""
+    """Your own table (jsonl, tsv, csv, parquet): check it, measure its clips and optionally split it."""
     allowed = tuple(name.strip() for names in allow or () for name in names.split(",") if name.strip())
     options = {"split_by": split_by, "dev": dev, "test": test, "seed": seed, "allow": allowed}
     languages = {"source_language": source_language, "target_language": target_language}
@@ -103,49 +108,66 @@ def manifest(
 @app.command()
 def parquet(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="FOLDER|FILES", help="Parquet files with the clips in them.")
+        list[Path],
+        typer.Argument(metavar="FOLDER|FILES", help="Parquet files that hold the clips, or folders of them."),
     ],
-    pair: Annotated[str, typer.Option(help="Source and target language, such as fr-en.")],
+    pair: Annotated[str, typer.Option(help="Direction, such as fr-en.")],
     output: Output,
     split: Annotated[
-        str | None, typer.Option(help="train, dev or test: only this one; also of files whose names do not say.")
+        str | None,
+        typer.Option(
+            help="Prepare only this split (train, dev or test), which also names the split of files that do not."
+        ),
     ] = None,
     transcode: Transcode = None,
     workers: Workers = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Mirrors of CoVoST-2 in parquet: columns audio, sentence, translation, and perhaps client_id, id and file."""
+    """Parquet mirrors of CoVoST-2: columns audio, sentence, translation; optionally client_id, id, file."""
     _run("parquet", output, transcode, workers, overwrite, sources=tuple(sources), pair=pair, split=split)
 
 
 @app.command()
 def spoken(
     text: Annotated[
-        Path, typer.Argument(metavar="TEXT", help="Table with a column for each language, and perhaps id and split.")
+        Path,
+        typer.Argument(
+            metavar="TEXT", help="Table with a column for each language; optionally id, split and source_language."
+        ),
     ],
-    pairs: Annotated[list[str], typer.Option(help="fr-en, en-de, …: the first is read aloud; several with commas.")],
-    output: Annotated[Path, typer.Option(help="Folder for common_voice/ and covost/; run again, it goes on.")],
+    pairs: Annotated[
+        list[str],
+        typer.Option(help="Directions, separated by commas: fr-en, en-de, …; the first language is read aloud."),
+    ],
+    output: Annotated[
+        Path, typer.Option(help="Folder for common_voice/ and covost/; rerun the same command to resume.")
+    ],
     voices: Annotated[
-        list[str] | None, typer.Option(help="espeak-ng's voices, such as en-us,fr-be. [default: the plainest]")
+        list[str] | None,
+        typer.Option(help="espeak-ng voices, such as en-us,fr-be. [default: the standard one of each language]"),
     ] = None,
     variants: Annotated[
-        list[str] | None, typer.Option(help="espeak-ng's variants, each another speaker, such as f1,m3. [default: 64]")
+        list[str] | None, typer.Option(help="espeak-ng variants, one per speaker, such as f1,m3. [default: 64 of them]")
     ] = None,
-    speed: Annotated[str, typer.Option(metavar="LOW:HIGH", help="Words per minute, 80 to 450.")] = "130:200",
-    pitch: Annotated[str, typer.Option(metavar="LOW:HIGH", help="From 0 to 99.")] = "30:70",
-    silence: Annotated[str, typer.Option(metavar="LOW:HIGH", help="Seconds ahead and behind.")] = "0.05:0.6",
-    snr: Annotated[str, typer.Option(metavar="LOW:HIGH", help="Speech over background, in dB.")] = "15:45",
+    speed: Annotated[
+        str, typer.Option(metavar="LOW:HIGH", help="Range of speech rates in words per minute, within 80 to 450.")
+    ] = "130:200",
+    pitch: Annotated[str, typer.Option(metavar="LOW:HIGH", help="Range of pitches, within 0 to 99.")] = "30:70",
+    silence: Annotated[
+        str, typer.Option(metavar="LOW:HIGH", help="Range of seconds of silence before and after the speech.")
+    ] = "0.05:0.6",
+    snr: Annotated[str, typer.Option(metavar="LOW:HIGH", help="Range of signal-to-noise ratios in dB.")] = "15:45",
     babble: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the clips with people talking behind, instead of noise.")
+        float, typer.Option(min=0, max=1, help="Share of clips with background voices instead of noise.")
     ] = 0.0,
-    volume: Annotated[str, typer.Option(metavar="LOW:HIGH", help="Peak, in dB of full scale.")] = "-24:-3",
-    dev: Annotated[int, typer.Option(min=0, help="Number of rows for dev, of a text without a column split.")] = 0,
-    test: Annotated[int, typer.Option(min=0, help="Number of rows for test, of a text without a column split.")] = 0,
-    seed: Annotated[int, typer.Option(help="Another number, other voices for the same text.")] = 1,
+    volume: Annotated[str, typer.Option(metavar="LOW:HIGH", help="Range of peak levels in dBFS.")] = "-24:-3",
+    dev: Annotated[int, typer.Option(min=0, help="Number of rows for dev, if the table has no split column.")] = 0,
+    test: Annotated[int, typer.Option(min=0, help="Number of rows for test, if the table has no split column.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of voices and noise.")] = 1,
     workers: Workers = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Synthetic speech: a parallel text read aloud by espeak-ng, in CoVoST-2's layout, for `prepare covost2`."""
+    """Synthetic speech: a parallel text read aloud by espeak-ng, in the layout that `prepare covost2` reads."""
     spans = {"speed": speed, "pitch": pitch, "silence": silence, "snr": snr, "volume": volume}
     names = {"pairs": tuple(pairs), "voices": tuple(voices or ()), "variants": tuple(variants or ())}
     _run(
@@ -166,11 +188,11 @@ def spoken(
 
 @app.command()
 def vocabulary(
-    manifests: Annotated[list[Path], typer.Argument(metavar="MANIFEST...", help="Those that will be trained on.")],
-    output: Annotated[Path, typer.Option(help="The file to write, such as sentencepiece.bpe.model.")],
+    manifests: Annotated[list[Path], typer.Argument(metavar="MANIFEST...", help="Training manifests.")],
+    output: Annotated[Path, typer.Option(help="File to write, such as sentencepiece.bpe.model.")],
     size: Annotated[int, typer.Option(min=10, help="Number of pieces.")] = 8000,
 ) -> None:
-    """A SentencePiece vocabulary of the target texts, for a model without pretrained parts (model.scratch)."""
+    """A SentencePiece vocabulary from the target texts, for a model without pretrained parts (model.scratch)."""
     from voxlate.data.vocabulary import make_vocabulary
 
     print(f"{output}: {make_vocabulary(manifests, output, size):,} pieces")
@@ -179,15 +201,18 @@ def vocabulary(
 @app.command()
 def shortlist(
     texts: Annotated[
-        list[Path], typer.Argument(metavar="TEXT...", help=".txt with a sentence a line, or manifests with targets.")
+        list[Path],
+        typer.Argument(
+            metavar="TEXT...", help="Text files (.txt) with one sentence per line, or manifests with target_text."
+        ),
     ],
-    language: Annotated[str, typer.Option(help="Of the text: code, ISO 639-3 code or English name.")],
-    model: Annotated[Path, typer.Option(help="Folder of the model, or its vocabulary.")],
+    language: Annotated[str, typer.Option(help="Language of the text: code, ISO 639-3 code or English name.")],
+    model: Annotated[Path, typer.Option(help="Model folder, or its vocabulary file.")],
     output: Annotated[
-        Path | None, typer.Option(help="[default: shortlists/LANGUAGE.json in the model's folder]")
+        Path | None, typer.Option(help="File to write. [default: shortlists/LANGUAGE.json in the model folder]")
     ] = None,
 ) -> None:
-    """The pieces of a vocabulary that a target language uses: with --shortlist, only they are searched."""
+    """The vocabulary pieces that a target language uses, to which --shortlist limits the search."""
     from voxlate.data.shortlist import prepare_shortlist
     from voxlate.languages import find_language
 

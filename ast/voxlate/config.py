@@ -306,6 +306,6 @@ def _suggestion(location: tuple[int | str, ...]) -> str:
 
 def _listed(problems: Sequence[str]) -> str:
     """Return problems one a line, headed by their number."""
-    count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+    count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
     more = len(problems) - _MAX_PROBLEMS
     return "\n  ".join([count, *problems[:_MAX_PROBLEMS], *([f"and {more} more"] if more > 0 else [])])

@@ -24,7 +24,7 @@ def convert(model: str, output: Path, trim_to: Sequence[str], vocabulary: Path |
     """
     languages = [find_language(language).code for language in trim_to]
     if output.exists() and any(output.iterdir()):
-        raise VoxlateError(f"--output {output}: is there already; name a new folder")
+        raise VoxlateError(f"--output {output}: already exists; name a new folder")
     checkpoint = _load(model, vocabulary)
     before, ids_before = _parameters(checkpoint), checkpoint.tokenizer.vocabulary_size
     with tempfile.TemporaryDirectory() as temporary:

@@ -205,7 +205,7 @@ def _unused(columns: Sequence[str]) -> list[str]:
     if not found:
         return []
     names = listed([f"{column} (for {name}?)" for column, name in found.items()])
-    return [f"columns that are not used: {names}; rename those that are meant"]
+    return [f"unused columns: {names}; rename those that you meant"]
 
 
 def write_manifest(path: Path, utterances: Iterable[Utterance], *, absolute: bool = False) -> int:

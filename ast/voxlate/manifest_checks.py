@@ -122,7 +122,7 @@ def _check_ids(column: pa.ChunkedArray, lines: Any, problems: Problems) -> None:
     first: dict[str, int] = {}
     for line, name in zip(lines.tolist(), column.to_pylist(), strict=True):
         if name is not None and first.setdefault(name, line) != line:
-            problems.add(line, f"id {shown(name)} is there already, in {problems.unit} {first[name]}")
+            problems.add(line, f"id {shown(name)} occurs twice, first in {problems.unit} {first[name]}")
 
 
 def _check_audio(table: pa.Table, lines: Any, problems: Problems, folder: Folder | None, portable: bool) -> None:

@@ -4,7 +4,8 @@
         --from-tag fra_Latn --to-tag eng_Latn
 
 Any sequence-to-sequence model of transformers will do: NLLB, M2M-100 and mBART take their own tags for languages,
-Marian's models none. Run again, it goes on after the last line. Sequence-level distillation: Kim and Rush 2016.
+Marian's models none. Rerun the same command to resume. Sequence-level distillation: Kim and Rush
+2016.
 """
 
 import argparse
@@ -100,7 +101,7 @@ def main() -> None:
                     file.flush()
     except VoxlateError as error:
         sys.exit(f"error: {error}")
-    print(f"{arguments.output}: {len(todo)} translations, {len(done)} were there already", file=sys.stderr)
+    print(f"{arguments.output}: {len(todo)} translations, {len(done)} already done", file=sys.stderr)
 
 
 if __name__ == "__main__":

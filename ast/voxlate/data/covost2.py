@@ -63,7 +63,7 @@ def prepare(command: CoVoST2) -> int:
             if known is not None and not command.overwrite:
                 drops[pair.name] = known
         if drops:
-            stderr().print(f"there already: {', '.join(drops)}; --overwrite does them again")
+            stderr().print(f"already done: {', '.join(drops)}; --overwrite redoes them")
         for language in dict.fromkeys(pair.release.language for pair in pairs):
             todo = [pair for pair in pairs if pair.release.language == language and pair.name not in drops]
             if todo:

@@ -60,7 +60,7 @@ def prepare(command: Parquet) -> int:
     with output_folder(command.output):
         known = known_drops(folder, splits, inputs)
         if known is not None and not command.overwrite:
-            stderr().print(f"there already: {pair} {', '.join(splits)}; --overwrite does them again")
+            stderr().print(f"already done: {pair} {', '.join(splits)}; --overwrite redoes them")
             return conclude([known])
         clips = command.output / ("audio" if command.transcode else "clips") / source
         remove_parts(clips)

@@ -43,8 +43,8 @@ def map_in_processes(
             return future.result()
         except BrokenProcessPool:
             raise VoxlateError(
-                f"a worker process was killed, perhaps for want of memory or by a clip among {name(chunk[0])} to "
-                f"{name(chunk[-1])}; the same command goes on from here, with --workers 1 it takes the clips one by one"
+                f"a worker process died, perhaps of too little memory or of a clip between {name(chunk[0])} and "
+                f"{name(chunk[-1])}; rerun the same command to resume, with --workers 1 to take the clips one by one"
             ) from None
 
     try:

@@ -46,7 +46,7 @@ def interruptible(prepare: Callable[[Command], int]) -> Callable[[Command], int]
         try:
             return prepare(command)
         except KeyboardInterrupt:
-            stderr().print("interrupted; the same command goes on from here", style="bold")
+            stderr().print("interrupted; rerun the same command to resume", style="bold")
             return 130
 
     return wrapper
@@ -162,7 +162,9 @@ def conclude(all_drops: list[dict[str, Any]]) -> int:
     print(summary(all_drops))
     for drops in all_drops:
         if empty := [split for split, counts in drops["splits"].items() if not counts["rows"]]:
-            stderr().print(f"{drops['title']}: no rows for {' and '.join(empty)}, and no file", style="yellow")
+            stderr().print(
+                f"{drops['title']}: no rows for {' and '.join(empty)}, so no such manifest was written", style="yellow"
+            )
     failed = sum(counts["failed"] for drops in all_drops for counts in drops["splits"].values())
     if failed:
         stderr().print(f"{failed:,} clips failed; see the rows' errors and drops.json", style="red")

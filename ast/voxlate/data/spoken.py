@@ -93,7 +93,11 @@ def prepare(command: Spoken) -> int:
         count = Counter(row.split for row in _of_pair(rows, source, target))
         print(f"{source}-{target}", *(f"{split} {count[split]:,}" for split in SPLITS if count[split]), sep="  ")
         if empty := [split for split in SPLITS if not count[split]]:
-            cure = "" if empty == ["train"] else "; --dev and --test hold rows out, of a text without a column split"
+            cure = (
+                ""
+                if empty == ["train"]
+                else "; hold some out with --dev N and --test N, or name them in a column split"
+            )
             stderr().print(f"{source}-{target}: no rows for {' and '.join(empty)}{cure}", style="yellow")
     silent = [name for names in failed.values() for name in names]
     if silent:
@@ -174,7 +178,7 @@ def _read_text(command: Spoken, pairs: list[tuple[str, str]]) -> list[_Row]:
         if name != Path(name).name or name.startswith(".") or len(name.encode()) > 200 or not name.isprintable():
             problems.add(line, f"id {shown(name)} cannot name a file; take letters, digits, - and _")
         if name in seen:
-            problems.add(line, f"id {shown(name)} is there already")
+            problems.add(line, f"id {shown(name)} occurs twice")
         if split not in SPLITS:
             problems.add(line, f"split {shown(split)}; expected {', '.join(SPLITS)}")
         if source and source not in table.columns:

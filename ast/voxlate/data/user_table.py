@@ -119,10 +119,10 @@ def _read(command: UserTable) -> Manifest:
         if any(f"no column {name!r}" in str(error) or f"{name} is empty" in str(error) for name in needed):
             problems.append(
                 f"training and evaluation need {', '.join(needed)}; name languages with --source-language and "
-                f"--target-language, or let rows be without with --allow {','.join(needed)}"
+                f"--target-language, or accept rows without them with --allow {','.join(needed)}"
             )
         if "no column 'split'" in str(error):
-            problems.append("to divide a table that has no column split, take --split-by random or --split-by speaker")
+            problems.append("to split a table without a split column, use --split-by random or --split-by speaker")
     else:
         if not command.transcode and (command.way or command.output.suffix.lower() != ".parquet"):
             with noted(problems):
@@ -159,7 +159,7 @@ def _unused(manifest: Manifest) -> Iterator[str]:
     """Say which columns are lost; those with the name of another tool were named when the table was read."""
     unused = [name for name in manifest.columns if name not in COLUMNS]
     if unused:
-        yield f"columns that a manifest does not hold, and that are left out: {listed(unused)}"
+        yield f"columns left out, which manifests do not have: {listed(unused)}"
 
 
 def _refuse_embedded(manifest: Manifest) -> None:

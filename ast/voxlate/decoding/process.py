@@ -244,7 +244,7 @@ class Tally:
         if inputs.left_out:
             names = ", ".join(Input(Path(path.name)).name for path in inputs.left_out[:3])
             more = ", …" if len(inputs.left_out) > 3 else ""
-            self.say(f"left out of the folders: {len(inputs.left_out)} hidden or not media: {names}{more}")
+            self.say(f"skipped in folders: {len(inputs.left_out)} hidden or non-media files: {names}{more}")
 
     def interrupted(self, wanted: int, *, in_files: bool) -> None:
         """Say how far an interrupted run came, and what the same command would do."""

@@ -64,6 +64,8 @@ def run(command: EvaluateCommand) -> int:
             slots=command.slots,
             shortlist=command.shortlist,
         )
+        for task in tasks:  # before hours are spent on others
+            translator.checkpoint.target_id(task.target_language)
         failed, scores = 0, []
         for task in tasks:
             failed += translate(task, translator, command.search, state)
@@ -97,8 +99,12 @@ def _find_tasks(command: EvaluateCommand) -> list[Task]:
             )
         tasks[direction] = Task(manifest, command.output / direction, direction, direction.split("-", 1)[1])
     if not tasks:
-        found = f"found {', '.join(seen)}" if seen else f"no DIRECTION/{command.split or 'test'}.jsonl there"
-        raise VoxlateError(f"--data: nothing of --directions {', '.join(command.directions)}; {found}")
+        if seen:
+            wanted = ", ".join(command.directions)
+            raise VoxlateError(f"--data has nothing for --directions {wanted}; it has {', '.join(seen)}")
+        name = f"{command.split or 'test'}.jsonl"
+        folders = ", ".join(map(str, command.data))
+        raise VoxlateError(f"--data {folders}: no DIRECTION/{name} (such as fr-en/{name}); name manifests themselves")
     return list(tasks.values())
 
 
@@ -142,6 +148,8 @@ def _direction(path: Path, manifest: Manifest) -> str:
         raise VoxlateError(f"{path}: no rows; expected a test set")
     if len(pairs) > 1:
         listed = ", ".join(sorted(f"{source}-{target}" for source, target in pairs)[:5])
-        raise VoxlateError(f"{path}: several directions ({listed}); expected one in each manifest")
+        raise VoxlateError(
+            f"{path}: several directions ({listed}), expected one; divide it into a manifest for each direction"
+        )
     [(source, target)] = pairs
     return f"{source}-{target}"

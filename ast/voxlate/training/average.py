@@ -24,7 +24,7 @@ def run(folder: Path, last: int | None, output: Path, around_best: bool = False)
     It needs nothing but the run folder. VoxlateError if there is nothing to average, or less than is asked for.
     """
     if not checkpoints.checkpoints(folder):
-        raise VoxlateError(f"{folder}: no checkpoints; expected the folder of a voxlate train run")
+        raise VoxlateError(f"{folder}: no checkpoints; expected a run folder written by voxlate train")
     config = read_run_config(folder)
     chosen = _nearest_to_best(folder, config, last) if around_best else _last(folder, config, last)
     problems = [problem for problem in map(checkpoints.damage, chosen) if problem]
@@ -41,7 +41,7 @@ def run(folder: Path, last: int | None, output: Path, around_best: bool = False)
             mean[name] = mean[name] + part if name in mean else part
     write_model(output, mean, model, characters)
     names = ", ".join(checkpoint.name for checkpoint in chosen)
-    print(f"{output}: mean of {len(chosen)} checkpoints ({names})", file=sys.stderr)
+    print(f"{output}: mean of {len(chosen)} checkpoint{'s' * (len(chosen) > 1)} ({names})", file=sys.stderr)
     return 0
 
 
@@ -52,8 +52,8 @@ def _last(folder: Path, config: TrainConfig, last: int | None) -> list[Path]:
         raise VoxlateError(f"{folder}: no checkpoints but those of interruptions; resume the run first")
     if last is not None and not 1 <= last <= len(kept):
         raise VoxlateError(
-            f"--last is {last}, expected 1 to {len(kept)}, the last scheduled checkpoints that {folder} has without a "
-            f"gap ({', '.join(path.name for path in kept)}); checkpoints.keep_last keeps more"
+            f"--last is {last}, expected 1 to {len(kept)}, as many consecutive scheduled checkpoints as {folder} has "
+            f"({', '.join(path.name for path in kept)}); train with a larger checkpoints.keep_last"
         )
     return kept[-(last or config.checkpoints.keep_last) :]
 
@@ -74,7 +74,7 @@ def _nearest_to_best(folder: Path, config: TrainConfig, number: int | None) -> l
     wanted = number or config.checkpoints.keep_around_best or config.checkpoints.keep_last
     if (number is not None and not 1 <= number <= len(kept)) or len(kept) < min(2, wanted):
         raise VoxlateError(
-            f"--around-best: {folder} has {len(kept)} scheduled checkpoints without a gap near the best one, update "
+            f"--around-best: {folder} has {len(kept)} consecutive scheduled checkpoints near the best one, update "
             f"{best} ({', '.join(path.name for path in kept)}), expected {max(2, wanted)}; train with "
             f"checkpoints.keep_around_best={max(2, wanted)}, or leave --around-best out"
         )

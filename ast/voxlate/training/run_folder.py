@@ -84,7 +84,7 @@ def read_run_config(run: Path) -> TrainConfig:
     """Return the settings of a run. VoxlateError says what to do where they are missing or damaged."""
     path = run / CONFIG
     if not path.is_file():
-        raise VoxlateError(f"{path}: missing; expected the folder of a voxlate train run")
+        raise VoxlateError(f"{path}: missing; expected a run folder written by voxlate train")
     try:
         return read_config(path)
     except VoxlateError as error:

@@ -137,17 +137,17 @@ def build_model(config: TrainConfig, data: Data) -> Checkpoint:
 
 
 def forgets(config: TrainConfig, checkpoint: Checkpoint, data: Data) -> str | None:
-    """Return what the trained model that a run begins with will forget, None where it is all trained or replayed."""
+    """Return a warning of what the model that is fine-tuned will forget; None if all is trained or replayed."""
     if config.model.init_from is None:
         return None
     trained = {*data.train.directions}
     known = {*listed_directions(checkpoint.folder)}
-    lost = ", ".join(sorted(known - trained)) if known else "other directions, if it knows any,"
+    lost = ", ".join(sorted(known - trained)) if known else "any other direction that it knows"
     if not lost or (config.data.replay and not known):
         return None
     return (
-        f"{config.model.init_from} is trained on {', '.join(sorted(trained))} alone: what it knows of {lost} will be "
-        "forgotten; name data of these directions in data.replay to keep it"
+        f"training {config.model.init_from} on {', '.join(sorted(trained))} alone will make it forget {lost}; add "
+        "data of what it should keep to data.replay"
     )
 
 

@@ -62,7 +62,7 @@ class Run:
 
 
 def train(config: TrainConfig, console: Console) -> int:
-    """Train to the end or to an interruption; return the exit code: 0 done, 130 interrupted (it can go on)."""
+    """Train to the end or to an interruption; return the exit code: 0 done, 130 interrupted (and can be resumed)."""
     check_trackers(config.log_with)
     accelerator = start_processes(config)
     folder = open_run(config) if accelerator.is_main_process else nullcontext()
@@ -72,7 +72,7 @@ def train(config: TrainConfig, console: Console) -> int:
     except OSError as error:
         what = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
         raise VoxlateError(
-            f"output {config.output} cannot be written ({what}); once that is mended, the same command goes on from "
+            f"output {config.output} cannot be written ({what}); mend that and rerun the same command to resume from "
             "the last checkpoint"
         ) from None
     except torch.OutOfMemoryError as error:
@@ -183,7 +183,7 @@ def _loop(run: Run, progress: Progress, interrupts: Interrupts) -> int:
             progress.finished, progress.window = stopping, window.as_dict()
             _save(run, progress)
         if totals["interrupts"] and not stopping:
-            run.record.say(f"interrupted: saved at update {progress.update}; the same command goes on from here")
+            run.record.say(f"interrupted: saved at update {progress.update}; rerun the same command to resume")
             return 130
     _conclude(run, progress)
     return 0
