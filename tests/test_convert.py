@@ -106,7 +106,9 @@ def test_ids_keep_their_layout_and_rows(as_json: bool, vocabulary: Path, tmp_pat
 
 
 def test_what_cannot_be_trimmed(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(VoxlateError, match=r"shortlists/ca.json is not there; make it: voxlate prepare shortlist"):
+    with pytest.raises(
+        VoxlateError, match=r"shortlists/ca.json does not exist; create it with: voxlate prepare shortlist"
+    ):
         convert(str(model), tmp_path / "small", ["ca"], None)
     with pytest.raises(VoxlateError, match=r"does not translate into Welsh \(cy\); it has"):
         convert(str(model), tmp_path / "small", ["cy"], None)

@@ -84,7 +84,7 @@ def test_sentences_are_whole(phrases: Phrases) -> None:
     [
         ("= pattern\na | b | c\n", "a.txt:2: expected 6 texts with the same slots: a | b | c"),
         ("= pattern\n{x} | {x} | {x} | {x} | {x} | {y}\n", "a.txt:2: expected 6 texts with the same slots"),
-        ("= x\n1 | 2 | 3 | 4 | 5 | 6\n= x\n", "a.txt:3: slot x is there already"),
+        ("= x\n1 | 2 | 3 | 4 | 5 | 6\n= x\n", "a.txt:3: slot x occurs twice"),
         ("= pattern\n{x} | {x} | {x} | {x} | {x} | {x}\n", "slots without fillers: x"),
     ],
 )

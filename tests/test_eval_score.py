@@ -173,7 +173,7 @@ def test_two_systems_side_by_side(files: tuple[Path, Path], tmp_path: Path) -> N
     assert "  reference Gestern hat es den ganzen Tag geregnet." in done.stdout
     said = " ".join(done.stdout.split())
     assert "p: how often two equally good systems differ by at least as much by chance" in said
-    assert "BLEU: how many sequences of 1 to 4 tokens the reference has, too; 0 to 100, higher is better" in said
+    assert "BLEU: overlap with the reference in n-grams of 1 to 4 tokens; 0 to 100, higher is better" in said
 
 
 def test_every_metric_says_what_it_counts_and_which_way_is_better(files: tuple[Path, Path], tmp_path: Path) -> None:

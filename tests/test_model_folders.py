@@ -259,7 +259,9 @@ def test_a_damaged_shortlist(folder: Path) -> None:
         write(ids=ids)
         refused(folder, r"shortlists/de\.json: not a file of voxlate prepare shortlist; expected", find)
     write(ids=[*range(5), HUGE])
-    refused(folder, r"shortlists/de\.json: its ids are not those of .*; make it: voxlate prepare shortlist", find)
+    refused(
+        folder, r"shortlists/de\.json: its ids are not those of .*; create it with: voxlate prepare shortlist", find
+    )
     write(language="fr")
     refused(folder, r"shortlists/de\.json: is of 'fr', not of de", find)
     (folder / "shortlists/de.json").write_text("[")

@@ -135,7 +135,7 @@ def test_a_folder_is_divided_by_the_column_split(tmp_path: Path, capsys: pytest.
     assert "line 5: split is 'valid', expected train, dev, test" in message
     assert "line 6: split is empty" in message
     table_with(tmp_path, {})
-    assert "take --split-by random or --split-by speaker" in error_of(command)
+    assert "use --split-by random or --split-by speaker" in error_of(command)
 
 
 def test_a_table_is_divided_at_random(tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def test_the_command_writes_it_beside_the_model(tiny_model: Path, tmp_path: Path
     assert {*tokenizer.encode("Zwei Züge")} - {3} <= {*found["de"].ids}
     with pytest.raises(
         VoxlateError,
-        match=r"shortlists/fr.json is not there; make it: voxlate prepare shortlist TEXT "
+        match=r"shortlists/fr.json does not exist; create it with: voxlate prepare shortlist TEXT "
         r"--language fr --model",
     ):
         find_shortlists(model, tokenizer, ["de", "fr"])

@@ -158,7 +158,7 @@ def test_models_that_do_not_transcribe(tiny_model: Path, tmp_path: Path) -> None
         Transcriber(folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"add_adapter": True}))
-    with pytest.raises(VoxlateError, match="a head behind an adapter"):
+    with pytest.raises(VoxlateError, match="a head after an adapter"):
         Transcriber(folder)
 
 

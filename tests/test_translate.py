@@ -592,7 +592,7 @@ def test_the_slot_of_latvian_is_said_to_be_unsettled(published: Path, clips: Pat
     arguments = (clips / "0.wav", "--model", published, "--to", "lv", "--max-length", 5)
     result = cli(*arguments)
     assert result.exit_code == 0
-    assert "the slot of lv is not settled: the model cards say 250017" in result.stderr
+    assert "the token of lv is ambiguous: the model cards say 250017" in result.stderr
     assert cli(*arguments, "--slot", "lv=lv_LV").stderr == ""
     assert cli(*arguments, "--slot", "lv=250016").stderr == ""
 

@@ -93,7 +93,7 @@ class DataConfig(_Closed):
 
 
 class AugmentationConfig(_Closed):
-    """Changes of the sound in training, drawn anew each time; see voxlate.data.augmentation."""
+    """Changes of the sound in training, drawn again each time; see voxlate.data.augmentation."""
 
     speeds: list[Annotated[float, Field(ge=0.1, le=10.0)]] = []  # factors: [0.9, 1.0, 1.1]
     noise_share: Probability = 0.0

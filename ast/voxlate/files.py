@@ -100,7 +100,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def file_sha256(*paths: Path) -> str:
-    """Return the SHA-256 of files one behind the other."""
+    """Return the SHA-256 of the concatenation of files."""
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:

@@ -246,7 +246,7 @@ PUBLISHED_TARGETS: dict[str, dict[str, int]] = {
     **{f"facebook/wav2vec2-xls-r-{size}-en-to-15": _EN_TO_15 for size in ("300m", "1b", "2b")},
     "facebook/wav2vec2-xls-r-2b-22-to-16": {**_EN_TO_15, **_ENGLISH},
 }
-UNSETTLED_SLOTS = {"lv": "the model cards say 250017 (my_MM's slot), mBART-50 says 250016 (lv_LV)"}
+UNSETTLED_SLOTS = {"lv": "the model cards say 250017 (that of my_MM), mBART-50 says 250016 (lv_LV)"}
 
 
 def published_targets(model: str) -> dict[str, int] | None:

@@ -12,7 +12,7 @@ from voxlate.files import file_sha256
 
 @lru_cache(1)
 def source_commit() -> str | None:
-    """Return the commit that was installed or is checked out, with + behind it if files differ from it."""
+    """Return the commit that was installed or is checked out, followed by + if files differ from it."""
     return _installed_commit() or _checked_out_commit(Path(__file__).resolve().parent)
 
 

@@ -76,7 +76,7 @@ class Tokenizer:
 
 
 class _Pieces(Protocol):
-    end: int  # the first id behind the pieces
+    end: int  # the first id after the pieces
 
     def encode(self, text: str) -> list[int]: ...
 

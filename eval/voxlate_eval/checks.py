@@ -12,7 +12,7 @@ from voxlate_eval.published import splits
 _REPEATS = 4  # of the same words or characters in a row, after which text is called a loop
 _RATIO = (0.5, 2.0)  # of lengths in characters, hypothesis to reference
 _SHORT = 10  # characters of a reference under which its length says little
-_LETTERS = 10  # under which no language is told
+_LETTERS = 10  # below which no language is identified
 _LOOP = re.compile(rf"(\b\w.{{1,60}}?|[^\s\d])\1{{{_REPEATS},}}", re.DOTALL)
 
 

@@ -155,12 +155,12 @@ def _languages(hypotheses: Hypotheses, references: References, asked: str | None
             f"{references.path}: several directions ({shown}); expected one, in a manifest of its own"
         )
     [(source, target)] = pairs
-    told = {
+    stated = {
         "the references": target,
         "--target-language": asked,
         "the hypotheses": hypotheses.meta.get("target_language"),
     }
-    known = {where: language for where, language in told.items() if language}
+    known = {where: language for where, language in stated.items() if language}
     if not known:
         raise EvaluationError(f"{references.path} names no target language; add --target-language, such as de or zh")
     if len({primary_code(language) for language in known.values()}) > 1:

@@ -65,7 +65,7 @@ def read_phrases(folder: Path) -> Phrases:
             if line.startswith("="):
                 name = line[1:].strip()
                 if name in phrases.fillers:
-                    raise ValueError(f"{path}:{number}: slot {name} is there already")
+                    raise ValueError(f"{path}:{number}: slot {name} occurs twice")
                 rows = phrases.patterns if name == "pattern" else phrases.fillers.setdefault(name, [])
             elif line.strip() and not line.startswith("#"):
                 row = tuple(cell.strip() for cell in line.split("|"))
@@ -153,7 +153,7 @@ def sentences(phrases: Phrases, counts: dict[str, int], seed: int) -> dict[str, 
 
 
 def _capital(text: str) -> str:
-    """Make the first letter capital, behind an inverted mark as well."""
+    """Make the first letter capital, also after an inverted mark."""
     place = 1 if text[:1] in "¿¡" else 0
     return text[:place] + text[place : place + 1].upper() + text[place + 1 :]
 

@@ -4,8 +4,7 @@
         --from-tag fra_Latn --to-tag eng_Latn
 
 Any sequence-to-sequence model of transformers will do: NLLB, M2M-100 and mBART take their own tags for languages,
-Marian's models none. Rerun the same command to resume. Sequence-level distillation: Kim and Rush
-2016.
+Marian's models none. Rerun the command to resume. Sequence-level distillation: Kim and Rush 2016.
 """
 
 import argparse

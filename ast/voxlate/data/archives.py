@@ -23,7 +23,7 @@ from voxlate.errors import VoxlateError
 MOST_TABLE_BYTES = 2 << 30  # of a table of text when it is unpacked; the largest of Common Voice has a quarter of it
 MOST_CLIP_BYTES = 64 << 20
 _MOST_EXTRA_BYTES = 1 << 20  # of a header's long name or pax fields
-_MOST_PADDING_BYTES = 64 << 20  # behind the end mark
+_MOST_PADDING_BYTES = 64 << 20  # after the end mark
 _COPIED_BYTES = 1 << 20  # at once
 _EXTRA = (
     tarfile.XHDTYPE,
@@ -68,7 +68,7 @@ def read_members(archive: Path) -> Iterator[Member]:
     """Yield the regular files of a .tar, plain or compressed by gzip, bzip2 or xz, in its order.
 
     VoxlateError names a header whose checksum is wrong, contents whose checksum is, and an archive that ends too early
-    or goes on after its end mark. What was yielded before may be damaged, too: it is to be trusted only once the last
+    or continues after its end mark. What was yielded before may be damaged, too: it is to be trusted only once the last
     member was asked for.
     """
     with archive.open("rb") as packed, closing(_Unpacked(archive, packed)) as unpacked:

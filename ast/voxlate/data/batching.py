@@ -34,7 +34,7 @@ class Batch:
     """Padded utterances as the model takes them, and what could not be read of those asked for.
 
     tokens_BT is the decoder's input (``</s>``, tag, pieces), labels_BT what it shall say: pieces, ``</s>``. The tag is
-    no target: at translation it is given. characters_BL are CTC's labels, 0 behind each length.
+    no target: at translation it is given. characters_BL are CTC's labels, 0 after each length.
     """
 
     place: Place
@@ -72,7 +72,7 @@ class Batch:
     def rounded(self) -> "Batch":
         """Return the batch padded to sizes that come again; rows beyond its utterances have no text to be learnt.
 
-        For each new size cuDNN plans its convolutions anew (pytorch/pytorch#90204).
+        For each new size cuDNN plans its convolutions again (pytorch/pytorch#90204).
         """
 
         def padded(tensor: Tensor, filler: int, dimensions: int = 1) -> Tensor:

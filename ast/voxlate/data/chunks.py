@@ -27,7 +27,7 @@ class SpooledWaveform:
         weakref.finalize(self, self._file.close)
 
     def append(self, chunk_T: Waveform) -> None:
-        """Put samples behind the others."""
+        """Append samples."""
         self._file.seek(0, os.SEEK_END)
         left = memoryview(chunk_T.tobytes())
         while left:
@@ -55,7 +55,7 @@ class Chunks:
         self._held: list[Waveform] = []
 
     def add(self, chunk_T: Waveform) -> None:
-        """Put samples behind the others."""
+        """Append samples."""
         finite_T = np.isfinite(chunk_T)
         if self.first_not_finite is None and not finite_T.all():
             self.first_not_finite = self.samples + int(finite_T.argmin())
@@ -77,7 +77,7 @@ class Spool(Chunks):
         self._spooled: SpooledWaveform | None = None
 
     def add(self, chunk_T: Waveform) -> None:
-        """Put samples behind the others."""
+        """Append samples."""
         super().add(chunk_T)
         if self.samples > SPOOLED_SECONDS * SAMPLE_RATE_HZ:
             try:

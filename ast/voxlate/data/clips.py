@@ -99,7 +99,7 @@ class Journal:
 
 
 def examine(clips: Iterable[Clip], journal: Journal, workers: int, advance: Callable[[int], None]) -> None:
-    """Add findings of all clips to the journal, in their order; `advance` is told how many are done."""
+    """Add findings of all clips to the journal, in their order; `advance` gets how many are done."""
     source = iter(clips)
     chunks = iter(lambda: list(islice(source, _CHUNK)), [])
     for findings in map_in_processes(_examine_all, chunks, workers, name=lambda clip: clip.name):

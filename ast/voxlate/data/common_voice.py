@@ -217,7 +217,7 @@ def _sentences(file: BinaryIO, wanted: Collection[str], path: str) -> Sentences:
 
 
 def _sentence_rows(file: BinaryIO, path: str) -> Iterator[tuple[str, str, str]]:
-    """Give clip, sentence and speaker of each row. Releases differ in the columns behind them, and so do rows."""
+    """Give clip, sentence and speaker of each row. Releases differ in the columns after them, and so do rows."""
     problems = Problems(path)
     places: list[int] = []
     for line, text in text_lines(file, problems):

@@ -89,9 +89,9 @@ class Espeak:
         self._library.espeak_SetSynthCallback(self._callback)
 
     def restart(self, seed: int) -> None:
-        """Forget all that was said, in 15 ms: flutter, noise and traces of voices go on from one text to the next.
+        """Forget all that was said, in 15 ms: flutter, noise and traces of voices carry over from one text to the next.
 
-        Only a library that is loaded anew forgets them, and Windows cannot do that.
+        Only a library that is loaded again forgets them, and Windows cannot do that.
         """
         if not hasattr(_ctypes, "dlclose"):
             return

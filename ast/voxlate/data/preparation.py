@@ -39,7 +39,7 @@ def stderr() -> Console:
 
 
 def interruptible(prepare: Callable[[Command], int]) -> Callable[[Command], int]:
-    """Let Ctrl-C end a command with a line that says how to go on, and exit code 130."""
+    """Let Ctrl-C end a command with a line that says how to resume, and exit code 130."""
 
     @wraps(prepare)
     def wrapper(command: Command) -> int:
@@ -62,7 +62,7 @@ def find_pair(text: str) -> str | None:
 
 @contextmanager
 def noted(problems: list[str]) -> Iterator[None]:
-    """Add what is wrong to the problems, to be told with the others."""
+    """Add what is wrong to the problems, to be reported with the others."""
     try:
         yield
     except VoxlateError as error:

@@ -36,7 +36,7 @@ class Reading:
     variants: tuple[str, ...] = VARIANTS
     speed: Span = (130, 200)  # words per minute
     pitch: Span = (30, 70)  # espeak-ng's scale, 0 to 99
-    silence: Span = (0.05, 0.6)  # seconds ahead of the speech, and behind it
+    silence: Span = (0.05, 0.6)  # seconds before the speech, and after it
     snr: Span = (15, 45)  # dB of speech over background
     babble: float = 0.0  # share of the clips whose background is other people talking instead of noise
     volume: Span = (-24, -3)  # dB of the loudest sample against full scale

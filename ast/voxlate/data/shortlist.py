@@ -33,13 +33,13 @@ def prepare_shortlist(texts: Sequence[Path], language: str, folder: Path, output
     tokenizer = Tokenizer(found)
     lines = [line for path in texts for line in _lines(path, language)]
     shortlist = make_shortlist(language, lines[::2] or lines, tokenizer)
-    known = {*shortlist.ids}
+    known = {*shortlist.ids}  # of every other line, to measure what they cover of the rest
     counted = [index in known for line in lines[1::2] for index in tokenizer.encode(line)]
     shortlist = make_shortlist(language, lines, tokenizer)
     path = output or _path(folder, language)
     fields = {"language": language, "vocabulary_sha256": shortlist.vocabulary_sha256, "ids": shortlist.ids}
     write_text(path, json.dumps(fields) + "\n")
-    covered = f"; half of the text has {sum(counted) / len(counted):.2%} of the other half's pieces" if counted else ""
+    covered = f"; coverage of held-out text: {sum(counted) / len(counted):.2%}" if counted else ""
     return f"{path}: {len(shortlist.ids):,} of {tokenizer.vocabulary_size:,} ids, from {len(lines):,} lines{covered}"
 
 
@@ -89,14 +89,14 @@ def find_shortlists(folder: Path, tokenizer: Tokenizer, languages: Iterable[str]
     found = {}
     for language in dict.fromkeys(languages):
         path = _path(folder, language)
-        make = f"make it: voxlate prepare shortlist TEXT --language {language} --model {folder}"
+        make = f"create it with: voxlate prepare shortlist TEXT --language {language} --model {folder}"
         if not path.is_file():
-            raise VoxlateError(f"{path} is not there; {make}")
+            raise VoxlateError(f"{path} does not exist; {make}")
         found[language] = read_shortlist(path)
         if found[language].vocabulary_sha256 != file_sha256(tokenizer.path):
             raise VoxlateError(f"{path}: made for another vocabulary than {tokenizer.path}; {make}")
         if found[language].language != language:
-            raise VoxlateError(f"{path}: is of {shown(found[language].language)}, not of {language}; {make}")
+            raise VoxlateError(f"{path}: is for {shown(found[language].language)}, expected {language}; {make}")
         ids = {*found[language].ids}
         if max(ids) >= tokenizer.vocabulary_size or not ids.issuperset(range(UNK_ID + 1)):
             raise VoxlateError(f"{path}: its ids are not those of {tokenizer.path}; {make}")

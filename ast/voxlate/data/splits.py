@@ -84,7 +84,7 @@ def official_rows() -> dict[str, dict[str, int]]:
 
 
 def unique(rows: Iterable[Row], tallies: Tallies) -> list[Row]:
-    """Take clips out of train that are there already or are in dev or test; number the others' names."""
+    """Take clips out of train that occur twice or are in dev or test; number the others' names."""
     rows = list(rows)
     held_out = {row.clip for row in rows if row.split != "train"}
     seen: dict[str, int] = {}

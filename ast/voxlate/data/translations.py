@@ -27,7 +27,7 @@ class Translation:
 
 @dataclass(frozen=True)
 class Translations:
-    """The rows of a pair, read anew each time: `whole` is the official file, else `splits` are what was made of it."""
+    """The rows of a pair, read again each time: `whole` is the official file, else `splits` are what was made of it."""
 
     whole: Path | None
     splits: Mapping[str, Path]
@@ -102,7 +102,7 @@ def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[list[str]]:
 
 
 def _cells(line: str, count: int) -> list[str]:
-    """Split at tabs; where that gives too many cells, not at those behind a backslash, which are text."""
+    """Split at tabs; where that gives too many cells, not at those after a backslash, which are text."""
     cells = line.split("\t")
     if 0 < count < len(cells):
         for i in range(len(cells) - 1, 0, -1):

@@ -73,7 +73,7 @@ def best_ids(
 
 
 class _Scores:
-    """Scores of all ids for some states, as products of matrices give them: block behind block, each (R, B)."""
+    """Scores of all ids for some states, as products of matrices give them: block after block, each (R, B)."""
 
     def __init__(self, states_RD: Tensor, vocabulary: Vocabulary) -> None:
         self._weight_VD, self._scale_V1 = vocabulary.weight_VD.detach(), None

@@ -165,8 +165,8 @@ def _load(
     published = published_targets(str(translator.checkpoint.folder.resolve()))
     for target in targets:
         if published and target in UNSETTLED_SLOTS and target not in command.slots:
-            told = f"the slot of {target} is not settled: {UNSETTLED_SLOTS[target]}"
-            console.print(f"note: {told}; try --slot {target}=…")
+            note = f"the token of {target} is ambiguous: {UNSETTLED_SLOTS[target]}"
+            console.print(f"note: {note}; try --slot {target}=…")
     return translator
 
 

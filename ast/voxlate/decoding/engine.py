@@ -197,7 +197,7 @@ class Translator:
         input is encoded once and yields a translation for each of its languages; one that cannot be read yields its
         AudioError, once. `source` is one language or one for each input, and is only noted.
         Utterances of many inputs share batches, sorted by length, which changes no result. Inputs are read as they
-        are needed. `progress` is told the seconds translated and the seconds read so far.
+        are needed. `progress` is called with the seconds translated and the seconds read so far.
         `audio_track` is the number, from 1, or the language of the track to take of files that have several. Audio is
         cut at pauses of a second or more; with `whole` (one utterance each, as in test sets), from 30 s on only.
         """

@@ -1,4 +1,4 @@
-"""How to search: what is told about it without loading torch."""
+"""How to search: options that are checked without loading torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields

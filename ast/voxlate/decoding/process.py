@@ -153,7 +153,7 @@ class _Run:
 
     def _put(self, index: int, result: Translation) -> None:
         job = self._jobs[index]
-        if result.target_language not in (None, *job.languages):  # which was there already
+        if result.target_language not in (None, *job.languages):  # which is already done
             return
         name = job.item.name
         recipe = result.recipe or self._recipe(result.target_language or job.languages[0])

@@ -46,7 +46,7 @@ class Pace:
 
     @property
     def left(self) -> str:
-        """How long it will take from now on, as far as can be told."""
+        """How long it will take from now on, as far as that is known."""
         if not self.translated:
             return ""
         seconds = (self._now() - self._began) * max(0.0, self.total / self.translated - 1)
@@ -60,8 +60,8 @@ class Pace:
         if not self.read:
             return f"{self.state} …"
         about = "" if self.total <= self.read else "about "
-        told = [f"{self.translated:.0f} of {about}{self.total:.0f} s of sound {self.state}", self.left]
-        return ", ".join(filter(None, told))
+        parts = [f"{self.translated:.0f} of {about}{self.total:.0f} s of sound {self.state}", self.left]
+        return ", ".join(filter(None, parts))
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def lines(console: Console, pace: Pace) -> Iterator[None]:
 
 @contextmanager
 def bar(console: Console, pace: Pace) -> Iterator[Callable[[float, float], None]]:
-    """Show a bar where the console is a terminal; give the function that is told the seconds translated and read."""
+    """Show a bar where the console is a terminal; give the function to call with the seconds translated and read."""
     columns = (
         TextColumn(pace.state),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""Results as files of a folder, each written whole or not at all; which of them are there already."""
+"""Results as files of a folder, each written whole or not at all; which of them are already done."""
 
 import errno
 import os
@@ -50,7 +50,7 @@ class ResultFiles:
         self._paths: list[Path] = []
 
     def work_list(self, inputs: Sequence[Input]) -> WorkList:
-        """Decide for each result whether it is there already, by the contents of the input and the settings."""
+        """Decide for each result whether it is already done, by the contents of the input and the settings."""
         todo, census = WorkList(), _Census()
         places = claim_places(inputs, self._journal, _longest_name(self._folder))
         for folder in {(self._folder / place).parent for place in places}:

@@ -48,7 +48,7 @@ def search(
 
 @dataclass
 class _Utterances:
-    """Utterances on their way. Ids begin with the start token; behind `lengths_U` they mean nothing.
+    """Utterances on their way. Ids begin with the start token; after `lengths_U` they mean nothing.
 
     `keys` are the caller's names, `tag_ids` the target languages; `ended` has the hypotheses that ended, best first;
     `scores_UK` are sums.
@@ -150,7 +150,7 @@ class Search:
         totals_UN, origins_UN, ids_UN = self._candidates(running, states_UKD)
         _collect_ended(running, totals_UN, origins_UN, ids_UN, options)
 
-        # The best K candidates that did not end go on. There are always K: of 2K candidates at most K end.
+        # Keep the best K candidates that did not end. There are always K: of 2K candidates at most K end.
         scores_UK, kept_UK = totals_UN.masked_fill(ids_UN == EOS_ID, -torch.inf).topk(beam, dim=1)
         lengths, best = running.lengths_U.tolist(), scores_UK[:, 0].tolist()
         running.grow(origins_UN.gather(1, kept_UK), ids_UN.gather(1, kept_UK), scores_UK)
@@ -167,7 +167,7 @@ class Search:
         running.select([index for index, is_done in enumerate(done) if not is_done])
 
     def _candidates(self, running: _Utterances, states_UKD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the best 2K ways to go on with each utterance, (U, N): scores, the rows they extend, ids."""
+        """Return the best 2K continuations of each utterance, (U, N): scores, the rows they extend, ids."""
         utterances, rows, _ = states_UKD.shape
         count = 2 * self._options.beam
         forbidden_UKP = _loop_ids(running, self._options.max_repeats)
@@ -198,7 +198,7 @@ def _collect_ended(
     """Add hypotheses that ended among the best K candidates, and keep the best K of each utterance."""
     ended_UK = (ids_UN[:, : options.beam] == EOS_ID) & totals_UN[:, : options.beam].isfinite()
     for index, rank in ended_UK.nonzero().tolist():
-        length = int(running.lengths_U[index])  # of the ids behind the start token
+        length = int(running.lengths_U[index])  # of the ids after the start token
         log_prob = float(totals_UN[index, rank])
         ids = (*running.ids_UKT[index, origins_UN[index, rank], 1:length].tolist(), EOS_ID)
         hypotheses = running.ended[index]

@@ -84,7 +84,7 @@ def read_ahead(
 
 
 class _Reader:
-    """Decodes what it is asked for, in turn, unless too much lies there already."""
+    """Decodes what it is asked for, one after another, unless too much is waiting already."""
 
     def __init__(self, seconds: float, read: Callable[[AudioSource | np.ndarray], Sound | AudioError]) -> None:
         self._read = read

@@ -48,7 +48,7 @@ class Transcriber:
     ) -> Iterator[tuple[int, Translation | AudioError]]:
         """Transcribe many inputs; yield each one's index and result, in their order.
 
-        `language` is noted, and says how words are joined: without it, their script does. `progress` is told the
+        `language` is recorded and decides how words are joined; without it, their script does. `progress` gets the
         seconds transcribed and the seconds read so far.
         `audio_track` is the number, from 1, or the language of the track to take of files that have several.
         """

@@ -14,7 +14,7 @@ from voxlate.manifest import read_manifest
 
 
 def print_accuracy(manifests: Sequence[Path], identifier: Identifier) -> int:
-    """Print how often each language of manifests is told right, and what is taken for what; return the exit code."""
+    """Print the accuracy for each language of manifests, and the confusions; return the exit code."""
     rows = [row for manifest in manifests for row in read_manifest(manifest)]
     unnamed = next((row.id for row in rows if row.source_language is None), None)
     if unnamed is not None:
@@ -25,7 +25,7 @@ def print_accuracy(manifests: Sequence[Path], identifier: Identifier) -> int:
     for index, found in identifier.stream(sources):
         language = str(rows[index].source_language)
         failed += isinstance(found, AudioError)
-        # What cannot be read, and silence, is told wrong: a test set loses nothing.
+        # What cannot be read, and silence, counts as wrong: a test set loses nothing.
         said = "error" if isinstance(found, AudioError) else found.language or "silence"
         counts.setdefault(language, Counter())[said] += 1
     table = Table("language", "clips", "accuracy", "taken for", box=None, pad_edge=False)

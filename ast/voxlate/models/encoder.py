@@ -56,11 +56,11 @@ def valid_mask(lengths_B: Tensor, size: int) -> Tensor:
 
 
 def zero_padding(states_BSD: Tensor, lengths_B: Tensor) -> Tensor:
-    """Return the states with zeros behind each length. A multiplication would let NaN through."""
+    """Return the states with zeros after each length. A multiplication would let NaN through."""
     return states_BSD.masked_fill(~valid_mask(lengths_B, states_BSD.shape[1])[:, :, None], 0.0)
 
 
 def conv_lengths(lengths_B: Tensor, convolution: nn.Conv1d) -> Tensor:
-    """Return the lengths behind a convolution, from its own kernel, stride and padding."""
+    """Return the lengths after a convolution, from its own kernel, stride and padding."""
     padding = int(convolution.padding[0])
     return (lengths_B + 2 * padding - convolution.kernel_size[0]) // convolution.stride[0] + 1

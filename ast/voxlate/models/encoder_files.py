@@ -44,7 +44,7 @@ def read_headed(folder: Path, heads: Sequence[str], dtype: torch.dtype) -> tuple
     """Return the encoder of a transformers model that has heads upon it, and the tensors of these."""
     raw = read_json(base_folder(folder) / "config.json", "expected the folder of a speech encoder with a head")
     if raw.get("add_adapter"):
-        raise VoxlateError(f"{folder}: a head behind an adapter; only heads on the encoder itself are read")
+        raise VoxlateError(f"{folder}: a head after an adapter; only heads on the encoder itself are supported")
     encoder, tensors = _empty(folder, raw, {})
     found = {name: tensors.pop(name) for name in [*tensors] if name.startswith(tuple(f"{head}." for head in heads))}
     prefix = f"{encoder.model.base_model_prefix}."

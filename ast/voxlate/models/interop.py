@@ -68,8 +68,8 @@ class Checkpoint:
         if found.code not in self.targets:
             raise VoxlateError(
                 f"{self.name} does not translate into {found.name} ({found.code}); it has "
-                f"{', '.join(sorted(self.targets))}; a slot of its own can be named with --slot {found.code}=ID or in "
-                f"{LANGUAGES_FILE} beside its config.json"
+                f"{', '.join(sorted(self.targets))}; if it has a token for it, name that with --slot "
+                f"{found.code}=ID or in {LANGUAGES_FILE} next to its config.json"
             )
         return self.targets[found.code]
 
@@ -204,7 +204,7 @@ def _read_config(folder: Path, fields: Mapping[str, Mapping[str, Any]]) -> Any:
 def read_tokenizer(folder: Path, vocabulary_size: int, *, added: Collection[int] = ()) -> Tokenizer:
     """Return the tokenizer of a model folder; VoxlateError where it is missing or another model's.
 
-    Of the decoder's ids it makes all but those `added` behind ``<mask>`` for new target languages.
+    Of the decoder's ids it makes all but those `added` after ``<mask>`` for new target languages.
     """
     path = next((folder / name for name in VOCABULARY_FILES if has(folder / name)), None)
     if path is None:
@@ -297,7 +297,7 @@ def normalizes(folder: Path) -> bool:
 
 
 def _tokenizer_config(tokenizer: Tokenizer, targets: Mapping[str, int]) -> dict[str, Any]:
-    """Return what transformers' tokenizer needs to know: ids behind ``<mask>`` are tags too, and no text."""
+    """Return what transformers' tokenizer needs to know: ids after ``<mask>`` are tags too, and no text."""
     config: dict[str, Any] = {"tokenizer_class": "MBart50Tokenizer"}
     added = {index: code for code, index in targets.items() if index >= tokenizer.vocabulary_size}
     if added:

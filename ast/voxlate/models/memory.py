@@ -91,7 +91,7 @@ class History:
         return self._keys[layer], self._values[layer]
 
     def inherit(self, origins_UK: Tensor) -> None:
-        """Let row k of an utterance go on from what was its row `origins_UK[u, k]`."""
+        """Let row k of an utterance continue from what was its row `origins_UK[u, k]`."""
         slots = self._visible_UKL.shape[2]
         self._visible_UKL = self._visible_UKL.gather(1, origins_UK[:, :, None].expand(-1, -1, slots))
 
@@ -116,7 +116,7 @@ class History:
 
 
 def joined(one: Tensor, other: Tensor, dimension: int) -> Tensor:
-    """Return one tensor behind another, both filled up with zeros to the same size in another dimension."""
+    """Return one tensor after another, both filled up with zeros to the same size in another dimension."""
     size = max(one.shape[dimension], other.shape[dimension])
     behind = [0, 0] * (one.dim() - 1 - dimension)
     return torch.cat([F.pad(tensor, [*behind, 0, size - tensor.shape[dimension]]) for tensor in (one, other)])

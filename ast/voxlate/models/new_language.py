@@ -17,7 +17,7 @@ _ROWS_PER_ID = ("embed_tokens.weight", "lm_head.weight")  # the latter only wher
 def add_language(checkpoint: Checkpoint, language: str, *, init_from: str, slot: str | int | None = None) -> Checkpoint:
     """Return the checkpoint with one target more, which begins as a copy of its target `init_from`.
 
-    Without `slot` the language gets a new id behind all others. With `slot`, an mBART-50 tag or its id, it takes over
+    Without `slot` the language gets a new id after all others. With `slot`, an mBART-50 tag or its id, it takes over
     one that no target uses, as the published checkpoints gave Catalan the slot of es_XX. No other weight changes; the
     two checkpoints share them, so train only one.
 
@@ -62,7 +62,7 @@ def _free_slot(checkpoint: Checkpoint, language: Language, slot: str | int) -> i
 
 
 def _with_row_copied(decoder: MBartDecoder, source_id: int, target_id: int) -> MBartDecoder:
-    """Return a decoder in whose embeddings row `target_id`, new where it is behind the last, equals `source_id`'s."""
+    """Return a decoder in whose embeddings row `target_id`, new where it is after the last, equals `source_id`'s."""
     tensors = decoder.state_dict()
     for name in _ROWS_PER_ID:
         if name in tensors:

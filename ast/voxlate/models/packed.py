@@ -1,4 +1,4 @@
-"""The transformer of a wav2vec 2.0 network over clips laid one behind another: translation on a CPU, without padding.
+"""The transformer of a wav2vec 2.0 network over clips laid end to end: translation on a CPU, without padding.
 
 Products of matrices take all clips at once, attention and convolution one clip at a time.
 Shape letters: N frames of all clips, S frames of one, D width, H heads, C channels of a head.

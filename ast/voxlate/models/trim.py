@@ -34,7 +34,7 @@ def trim(checkpoint: Checkpoint, languages: Sequence[str], ids: Collection[int],
     first_tag = old.tag_id(old.tags[0])
     pieces = sorted({index for index in ids if _SPECIALS <= index < first_tag})
     size = checkpoint.model.decoder.config.vocabulary_size
-    kept = (*range(_SPECIALS), *pieces, *range(first_tag, size))  # tags, <mask>, and what was added behind
+    kept = (*range(_SPECIALS), *pieces, *range(first_tag, size))  # tags, <mask>, and what was added after them
     _write_vocabulary(old, pieces, vocabulary)
     tokenizer = Tokenizer(vocabulary, old.tags)
     places = {index: place for place, index in enumerate(kept)}

@@ -1,4 +1,4 @@
-"""The command ``voxlate train``: settings to a run, told on standard error."""
+"""The command ``voxlate train``: from settings to a run, reported on standard error."""
 
 from collections.abc import Sequence
 from pathlib import Path

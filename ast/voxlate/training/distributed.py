@@ -131,7 +131,7 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def local_rows(tensor: Tensor) -> tuple[int, int]:
-    """Return the first row that this process holds of a tensor, and the row behind its last."""
+    """Return the first row that this process holds of a tensor, and the one after its last."""
     rows = tensor.shape[0] if tensor.ndim else 1
     if not isinstance(tensor, DTensor):
         return 0, rows

@@ -25,7 +25,7 @@ CONFIG, ENVIRONMENT, DATA = "config.yaml", "environment.json", "data.json"
 BEST = "best"
 _PACKAGES = ("accelerate", "av", "datasets", "numpy", "peft", "sacrebleu", "safetensors", "tokenizers", "transformers")
 
-# What may differ when a run goes on: it changes no weight, or only what comes later.
+# What may differ when a run is resumed: it changes no weight, or only what comes later.
 _FREE = (
     "output",
     "log_every",

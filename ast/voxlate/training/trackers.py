@@ -1,6 +1,6 @@
 """Numbers for TensorBoard, Weights & Biases and MLflow, that can never hold up training or end it.
 
-Each tracker works in a thread of its own behind a bounded queue. One that fails, or no longer takes what is logged, is
+Each tracker works in a thread of its own, fed by a bounded queue. One that fails, or no longer takes what is logged, is
 named in one line and left; log.jsonl has everything.
 """
 
@@ -23,7 +23,7 @@ from tensorboardX.summary import scalar
 from voxlate.errors import VoxlateError
 
 TENSORBOARD = "tensorboard"
-_QUEUED = 1000  # lines that a tracker may be behind
+_QUEUED = 1000  # log lines that may wait for a tracker
 _SECONDS_TO_FINISH = 10.0  # for all trackers together, when training has ended
 _THREAD = "voxlate-tracker-"
 
@@ -91,7 +91,7 @@ def make_trackers(names: Sequence[str], run: Path, update: int) -> list[GeneralT
 
 
 class Trackers:
-    """Hands numbers to trackers and never waits for them; `say` is told once of each that is left."""
+    """Hands numbers to trackers and never waits for them; `say` is called once for each that is dropped."""
 
     def __init__(
         self, trackers: Sequence[GeneralTracker], settings: Mapping[str, Any], say: Callable[[str], None]
@@ -126,7 +126,7 @@ class _Worker:
 
     def __init__(self, tracker: GeneralTracker, settings: dict[str, Any]) -> None:
         self.name = str(tracker.name)
-        self.unnamed: str | None = None  # why it was left, until somebody has been told
+        self.unnamed: str | None = None  # why it was dropped, until that is reported
         self._tracker, self._settings = tracker, settings
         self._left = False
         self._queue: queue.Queue[tuple[dict[str, float], int] | None] = queue.Queue(_QUEUED)

@@ -14,7 +14,7 @@ from voxlate_eval.metrics import Score, corpus_score
 from voxlate_eval.metrics.sacre import SacreMetric
 from voxlate_eval.policy import CHARACTERS, choose_tokenizer
 
-_ABOUT = "how many sequences of 1 to 4 tokens the reference has, too; 0 to 100, higher is better"
+_ABOUT = "overlap with the reference in n-grams of 1 to 4 tokens; 0 to 100, higher is better"
 _NEEDS = {"ja-mecab": 'pip install "sacrebleu[ja]"', "ko-mecab": 'pip install "sacrebleu[ko]"'}
 
 

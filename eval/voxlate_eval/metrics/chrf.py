@@ -12,12 +12,14 @@ _RANGE = "0 to 100, higher is better"
 
 def make_chrf(target_language: str = "", tokenize: str | None = None) -> SacreMetric:  # noqa: ARG001
     """Return chrF2: characters need no tokenizer."""
-    return SacreMetric("chrF", CHRF(), f"F-score of sequences of 1 to 6 characters; {_RANGE}")
+    return SacreMetric("chrF", CHRF(), f"F-score of n-grams of 1 to 6 characters; {_RANGE}")
 
 
 def make_chrf_plus_plus(target_language: str = "", tokenize: str | None = None) -> SacreMetric:  # noqa: ARG001
     """Return chrF2++: with n-grams of up to two words."""
-    return SacreMetric("chrF++", CHRF(word_order=2), f"F-score of 1 to 6 characters and of 1 to 2 words; {_RANGE}")
+    return SacreMetric(
+        "chrF++", CHRF(word_order=2), f"F-score of n-grams of 1 to 6 characters and 1 to 2 words; {_RANGE}"
+    )
 
 
 def corpus_chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Score:

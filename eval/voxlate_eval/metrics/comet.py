@@ -29,7 +29,7 @@ class Comet:
     model: str
     gpus: int
     name: str = "COMET"
-    about: str = "mean of what a neural model makes of each sentence, times 100; about 0 to 100, higher is better"
+    about: str = "mean quality estimated by a neural model, times 100; about 0 to 100, higher is better"
     higher_is_better: bool = True
 
     @property
