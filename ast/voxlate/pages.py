@@ -17,7 +17,7 @@ def ask_for_huge_pages() -> None:
 class FreedMemory:
     """What a batch frees is kept for the next one, on Linux's glibc; it gives nothing back by itself any more.
 
-    By itself it maps each tensor of more than 32 MiB separately and unmaps it afterwards, and the kernel clears all pages of
+    By itself it maps each tensor of more than 32 MiB and unmaps it afterwards, and the kernel clears all pages of
     activations and gradients again at every update: a quarter of the time. But what is kept lies in pieces that fit
     the next batch less and less. Once the process holds 60 % more than after its first batch (`spare_share`; or
     `spare_bytes`, for small models, whose batches differ so much that they would return memory each time), or half of
