@@ -2,8 +2,12 @@
 
 import errno
 import os
+import re
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from voxlate import cli
@@ -34,6 +38,32 @@ def test_version() -> None:
     assert CliRunner().invoke(app, ["--version"]).stdout == f"voxlate {__version__}\n"
 
 
+def test_every_help_text_says_what_an_option_is() -> None:
+    texts = [text for command in commands(typer.main.get_command(app)) for text in help_texts(command)]
+    assert len(texts) > 150
+    for text in texts:
+        assert text[0].isupper() or text.split()[0] in {"flac:", "espeak-ng", "mBART-50's"}, text
+        assert text.rstrip().endswith((".", "]", "…")), text
+        assert not re.search(r"^(Of|That|Those)\b|\b(anew|goes on|there already|is told|behind)\b", text), text
+
+
+def commands(command: Any) -> Iterator[Any]:
+    yield command
+    for name in getattr(command, "commands", {}):
+        yield from commands(command.commands[name])
+
+
+def help_texts(command: Any) -> Iterator[str]:
+    yield command.help or ""
+    yield from (parameter.help for parameter in command.params if parameter.name != "help")
+
+
+def test_a_negative_number_of_repeats_is_refused() -> None:
+    for given in (["translate", "x.wav", "--to", "de"], ["evaluate", "--model", "m", "--data", "d", "--output", "o"]):
+        result = CliRunner().invoke(app, [*given, "--max-repeats", "-1"])
+        assert (result.exit_code, "greater than or equal to 0" in result.stderr) == (2, True)
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -58,7 +88,7 @@ def test_a_lack_of_memory_is_one_line(
     with pytest.raises(SystemExit, match="2"):
         cli.main()
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: not enough memory; free some, or take a smaller model or --batch-size")
+    assert line.startswith("error: not enough memory; free some, or use a smaller model or --batch-size")
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,6 +108,16 @@ def test_directions_are_chosen(tiny_model: Path, data: Path, tmp_path: Path) -> 
         run(tiny_model, data, tmp_path / "run", "--split", "dev")
 
 
+def test_a_language_that_the_model_lacks_is_refused_first(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data / "fr-en", tmp_path / "data" / "ar-en")  # before en-ca in the order of the work
+    shutil.copytree(data / "en-de", tmp_path / "data" / "en-ca")
+    rows = (data / "en-de" / "test.jsonl").read_text().replace('"de"', '"ca"')
+    (tmp_path / "data" / "en-ca" / "test.jsonl").write_text(rows)
+    with pytest.raises(VoxlateError, match=r"does not translate into Catalan \(ca\)"):
+        run(tiny_model, tmp_path / "data", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_split_that_is_asked_for_is_scored(tiny_model: Path, data: Path, tmp_path: Path) -> None:
     rows = lines(data / "fr-en/test.jsonl")[:3]
     splits = ("test", "train", "dev", "test", None)
@@ -278,7 +288,7 @@ class TestDamagedState:
         if meta is not None:
             path.write_bytes(meta)
         with pytest.raises(
-            VoxlateError, match=r"hypotheses.meta.json.*were made: take another --output, or --overwrite"
+            VoxlateError, match=r"hypotheses.meta.json.*were made: use another --output, or --overwrite"
         ):
             self.evaluate(tiny_model, data, output)
         (output / "fr-en/hypotheses.jsonl").write_bytes(b"")  # then nothing is lost

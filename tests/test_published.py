@@ -66,3 +66,5 @@ def test_names_are_found_or_suggested() -> None:
     assert find_system("xls-r (0.3b)").scores["fr-en"] == 32.9
     with pytest.raises(EvaluationError, match=r"^no published system 'XLSR 300M'; did you mean '.*'\?$"):
         find_system("XLSR 300M")
+    with pytest.raises(EvaluationError, match=r"^no published system '~'; there are 105, such as 'XLS-R \(0.3B\)' and"):
+        find_system("~")

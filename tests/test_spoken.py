@@ -209,7 +209,7 @@ def test_all_that_is_wrong_is_said_at_once(text: Path, tmp_path: Path) -> None:
     assert problems[5] == f"  {text}: 3 problems"
     assert problems[6:] == [
         "  line 6: id 'a' occurs twice",
-        "  line 7: id '../x' cannot name a file; take letters, digits, - and _",
+        "  line 7: id '../x' cannot name a file; use letters, digits, - and _",
         "  line 8: split 'eval'; expected train, dev, test",
     ]
     assert not (tmp_path / "corpus").exists()

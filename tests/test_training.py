@@ -296,7 +296,7 @@ def test_a_full_device_has_one_line(toy: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(loop, "_update", full)
     with pytest.raises(
         VoxlateError,
-        match=r"is full \(CUDA out of memory. Tried .* GiB\); take a smaller data.batch_seconds \(now 10\)",
+        match=r"is full \(CUDA out of memory. Tried .* GiB\); use a smaller data.batch_seconds \(now 10\)",
     ):
         run(config(toy, tmp_path / "run"))
 

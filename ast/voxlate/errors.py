@@ -37,7 +37,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 def memory_advice() -> str:
     """Return a line about memory that is used up."""
-    advice = "free some, or take a smaller model or --batch-size"
+    advice = "free some, or use a smaller model or --batch-size"
     if sys.platform != "win32":
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)
         if limit != resource.RLIM_INFINITY:

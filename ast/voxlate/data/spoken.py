@@ -176,7 +176,7 @@ def _read_text(command: Spoken, pairs: list[tuple[str, str]]) -> list[_Row]:
                 texts[language] = text
         # It becomes the name of a file.
         if name != Path(name).name or name.startswith(".") or len(name.encode()) > 200 or not name.isprintable():
-            problems.add(line, f"id {shown(name)} cannot name a file; take letters, digits, - and _")
+            problems.add(line, f"id {shown(name)} cannot name a file; use letters, digits, - and _")
         if name in seen:
             problems.add(line, f"id {shown(name)} occurs twice")
         if split not in SPLITS:

@@ -214,7 +214,7 @@ def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def _check_same(task: Task, recipe: dict[str, object]) -> None:
     """VoxlateError if the hypotheses that are there are of other clips or settings, or nobody knows of which."""
-    cure = "take another --output, or --overwrite to translate again"
+    cure = "use another --output, or --overwrite to translate again"
     for name in (META, HYPOTHESES):
         if (task.folder / name).is_dir():
             raise VoxlateError(f"{task.folder / name}: is a folder, expected a file; move it away")
@@ -257,4 +257,4 @@ def _only_here(folder: Path, state: PartialState) -> Iterator[None]:
             state.wait_for_everyone()
             yield
     except Timeout:
-        raise VoxlateError(f"{folder}: another run writes there; wait for it, or take another --output") from None
+        raise VoxlateError(f"{folder}: another run is writing there; wait for it, or use another --output") from None

@@ -77,7 +77,7 @@ def train(config: TrainConfig, console: Console) -> int:
         ) from None
     except torch.OutOfMemoryError as error:
         raise VoxlateError(
-            f"the device's memory is full ({str(error).splitlines()[0]}); take a smaller data.batch_seconds (now "
+            f"the device's memory is full ({str(error).splitlines()[0]}); use a smaller data.batch_seconds (now "
             f"{config.data.batch_seconds:g}) and more data.batches_per_update, or gradient_checkpointing=true, "
             "trainable.preset=lna-ed or lora, or several processes with sharded=true"
         ) from None

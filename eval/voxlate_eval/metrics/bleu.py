@@ -32,7 +32,7 @@ def make_bleu(target_language: str, tokenize: str | None = None) -> SacreMetric:
     except (ImportError, RuntimeError, OSError) as error:
         what = _NEEDS.get(name, "sacreBLEU fetches its model when it is first used, which takes a network")
         raise EvaluationError(
-            f"tokenizer {name} is not there ({str(error).strip().splitlines()[0]}); {what}, or take another --tokenize"
+            f"tokenizer {name} is not available ({str(error).strip().splitlines()[0]}); {what}, or use another one"
         ) from None
 
 

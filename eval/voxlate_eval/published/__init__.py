@@ -90,8 +90,11 @@ def find_system(name: str) -> System:
     by_name = {known.lower(): system for known, system in systems().items()}
     if name.lower() not in by_name:
         close = get_close_matches(name.lower(), by_name, 3, 0.4)
-        shown = ", ".join(repr(by_name[known].name) for known in close) or "a name of published/scores.csv"
-        raise EvaluationError(f"no published system {name!r}; did you mean {shown}?")
+        if close:
+            hint = f"did you mean {', '.join(repr(by_name[known].name) for known in close)}?"
+        else:
+            hint = f"there are {len(by_name)}, such as 'XLS-R (0.3B)' and 'Whisper large-v2'"
+        raise EvaluationError(f"no published system {name!r}; {hint}")
     return by_name[name.lower()]
 
 
