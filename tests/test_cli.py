@@ -47,6 +47,11 @@ def test_every_help_text_says_what_an_option_is() -> None:
         assert not re.search(r"^(Of|That|Those)\b|\b(anew|goes on|there already|is told|behind)\b", text), text
 
 
+@pytest.mark.parametrize("group", [[], ["prepare"]])
+def test_no_summary_of_a_command_is_cut_off(group: list[str]) -> None:
+    assert "..." not in CliRunner().invoke(app, [*group, "--help"]).stdout
+
+
 def commands(command: Any) -> Iterator[Any]:
     yield command
     for name in getattr(command, "commands", {}):

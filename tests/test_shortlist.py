@@ -169,7 +169,9 @@ def test_the_command_writes_it_beside_the_model(tiny_model: Path, tmp_path: Path
         encoding="utf-8",
     )
     said = prepare_shortlist([tmp_path / "a.txt", tmp_path / "b.jsonl"], "de", model)
-    assert re.fullmatch(rf"{model}/shortlists/de.json: \d+ of \d+ ids, from 3 lines; half of the text has .*%.*", said)
+    assert re.fullmatch(
+        rf"{model}/shortlists/de.json: \d+ of \d+ ids, from 3 lines; coverage of held-out text: .*%", said
+    )
     tokenizer = Tokenizer(model / "sentencepiece.bpe.model")
     found = find_shortlists(model, tokenizer, ["de", "de"])
     assert {*tokenizer.encode("Zwei Züge")} - {3} <= {*found["de"].ids}

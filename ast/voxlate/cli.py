@@ -134,7 +134,7 @@ def translate(
     ] = False,
     audio_track: cli_identify.AudioTrackOption = None,
 ) -> None:
-    """Translate speech into text in another language, to standard output or into files in --output-dir."""
+    """Translate speech into text in another language. Results go to standard output or into --output-dir."""
     from voxlate.languages import parse_slot
 
     languages = _parse_languages(to)
@@ -188,7 +188,7 @@ def train(
         list[str] | None, typer.Option(help="Language whose token embedding initializes the new one.")
     ] = None,
 ) -> None:
-    """Train a model; rerun the same command to resume an interrupted run.
+    """Train a model, or resume an interrupted run. Rerun the same command to resume.
 
     For several GPUs or machines: accelerate launch -m voxlate train …
     """
@@ -210,7 +210,7 @@ def average(
         typer.Option("--around-best", help="Average the checkpoints nearest to the best one instead of the last ones."),
     ] = False,
 ) -> None:
-    """Average the weights of a run's last scheduled checkpoints into one model."""
+    """Average the last checkpoints of a run into one model. Only scheduled checkpoints count."""
     from voxlate.training.average import run
 
     raise typer.Exit(run(run_folder, last, output or run_folder / "averaged", around_best))
@@ -246,7 +246,7 @@ def transcribe(
     ] = False,
     audio_track: cli_identify.AudioTrackOption = None,
 ) -> None:
-    """Transcribe speech, with word times, with a model that has a CTC head."""
+    """Transcribe speech with a model that has a CTC head. json has the times of the words."""
     names = _parse_formats(formats or ["txt"])
     try:
         from voxlate.decoding.command import TranscribeCommand
@@ -279,7 +279,7 @@ def convert(
         Path | None, typer.Option(help="mBART-50's sentencepiece.bpe.model, for a fairseq checkpoint.")
     ] = None,
 ) -> None:
-    """Convert a fairseq or .bin model to a transformers folder, or trim a model's vocabulary."""
+    """Convert a model, or trim its vocabulary. Fairseq checkpoints and .bin files become safetensors folders."""
     from voxlate.convert import convert
 
     languages = [language for item in trim_to or [] for language in item.split(",")]
@@ -292,7 +292,7 @@ cli_identify.add_commands(app)
 
 @app.command()
 def doctor() -> None:
-    """Show installed packages, device and precision, and check the audio decoder."""
+    """Show packages, device and precision; check the decoder."""
     from voxlate.doctor import run
 
     raise typer.Exit(run())

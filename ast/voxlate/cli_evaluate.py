@@ -78,7 +78,7 @@ def evaluate(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo results that are already in --output.")] = False,
 ) -> None:
-    """Translate test sets and score them. Several processes: accelerate launch -m voxlate evaluate …"""
+    """Translate test sets and score them. For several GPUs: accelerate launch -m voxlate evaluate …"""
     with _as_voxlate_errors():
         from voxlate.decoding.options import SearchOptions
         from voxlate.evaluation.command import Scoring
@@ -124,7 +124,7 @@ def score(
     transcripts: Transcripts = False,
     output: Annotated[Path | None, typer.Option(help="JSON file for all results.")] = None,
 ) -> None:
-    """Score hypotheses: BLEU, chrF and others with intervals, signatures and warnings about suspicious output."""
+    """Score hypotheses. Metrics come with intervals, signatures and warnings about suspicious output."""
     with _as_voxlate_errors():
         from voxlate.evaluation.command import Scoring, score_files
 
@@ -147,7 +147,7 @@ def compare(
     transcripts: Transcripts = False,
     output: Annotated[Path | None, typer.Option(help="JSON file for all results.")] = None,
 ) -> None:
-    """Compare two systems on the same sentences, by paired bootstrap and approximate randomization."""
+    """Compare two systems. The tests are paired bootstrap and approximate randomization."""
     with _as_voxlate_errors():
         from voxlate.evaluation.command import Scoring, compare_files
 
@@ -170,7 +170,7 @@ def report(
         typer.Option(help="Another folder whose clips may be shown, besides those of the manifests; may be repeated."),
     ] = None,
 ) -> None:
-    """Write BLEU tables beside published scores, and a page with plots, sentences and clips."""
+    """Write BLEU tables beside published scores. A page has plots, sentences and clips."""
     with _as_voxlate_errors():
         from voxlate.evaluation.sound_files import is_sound
         from voxlate_eval.report import write_report

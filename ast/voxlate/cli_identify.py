@@ -40,7 +40,7 @@ def identify(
     device: Annotated[str, typer.Option(help="Device to run on: auto, cpu, cuda, cuda:1, …")] = "auto",
     dtype: Annotated[str, typer.Option(help="Precision: auto, float32, bfloat16, float16.")] = "auto",
 ) -> None:
-    """Identify the language spoken: file, language, probability. With --data, report the accuracy per language."""
+    """Identify the language spoken. Prints file, language and probability; with --data, the accuracy per language."""
     if bool(audio) == bool(data):
         raise VoxlateError("expected either audio or --data with manifests")
     from voxlate.decoding.identification import Identifier, print_languages
@@ -61,7 +61,7 @@ def train_identifier(
     clips: Annotated[int, typer.Option(min=1, help="Maximum number of clips per language.")] = 1000,
     device: Annotated[str, typer.Option(help="Device to run on: auto, cpu, cuda, cuda:1, …")] = "auto",
 ) -> None:
-    """Train a language identifier for --from auto: a classifier on a frozen speech encoder."""
+    """Train a language identifier for --from auto. It is a classifier on a frozen speech encoder."""
     from voxlate.training.identifier import train_identifier as train
 
     train(manifests, encoder, output, clips=clips, device=device)

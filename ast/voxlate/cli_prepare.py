@@ -27,7 +27,7 @@ class _Corpora(TyperGroup):
 
 app = typer.Typer(
     cls=_Corpora,
-    help="Prepare manifests from corpora and tables: checked jsonl files, with counts of everything left out.",
+    help="Prepare manifests from corpora and tables. They are checked, and everything left out is counted.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -56,7 +56,7 @@ def covost2(
     workers: Workers = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """CoVoST-2: join its translations with Common Voice, by the official split rule."""
+    """CoVoST-2 from its translations and Common Voice. Splits follow the official rule."""
     _run(
         "covost2",
         output,
@@ -98,7 +98,7 @@ def manifest(
     transcode: Transcode = None,
     workers: Workers = None,
 ) -> None:
-    """Your own table (jsonl, tsv, csv, parquet): check it, measure its clips and optionally split it."""
+    """Your own table (jsonl, tsv, csv, parquet). It is checked, measured and optionally split."""
     allowed = tuple(name.strip() for names in allow or () for name in names.split(",") if name.strip())
     options = {"split_by": split_by, "dev": dev, "test": test, "seed": seed, "allow": allowed}
     languages = {"source_language": source_language, "target_language": target_language}
@@ -123,7 +123,7 @@ def parquet(
     workers: Workers = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Parquet mirrors of CoVoST-2: columns audio, sentence, translation; optionally client_id, id, file."""
+    """Parquet mirrors of CoVoST-2. Columns: audio, sentence, translation; optionally client_id, id, file."""
     _run("parquet", output, transcode, workers, overwrite, sources=tuple(sources), pair=pair, split=split)
 
 
@@ -167,7 +167,7 @@ def spoken(
     workers: Workers = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Synthetic speech: a parallel text read aloud by espeak-ng, in the layout that `prepare covost2` reads."""
+    """Synthetic speech from a parallel text. espeak-ng reads it aloud; `prepare covost2` reads the result."""
     spans = {"speed": speed, "pitch": pitch, "silence": silence, "snr": snr, "volume": volume}
     names = {"pairs": tuple(pairs), "voices": tuple(voices or ()), "variants": tuple(variants or ())}
     _run(
@@ -192,7 +192,7 @@ def vocabulary(
     output: Annotated[Path, typer.Option(help="File to write, such as sentencepiece.bpe.model.")],
     size: Annotated[int, typer.Option(min=10, help="Number of pieces.")] = 8000,
 ) -> None:
-    """A SentencePiece vocabulary from the target texts, for a model without pretrained parts (model.scratch)."""
+    """A SentencePiece vocabulary from target texts. For models without pretrained parts (model.scratch)."""
     from voxlate.data.vocabulary import make_vocabulary
 
     print(f"{output}: {make_vocabulary(manifests, output, size):,} pieces")
@@ -212,7 +212,7 @@ def shortlist(
         Path | None, typer.Option(help="File to write. [default: shortlists/LANGUAGE.json in the model folder]")
     ] = None,
 ) -> None:
-    """The vocabulary pieces that a target language uses, to which --shortlist limits the search."""
+    """The vocabulary that a target language uses. --shortlist limits the search to it."""
     from voxlate.data.shortlist import prepare_shortlist
     from voxlate.languages import find_language
 
