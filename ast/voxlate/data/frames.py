@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO
 
 import av
@@ -47,10 +48,15 @@ class Media:
     undecodable: int = 0  # packets since then
     tag_end: int = 0  # where the latest tag ends
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """The demuxer."""
         return self.container.format.name
+
+    @cached_property
+    def tick_seconds(self) -> float:
+        """The unit of the stream's timestamps; 0 where it has none."""
+        return float(self.stream.time_base or 0)
 
     @property
     def is_hopeless(self) -> bool:
@@ -60,7 +66,7 @@ class Media:
     @property
     def start_seconds(self) -> float:
         """Timestamp of the first frame."""
-        return float((self.origin or 0) * (self.stream.time_base or 0))
+        return (self.origin or 0) * self.tick_seconds
 
     def add(self, link: Media) -> None:
         """Count what was met in a further link of a chained file."""
@@ -114,7 +120,9 @@ def _packets(media: Media) -> Iterator[av.Packet[AudioStream]]:
 
 def _decoded(media: Media, packet: av.Packet[AudioStream]) -> list[av.AudioFrame]:
     """Decode a packet, or what of it is sound; note what cannot be decoded."""
-    start = _place(media, packet)
+    start = (packet.pos or 0) + media.skipped_bytes
+    if media.undecodable and media.kind == "aac":
+        start += _skipped_before(media, packet, start)
     is_tag = media.kind == "mp3" and bytes(packet)[:3] == b"TAG"  # dropped without an error, and the frame after it
     if start >= media.tag_end and not is_tag:
         try:
@@ -122,7 +130,8 @@ def _decoded(media: Media, packet: av.Packet[AudioStream]) -> list[av.AudioFrame
         except MEDIA_ERRORS:
             pass
         else:
-            _resume(media, start, packet.size)
+            _resume(media, start)
+            media.decoded_bytes += packet.size
             return frames
     if media.kind == "mp3":
         return _rescued(media, start, bytes(packet))
@@ -133,24 +142,21 @@ def _decoded(media: Media, packet: av.Packet[AudioStream]) -> list[av.AudioFrame
         except MEDIA_ERRORS:
             pass
         else:
-            _resume(media, start, media.latest_size)
+            _resume(media, start)
+            media.decoded_bytes += media.latest_size
             start += media.latest_size
     _skip(media, start)
     return frames
 
 
-def _place(media: Media, packet: av.Packet[AudioStream]) -> int:
-    """Return the byte where a packet begins. In AAC, FFmpeg does not count those that it skips in search of it."""
-    start = (packet.pos or 0) + media.skipped_bytes
-    if media.kind == "aac" and media.undecodable:
-        place = media.file.tell()
-        media.file.seek(start)
-        skipped = media.file.read(_READ_BYTES).find(bytes(packet))
-        media.file.seek(place)
-        if skipped > 0:
-            media.skipped_bytes += skipped
-            start += skipped
-    return start
+def _skipped_before(media: Media, packet: av.Packet[AudioStream], start: int) -> int:
+    """Return the bytes from `start` to a packet of AAC: FFmpeg does not count those that it skips in search of it."""
+    place = media.file.tell()
+    media.file.seek(start)
+    skipped = max(0, media.file.read(_READ_BYTES).find(bytes(packet)))
+    media.file.seek(place)
+    media.skipped_bytes += skipped
+    return skipped
 
 
 def _rescued(media: Media, start: int, content: bytes) -> list[av.AudioFrame]:
@@ -171,7 +177,8 @@ def _rescued(media: Media, start: int, content: bytes) -> list[av.AudioFrame]:
     except MEDIA_ERRORS:
         _skip(media, start + begin)
         return []
-    _resume(media, start + begin, len(content) - begin)
+    _resume(media, start + begin)
+    media.decoded_bytes += len(content) - begin
     return frames
 
 
@@ -182,14 +189,13 @@ def _skip(media: Media, start: int) -> None:
         media.undecodable_byte = start
 
 
-def _resume(media: Media, start: int, size: int) -> None:
-    """Note a decoded packet of `size` bytes; what was skipped before it was sound."""
+def _resume(media: Media, start: int) -> None:
+    """Note that decoding resumes at a byte: what was skipped before it was sound."""
     if media.undecodable_byte is not None:
         media.damaged += media.undecodable
         if media.kind in COUNTED and media.decoded_bytes:
             media.lost_seconds += (start - media.undecodable_byte) * media.decoded_seconds / media.decoded_bytes
         media.undecodable, media.undecodable_byte = 0, None
-    media.decoded_bytes += size
 
 
 def _judge_end(media: Media) -> None:
@@ -206,12 +212,12 @@ def _judge_end(media: Media) -> None:
 
 def _counted(media: Media, frame: av.AudioFrame) -> av.AudioFrame:
     """Note the time of a frame, and correct its timestamp where those only count packets."""
-    tick = media.stream.time_base
-    if frame.pts is not None and tick:
+    seconds, tick_seconds = frame.samples / frame.sample_rate, media.tick_seconds
+    if frame.pts is not None and tick_seconds:
         if media.origin is None:
             media.origin = frame.pts
         if media.kind in COUNTED:
-            frame.pts = media.origin + round((media.decoded_seconds + media.lost_seconds) / tick)
-        media.seconds = float((frame.pts - media.origin) * tick) + frame.samples / frame.sample_rate
-    media.decoded_seconds += frame.samples / frame.sample_rate
+            frame.pts = media.origin + round((media.decoded_seconds + media.lost_seconds) / tick_seconds)
+        media.seconds = (frame.pts - media.origin) * tick_seconds + seconds
+    media.decoded_seconds += seconds
     return frame

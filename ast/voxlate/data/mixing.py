@@ -53,6 +53,7 @@ class Mixer:
 
     def __init__(self) -> None:
         self._gains: dict[str, Samples | None] = {}
+        self._reused: Samples = np.empty((2, 0, 0), np.float32)
         self._seconds = 0.0
         self._canceled: Counter[tuple[int, int]] = Counter()  # blocks by (channel kept, channel left out)
         self._heard_bass: Counter[int] = Counter()
@@ -67,14 +68,15 @@ class Mixer:
             return frame
         if frame.format.is_planar and channels > _MOST_PLANES:
             frame = _packed(frame)
-        samples_CT = _samples(frame)
+        samples_CT, band_CT = self._memory(channels, frame.samples)
+        _read_samples(frame, samples_CT)
         gains_C = self._gains_of(frame.layout)
         is_bass_C = np.array([channel.name.startswith("LFE") for channel in frame.layout.channels])
         weights_C = np.where(is_bass_C, 0, 1).astype(np.float32) if gains_C is None else gains_C
         if not weights_C.any():
             weights_C = np.ones_like(weights_C)
         edges_B = _edges(samples_CT.shape[1], frame.sample_rate)
-        chosen_BC = self._choose(samples_CT, weights_C, frame.sample_rate, edges_B)
+        chosen_BC = self._choose(samples_CT, band_CT, weights_C, frame.sample_rate, edges_B)
         self._seconds += frame.samples / frame.sample_rate
         changed_B = (chosen_BC != (weights_C > 0)).any(axis=1)
         if gains_C is not None and not changed_B.any():
@@ -115,22 +117,29 @@ class Mixer:
             self._gains[layout.name] = _ffmpeg_gains(layout)
         return self._gains[layout.name]
 
-    def _choose(self, samples_CT: Samples, weights_C: Samples, rate: int, edges_B: list[int]) -> npt.NDArray[np.bool_]:
-        """Return which channels of each block to mix."""
+    def _memory(self, channels: int, samples: int) -> Samples:
+        """Return room for two arrays, (2, C, T), the same as before if it fits: new memory costs more than its use."""
+        if self._reused.shape != (2, channels, samples):
+            self._reused = np.empty((2, channels, samples), np.float32)
+        return self._reused
+
+    def _choose(
+        self, samples_CT: Samples, band_CT: Samples, weights_C: Samples, rate: int, edges_B: list[int]
+    ) -> npt.NDArray[np.bool_]:
+        """Return which channels of each block to mix; `band_CT` is memory to compute in."""
         normal_BC = np.tile(weights_C > 0, (len(edges_B) - 1, 1))
-        peak = np.abs(samples_CT).max(initial=0.0)
+        peak = max(samples_CT.max(initial=0.0), -samples_CT.min(initial=0.0))
         # Silence; or NaN, which the reader of the file refuses; or so many that pairs of them take too long.
         if not 0 < peak < np.inf or len(samples_CT) > _MOST_COMPARED:
             return normal_BC
-        samples_CT = samples_CT / peak
-        covariance_BCC = _covariances(samples_CT, rate, edges_B)
+        covariance_BCC = _covariances(samples_CT, band_CT, peak, rate, edges_B)
         weighted_C = np.where(weights_C > 0, weights_C, weights_C.max())
         covariance_BCC *= np.outer(weighted_C, weighted_C)
         taken_BC = self._without_opposites(covariance_BCC, weights_C > 0)
         mixed_B = np.einsum("bij,bi,bj->b", covariance_BCC, taken_BC, taken_BC)
         for channel in np.flatnonzero(weights_C == 0).tolist():
             speech_B = covariance_BCC[:, channel, channel]
-            parts = [samples_CT[channel, start:stop] for start, stop in pairwise(edges_B)]
+            parts = [samples_CT[channel, start:stop] / peak for start, stop in pairwise(edges_B)]
             whole_B = np.array([part_T.var() for part_T in parts]) * weighted_C[channel] ** 2
             taken_BC[:, channel] = (speech_B > _BASS_SHARE * whole_B) & (speech_B > _BASS_LEVEL * mixed_B)
             self._heard_bass[channel] += int(taken_BC[:, channel].sum())
@@ -139,12 +148,14 @@ class Mixer:
     def _without_opposites(self, covariance_BCC: Covariances, normal_C: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Take channels from the loudest to the quietest, but for those that cancel one that was taken before."""
         power_BC = np.diagonal(covariance_BCC, axis1=1, axis2=2)
+        opposite_BCC = covariance_BCC < _OPPOSITE * np.sqrt(power_BC[:, :, None] * power_BC[:, None])
+        if not opposite_BCC.any():
+            return np.tile(normal_C, (len(power_BC), 1))
         taken_BC = np.zeros(power_BC.shape, bool)
         for channel in _by_power(power_BC.sum(axis=0), np.flatnonzero(normal_C).tolist()):
             shared_BC = covariance_BCC[:, :, channel]
             left_BC = (covariance_BCC * taken_BC[:, None]).sum(axis=2) + shared_BC
-            scale_BC = np.sqrt(power_BC * power_BC[:, channel, None])
-            canceled_BC = taken_BC & (left_BC < _CANCELED * power_BC) & (shared_BC < _OPPOSITE * scale_BC)
+            canceled_BC = taken_BC & (left_BC < _CANCELED * power_BC) & opposite_BCC[:, :, channel]
             canceled_B = canceled_BC.any(axis=1)
             taken_BC[:, channel] = ~canceled_B
             self._canceled.update((kept, channel) for kept in canceled_BC[canceled_B].argmax(axis=1).tolist())
@@ -189,13 +200,15 @@ def _views(frame: av.AudioFrame) -> list[npt.NDArray[Any]]:
     return list(planes[0][: frame.samples * channels].reshape(-1, channels).T)
 
 
-def _samples(frame: av.AudioFrame) -> Samples:
-    """Return all channels, (C, T), at full scale 1."""
-    samples_CT = np.stack(_views(frame))
-    if samples_CT.dtype.kind == "f":
-        return samples_CT.astype(np.float32, copy=False)
-    zero, full = _range(samples_CT.dtype)
-    return (samples_CT.astype(np.float32) - np.float32(zero)) / np.float32(full)
+def _read_samples(frame: av.AudioFrame, samples_CT: Samples) -> None:
+    """Write all channels to `samples_CT`, at full scale 1."""
+    views = _views(frame)
+    for samples_T, view_T in zip(samples_CT, views, strict=True):
+        np.copyto(samples_T, view_T, casting="unsafe")
+    if views[0].dtype.kind != "f":
+        zero, full = _range(views[0].dtype)
+        samples_CT -= np.float32(zero)
+        samples_CT /= np.float32(full)
 
 
 def _write(frame: av.AudioFrame, start: int, stop: int, mono_T: Samples) -> None:
@@ -222,12 +235,18 @@ def _edges(samples: int, rate: int) -> list[int]:
     return [*(block * rate // BLOCKS_PER_SECOND for block in range(count)), samples]
 
 
-def _covariances(samples_CT: Samples, rate: int, edges_B: list[int]) -> Covariances:
-    """Return the covariances of channels in each block, (B, C, C), in the band of speech."""
+def _covariances(samples_CT: Samples, band_CT: Samples, peak: float, rate: int, edges_B: list[int]) -> Covariances:
+    """Return the covariances of channels in each block, (B, C, C), in the band of speech, relative to the peak."""
     lag = min(max(1, round(rate / _DIFFERENCE_HZ)), samples_CT.shape[1] - 1)
-    band_CT = samples_CT[:, lag:] - samples_CT[:, :-lag] if lag else samples_CT
+    band_CT = band_CT[:, lag:]
+    if lag:
+        np.subtract(samples_CT[:, lag:], samples_CT[:, :-lag], out=band_CT)
+    else:
+        np.copyto(band_CT, samples_CT)
+    band_CT /= np.float32(peak)
     parts = [band_CT[:, start:stop] for start, stop in pairwise(edges_B)]
-    return np.stack([(part_CT @ part_CT.T).astype(np.float64) / max(1, part_CT.shape[1]) for part_CT in parts])
+    # Row by row, which for few channels is faster than one product of matrices.
+    return np.stack([(part_CT[:, None] @ part_CT.T)[:, 0] / np.float64(max(1, part_CT.shape[1])) for part_CT in parts])
 
 
 def _by_power(power_C: npt.NDArray[np.float64], channels: list[int]) -> Iterator[int]:

@@ -55,7 +55,7 @@ def _samples(frame: av.AudioFrame) -> Waveform:
 
 def _joined(frames: Iterator[av.AudioFrame], start_seconds: float) -> Iterator[av.AudioFrame]:
     """Join frames of one kind to whole seconds: those of FLAC are 72 ms, and each call of the resampler costs much."""
-    fifo, shape, rate = av.AudioFifo(), None, 1
+    fifo, shape, rate, missing = av.AudioFifo(), None, 1, 0
     position = Fraction(start_seconds)
 
     def read(samples: int) -> av.AudioFrame:
@@ -65,15 +65,20 @@ def _joined(frames: Iterator[av.AudioFrame], start_seconds: float) -> Iterator[a
         position += Fraction(samples, rate)
         return frame
 
+    def samples_to_next_second() -> int:
+        return max(1, round((math.floor(position) + 1 - position) * rate))
+
     for frame in frames:
-        if _shape(frame) != shape:
+        if (new_shape := _shape(frame)) != shape:
             if fifo.samples:
                 yield read(fifo.samples)
-            fifo, shape, rate = av.AudioFifo(), _shape(frame), frame.sample_rate
+            fifo, shape, rate = av.AudioFifo(), new_shape, frame.sample_rate
+            missing = samples_to_next_second()
         frame.pts = None  # or a gap would be refused
         fifo.write(frame)
-        while fifo.samples >= (missing := max(1, round((math.floor(position) + 1 - position) * rate))):
+        while fifo.samples >= missing:
             yield read(missing)
+            missing = samples_to_next_second()
     if fifo.samples:
         yield read(fifo.samples)
 
