@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from media import sine, sweep, write_media
+from media import sine, sweep, truncate, write_media
 from voxlate.data.audio import load_audio, measure_audio, spool_audio
 from voxlate.data.clock import FROM_ZERO
 from voxlate.data.ogg import find_links, has_lost_pages
@@ -177,6 +178,37 @@ def test_every_link_of_a_chained_ogg_is_decoded(tmp_path: Path, codec: str, link
     half = len(contents) // 2
     assert load_audio(contents + bytes(70_000) + contents).warnings == ()
     assert load_audio(contents[:half]).seconds > 0.9
+
+
+def test_links_after_a_damaged_one_are_decoded(tmp_path: Path) -> None:
+    first = chained(tmp_path, "libopus", (48_000, 1, 440))
+    second = chained(tmp_path, "flac", (16_000, 1, 880))
+    cut = first[: len(first) // 2]  # the last page announces bytes that are the next link's
+    for contents, links in ((cut + second, 1), (second + cut + second, 2)):
+        audio = load_audio(contents)
+        assert audio.seconds == pytest.approx(links, abs=0.01)
+        assert audio.warnings == ("damaged: 1 part of it could not be read",)
+
+
+def test_a_damaged_first_page_of_ogg_is_lost_sound(tmp_path: Path) -> None:
+    path = write_media(tmp_path / "a.ogg", sine(440, 1.5), codec="flac")
+    damaged = bytearray(path.read_bytes())
+    damaged[3_000:3_100] = bytes(100)
+    audio = load_audio(bytes(damaged))
+    assert audio.seconds < 1
+    assert audio.warnings == ("damaged: sound is missing at the beginning of an Ogg stream; later times are too early",)
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("caf", None), ("w64", None), ("avi", "pcm_s16le"), ("avi", "mp2")])
+def test_headers_that_ffmpeg_corrects_show_what_is_missing(tmp_path: Path, suffix: str, codec: str | None) -> None:
+    path = write_media(tmp_path / f"a.{suffix}", sine(440, 2.0), codec=codec)
+    whole = load_audio(path)
+    assert whole.warnings == load_audio(path.read_bytes() + bytes(999)).warnings == ()
+    [warning] = load_audio(truncate(path, 0.5)).warnings
+    match = re.fullmatch(r"truncated: (\S+) s decoded of the (\S+) s its header announces", warning)
+    assert match
+    assert float(match[1]) < 1.1
+    assert float(match[2]) == pytest.approx(whole.seconds, abs=0.02)
 
 
 def test_pages_of_ogg(files: dict[str, bytes], tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from voxlate.data.undecodable import frame_hertz
 
@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 # Demuxers whose stream duration is what the header says and not a guess from the bit rate.
 HEADER_DURATION = {"aiff", "ape", "au", "flac", "mov,mp4,m4a,3gp,3g2,mj2", "nistsphere", "tta", "wv"}
+UNKNOWN_BYTES = 0x7FFF0000  # programs that write to a pipe leave 0 or a number near the largest possible
+_AVI_HEADER_BYTES = 1 << 18
 
 
 def announced_seconds(file: BinaryIO, media: Media) -> float:
     """Find how long the file's header promises the sound to be; 0 where it promises nothing and FFmpeg only estimates.
 
-    Ogg, AAC and MPEG streams announce nothing. AVI, CAF and Wave64 do, but FFmpeg hides it when the file is cut.
+    Ogg, AAC and MPEG streams announce nothing.
     """
     kind, stream = media.kind, media.stream
     seconds = float((stream.duration or 0) * (stream.time_base or 0))
@@ -30,7 +32,54 @@ def announced_seconds(file: BinaryIO, media: Media) -> float:
         clock = re.match(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
         end = float(clock[1]) * 3600 + float(clock[2]) * 60 + float(clock[3]) if clock else 0.0
         return max(0.0, end - media.start_seconds)  # FFmpeg writes the end of the track, mkvmerge its length
+    # FFmpeg hides it when these are cut.
+    if kind == "avi":
+        return _avi_header_seconds(file, list(media.container.streams.audio).index(stream))
+    if kind in ("caf", "w64"):
+        return media.seconds * _announced_share(file, kind)
     return seconds if kind in HEADER_DURATION else 0.0
+
+
+def _avi_header_seconds(file: BinaryIO, track: int) -> float:
+    """Read the length of an audio track, numbered from 0, in the header of an AVI; 0 where no bytes are missing."""
+    end = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = file.read(_AVI_HEADER_BYTES)
+    tracks = re.findall(rb"strh.{4}auds.{16}(.{4})(.{4}).{4}(.{4})", head, re.DOTALL)
+    missing = end < int.from_bytes(head[4:8], "little") < UNKNOWN_BYTES
+    if not missing or track >= len(tracks):
+        return 0.0
+    scale, rate, length = (int.from_bytes(number, "little") for number in tracks[track])
+    return length * scale / rate if rate else 0.0
+
+
+def _announced_share(file: BinaryIO, kind: str) -> float:
+    """Divide the bytes of sound that a CAF or Wave64 header announces by those present; 0 where none are missing."""
+    end = file.seek(0, os.SEEK_END)
+    if kind == "caf":
+        start, size = _find_chunk(file, end, first=8, id_bytes=4, order="big")
+        start, size = start + 4, size - 4  # a count of edits
+    else:
+        start, size = _find_chunk(file, end, first=40, id_bytes=16, order="little")
+        size -= 24  # the chunk's own header
+    present = end - start
+    return size / present if 0 < present < size < 1 << 62 else 0.0  # into a pipe, -1 is written
+
+
+def _find_chunk(
+    file: BinaryIO, end: int, *, first: int, id_bytes: int, order: Literal["little", "big"]
+) -> tuple[int, int]:
+    """Return where the contents of the first data chunk begin, and the size that it announces; (end, 0) without one."""
+    place = first
+    while place < end:
+        file.seek(place)
+        header = file.read(id_bytes + 8)
+        size = int.from_bytes(header[id_bytes:], order)
+        if header.startswith(b"data"):
+            return place + len(header), size
+        # Wave64 counts the header, and its chunks begin at multiples of 8.
+        place += max(len(header) + size if id_bytes == 4 else size + -size % 8, len(header), 1)
+    return end, 0
 
 
 def _wav_header_seconds(file: BinaryIO) -> float:
@@ -43,8 +92,7 @@ def _wav_header_seconds(file: BinaryIO) -> float:
             bytes_per_second = int.from_bytes(file.read(12)[8:], "little")
         if header.startswith(b"data"):
             file.seek(0, os.SEEK_END)
-            # Programs that write to a pipe leave 0 or a number near the largest possible.
-            missing = file.tell() - start < size < 0x7FFF0000
+            missing = file.tell() - start < size < UNKNOWN_BYTES
             return size / bytes_per_second if missing and bytes_per_second else 0.0
         file.seek(start + size + size % 2)
     return 0.0

@@ -27,7 +27,7 @@ from voxlate.data.clock import FROM_ZERO, Clock, Timeline
 from voxlate.data.containers import TrackChoice, all_frames, open_media
 from voxlate.data.frames import Media
 from voxlate.data.mixing import MEDIA_ERRORS, Mixer
-from voxlate.data.ogg import has_lost_pages
+from voxlate.data.ogg import begins_damaged, has_lost_pages
 from voxlate.data.resampling import SAMPLE_RATE_HZ, Waveform, mono_chunks
 from voxlate.data.sources import AudioSource, open_source
 from voxlate.data.tracks import AudioTrack
@@ -317,6 +317,8 @@ def _warnings(file: BinaryIO, media: Media, announced_seconds: float) -> Iterato
     missing_seconds = media.seconds - media.decoded_seconds
     if missing_seconds > MISSING_SECONDS and (media.kind == "flac" or (media.kind == "ogg" and has_lost_pages(file))):
         yield f"damaged: {missing_seconds:.2f} s of sound are missing"
+    elif media.kind == "ogg" and not media.breaks and begins_damaged(file):
+        yield "damaged: sound is missing at the beginning of an Ogg stream; later times are too early"
     if media.breaks:
         yield f"damaged: {media.breaks} part{'s' * (media.breaks > 1)} of it could not be read"
     if media.stopped:

@@ -48,23 +48,28 @@ def open_media(file: BinaryIO, choice: TrackChoice | None = None) -> Iterator[Me
     choice = choice or TrackChoice()
     file.seek(0)
     start = file.read(24)
-    links = find_links(file) if start.startswith(b"OggS") else []
-    if links:
-        file = links.pop(0)
-    file.seek(0)
+    links, unreadable = find_links(file) if start.startswith(b"OggS") else [], 0
     options = {"format_whitelist": DEMUXERS}
     if (start[:4], start[8:16], start[22:]) == (b"RIFF", b"WAVEfmt ", b"\1\0"):
         # FFmpeg tries all demuxers on the samples of a WAV, where DTS may hide: in two channels, never in one.
         options["max_probe_packets"] = "1"
-    try:
-        container = av.open(
-            NamelessFile(file), "r", container_options=options, metadata_errors="replace", io_open=_refuse
-        )
-    except MEDIA_ERRORS as error:
+    while True:
+        if links:
+            file = links.pop(0)
         file.seek(0)
-        if file.read(12)[4:8] == b"ftyp":
-            raise AudioError("MP4 file without a readable index ('moov'): probably truncated") from error
-        raise AudioError("not audio or video that FFmpeg's libraries can read") from error
+        try:
+            container = av.open(
+                NamelessFile(file), "r", container_options=options, metadata_errors="replace", io_open=_refuse
+            )
+            break
+        except MEDIA_ERRORS as error:
+            if links:  # those after a damaged one may be whole
+                unreadable += 1
+                continue
+            file.seek(0)
+            if file.read(12)[4:8] == b"ftyp":
+                raise AudioError("MP4 file without a readable index ('moov'): probably truncated") from error
+            raise AudioError("not audio or video that FFmpeg's libraries can read") from error
     with container:
         if not container.streams.audio:
             streams = Counter(stream.type for stream in container.streams)
@@ -74,7 +79,7 @@ def open_media(file: BinaryIO, choice: TrackChoice | None = None) -> Iterator[Me
         stream, choice.fitting = tracks[choice.place], len(tracks)
         several = len(container.streams.audio if choice.wanted is None else tracks) > 1
         choice.notes = (track_note(stream, passed_over=tracks[: choice.place]),) if several else ()
-        yield Media(container, stream, file, links)
+        yield Media(container, stream, file, links, breaks=unreadable)
 
 
 def all_frames(media: Media) -> Iterator[av.AudioFrame]:
@@ -91,6 +96,5 @@ def all_frames(media: Media) -> Iterator[av.AudioFrame]:
                         frame.pts += start
                     yield frame
                 media.add(link)
-        except AudioError as error:
-            media.damaged += 1
-            media.stopped = str(error)
+        except AudioError:
+            media.breaks += 1

@@ -40,31 +40,50 @@ def has_lost_pages(file: BinaryIO) -> bool:
         serial, number = header[14:18], int.from_bytes(header[18:22], "little")
         follows = header[5] & 2 or serial not in numbers or number <= numbers[serial] + 1
         numbers[serial] = number
-        body = file.read(sum(header[27:]))
-        if not follows or _checksum(header[:22] + bytes(4) + header[26:] + body) != int.from_bytes(
-            header[22:26], "little"
-        ):
+        if not follows or _is_damaged(file, header):
             return True
     return False
 
 
+def begins_damaged(file: BinaryIO) -> bool:
+    """Return whether a page up to the first sound of a stream is damaged: FFmpeg counts time from the page after it."""
+    begun: set[bytes] = set()
+    for _, header in _pages(file):
+        serial, granule = header[14:18], header[6:14]
+        if header[5] & 2:
+            begun.discard(serial)
+        if serial not in begun and _is_damaged(file, header):
+            return True
+        if any(granule):
+            begun.add(serial)
+    return False
+
+
+def _is_damaged(file: BinaryIO, header: bytes) -> bool:
+    """Return whether a page differs from its checksum; the file is positioned after its header."""
+    page = header[:22] + bytes(4) + header[26:] + file.read(sum(header[27:]))
+    return _checksum(page) != int.from_bytes(header[22:26], "little")
+
+
 def _pages(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     """Yield the place of each page and its header with the table of segments; the file is then positioned after it."""
-    place = 0
+    place = searched = 0
     while True:
         file.seek(place)
         header = file.read(27)
         if len(header) == 27 and header.startswith(b"OggS\0"):
             header += file.read(header[26])
             yield place, header
-            place += len(header) + sum(header[27:])
+            searched = place + len(header)  # if this page is cut off, the next one begins within its announced length
+            place = searched + sum(header[27:])
             continue
-        file.seek(place + 1)
+        file.seek(searched)
         found = file.read(_SEARCHED_BYTES)
-        if len(found) < 4:
+        if len(found) < 5:
             return
-        offset = found.find(b"OggS")
-        place += 1 + (offset if offset >= 0 else len(found) - 3)
+        offset = found.find(b"OggS\0")
+        place = searched + (offset if offset >= 0 else len(found) - 4)
+        searched = place + 1 if offset >= 0 else place
 
 
 def _checksum(page: bytes) -> int:
