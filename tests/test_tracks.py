@@ -144,7 +144,9 @@ def test_a_damaged_default_track_gives_way_to_one_that_holds_sound() -> None:
         sync = broken.find(b"\xff\xf8", sync)
     audio = load_audio(bytes(broken))
     assert pitch(audio.waveform) == 600
-    assert audio.notes[0].startswith("audio track 2 (German) was taken, as 1 (French, default) holds no sound; ")
+    assert audio.notes[0].startswith(
+        "audio track 2 (German) was taken, as 1 (French, default) holds no sound that can be decoded; "
+    )
 
 
 @pytest.mark.parametrize("container", ["mp4", "matroska"])
@@ -154,7 +156,9 @@ def test_a_silent_default_track_gives_way_to_one_that_holds_sound(container: str
     for options in ({}, {"start_seconds": 0.2, "end_seconds": 1.2}, {"start_seconds": 1.1}):
         audio = load_audio(contents, **options)  # type: ignore[arg-type]
         assert np.std(audio.waveform) > 0.1
-        assert audio.notes[0].startswith("audio track 3 was taken, as 1 (default) and 2 hold no sound; others: 1")
+        assert audio.notes[0].startswith(
+            "audio track 3 was taken, as 1 (default) and 2 hold no sound that can be decoded; others: 1"
+        )
     assert measure_audio(contents)[0] == load_audio(contents).seconds
     assert not load_audio(contents, audio_track=1).waveform.any()
     assert not load_audio(film(silent, {"hz": 0}, container=container)).waveform.any()

@@ -59,7 +59,7 @@ def track_note(stream: AudioStream, passed_over: Sequence[AudioStream] = ()) -> 
     """Say which of several tracks was taken, after others that are silent or damaged, and how to choose."""
     others = [describe_track(other) for other in stream.container.streams.audio if other.index != stream.index]
     silent = " and ".join(map(describe_track, passed_over))
-    why = f", as {silent} {'holds' if len(passed_over) == 1 else 'hold'} no sound" if silent else ""
+    why = f", as {silent} {'holds' if len(passed_over) == 1 else 'hold'} no sound that can be decoded" if silent else ""
     return (
         f"audio track {describe_track(stream)} was taken{why}; others: {', '.join(others)}; choose with --audio-track "
         "and a number or language"
