@@ -31,6 +31,10 @@ KINDS_OF_LORA: dict[str, dict[str, Any]] = {
     "plain": {"target_modules": ["q_proj", "v_proj"]},
     "all linear layers, scaled by rank": {"target_modules": "all-linear", "use_rslora": True},
     "DoRA": {"target_modules": ["q_proj"], "use_dora": True},
+    "input embeddings, tied to those of the output": {"target_modules": ["embed_tokens"]},
+    "output embeddings, tied to those of the input": {"target_modules": ["lm_head"]},
+    "embeddings learned whole": {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"]},
+    "some tokens": {"target_modules": ["q_proj"], "trainable_token_indices": {"embed_tokens": [2, 60]}},
     "convolutions, whole layers": {
         "target_modules": ["conv_layers.1.conv"],
         "modules_to_save": ["layernorm_embedding"],
@@ -44,10 +48,11 @@ def write_adapter(folder: Path, network: Any, base: str, **fields: Any) -> Any:
     wrapped = peft.get_peft_model(network, peft.LoraConfig(r=2, lora_alpha=3, **fields))
     with torch.no_grad():
         for name, parameter in wrapped.named_parameters():
-            if "lora_" in name or "modules_to_save" in name:
+            if "lora_" in name or "modules_to_save" in name or "trainable_tokens" in name:
                 parameter.normal_(std=0.3)
     wrapped.peft_config["default"].base_model_name_or_path = base
-    wrapped.save_pretrained(str(folder), save_embedding_layers=False)  # transformers cannot name HuBERT's
+    saved = "auto" if hasattr(network, "decoder") else False  # transformers cannot name HuBERT's embeddings
+    wrapped.save_pretrained(str(folder), save_embedding_layers=saved)
     return wrapped.eval()
 
 
@@ -129,6 +134,14 @@ def test_an_adapter_of_another_model(lora: Path, tmp_path: Path, vocabulary: Pat
     )
     edit(lora / "adapter_config.json", target_modules=["no_such_layer"])
     refused(lora, r"lora: cannot be merged into its base .*/other \(.*no_such_layer")
+
+
+def test_an_adapter_that_changes_no_weights(lora: Path) -> None:
+    prompts = {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 3, "token_dim": 32, "num_layers": 2}
+    kept = json.loads((lora / "adapter_config.json").read_text())["base_model_name_or_path"]
+    config = {**prompts, "num_attention_heads": 4, "num_transformer_submodules": 1, "task_type": "SEQ_2_SEQ_LM"}
+    (lora / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": kept}))
+    refused(lora, r"lora: is a PROMPT_TUNING adapter; expected one that can be merged, such as LoRA")
 
 
 def test_damaged_adapters(lora: Path, tiny_model: Path) -> None:

@@ -44,6 +44,13 @@ def from_transformers(tensors: Mapping[str, Tensor], *, tied: bool, where: str =
     return renamed
 
 
+def unties(tensors: Mapping[str, Tensor]) -> bool:
+    """Return whether output embeddings are there and differ from the input ones, as an adapter of either makes them."""
+    head = tensors.get("decoder.lm_head.weight")
+    embedding = tensors.get("decoder.model.decoder.embed_tokens.weight")
+    return head is not None and embedding is not None and not same(head, embedding)
+
+
 def same(first: Tensor, second: Tensor) -> bool:
     """Return whether two tensors have the same type, shape and values."""
     return first.dtype == second.dtype and torch.equal(first, second)

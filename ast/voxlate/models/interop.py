@@ -31,6 +31,7 @@ from voxlate.models.conversion import (
     is_transformers_own,
     to_transformers,
     transformers_config,
+    unties,
 )
 from voxlate.models.decoder import DecoderConfig, MBartDecoder
 from voxlate.models.encoder import WAVEFORMS
@@ -94,7 +95,10 @@ def load_checkpoint(
     listed = _listed_targets(folder)
     tokenizer = read_tokenizer(folder, decoder.vocab_size, added=(listed or {}).values())
     targets = _read_targets(folder, listed, tokenizer, decoder.vocab_size, slots or {})
-    tensors = from_transformers(read_weights(found), tied=decoder.tie_word_embeddings, where=str(folder))
+    stored = read_weights(found)
+    if found != folder and unties(stored):
+        decoder.tie_word_embeddings = False
+    tensors = from_transformers(stored, tied=decoder.tie_word_embeddings, where=str(folder))
     layers = {
         "encoder.num_hidden_layers": encoder.num_hidden_layers,
         "encoder's adapter layers": adapter_config(encoder).layers,

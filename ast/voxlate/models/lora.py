@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import transformers
-from torch import Tensor
+from torch import Tensor, nn
 
 from voxlate.errors import VoxlateError
 from voxlate.files import file_sha256
@@ -89,8 +89,15 @@ def merged(adapter: LoraAdapter, changes: Mapping[str, Tensor], tensors: Mapping
             warnings.simplefilter("ignore")
             network = _network(adapter.base, tensors)
             wrapped: Any = peft.PeftModel(network, peft.PeftConfig.from_pretrained(str(adapter.folder)))
+            if not hasattr(wrapped.base_model, "merge_and_unload"):  # it changes inputs, not weights
+                kind = wrapped.peft_config["default"].peft_type.value
+                raise VoxlateError(
+                    f"{adapter.folder}: is a {kind} adapter; expected one that can be merged, such as LoRA"
+                )
+            _untie(wrapped)
             wanted = peft.get_peft_model_state_dict(wrapped, save_embedding_layers=False).keys()
-            differing = sorted(wanted ^ changes.keys())
+            whole = wrapped.state_dict().keys()  # peft adds embeddings as they are to an adapter of embeddings
+            differing = sorted((wanted - changes.keys()) | (changes.keys() - wanted - whole))
             if differing:
                 raise VoxlateError(
                     f"{adapter.weights}: does not fit {adapter.base}, such as {shown(differing[0])}; expected the "
@@ -105,6 +112,17 @@ def merged(adapter: LoraAdapter, changes: Mapping[str, Tensor], tensors: Mapping
             f"{adapter.folder}: cannot be merged into its base {adapter.base} ({shown(error)})"
         ) from None
     return {**tensors, **{name: tensor.detach() for name, tensor in state.items() if not tensor.is_meta}}
+
+
+def _untie(wrapped: nn.Module) -> None:
+    """Give weights of their own to layers that an adapter changes: merging must not change others tied to them."""
+    paths: dict[int, list[str]] = {}
+    for path, parameter in wrapped.named_parameters(remove_duplicate=False):
+        paths.setdefault(id(parameter), []).append(path)
+    for path in (path for tied in paths.values() if len(tied) > 1 for path in tied if ".base_layer." in path):
+        module, _, name = path.rpartition(".")
+        layer = wrapped.get_submodule(module)
+        setattr(layer, name, nn.Parameter(getattr(layer, name).clone(), requires_grad=False))
 
 
 def _network(base: Path, tensors: Mapping[str, Tensor]) -> Any:
