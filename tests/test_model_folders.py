@@ -137,6 +137,16 @@ def test_an_index_of_shards_that_is_none(folder: Path, index: Any, message: str)
     refused(folder, rf"model\.safetensors\.index\.json: {message}")
 
 
+def test_an_index_that_lists_a_tied_tensor_twice(folder: Path) -> None:
+    names = [*load_file(folder / "model.safetensors")]
+    (folder / "model.safetensors").rename(folder / "one.safetensors")
+    tied = ["decoder.lm_head.weight", "decoder.model.decoder.embed_tokens.weight"]
+    assert len({*tied} - {*names}) == 1  # as converters leave it
+    files = dict.fromkeys([*names, *tied], "one.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
+    assert load_checkpoint(folder).folder == folder
+
+
 def test_a_tensor_in_two_shards(folder: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").rename(folder / "one.safetensors")

@@ -60,10 +60,11 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         tensors.update(found)
     index = next((folder / name for name in _CANDIDATES if (folder / name).is_file()), folder)
     if index.suffix == ".json":
-        differing = sorted(_weight_map(index).keys() ^ tensors.keys())
-        if differing:
+        # It may list more: converters to safetensors leave out the second of two tied tensors.
+        unlisted = sorted(tensors.keys() - _weight_map(index).keys())
+        if unlisted:
             raise VoxlateError(
-                f"{index}: does not list what its shards hold, such as {shown(differing[0])}; fetch the whole model"
+                f"{index}: does not list what its shards hold, such as {shown(unlisted[0])}; fetch the whole model"
             )
     return tensors
 
