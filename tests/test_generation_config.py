@@ -107,6 +107,9 @@ def test_what_this_search_does_not_apply_is_said(tmp_path: Path, caplog: pytest.
     with caplog.at_level(logging.WARNING):
         stated_search(state(tmp_path, no_repeat_ngram_size=3, repetition_penalty=1.0, do_sample=True, min_length=0))
     assert "states do_sample true, no_repeat_ngram_size 3, which this search does not apply" in caplog.text
+    caplog.clear()
+    assert stated_search(state(tmp_path, bad_words_ids=[], sequence_bias={}, suppress_tokens=[], min_length=0.0)) == {}
+    assert not caplog.text
 
 
 def test_the_command_line_leaves_it_to_the_model(folder: Path, tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ _NOT_APPLIED: dict[str, tuple[Any, ...]] = {
     "repetition_penalty": (1,),
     "encoder_repetition_penalty": (1,),
     "num_beam_groups": (1,),
-    "bad_words_ids": (),
+    "bad_words_ids": ([],),
     "suppress_tokens": ([],),
     "begin_suppress_tokens": ([],),
-    "sequence_bias": (),
+    "sequence_bias": ({}, []),
     "exponential_decay_length_penalty": (),
     "guidance_scale": (1,),
 }
