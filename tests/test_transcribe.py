@@ -90,6 +90,19 @@ def test_words_and_times_are_transformers(kind: tuple[str, dict[str, Any], bool]
         assert segment.text == " ".join(word.text for word in segment.words)
 
 
+def test_words_have_spaces_between_them_where_the_head_writes_some(tmp_path: Path) -> None:
+    write_ctc_model(tmp_path, KINDS["wav2vec 2.0 base"])
+    chinese = {
+        name.translate(dict(zip(range(65, 75), "天地玄黄宇宙洪荒日月", strict=True))): VOCABULARY[name]
+        for name in VOCABULARY
+    }
+    (tmp_path / "vocab.json").write_text(json.dumps(chinese))
+    [(_, result)] = Transcriber(tmp_path, dtype="float32").stream([waveforms(3, 1.3)[0].numpy()], language="zh")
+    assert isinstance(result, Translation)
+    assert len(result.segments[0].words) > 1
+    assert result.text == " ".join(word.text for word in result.segments[0].words)
+
+
 def test_the_demo_model_writes_down_what_it_hears() -> None:
     rows = [row for row in read_manifest(DEMO / "clips/clips.jsonl") if row.source_text]
     transcriber = Transcriber(DEMO / "model")

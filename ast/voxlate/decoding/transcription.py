@@ -16,7 +16,6 @@ from voxlate.decoding.sound import Sound, Span, read_ahead
 from voxlate.decoding.translation import Candidate, Segment, Translation, Word
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import choose_device, choose_dtype
-from voxlate.joining import join_texts
 from voxlate.models.hub import find_model, hub_revision
 from voxlate.models.precision import not_numbers
 from voxlate.models.transcriber import load_transcriber
@@ -48,7 +47,7 @@ class Transcriber:
     ) -> Iterator[tuple[int, Translation | AudioError]]:
         """Transcribe many inputs; yield each one's index and result, in their order.
 
-        `language` is recorded and decides how words are joined; without it, their script does. `progress` gets the
+        `language` is recorded and decides how segments are joined; without it, their script does. `progress` gets the
         seconds transcribed and the seconds read so far.
         `audio_track` is the number, from 1, or the language of the track to take of files that have several.
         """
@@ -59,7 +58,7 @@ class Transcriber:
                 continue
             if progress is not None:
                 progress(seconds, seconds + sound.seconds)
-            segments = tuple(self._segment(sound, span, language) for span in sound.spans)
+            segments = tuple(self._segment(sound, span) for span in sound.spans)
             seconds += sound.seconds
             if progress is not None:
                 progress(seconds, seconds)
@@ -86,7 +85,7 @@ class Transcriber:
         }
 
     @torch.inference_mode()
-    def _segment(self, sound: Sound, span: Span, language: str | None) -> Segment:
+    def _segment(self, sound: Sound, span: Span) -> Segment:
         encoder = self.model.encoder
         waveform_T = torch.from_numpy(sound.waveform_T[slice(*span)])
         log_probs_BSV, _ = self.model(*collate_waveforms([waveform_T], normalize=encoder.normalize_waveform))
@@ -105,6 +104,5 @@ class Transcriber:
             for word in found
         )
         score = sum(word.log_prob for word in found) / max(1, len(found))
-        texts = [word.text for word in words]
-        text = join_texts(texts, language) if labels.separator == " " else labels.separator.join(texts)
+        text = labels.separator.join(word.text for word in words)
         return Segment(seconds(first), seconds(last), (Candidate(text, score),), words)
