@@ -14,6 +14,7 @@ def plain_words(text: str) -> str:
 
     Letters, combining marks and numbers stay (Unicode's L, M and N), and between two of these what is part of the
     spelling: apostrophes, the dot of Catalan, geresh and gershayim, zero width joiners (l'eau, col·lecció, می‌خواهم).
+    Hyphens part words, as in Whisper's normalizer.
     What is invisible otherwise, such as soft hyphens and marks of direction, is left out without parting a word.
     """
     text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
