@@ -136,6 +136,12 @@ def test_an_adapter_of_another_model(lora: Path, tmp_path: Path, vocabulary: Pat
     refused(lora, r"lora: cannot be merged into its base .*/other \(.*no_such_layer")
 
 
+@pytest.mark.parametrize("fields", [{"r": 1 << 31}, {"rank_pattern": {"q_proj": 1 << 31}}], ids=["r", "pattern"])
+def test_a_rank_that_no_tensor_has(lora: Path, fields: dict[str, Any]) -> None:
+    edit(lora / "adapter_config.json", **fields)
+    refused(lora, r"adapter_config\.json: asks for rank 2147483648; expected at most 32, the largest size in adapter_m")
+
+
 def test_an_adapter_that_changes_no_weights(lora: Path) -> None:
     prompts = {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 3, "token_dim": 32, "num_layers": 2}
     kept = json.loads((lora / "adapter_config.json").read_text())["base_model_name_or_path"]

@@ -218,6 +218,7 @@ def _checked(model: type[_Model], fields: Mapping[str, Any], path: Path, part: s
 def expected(problem: Mapping[str, Any]) -> str:
     """Return what one of pydantic's errors expected and got."""
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    message = re.sub(r" or instance of \w+", "", message)
     return message if isinstance(problem["input"], dict) else f"{message}, got {shown(problem['input'])}"
 
 

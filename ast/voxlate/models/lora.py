@@ -88,7 +88,9 @@ def merged(adapter: LoraAdapter, changes: Mapping[str, Tensor], tensors: Mapping
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
             network = _network(adapter.base, tensors)
-            wrapped: Any = peft.PeftModel(network, peft.PeftConfig.from_pretrained(str(adapter.folder)))
+            config = peft.PeftConfig.from_pretrained(str(adapter.folder))
+            _check_ranks(adapter, config, changes)
+            wrapped: Any = peft.PeftModel(network, config)
             if not hasattr(wrapped.base_model, "merge_and_unload"):  # it changes inputs, not weights
                 kind = wrapped.peft_config["default"].peft_type.value
                 raise VoxlateError(
@@ -112,6 +114,20 @@ def merged(adapter: LoraAdapter, changes: Mapping[str, Tensor], tensors: Mapping
             f"{adapter.folder}: cannot be merged into its base {adapter.base} ({shown(error)})"
         ) from None
     return {**tensors, **{name: tensor.detach() for name, tensor in state.items() if not tensor.is_meta}}
+
+
+def _check_ranks(adapter: LoraAdapter, config: Any, changes: Mapping[str, Tensor]) -> None:
+    """VoxlateError where the config asks for a rank that no tensor of the adapter has: peft would allocate it first."""
+    largest = max((size for tensor in changes.values() for size in tensor.shape), default=0)
+    patterns = getattr(config, "rank_pattern", None)
+    ranks = [getattr(config, name, 0) for name in ("r", "init_r")]
+    ranks += patterns.values() if isinstance(patterns, dict) else []
+    for rank in ranks:
+        if isinstance(rank, int) and rank > largest:
+            raise VoxlateError(
+                f"{adapter.folder / ADAPTER_CONFIG}: asks for rank {shown(rank)}; expected at most {largest}, the "
+                f"largest size in {adapter.weights.name}"
+            )
 
 
 def _untie(wrapped: nn.Module) -> None:
