@@ -199,10 +199,30 @@ def test_nameless_inputs_are_always_done(read: Reader) -> None:
     os.close(writer)
     read(f"/dev/fd/{reader}")
     os.close(reader)
-    assert results() == {f"{reader}.de.txt": "de three\n", "pipe.wav.de.txt": "de two\n"}
+    texts = {f"{reader}.de.txt": "de three\n", "pipe.wav.de.txt": "de two\n", "pipe.wav~1.de.txt": "de one\n"}
+    assert results() == texts
     Path("pipe.wav").unlink()
     read(say("pipe.wav", "a file now"))
     assert results()["pipe.wav.de.txt"] == "de a file now\n"
+
+
+def test_the_result_of_an_earlier_recording_without_a_name_is_kept(read: Reader) -> None:
+    def record(text: str, **options: Any) -> None:
+        reader, writer = os.pipe()
+        os.write(writer, text.encode())
+        os.close(writer)
+        os.dup2(reader, 99)
+        os.close(reader)
+        assert read("/dev/fd/99", **options) == 0
+        os.close(99)
+
+    for text in ("one", "two", "two", "three"):
+        record(text, formats=["txt", "vtt"] if text == "one" else ["txt"])
+    note = "note: /dev/fd/99: the result of an earlier recording is kept as out/99~2.de.txt\n"
+    assert read.stderr == f"{note}1 read, 0 failed; wrote out/99.de.txt\n"
+    record("four", overwrite=True)
+    texts = {name: text for name, text in results().items() if name.endswith("txt")}
+    assert texts == {"99.de.txt": "de four\n", "99~1.de.txt": "de one\n", "99~2.de.txt": "de two\n"}
 
 
 # --- whose result it is ----------------------------------------------------------------------------------------------

@@ -3,9 +3,10 @@
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import count
 from pathlib import Path
 
 from voxlate.decoding.inputs import Input
@@ -45,7 +46,7 @@ class ResultFiles:
             raise VoxlateError(f"--output-dir {folder}: {reason}") from None
         if not os.access(folder, os.W_OK | os.X_OK):
             raise VoxlateError(f"--output-dir {folder}: no permission to write there")
-        self._journal = Journal(folder, warn)
+        self._journal, self._warn = Journal(folder, warn), warn
         self._jobs: list[_FileJob] = []
         self._paths: list[Path] = []
 
@@ -106,6 +107,8 @@ class ResultFiles:
         texts = {self._path(job, language, form): WRITERS[form](result) for form in job.lacking[language]}
         # If this process is killed between the two, the next one must not take an older file for this result, nor this
         # result for one that nobody knows.
+        if job.item.is_nameless and not self._overwrite:
+            self._keep_former(job, language, texts)
         is_new = not any(map(_is_file, texts))
         if is_new:
             self._record(job, language, job.lacking[language], result.warnings)
@@ -118,6 +121,23 @@ class ResultFiles:
             self._paths.append(path)
         if not is_new:
             self._record(job, language, job.lacking[language], result.warnings)
+
+    def _keep_former(self, job: "_FileJob", language: str, texts: Mapping[Path, str]) -> None:
+        """Rename results of an earlier recording, which perhaps cannot be made again, and say so."""
+        forms = [path.suffix for path, text in texts.items() if _is_file(path) and path.read_bytes() != text.encode()]
+        if not forms:
+            return
+        places = (f"{job.place}~{number}" for number in count(1))
+        place = next(
+            one
+            for one in places
+            if one not in self._journal.owners
+            and not any((self._folder / f"{one}.{language}{form}").exists() for form in forms)
+        )
+        for form in forms:
+            (self._folder / f"{job.place}.{language}{form}").replace(self._folder / f"{place}.{language}{form}")
+        kept = ", ".join(Input(self._folder / f"{place}.{language}{form}").name for form in forms)
+        self._warn(f"note: {job.item.name}: the result of an earlier recording is kept as {kept}")
 
     def _record(self, job: "_FileJob", language: str, formats: Sequence[str], warnings: tuple[str, ...]) -> None:
         settings = self._settings(language)
