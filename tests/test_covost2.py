@@ -203,7 +203,7 @@ def test_tables_that_are_not_utf8_are_called_so(tmp_path: Path, layout: str, lin
         return contents
 
     whole = spoil(table)
-    expected = rf"line {place}: not UTF-8 \(byte 0xE9, the 1th of the line\); save the file as UTF-8"
+    expected = rf"line {place}: not UTF-8 \(byte 0xE9, number 1 of the line\); save the file as UTF-8"
     assert re.search(rf"covost_v2.fr_en.tsv: {expected}", error_of(covost2(tmp_path, tmp_path / "out")))
     table.write_bytes(whole)
     spoil(validated)

@@ -84,7 +84,7 @@ def test_unknown_seconds_are_nan_in_columns_and_none_in_utterances(tmp_path: Pat
     assert seconds[0] == 2
     assert np.isnan(seconds[1])
     assert manifest[1].seconds is None
-    with pytest.raises(VoxlateError, match="no column 'duration'; expected seconds, id, source_language"):
+    with pytest.raises(VoxlateError, match="no column 'duration'; expected id, audio, seconds, source_language"):
         manifest.column("duration")
 
 
@@ -236,9 +236,7 @@ def test_missing_columns_have_suggestions(tmp_path: Path) -> None:
     read_manifest(path, check_audio=False)
     assert problems_of(path, need=["audio", "target_text"], check_audio=False).endswith("rename that column")  # cached
     (tmp_path / "m.csv").write_text("id;audio\na;b\n")
-    assert "no column 'id': its first line looks like one divided by ';', expected tabs" in problems_of(
-        tmp_path / "m.csv"
-    )
+    assert "line 1: its columns look divided by semicolons, expected tabs in a .tsv" in problems_of(tmp_path / "m.csv")
 
 
 @pytest.mark.parametrize(
@@ -252,7 +250,7 @@ def test_missing_columns_have_suggestions(tmp_path: Path) -> None:
         (
             "m.tsv",
             b"id\taudio\na\tcaf\xe9.wav\n",
-            "manifest m.tsv: line 2: not UTF-8 (byte 0xE9, the 6th of the line); save the file as UTF-8",
+            "manifest m.tsv: line 2: not UTF-8 (byte 0xE9, number 6 of the line); save the file as UTF-8",
         ),
         ("m.tsv", "id\taudio".encode("utf-16"), "manifest m.tsv: is UTF-16, expected UTF-8; save it as UTF-8"),
         ("m.parquet", b"PAR1 and no more", "manifest m.parquet: not a whole parquet file (Parquet magic bytes not"),

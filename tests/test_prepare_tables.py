@@ -136,6 +136,12 @@ def test_a_folder_is_divided_by_the_column_split(tmp_path: Path, capsys: pytest.
     assert "line 6: split is empty" in message
     table_with(tmp_path, {})
     assert "use --split-by random or --split-by speaker" in error_of(command)
+    table_with(tmp_path, {"speaker": "a"}, {"split": " "})
+    message = error_of(command)
+    assert message.count("line 2: split is") == 1
+    message = error_of(replace(command, split_by="speaker"))
+    assert "line 2: speaker is empty" in message
+    assert "to split a table without a speaker for each row, use --split-by random" in message
 
 
 def test_a_table_is_divided_at_random(tmp_path: Path) -> None:
@@ -176,6 +182,7 @@ def test_few_speakers(
     shown = capsys.readouterr().err
     assert note in shown
     assert ("t.jsonl: no rows for" in shown) == (0 in expected)
+    assert ("in several splits, because their rows name several speakers: 1" in shown) == (expected != [3, 0, 0])
 
 
 def test_what_training_would_refuse_is_refused_unless_allowed(tmp_path: Path) -> None:

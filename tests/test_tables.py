@@ -29,7 +29,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def written(path: Path, *rows: dict[str, str], **dialect: Any) -> Path:
     """Write a table as a CSV writer does: pandas and Excel use this dialect for tabs, too."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), delimiter="\t", lineterminator="\n", **dialect)
+    writer = csv.DictWriter(text, list(rows[0]), **{"delimiter": "\t", "lineterminator": "\n", **dialect})
     writer.writeheader()
     writer.writerows(rows)
     path.write_text(text.getvalue(), encoding="utf-8")
@@ -62,7 +62,7 @@ def test_cells_that_a_csv_writer_quoted_are_refused(
     path = written(tmp_path / "m.tsv", *rows)
     path.write_bytes(path.read_bytes().replace(b"\n", ends.encode()))
     message = error_of(path)
-    assert message.startswith("manifest m.tsv: line 2: 1 cells are quoted as in CSV, such as '\"")
+    assert message.startswith("manifest m.tsv: line 2: cells are quoted as in CSV (1 in all), such as '\"")
     assert message.endswith('save it as .jsonl or .csv, or without quoting (pandas: to_csv(sep="\\t", quoting=3))')
     with pytest.raises(VoxlateError, match="cells are quoted as in CSV"):
         read_references(path)
@@ -78,8 +78,43 @@ def test_cells_that_a_csv_writer_quoted_are_refused(
 
 def test_quotation_marks_escaped_by_a_writer_are_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "m.tsv", row("a", SAYING), row("b", "x"), doublequote=False, escapechar="\\")
+    assert "cells are quoted as in CSV (1 in all), such as 'He said \\\\\"yes\\\\\" today.'; in a .tsv" in error_of(
+        path
+    )
     path.write_text(path.read_text().replace('He said \\"yes\\" today.', '"He said \\"yes\\" today."'))
     assert "cells are quoted as in CSV" in error_of(path)
+
+
+@pytest.mark.parametrize("dialect", [{"quotechar": "'"}, {"doublequote": False, "escapechar": "\\"}])
+@pytest.mark.parametrize("name", ["m.tsv", "m.csv"])
+def test_cells_of_other_csv_dialects_are_refused(tmp_path: Path, name: str, dialect: dict[str, Any]) -> None:
+    mark = dialect.get("quotechar", '"')
+    dialect |= {"delimiter": ","} if name == "m.csv" else {}
+    path = written(tmp_path / name, row("a", f"It{mark}s"), row("b", "x"), **dialect)
+    assert ": line 2: cells are quoted as in CSV (1 in all), such as " in error_of(path)
+    # One other mark, and all of them are text.
+    path.write_text(path.read_text() + path.read_text().splitlines()[2].replace("x", f"y{mark}z").replace("b", "c"))
+    assert read_manifest(path, check_audio=False).column("target_text")[1:] == ["x", f"y{mark}z"]
+
+
+def test_backslashes_before_doubled_quotation_marks_are_text(tmp_path: Path) -> None:
+    texts = ['C:\\"x"\\', '\\"', "'It''s'", "it's"]
+    written(tmp_path / "m.csv", *(row(str(i), text) for i, text in enumerate(texts)), delimiter=",")
+    assert read_manifest(tmp_path / "m.csv", check_audio=False).column("target_text") == texts
+
+
+def test_lists_and_objects_over_several_lines_are_one_problem(tmp_path: Path) -> None:
+    for text in (json.dumps([row("a", "x")] * 2), json.dumps([row("a", "x")] * 2, indent=1), '{\n"id": "a"\n}\n'):
+        (tmp_path / "m.jsonl").write_text(text)
+        assert error_of(tmp_path / "m.jsonl") == (
+            "manifest m.jsonl: line 1: begins a list, or an object over several lines, expected one object on each "
+            "line (pandas: to_json(orient='records', lines=True))"
+        )
+
+
+def test_a_column_without_a_name_is_named(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text(",id\n0,a\n")
+    assert error_of(tmp_path / "m.csv").endswith("no column 'audio'; its columns: '', id")
 
 
 def test_a_header_in_quotation_marks_is_refused(tmp_path: Path) -> None:
@@ -115,7 +150,7 @@ def test_cells_that_may_be_quoted_are_kept_and_named(tmp_path: Path, caplog: pyt
     (tmp_path / "m.tsv").write_text('id\taudio\ttarget_text\na\ta.wav\t"Well, yes"\nb\tb.wav\tNo\n')
     for _ in range(2):  # also from the cache
         assert read_manifest(tmp_path / "m.tsv", check_audio=False)[0].target_text == '"Well, yes"'
-        assert "1 cells begin and end with a quotation mark, first in line 2: '\"Well, yes\"'; they are" in caplog.text
+        assert "cells look quoted as in CSV (1 in all), first in line 2: '\"Well, yes\"'; they are" in caplog.text
         caplog.clear()
 
 
@@ -124,6 +159,8 @@ def test_cells_that_may_be_quoted_are_kept_and_named(tmp_path: Path, caplog: pyt
     [
         (b"id\taudio\ra\ta.wav\r", "its lines end with \\r alone, expected \\n or \\r\\n"),
         ("id\taudio\na\ta.wav\n".encode("utf-16-le"), "holds bytes of 0, expected text; if it is UTF-16"),
+        ("id\taudio\na\ta.wav\n".encode("utf-32"), "is UTF-32, expected UTF-8"),
+        (b"id;audio\na;a.wav\n", "line 1: its columns look divided by semicolons, expected tabs in a .tsv"),
     ],
 )
 def test_tables_of_other_systems(tmp_path: Path, contents: bytes, expected: str) -> None:
@@ -222,6 +259,9 @@ def test_a_name_that_is_there_twice_in_an_object_is_refused(tmp_path: Path) -> N
             "id,audio\ra,b\r",
             "line 1: not CSV (new-line character seen in unquoted field); expected lines that end with",
         ),
+        ('"id";"audio"\na;b\n', "line 1: its columns look divided by semicolons, expected tabs in a .tsv, commas in a"),
+        ("i\0d\0,\0", "line 1: holds bytes of 0, expected text; if it is UTF-16"),
+        ("'id','audio'\na,b\n", "line 1: the names of the columns are in quotation marks (\"'id'\")"),
         (f"id,audio\na,{'x' * 200_000}\n", "line 2: not CSV (field larger than field limit (131072))"),
     ],
 )

@@ -55,6 +55,6 @@ def closest(name: str, columns: Sequence[str], known: Iterable[str]) -> str | No
 
 def listed(columns: Sequence[str]) -> str:
     """Return the names of columns for a message, which a broken file cannot make long."""
-    names = [name if len(name) <= 50 else f"{name[:40]}…" for name in columns[:_SHOWN]]
+    names = [(name or "''") if len(name) <= 50 else f"{name[:40]}…" for name in columns[:_SHOWN]]
     more = f" and {len(columns) - _SHOWN:,} more" if len(columns) > _SHOWN else ""
     return ", ".join(names) + more

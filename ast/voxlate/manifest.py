@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from voxlate.columns import listed, lookalikes
@@ -112,11 +113,15 @@ class Manifest(Sequence[Utterance]):
     def column(self, name: str) -> Any:
         """Return one column whole: `seconds` as float64 array with NaN where unknown, any other as list of texts.
 
-        That is less work than asking each utterance; `audio` is not among them.
+        That is less work than asking each utterance; `audio` holds the paths as the file has them, None
+        for clips inside it.
         """
-        if name != "seconds" and name not in TEXTS:
-            raise VoxlateError(f"no column {name!r}; expected seconds, {', '.join(TEXTS)}")
-        column = self._dataset.data.column(name)
+        if name not in COLUMNS:
+            raise VoxlateError(f"no column {name!r}; expected {', '.join(COLUMNS)}")
+        table = self._dataset.data
+        column = table.column(name)
+        if name == "audio":
+            column = pc.if_else(pc.is_null(table.column("audio_bytes")), column, None)
         if not isinstance(self._rows, range):
             column = column.take(pa.array(self._rows))
         if name == "seconds":

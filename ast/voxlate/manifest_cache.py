@@ -27,7 +27,7 @@ from voxlate.errors import VoxlateError
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_LAYOUT = "2"  # of the Arrow files; a new number leaves those of older versions aside
+_LAYOUT = "3"  # of the Arrow files and of what is checked before; a new number leaves older files aside
 _BLOCK = 2**20
 _UNUSED_DAYS = 30
 

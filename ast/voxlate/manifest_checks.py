@@ -54,6 +54,7 @@ def check(
     def report(name: str, mask: Any, problem: Callable[[int], str]) -> None:
         for row in np.flatnonzero(pc.fill_null(mask, False).to_numpy()):
             if (int(lines[row]), name) not in known:
+                known.add((int(lines[row]), name))
                 problems.add(int(lines[row]), problem(int(row)))
 
     for name in needed:
@@ -80,9 +81,6 @@ def check(
 
 
 def _no_column(name: str, columns: Sequence[str], known: Sequence[str]) -> str:
-    if len(columns) == 1 and (separator := next((mark for mark in (";", "\t", "|", ",") if mark in columns[0]), "")):
-        expected = "tabs (.tsv) or commas (.csv)"
-        return f"no column {name!r}: its first line looks like one divided by {separator!r}, expected {expected}"
     close = closest(name, columns, known)
     hint = f"is it {close[:50]!r}? rename that column" if close else f"its columns: {listed(columns)}"
     return f"no column {name!r}; {hint}"

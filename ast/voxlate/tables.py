@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 from voxlate.errors import VoxlateError, shown
-from voxlate.quoting import Quoting, odd_header
+from voxlate.quoting import IN_CSV, IN_TSV, Quoting, odd_header
 
 Row: TypeAlias = tuple[int, dict[str, Any]]
 Rows: TypeAlias = Generator[Row, None, None]
 
-_SHOWN = 20
 _LONGEST_LINE = 64 << 20  # bytes
 _SHOWN, _SHOWN_OF_A_KIND = 20, 3
 _LONGEST_PROBLEM = 500  # characters
@@ -82,7 +81,9 @@ class Table:
     def __init__(self, path: Path, wanted: Sequence[str], problems: Problems) -> None:
         if path.suffix.lower() not in _READERS:
             kinds = ", ".join(sorted(_READERS))
-            raise VoxlateError(f"{path}: unknown kind of table {path.suffix or path.name!r}; expected {kinds}")
+            raise VoxlateError(
+                f"{path}: unknown kind of table {path.suffix or path.name!r}; expected {kinds}; rename it if it is one"
+            )
         self.path, self.wanted, self.problems = path, wanted, problems
         self.columns: dict[str, None] = {}
         problems.unit = "row" if path.suffix.lower() == ".parquet" else "line"
@@ -113,13 +114,14 @@ def text_lines(file: BinaryIO, problems: Problems, *, headed: bool = True) -> It
             return
         if line == 1:
             if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-                problems.add(0, "is UTF-16, expected UTF-8; save it as UTF-8")
+                width = 32 if raw.startswith(b"\xff\xfe\0\0") else 16
+                problems.add(0, f"is UTF-{width}, expected UTF-8; save it as UTF-8")
                 return
             raw = raw.removeprefix(b"\xef\xbb\xbf")  # noqa: PLW2901
         try:
             yield line, raw.decode()
         except UnicodeDecodeError as error:
-            byte = f"byte 0x{raw[error.start]:02X}, the {error.start + 1}th of the line"
+            byte = f"byte 0x{raw[error.start]:02X}, number {error.start + 1:,} of the line"
             problems.add(line, f"not UTF-8 ({byte}); save the file as UTF-8")
             if line == 1 and headed:
                 return
@@ -128,17 +130,17 @@ def text_lines(file: BinaryIO, problems: Problems, *, headed: bool = True) -> It
 def tsv_rows(table: Table, file: BinaryIO) -> Rows:
     """Split lines at tabs."""
     header: list[str] = []
-    quoting = Quoting()
+    quoting, apostrophes = Quoting(), Quoting("'")
     for line, text in text_lines(file, table.problems):
         text = text.removesuffix("\n").removesuffix("\r")  # noqa: PLW2901
         if not text:
             continue
         cells = text.split("\t")
         if not header:
-            header = cells
-            if problem := odd_header(header):
+            if problem := odd_header(text, "\t"):
                 table.problems.add(line, problem)
                 return
+            header = cells
             table.header(header)
         elif len(cells) != len(header):
             hint = "; a cell in quotation marks cannot hold a tab or an end of line in a .tsv" if '"' in text else ""
@@ -146,16 +148,31 @@ def tsv_rows(table: Table, file: BinaryIO) -> Rows:
         else:
             if '"' in text:
                 quoting.look(line, cells)
+            if "'" in text and not apostrophes.is_text:
+                apostrophes.look(line, cells)
             yield line, {name: cell or None for name, cell in zip(header, cells, strict=True)}
-    if (found := quoting.problem()) is not None:
+    found = quoting.problem(IN_TSV) or apostrophes.problem(IN_TSV)
+    if found is not None:
         table.problems.add(*found)
     elif note := quoting.note():
         table.problems.notes.append(note)
 
 
 def _csv_rows(table: Table, file: BinaryIO) -> Rows:
-    reader = csv.reader((text for _, text in text_lines(file, table.problems)), strict=True)
     header: list[str] = []
+    quoting, apostrophes = Quoting(), Quoting("'")
+    doubled = False  # whether quotation marks are, anywhere
+
+    def texts() -> Iterator[str]:
+        nonlocal doubled
+        for number, text in text_lines(file, table.problems):
+            if number == 1 and (problem := odd_header(text, ",")):
+                table.problems.add(number, problem)
+                return
+            doubled = doubled or '""' in text
+            yield text
+
+    reader = csv.reader(texts(), strict=True)
     line = 1
     try:
         for cells in reader:
@@ -168,7 +185,13 @@ def _csv_rows(table: Table, file: BinaryIO) -> Rows:
             elif len(cells) != len(header):
                 table.problems.add(start, f"{len(cells)} columns, expected {len(header)} as in the first line")
             else:
+                for marks, known in ((quoting, doubled), (apostrophes, False)):
+                    if not known and not marks.is_text:
+                        marks.look(start, cells)
                 yield start, {name: cell or None for name, cell in zip(header, cells, strict=True)}
+        found = (None if doubled else quoting.problem(IN_CSV)) or apostrophes.problem(IN_CSV)
+        if found is not None:
+            table.problems.add(*found)
     except csv.Error as error:
         reason = str(error).partition(" - ")[0]
         hint = next((f"; {hint}" for text, hint in _CSV_HINTS.items() if text in reason), "")
@@ -189,6 +212,10 @@ def _jsonl_rows(table: Table, file: BinaryIO) -> Rows:
     for line, text in text_lines(file, table.problems, headed=False):
         if text.isspace():
             continue
+        if not table.columns and (text.startswith("[") or text.strip() == "{"):
+            problem = "begins a list, or an object over several lines, expected one object on each line"
+            table.problems.add(line, f"{problem} (pandas: to_json(orient='records', lines=True))")
+            return
         try:
             record = _JSON.decode(text)
             if "\\u" in text:  # half of a surrogate pair can be escaped, but is no text

@@ -6,7 +6,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from os.path import relpath
-from pathlib import Path
 
 from voxlate.manifest import Manifest
 
@@ -23,17 +22,25 @@ def divide(manifest: Manifest, by: str, dev: float, test: float, seed: int) -> t
         splits = manifest.column("split")
         empty = [name for name in ("train", "dev", "test") if name not in splits]
         return splits, [f"no rows for {' and '.join(empty)} in the column split"] if empty else []
+    clips = _clips(manifest)
+    groups = clips  # rows with the same clip, such as translations into several languages, stay together
     if by == "speaker":
-        groups = [
-            speaker or name for speaker, name in zip(manifest.column("speaker"), manifest.column("id"), strict=True)
-        ]
-    else:  # rows with the same clip, such as translations into several languages, stay together
-        folder = manifest.path.parent  # which may move
-        groups = [relpath(row.audio, folder) if isinstance(row.audio, Path) else row.id for row in manifest]
+        groups = [speaker or clip for speaker, clip in zip(manifest.column("speaker"), clips, strict=True)]
     shares = {name: share for name, share in (("test", test), ("dev", dev)) if share}
     split_of = _allocate(groups, shares, seed)
     splits = [split_of[group] for group in groups]
-    return splits, _notes(splits, shares, "speaker" if by == "speaker" else "clip", len(split_of))
+    notes = _notes(splits, shares, "speaker" if by == "speaker" else "clip", len(split_of))
+    places = Counter(clip for clip, _ in set(zip(clips, splits, strict=True)))
+    if shared := sum(count > 1 for count in places.values()):
+        notes.append(f"clips that are in several splits, because their rows name several speakers: {shared:,}")
+    return splits, notes
+
+
+def _clips(manifest: Manifest) -> list[str]:
+    """Return what tells the clip of each row from others: its path from the manifest's folder, which may move."""
+    folder = manifest.path.parent
+    names = zip(manifest.column("audio"), manifest.column("id"), strict=True)
+    return [name if audio is None else relpath(folder / audio, folder) for audio, name in names]
 
 
 def _allocate(groups: Sequence[str], shares: dict[str, float], seed: int) -> dict[str, str]:

@@ -121,8 +121,9 @@ def _read(command: UserTable) -> Manifest:
                 f"training and evaluation need {', '.join(needed)}; name languages with --source-language and "
                 f"--target-language, or accept rows without them with --allow {','.join(needed)}"
             )
-        if "no column 'split'" in str(error):
-            problems.append("to split a table without a split column, use --split-by random or --split-by speaker")
+        for name, others in (("split", "--split-by random or --split-by speaker"), ("speaker", "--split-by random")):
+            if f"no column {name!r}" in str(error) or f"{name} is empty" in str(error):
+                problems.append(f"to split a table without a {name} for each row, use {others}")
     else:
         if not command.transcode and (command.way or command.output.suffix.lower() != ".parquet"):
             with noted(problems):
