@@ -238,6 +238,16 @@ def test_empty_splits_are_named(text: Path, tmp_path: Path, capsys: pytest.Captu
     assert "fr-en: no rows for dev and test; hold some out with --dev N and --test N" in capsys.readouterr().err
 
 
+def test_rows_of_no_pair_are_not_held_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = tmp_path / "text.tsv"
+    text.write_text("fr\ten\nOui.\t\nNon.\t\n\tPerhaps.\nBon.\tGood.\nBien.\tWell.\nEh.\tHey.\n", encoding="utf-8")
+    assert run(spoken(text, tmp_path / "a", pairs=("fr-en",), dev=1, test=1)) == 0
+    assert capsys.readouterr() == ("fr-en  train 1  dev 1  test 1\n", "")
+    text.write_text("fr\ten\n" + "Oui.\tYes.\n" * 6, encoding="utf-8")
+    assert run(spoken(text, tmp_path / "b", pairs=("fr-en",), dev=2)) == 0
+    assert "fr-en: dev has 0 rows of 2: some have no such text, or the same as others" in capsys.readouterr().err
+
+
 def test_damaged_settings_are_named(text: Path, tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     for contents in ("", "[]", "{"):

@@ -161,15 +161,16 @@ def tsv_rows(table: Table, file: BinaryIO) -> Rows:
 def _csv_rows(table: Table, file: BinaryIO) -> Rows:
     header: list[str] = []
     quoting, apostrophes = Quoting(), Quoting("'")
-    doubled = False  # whether quotation marks are, anywhere
+    doubled = marked = False  # whether quotation marks are, anywhere; whether the row has marks to look at
 
     def texts() -> Iterator[str]:
-        nonlocal doubled
+        nonlocal doubled, marked
         for number, text in text_lines(file, table.problems):
             if number == 1 and (problem := odd_header(text, ",")):
                 table.problems.add(number, problem)
                 return
             doubled = doubled or '""' in text
+            marked = marked or ('"' in text and not doubled) or ("'" in text and not apostrophes.is_text)
             yield text
 
     reader = csv.reader(texts(), strict=True)
@@ -185,9 +186,10 @@ def _csv_rows(table: Table, file: BinaryIO) -> Rows:
             elif len(cells) != len(header):
                 table.problems.add(start, f"{len(cells)} columns, expected {len(header)} as in the first line")
             else:
-                for marks, known in ((quoting, doubled), (apostrophes, False)):
-                    if not known and not marks.is_text:
-                        marks.look(start, cells)
+                if marked:
+                    quoting.look(start, cells)
+                    apostrophes.look(start, cells)
+                    marked = False
                 yield start, {name: cell or None for name, cell in zip(header, cells, strict=True)}
         found = (None if doubled else quoting.problem(IN_CSV)) or apostrophes.problem(IN_CSV)
         if found is not None:

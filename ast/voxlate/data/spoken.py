@@ -92,13 +92,16 @@ def prepare(command: Spoken) -> int:
     for source, target in pairs:
         count = Counter(row.split for row in _of_pair(rows, source, target))
         print(f"{source}-{target}", *(f"{split} {count[split]:,}" for split in SPLITS if count[split]), sep="  ")
-        if empty := [split for split in SPLITS if not count[split]]:
-            cure = (
-                ""
-                if empty == ["train"]
-                else "; hold some out with --dev N and --test N, or name them in a column split"
-            )
+        asked = {"train": 0, "dev": command.dev, "test": command.test}
+        if empty := [split for split in SPLITS if not count[split] and not asked[split]]:
+            advice = "; hold some out with --dev N and --test N, or name them in a column split"
+            cure = "" if empty == ["train"] else advice
             stderr().print(f"{source}-{target}: no rows for {' and '.join(empty)}{cure}", style="yellow")
+        for split in [split for split in SPLITS if count[split] < asked[split]]:
+            reason = "some have no such text, or the same as others, with which they stay together"
+            stderr().print(
+                f"{source}-{target}: {split} has {count[split]:,} rows of {asked[split]:,}: {reason}", style="yellow"
+            )
     silent = [name for names in failed.values() for name in names]
     if silent:
         shown = ", ".join(silent[:5]) + (", …" if len(silent) > 5 else "")
@@ -200,7 +203,7 @@ def _read_text(command: Spoken, pairs: list[tuple[str, str]]) -> list[_Row]:
     problems.raise_any()
     if not rows:
         raise VoxlateError(f"{path}: holds no texts; expected columns such as id, split, {', '.join(languages)}")
-    return _hold_out(rows, command.dev, command.test)
+    return _hold_out(rows, pairs, command.dev, command.test)
 
 
 def _language_of(column: str) -> str | None:
@@ -208,14 +211,16 @@ def _language_of(column: str) -> str | None:
     return None if language is None else language.code
 
 
-def _hold_out(rows: list[_Row], dev: int, test: int) -> list[_Row]:
+def _hold_out(rows: list[_Row], pairs: list[tuple[str, str]], dev: int, test: int) -> list[_Row]:
     """Give `dev` and `test` rows those splits, by their texts alone, so that other seeds and ids hold out the same.
 
-    Rows with the same texts stay together.
+    Rows with the same texts stay together; those of no pair are not taken.
     """
     keys = [json.dumps(row.texts, sort_keys=True) for row in rows]
+    of_pairs = [any(_is_of_pair(row, source, target) for source, target in pairs) for row in rows]
     split_of: dict[str, str] = {}
-    rows_of, left = Counter(keys), {"test": test, "dev": dev}
+    rows_of = Counter(key for key, taken in zip(keys, of_pairs, strict=True) if taken)
+    left = {"test": test, "dev": dev}
     for key in sorted(rows_of, key=lambda key: hashlib.sha256(key.encode()).digest()):
         split = next((name for name, room in left.items() if rows_of[key] <= room), None)
         if split is not None:
@@ -295,4 +300,8 @@ def _write_translations(output: Path, source: str, target: str, rows: list[_Row]
 
 
 def _of_pair(rows: list[_Row], source: str, target: str) -> Iterator[_Row]:
-    return (row for row in rows if row.read_in(source) and target in row.texts)
+    return (row for row in rows if _is_of_pair(row, source, target))
+
+
+def _is_of_pair(row: _Row, source: str, target: str) -> bool:
+    return row.read_in(source) and target in row.texts
