@@ -12,6 +12,25 @@ from voxlate import __version__, cli_evaluate, cli_identify, cli_prepare
 from voxlate.errors import VoxlateError, is_out_of_memory, memory_advice
 from voxlate.pages import ask_for_huge_pages
 
+AudioInputs = Annotated[
+    list[str], typer.Argument(metavar="AUDIO", help="Audio or video files, folders, globs, or - for standard input.")
+]
+OutputDir = Annotated[
+    Path | None,
+    typer.Option(help="Write files AUDIO.LANGUAGE.FORMAT into this folder, in subfolders like those of the inputs."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Redo results that are already in --output-dir.")]
+Device = Annotated[str, typer.Option(help="Device to run on: auto, cpu, cuda, cuda:1, …")]
+SourceLanguage = Annotated[
+    str | None,
+    typer.Option(
+        "--from", help="Source language, used only to choose the default model; auto identifies it for each input."
+    ),
+]
+Slots = Annotated[
+    list[str] | None,
+    typer.Option(help="Token that stands for a target language in this model: lv=250016 or lv=lv_LV."),
+]
 LengthPenalty = Annotated[
     float | None,
     typer.Option(
@@ -74,19 +93,11 @@ def _root(
 
 @app.command()
 def translate(
-    audio: Annotated[
-        list[str],
-        typer.Argument(metavar="AUDIO", help="Audio or video files, folders, globs, or - for standard input."),
-    ],
+    audio: AudioInputs,
     to: Annotated[
         list[str], typer.Option(help="Target language(s), separated by commas: code, ISO 639-3 code or English name.")
     ],
-    source: Annotated[
-        str | None,
-        typer.Option(
-            "--from", help="Source language, used only to choose the default model; auto identifies it for each input."
-        ),
-    ] = None,
+    source: SourceLanguage = None,
     identifier: Annotated[
         str | None, typer.Option(help="Language identifier for --from auto: folder or Hub id.")
     ] = None,
@@ -100,12 +111,7 @@ def translate(
             "--format", help="Output format(s), separated by commas: txt, tsv, json, srt, vtt. [default: txt]"
         ),
     ] = None,
-    output_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write files AUDIO.LANGUAGE.FORMAT into this folder, in subfolders like those of the inputs."
-        ),
-    ] = None,
+    output_dir: OutputDir = None,
     beam: Annotated[int | None, typer.Option(help="Beam size; 1 is greedy. [default: the model's, else 5]")] = None,
     n_best: Annotated[int, typer.Option(help="Number of hypotheses per segment to write (json and tsv only).")] = 1,
     length_penalty: LengthPenalty = None,
@@ -120,18 +126,13 @@ def translate(
     batch_size: Annotated[
         int | None, typer.Option(help="Number of segments searched at once. [default: 64; 256 on a GPU]")
     ] = None,
-    device: Annotated[str, typer.Option(help="Device to run on: auto, cpu, cuda, cuda:1, …")] = "auto",
+    device: Device = "auto",
     dtype: Annotated[str, typer.Option(help="Precision: auto, float32, bfloat16, float16, int8.")] = "auto",
     shortlist: Annotated[
         bool, typer.Option("--shortlist", help="Search only the vocabulary listed by `voxlate prepare shortlist`.")
     ] = False,
-    slot: Annotated[
-        list[str] | None,
-        typer.Option(help="Token that stands for a target language in this model: lv=250016 or lv=lv_LV."),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Redo results that are already in --output-dir.")
-    ] = False,
+    slot: Slots = None,
+    overwrite: Overwrite = False,
     audio_track: cli_identify.AudioTrackOption = None,
 ) -> None:
     """Translate speech into text in another language. Results go to standard output or into --output-dir."""
@@ -218,10 +219,7 @@ def average(
 
 @app.command()
 def transcribe(
-    audio: Annotated[
-        list[str],
-        typer.Argument(metavar="AUDIO", help="Audio or video files, folders, globs, or - for standard input."),
-    ],
+    audio: AudioInputs,
     model: Annotated[str, typer.Option(help="Model with a CTC head: folder, Hub id or id@revision.")],
     language: Annotated[
         str | None, typer.Option(help="Spoken language: names the files, and says how words are joined.")
@@ -233,17 +231,10 @@ def transcribe(
             help="Output format(s), separated by commas: txt, tsv, json (with words), srt, vtt. [default: txt]",
         ),
     ] = None,
-    output_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write files AUDIO.LANGUAGE.FORMAT into this folder, in subfolders like those of the inputs."
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="Device to run on: auto, cpu, cuda, cuda:1, …")] = "auto",
+    output_dir: OutputDir = None,
+    device: Device = "auto",
     dtype: Annotated[str, typer.Option(help="Precision: auto, float32, bfloat16, float16.")] = "auto",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Redo results that are already in --output-dir.")
-    ] = False,
+    overwrite: Overwrite = False,
     audio_track: cli_identify.AudioTrackOption = None,
 ) -> None:
     """Transcribe speech with a model that has a CTC head. json has the times of the words."""
