@@ -343,7 +343,20 @@ def test_training_in_bfloat16_goes_on_to_the_bit(toy: Path, tmp_path: Path) -> N
             {"decoder": {"d_model": 50, "decoder_attention_heads": 4}},
             "d_model 50 is no multiple of decoder_attention_h",
         ),
-        ({"encoder": {"conv_dim": [8, 8]}}, r"model.scratch: .*convolutional layers"),
+        ({"encoder": {"conv_dim": [8, 8]}}, r"model.scratch: .*conv_dim, conv_stride and conv_kernel have \[2, 7, 7\]"),
+        (
+            {"encoder": {"hidden_size": -4}},
+            "model.scratch: encoder.hidden_size: expected greater than or equal to 1, got",
+        ),
+        (
+            {"encoder": {"hidden_size": 12 * 2**16}},
+            r"model.scratch: \S+ parameters need [0-9,]+ GiB, and this machine has",
+        ),
+        ({"encoder": {"conv_bias": "no"}}, "model.scratch: encoder.conv_bias: expected true or false, got 'no'"),
+        (
+            {"decoder": {"decoder_layers": 2**31}},
+            "model.scratch: decoder.decoder_layers: expected less than or equal to",
+        ),
         ({"vocabulary": "nowhere.model"}, "nowhere.model: not a SentencePiece model"),
         ({"encoder_type": "wav2vec3"}, "unknown speech encoder 'wav2vec3'; did you mean 'wav2vec2'"),
     ],

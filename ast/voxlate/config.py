@@ -21,6 +21,7 @@ from voxlate.settings_yaml import cut, dump_yaml, shown
 
 PositiveInt = Annotated[int, Field(gt=0, lt=2**31)]
 NonNegativeInt = Annotated[int, Field(ge=0, lt=2**31)]
+AdapterSize = Annotated[int, Field(gt=0, le=100)]
 Decibels = Annotated[float, Field(ge=-200.0, le=200.0)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 _MAX_PROBLEMS = 20  # in one message
@@ -55,9 +56,9 @@ class ModelConfig(_Closed):
     encoder: str | None = None
     decoder: str | None = None
     scratch: ScratchConfig | None = None
-    adapter_layers: PositiveInt = 3
-    adapter_kernel: PositiveInt = 3
-    adapter_stride: PositiveInt = 2
+    adapter_layers: AdapterSize = 3
+    adapter_kernel: AdapterSize = 3
+    adapter_stride: AdapterSize = 2
     slots: dict[str, str | int] = {}  # token of a target language, such as ca: es_XX
     add_languages: dict[str, NewLanguage] = {}
 

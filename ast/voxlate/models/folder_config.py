@@ -219,6 +219,7 @@ def expected(problem: Mapping[str, Any]) -> str:
     """Return what one of pydantic's errors expected and got."""
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     message = re.sub(r" or instance of \w+", "", message)
+    message = message.replace("a valid boolean", "true or false")
     return message if isinstance(problem["input"], dict) else f"{message}, got {shown(problem['input'])}"
 
 

@@ -1,23 +1,28 @@
 """Make a speech translation model without pretrained parts, from fields of transformers' configs."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub.errors import StrictDataclassError
+import torch
 from transformers import AutoConfig, MBartConfig
 
 from voxlate.errors import VoxlateError
+from voxlate.json_files import shown
 from voxlate.languages import find_language
 from voxlate.models import ENCODERS
 from voxlate.models.adapter import AdapterConfig, LengthAdapter
 from voxlate.models.conversion import decoder_config
 from voxlate.models.decoder import MBartDecoder
+from voxlate.models.folder_config import encoder_config, mbart_config
 from voxlate.models.interop import Checkpoint
 from voxlate.models.translator import SpeechTranslator
 from voxlate.registry import resolve
 from voxlate.text import Tokenizer
+
+_SETTINGS = Path("model.scratch")  # where the messages say that a field stands
 
 
 def random_model(
@@ -34,7 +39,7 @@ def random_model(
     """Return a model of random weights (seed torch first), with every mBART-50 language as a target.
 
     `encoder` and `decoder` are fields of transformers' configs; what is not given has their defaults. VoxlateError
-    for fields that they do not have, which transformers would take without a word, or that do not fit together.
+    for fields that they do not have, for values that make no network, and for more weights than memory holds.
     """
     encoder_class = resolve(ENCODERS, encoder_type, "speech encoder")
     problems = [
@@ -44,19 +49,38 @@ def random_model(
     if problems:
         raise VoxlateError("\n".join(problems))
     tokenizer = Tokenizer(vocabulary)
-    try:
-        speech = encoder_class(AutoConfig.for_model(encoder_type, **encoder), normalize_waveform=normalize_waveform)
-        shape = decoder_config(MBartConfig(**{**decoder, "vocab_size": tokenizer.vocabulary_size}))
-    except (ValueError, TypeError, ZeroDivisionError, StrictDataclassError) as error:
-        raise VoxlateError(f"model.scratch: {' '.join(str(error).split())}") from None
-    if shape.width % shape.heads:
-        raise VoxlateError(
-            f"model.scratch.decoder: d_model {shape.width} is no multiple of decoder_attention_heads {shape.heads}"
-        )
-    adapter = AdapterConfig(speech.output_dim, shape.width, adapter_layers, adapter_kernel, adapter_stride)
-    model = SpeechTranslator(speech, LengthAdapter(adapter), MBartDecoder(shape))
+    speech = encoder_config({**encoder, "model_type": encoder_type}, _SETTINGS, {}, "encoder")
+    text = mbart_config({**decoder, "vocab_size": tokenizer.vocabulary_size}, _SETTINGS, {}, "decoder")
+    shape = decoder_config(text)
+
+    def build() -> SpeechTranslator:
+        own = encoder_class(speech, normalize_waveform=normalize_waveform)
+        adapter = AdapterConfig(own.output_dim, shape.width, adapter_layers, adapter_kernel, adapter_stride)
+        return SpeechTranslator(own, LengthAdapter(adapter), MBartDecoder(shape))
+
+    with torch.random.fork_rng(devices=[]):
+        _check_size(build)
+    model = build()
     targets = {find_language(tag).code: tokenizer.tag_id(tag) for tag in tokenizer.tags}
     return Checkpoint("a new model", Path(vocabulary).parent, model, tokenizer, targets)
+
+
+def _check_size(build: Callable[[], SpeechTranslator]) -> None:
+    """Build the model on the meta device, which takes no memory. VoxlateError where that of this machine is too small.
+
+    A network of this size is not built otherwise: neither torch nor Linux says no before the memory is full.
+    """
+    try:
+        with torch.device("meta"):
+            parameters = sum(parameter.numel() for parameter in build().parameters())
+    except Exception as error:  # networks check their configs with exceptions of many kinds
+        raise VoxlateError(f"{_SETTINGS}: describes no network ({shown(error)})") from None
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if 4 * parameters > memory:
+        raise VoxlateError(
+            f"{_SETTINGS}: {parameters:.3g} parameters need {4 * parameters / 2**30:,.0f} GiB, and this machine has "
+            f"{memory / 2**30:,.0f}; make it smaller"
+        )
 
 
 def _unknown(part: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> list[str]:
@@ -64,5 +88,5 @@ def _unknown(part: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> l
     for name in sorted(given.keys() - known.keys()):
         close = get_close_matches(name, known, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
-        problems.append(f"model.scratch.{part}.{name}: unknown setting{hint}")
+        problems.append(f"{_SETTINGS}.{part}.{name}: unknown setting{hint}")
     return problems
