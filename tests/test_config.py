@@ -167,6 +167,14 @@ def test_numbers_and_switches_stay_what_they_were(tmp_path: Path) -> None:
         ("data.train=" + "x" * 100_000, "data.train: Input should be a valid list, got 'xxx"),
         ("data.train=[" + "1," * 5000 + "]", "and 4980 more"),
         ("x" * 100_000 + "=1", " …: unknown setting"),
+        ('output=""', "output: expected a path, got ''"),
+        ('data.train=[""]', "data.train.0: expected a path, got ''"),
+        ("data.directions=[]", "data.directions: List should have at least 1 item"),
+        ("data.workers=2147483647", "data.workers: Input should be less than or equal to 256"),
+        ("data.batches_per_update=2147483647", "data.batches_per_update: Input should be less than or equal to 10000"),
+        ("model.adapter_layers=2147483647", "model.adapter_layers: Input should be less than or equal to 100"),
+        ("trainable.lora.rank=100000", "trainable.lora.rank: Input should be less than or equal to 4096"),
+        ("trainable.lora.projections=[]", "trainable.lora.projections: List should have at least 1 item"),
     ],
 )
 def test_odd_values_have_a_short_line_each(tmp_path: Path, override: str, message: str) -> None:
@@ -201,6 +209,12 @@ def test_aliases_that_multiply_are_refused_at_once(tmp_path: Path) -> None:
         assert "aliases repeat too much; write the values out" in problems(write(tmp_path, "\n".join(levels)))
     shared = GOOD.replace("train: [data", "dev: &d [a.jsonl, b.jsonl], replay: *d, train: [data")
     assert read_config(write(tmp_path, shared)).data.replay == [Path("a.jsonl"), Path("b.jsonl")]
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    config = read_config(write(tmp_path, GOOD), ["output=~/run", "data.train=[~/train.jsonl]"])
+    assert (config.output, config.data.train) == (tmp_path / "home/run", [tmp_path / "home/train.jsonl"])
 
 
 def test_a_long_chain_of_bases_ends(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -22,10 +24,17 @@ from voxlate.settings_yaml import cut, dump_yaml, shown
 PositiveInt = Annotated[int, Field(gt=0, lt=2**31)]
 NonNegativeInt = Annotated[int, Field(ge=0, lt=2**31)]
 AdapterSize = Annotated[int, Field(gt=0, le=100)]
+SettingsPath = Annotated[Path, BeforeValidator(lambda value: _named_path(value)), AfterValidator(Path.expanduser)]
 Decibels = Annotated[float, Field(ge=-200.0, le=200.0)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 _MAX_PROBLEMS = 20  # in one message
 Preset = Literal["all", "lna-e", "lna-d", "lna-ed", "adapter-only", "decoder-only", "lora"]
+
+
+def _named_path(value: object) -> object:
+    if value == "":
+        raise ValueError("expected a path")
+    return value
 
 
 class _Closed(BaseModel):
@@ -37,7 +46,7 @@ class ScratchConfig(_Closed):
 
     encoder: dict[str, Any] = {}
     decoder: dict[str, Any] = {}
-    vocabulary: Path
+    vocabulary: SettingsPath
     encoder_type: str = "wav2vec2"
     normalize_waveform: bool = True
 
@@ -74,23 +83,23 @@ class ModelConfig(_Closed):
 class DataConfig(_Closed):
     """What to train and validate on, and how utterances become batches."""
 
-    train: list[Path] = Field(min_length=1)
-    dev: list[Path] = []
-    replay: list[Path] = []  # data of directions that the model knows already and shall not forget
+    train: list[SettingsPath] = Field(min_length=1)
+    dev: list[SettingsPath] = []
+    replay: list[SettingsPath] = []  # data of directions that the model knows already and shall not forget
     replay_share: float = Field(default=0.25, gt=0.0, lt=1.0)
-    directions: list[str] | None = None  # such as fr-en; all by default
+    directions: Annotated[list[str], Field(min_length=1)] | None = None  # such as fr-en; all by default
     min_seconds: PositiveFloat = 0.1
     max_seconds: PositiveFloat = 30.0  # CoVoST 2 training drops more than 30 s (fairseq's preparation)
     max_target_characters: PositiveInt = 512  # as in the CoVoST 2 paper
-    teacher: list[Path] = []  # jsonl of id and text: translations to learn instead of those of the manifests
+    teacher: list[SettingsPath] = []  # jsonl of id and text: translations to learn instead of those of the manifests
     temperature: float = Field(default=1.0, ge=1.0)
     sample_by: Literal["utterances", "hours"] = "utterances"
     batch_seconds: PositiveFloat = 120.0
     quadratic_seconds: PositiveFloat = 120.0
     token_seconds: NonNegativeFloat = 0.03
     buckets: PositiveInt = 16
-    batches_per_update: PositiveInt = 1
-    workers: NonNegativeInt = 1
+    batches_per_update: int = Field(default=1, gt=0, le=10_000)
+    workers: int = Field(default=1, ge=0, le=256)
 
 
 class AugmentationConfig(_Closed):
@@ -127,10 +136,12 @@ class RegularizationConfig(_Closed):
 class LoraConfig(_Closed):
     """Low-rank updates (Hu et al. 2021) of the attention projections, through peft."""
 
-    rank: PositiveInt = 16
+    rank: int = Field(default=16, gt=0, le=4096)
     alpha: PositiveInt = 32
     dropout: Probability = 0.0
-    projections: list[Literal["q_proj", "k_proj", "v_proj", "out_proj"]] = ["q_proj", "v_proj"]
+    projections: list[Literal["q_proj", "k_proj", "v_proj", "out_proj"]] = Field(
+        default=["q_proj", "v_proj"], min_length=1
+    )
 
 
 class TrainableConfig(_Closed):
@@ -190,7 +201,7 @@ class CheckpointConfig(_Closed):
 class TrainConfig(_Closed):
     """One training run. Paths are relative to the working directory."""
 
-    output: Path
+    output: SettingsPath
     model: ModelConfig
     data: DataConfig
     optimizer: OptimizerConfig
