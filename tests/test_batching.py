@@ -239,3 +239,9 @@ def test_replayed_data_get_their_share(toy: Path) -> None:
     assert sum(table.values()) == pytest.approx(1.0)
     by_hours = make_sampling(corpus, temperature=1.0, by_hours=True)
     assert by_hours.shares_G.tolist() == pytest.approx((by_hours.hours_G / by_hours.hours_G.sum()).tolist())
+
+
+def test_a_batch_without_a_bound_holds_everything(tmp_path: Path) -> None:
+    corpus = read_corpus([write_toy(tmp_path, "train", 3)], limits=None)
+    [(_, _, indices)] = in_order(corpus, float("inf"))
+    assert sorted(indices) == [0, 1, 2]

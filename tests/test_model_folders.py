@@ -61,7 +61,7 @@ CONFIGS: list[tuple[str, dict[str, object], str]] = [
     ("decoder", {"decoder_layers": HUGE}, r"decoder\.decoder_layers: expected less than or equal to 1000"),
     ("decoder", {"decoder_layers": 900}, r"decoder\.decoder_layers is 900, but the weights hold"),
     ("decoder", {"vocab_size": 10**30}, r"decoder\.vocab_size: expected less than or equal to"),
-    ("decoder", {"scale_embedding": 1}, r"decoder\.scale_embedding: expected a valid boolean, got 1"),
+    ("decoder", {"scale_embedding": 1}, r"decoder\.scale_embedding: expected true or false, got 1"),
     ("decoder", {"activation_function": 7}, r"decoder\.activation_function: expected a valid string, got 7"),
     ("decoder", {"dropout": 3}, r"decoder\.dropout: expected less than or equal to 1, got 3"),
 ]

@@ -692,6 +692,17 @@ def test_ctc_alone_teaches_the_encoder_first(toy: Path, tmp_path: Path, monkeypa
     assert learning == [{"encoder", "projection"}] * 2 + [{"encoder", "adapter", "decoder", "projection"}]
 
 
+def test_a_model_trained_without_masking_can_be_trained_with_it(toy: Path, tmp_path: Path) -> None:
+    short = {"optimizer__updates": 1, "optimizer__warmup_updates": 0}
+    run(config(toy, tmp_path / "base", **short))
+    base = {"model": {"init_from": str(tmp_path / "base" / "best")}, **short}
+    masks = {"time_masking": 0.5, "channel_masking": 0.2, "channel_mask_width": 4}
+    run(config(toy, tmp_path / "masked", regularization=masks, **base))
+    assert "encoder.masked_spec_embed" in safetensors.torch.load_file(
+        tmp_path / "masked" / "best" / "model.safetensors"
+    )
+
+
 def test_what_a_fine_tuned_model_forgets_is_said(tmp_path: Path) -> None:
     write_vocabulary(tmp_path / "sentencepiece.bpe.model")
     write_toy(tmp_path, "train", 12, pairs=["fr-en", "de-en", "en-de"])

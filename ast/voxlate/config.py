@@ -21,20 +21,23 @@ from voxlate.errors import VoxlateError
 from voxlate.settings_file import override_settings, read_settings
 from voxlate.settings_yaml import cut, dump_yaml, shown
 
-PositiveInt = Annotated[int, Field(gt=0, lt=2**31)]
-NonNegativeInt = Annotated[int, Field(ge=0, lt=2**31)]
-AdapterSize = Annotated[int, Field(gt=0, le=100)]
-SettingsPath = Annotated[Path, BeforeValidator(lambda value: _named_path(value)), AfterValidator(Path.expanduser)]
-Decibels = Annotated[float, Field(ge=-200.0, le=200.0)]
-Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
-_MAX_PROBLEMS = 20  # in one message
-Preset = Literal["all", "lna-e", "lna-d", "lna-ed", "adapter-only", "decoder-only", "lora"]
-
 
 def _named_path(value: object) -> object:
     if value == "":
         raise ValueError("expected a path")
     return value
+
+
+PositiveInt = Annotated[int, Field(gt=0, lt=2**31)]
+NonNegativeInt = Annotated[int, Field(ge=0, lt=2**31)]
+AdapterSize = Annotated[int, Field(gt=0, le=100)]
+SettingsPath = Annotated[Path, BeforeValidator(_named_path), AfterValidator(Path.expanduser)]
+ModelName = Annotated[str, Field(min_length=1)]
+Slot = str | Annotated[int, Field(strict=True)]  # true is not token 1
+Decibels = Annotated[float, Field(ge=-200.0, le=200.0)]
+Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
+_MAX_PROBLEMS = 20  # in one message
+Preset = Literal["all", "lna-e", "lna-d", "lna-ed", "adapter-only", "decoder-only", "lora"]
 
 
 class _Closed(BaseModel):
@@ -55,20 +58,20 @@ class NewLanguage(_Closed):
     """A target language that the model lacks: its embedding begins as a copy of another's."""
 
     init_from: str
-    slot: str | int | None = None  # an mBART tag or token id to reuse; a new token by default
+    slot: Slot | None = None  # an mBART tag or token id to reuse; a new token by default
 
 
 class ModelConfig(_Closed):
     """Where the weights come from: a trained model, or an encoder and a decoder to join, or nothing (scratch)."""
 
-    init_from: str | None = None
-    encoder: str | None = None
-    decoder: str | None = None
+    init_from: ModelName | None = None
+    encoder: ModelName | None = None
+    decoder: ModelName | None = None
     scratch: ScratchConfig | None = None
     adapter_layers: AdapterSize = 3
     adapter_kernel: AdapterSize = 3
     adapter_stride: AdapterSize = 2
-    slots: dict[str, str | int] = {}  # token of a target language, such as ca: es_XX
+    slots: dict[str, Slot] = {}  # token of a target language, such as ca: es_XX
     add_languages: dict[str, NewLanguage] = {}
 
     @model_validator(mode="after")
@@ -164,8 +167,8 @@ class OptimizerConfig(_Closed):
     hold_updates: NonNegativeInt | None = None  # tri_stage only; default: four tenths
     final_lr_scale: float = Field(default=0.05, ge=0.0, le=1.0)  # tri_stage only
     betas: tuple[Probability, Probability] = (0.9, 0.98)
-    eps: PositiveFloat = 1e-8
-    weight_decay: NonNegativeFloat = 0.0
+    eps: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1e-8
+    weight_decay: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0
     clip_norm: PositiveFloat = 1.0
 
 
@@ -173,7 +176,7 @@ class LossConfig(_Closed):
     """Label-smoothed cross-entropy, and CTC on the characters of the source text if its weight is above 0."""
 
     label_smoothing: Probability = 0.1
-    ctc_weight: NonNegativeFloat = 0.0
+    ctc_weight: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0
     # A decoder that starts beside an encoder of random weights may learn not to listen; CTC can teach that one first.
     # When the decoder begins, the learning rate warms up again.
     ctc_only_updates: NonNegativeInt = 0

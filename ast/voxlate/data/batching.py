@@ -232,7 +232,7 @@ def in_order(corpus: Corpus, batch_seconds: float) -> list[Request]:
     first = 0
     while first < len(order):
         longest = max(float(np.nan_to_num(corpus.seconds_N[order[first]])), 0.1)
-        size = max(1, int(batch_seconds / longest))
+        size = max(1, int(min(batch_seconds / longest, len(order))))
         place = Place(number=len(requests))
         requests.append((place, place, order[first : first + size]))
         first += size

@@ -109,6 +109,8 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], dtype: torch.dtype, w
     tensors = dict(tensors)
     for name in [name for name in tensors.keys() - wanted.keys() if name.endswith("masked_spec_embed")]:
         del tensors[name]  # every pretrained encoder has it, though it is unused where the config turns masking off
+    for name in [name for name in wanted.keys() - tensors.keys() if name.endswith("masked_spec_embed")]:
+        tensors[name] = torch.zeros(wanted[name].shape)  # masking is new to this model, and learns what stands for it
     shapes = [
         f"{name} is {tuple(tensors[name].shape)}, expected {tuple(tensor.shape)}"
         for name, tensor in wanted.items()
