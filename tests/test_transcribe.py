@@ -248,7 +248,7 @@ def test_the_sign_between_words_may_be_nothing(tmp_path: Path) -> None:
         (
             {"a": 0},
             {"do_lower_case": "yes"},
-            r"tokenizer_config\.json: do_lower_case: expected a valid boolean, got 'yes'",
+            r"tokenizer_config\.json: do_lower_case: expected true or false, got 'yes'",
         ),
         ({"a": 0}, {"added_tokens_decoder": {"1": 2}}, r"added_tokens_decoder\.1: expected a valid dictionary, got 2$"),
         ({"a": 0}, {"pad_token": [1]}, r"tokenizer_config\.json: pad_token: expected a valid string, got \[1\]"),
