@@ -85,8 +85,8 @@ def test_a_folder_of_results_has_a_language_of_each(
     plain.write_text("a\nb\n")
     with pytest.raises(EvaluationError, match=r"out has several target languages \(en, zh\); add --target-language"):
         joined(tmp_path / "out", plain)
-    if suffix != "json":  # which has the joined text already
-        assert joined(tmp_path / "out", plain, "zh").hypotheses == ["One segment.", "Two shortsegments."]
+    with pytest.raises(EvaluationError, match=r"out: a folder has no order, .* expected a manifest with audio"):
+        joined(tmp_path / "out", plain, "zh")
 
 
 def test_printed_results_in_several_languages_are_told_apart(tmp_path: Path) -> None:
@@ -142,3 +142,37 @@ def test_a_table_without_a_header_is_no_file_of_references(tmp_path: Path) -> No
     (tmp_path / "r.txt").write_text("".join(map(to_line, RESULTS)))
     with pytest.raises(EvaluationError, match=r"r.txt: a tab in every line, as in a table; expected references alone"):
         read_references(tmp_path / "r.txt")
+
+
+def test_names_that_cannot_be_printed_or_were_shortened_or_moved_meet_their_clips(tmp_path: Path) -> None:
+    names = ["a/x.flac", "b/x.flac", "c/t\tab\nx.flac", "c/caf\u00e9.flac"]
+    rows = [{"id": name, "audio": f"/gone/data/{name}", "target_text": name, "target_language": "en"} for name in names]
+    references = tmp_path / "references.jsonl"
+    references.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    spelled = [*names[:3], "c/cafe\u0301.flac"]
+    results = [
+        Translation(f"there/data/{name}", 3.0, "en", (Segment(0, 1, (Candidate(text, -0.1),)),), recipe={})
+        for name, text in zip(spelled, "ABCD", strict=True)
+    ]
+    for file, write in (("h.txt", to_line), ("h.tsv", tsv_rows), ("h.jsonl", to_json_line)):
+        header = TSV_HEADER if write is tsv_rows else ""
+        (tmp_path / file).write_text(header + "".join(map(write, results)), encoding="utf-8")
+        assert joined(tmp_path / file, references).hypotheses == [*"ABCD"], file
+
+    folder = tmp_path / "out"
+    (folder / "c").mkdir(parents=True)
+    for place, found in zip(("x.flac", "x.flac~1", "c/t\tab\nx.flac", "c~409.flac"), results, strict=True):
+        (folder / f"{place}.en.txt").write_text(to_txt(found))
+    with pytest.raises(EvaluationError, match="clips have no hypothesis"):
+        joined(folder, references)
+    owners = [("x.flac", 0), ("x.flac~1", 1), ("c~409.flac", 3)]
+    lines = [json.dumps({"place": place, "input": f"/there/data/{names[number]}"}) for place, number in owners]
+    (folder / ".voxlate.jsonl").write_text("\n".join(["damaged", *lines]) + "\n")
+    assert joined(folder, references).hypotheses == [*"ABCD"]
+
+
+def test_a_text_before_a_tab_is_no_name(tmp_path: Path) -> None:
+    (tmp_path / "h.txt").write_text("It costs 3.5 euros.\t-0.51\nNo.\t-0.2\n")
+    (tmp_path / "r.txt").write_text("It costs 3.5 euros.\nNo.\n")
+    with pytest.raises(EvaluationError, match=r"h.txt: It costs 3.5 euros. stands before a tab, expected the name of"):
+        joined(tmp_path / "h.txt", tmp_path / "r.txt", "en")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from voxlate_eval.sentences import Hypotheses, Hypothesis
 from voxlate_eval.strict_json import as_lines, cut, kind, parse_objects, read_object, read_text
 
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
+_JOURNAL = ".voxlate.jsonl"  # in which translate notes what each result of a folder was made from
 _SUBTITLES = re.compile(r"WEBVTT|\d+\s*\n[\d:,. ]+-->")
-_RESULT = re.compile(r"(?P<name>.+)\.(?P<language>[A-Za-z-]+)\.(json|tsv|txt)")  # AUDIO.LANGUAGE.FORMAT
+_RESULT = re.compile(r"(?P<name>.+)\.(?P<language>[A-Za-z-]+)\.(json|tsv|txt)", re.DOTALL)  # AUDIO.LANGUAGE.FORMAT
 _LANGUAGE = re.compile(r"[a-z]{2,8}(-\w+)*")
 _CURE = "--format json keeps the text of each input together"
 
@@ -145,7 +147,8 @@ def _read_folder(folder: Path) -> Hypotheses:
     for suffix in (".json", ".tsv", ".txt"):
         results = [(path, found) for path in files if path.suffix == suffix and (found := _RESULT.fullmatch(path.name))]
         if results:
-            rows = [row for path, found in results for row in _results(folder, path, found)]
+            inputs = _read_journal(folder / _JOURNAL)
+            rows = [row for path, found in results for row in _results(folder, path, found, inputs)]
             return Hypotheses(folder, rows, has_ids=False, has_names=True)
     raise EvaluationError(
         f"{folder}: no AUDIO.LANGUAGE.json, .tsv or .txt; expected a file of hypotheses, or a folder that voxlate "
@@ -153,12 +156,24 @@ def _read_folder(folder: Path) -> Hypotheses:
     )
 
 
-def _results(folder: Path, path: Path, name: re.Match[str]) -> Iterator[Hypothesis]:
+def _read_journal(path: Path) -> dict[str, str]:
+    """Return the input of each place in a folder of results; nothing of what is missing or damaged."""
+    inputs: dict[str, str] = {}
+    lines = path.read_bytes().split(b"\n") if path.is_file() else []
+    for line in lines:
+        with suppress(ValueError):  # an EvaluationError is one
+            for _, row in parse_objects(path, line.decode("utf-8")):
+                if isinstance(row.get("place"), str) and isinstance(row.get("input"), str):
+                    inputs[row["place"]] = row["input"]
+    return inputs
+
+
+def _results(folder: Path, path: Path, name: re.Match[str], inputs: Mapping[str, str]) -> Iterator[Hypothesis]:
     text = read_text(path)
     language = None if name["language"] == "transcript" else name["language"]
     if path.suffix == ".txt":
         audio = (path.parent / name["name"]).relative_to(folder).as_posix()
-        yield Hypothesis(audio, "", language=language, segments=tuple(as_lines(text)))
+        yield Hypothesis(inputs.get(audio, audio), "", language=language, segments=tuple(as_lines(text)))
         return
     found = _parse(path, text)
     if found.rows and not found.has_names:
