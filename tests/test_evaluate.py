@@ -233,7 +233,7 @@ def test_what_is_done_is_told_by_content(
     monkeypatch.setattr(hypotheses, "_append", count)
     done = run(tiny_model, moved, output)
     assert sorted(appended) == ["fr-en/1", "fr-en/3"]
-    assert "fr-en: translated again are 1 clips that failed and 1 whose audio changed" in done.stderr
+    assert "fr-en: translating again 1 clips that failed and 1 whose audio changed" in done.stderr
     after = lines(output / "fr-en/hypotheses.jsonl")
     assert [row["text"] for row in after] == [
         before[0]["text"],

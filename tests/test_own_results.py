@@ -10,6 +10,7 @@ from voxlate.decoding.translation import Candidate, Segment, Translation
 from voxlate.decoding.writers import to_json, to_json_line, to_line, to_srt, to_tsv, to_txt, tsv_rows
 from voxlate.errors import VoxlateError
 from voxlate.evaluation.hypothesis_tables import read_hypotheses
+from voxlate.evaluation.references import read_references as read_manifest_references
 from voxlate_eval.errors import EvaluationError
 from voxlate_eval.records import Records, join, read_references
 
@@ -176,3 +177,10 @@ def test_a_text_before_a_tab_is_no_name(tmp_path: Path) -> None:
     (tmp_path / "r.txt").write_text("It costs 3.5 euros.\nNo.\n")
     with pytest.raises(EvaluationError, match=r"h.txt: It costs 3.5 euros. stands before a tab, expected the name of"):
         joined(tmp_path / "h.txt", tmp_path / "r.txt", "en")
+
+
+def test_languages_of_references_go_by_name_too(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text(json.dumps({"id": 1, "target_text": "x", "source_language": "deu", "target_language": "French"}))
+    (row,) = read_manifest_references(path).rows
+    assert (row.source_language, row.target_language) == ("de", "fr")

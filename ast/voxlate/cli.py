@@ -70,7 +70,7 @@ def main() -> None:
             print(f"error: {memory_advice()}", file=sys.stderr, flush=True)
             os._exit(2)  # libraries that lack memory crash when they are put away
         elif isinstance(error, OSError):
-            print(f"error: {error.strerror}: {error.filename or 'standard output'}", file=sys.stderr)
+            print(f"error: {error.strerror}: {error.filename2 or error.filename or 'standard output'}", file=sys.stderr)
         else:
             raise
         sys.exit(2)

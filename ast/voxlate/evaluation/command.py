@@ -15,7 +15,7 @@ from rich.text import Text
 from voxlate.data.preparation import stderr
 from voxlate.errors import VoxlateError
 from voxlate.evaluation.hypothesis_tables import read_hypotheses
-from voxlate.evaluation.references import read_references, transcripts
+from voxlate.evaluation.references import language_code, read_references, transcripts
 from voxlate.files import write_text
 from voxlate_eval.comparison import compare_systems
 from voxlate_eval.records import Records, join
@@ -147,7 +147,7 @@ def _counted(languages: dict[str, int]) -> str:
 def _measure(hypotheses: Path, references: Path, scoring: Scoring) -> tuple[Records, list[Measured]]:
     known = read_references(references)
     known = transcripts(known) if scoring.transcripts else known
-    records = join(read_hypotheses(hypotheses), known, scoring.target_language)
+    records = join(read_hypotheses(hypotheses), known, language_code(scoring.target_language))
     return records, measure(records, scoring.metrics, scoring.tokenize, workers=cpu_count() or 1)
 
 

@@ -112,7 +112,7 @@ def _keep(task: Task) -> None:
     retried = len(failed) - sum("error" in row for row in kept)
     if retried or changed:
         stderr().print(
-            f"{task.direction}: translated again are {retried:,} clips that failed and {changed:,} whose audio changed"
+            f"{task.direction}: translating again {retried:,} clips that failed and {changed:,} whose audio changed"
         )
     write_text(task.folder / _KEPT, "".join(map(_line, kept)))
     for part in task.folder.glob(_PART):

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from voxlate.errors import VoxlateError
+from voxlate.languages import look_up_language
 from voxlate.manifest import Manifest, Utterance, read_manifest
 from voxlate_eval.records import Reference, References
 from voxlate_eval.records import read_references as read_lines
@@ -14,7 +15,8 @@ _TABLES = (".tsv", ".csv", ".parquet")
 def read_references(path: Path) -> References:
     """Read the references of a file. VoxlateError or EvaluationError where something is wrong with it."""
     if path.suffix.lower() not in _TABLES:
-        return read_lines(path)
+        found = read_lines(path)
+        return replace(found, rows=[_with_codes(row) for row in found.rows])
     manifest = read_manifest(path, need=("target_text",), check_audio=False)
     return references_of(manifest)
 
@@ -36,6 +38,17 @@ def transcripts(references: References) -> References:
         replace(row, target_text=row.source_text or "", target_language=row.source_language) for row in references.rows
     ]
     return References(references.path, rows, references.has_ids)
+
+
+def language_code(name: str | None) -> str | None:
+    """Return the code of a language that goes by code or name; names that nobody knows stay as they are."""
+    known = look_up_language(name) if name else None
+    return name if known is None else known.code
+
+
+def _with_codes(row: Reference) -> Reference:
+    codes = [language_code(name) for name in (row.source_language, row.target_language)]
+    return replace(row, source_language=codes[0], target_language=codes[1])
 
 
 def _reference(utterance: Utterance) -> Reference:
