@@ -273,7 +273,7 @@ def test_a_damaged_shortlist(folder: Path) -> None:
         folder, r"shortlists/de\.json: its ids are not those of .*; create it with: voxlate prepare shortlist", find
     )
     write(language="fr")
-    refused(folder, r"shortlists/de\.json: is of 'fr', not of de", find)
+    refused(folder, r"shortlists/de\.json: is for 'fr', expected de", find)
     (folder / "shortlists/de.json").write_text("[")
     refused(folder, r"shortlists/de\.json: not JSON", find)
     write()
