@@ -111,3 +111,13 @@ def test_the_demo_shows_source_reference_and_translation_and_writes_subtitles(
     assert f"{len(rows)} of {len(rows)} are word for word the reference" in printed
     assert "small demo model" in printed
     assert "voxlate translate talk.mp3 --to en" in printed
+
+
+def test_a_translation_that_is_cut_off_says_so(translator: Translator) -> None:
+    clip = DEMO / "clips/de-28.flac"
+    short = translator.translate(clip, to="en", options=SearchOptions(max_length=6))
+    assert short.text == "The operation"
+    assert short.notes == (
+        "its translation reached the maximum length, 6 tokens, and may be cut off; see --max-length",
+    )
+    assert translator.translate(clip, to="en").notes == ()

@@ -298,7 +298,7 @@ def test_what_is_no_identifier(model: Path, corpus: Path, identifier: Path, tmp_
         "SpeechEncoderDecoderModel does not identify languages; expected a folder of `voxlate train-identifier`"
         in str(cli("identify", clip, "--model", model).exception)
     )
-    assert "expected audio, or manifests with --data" in str(cli("identify", "--model", identifier).exception)
+    assert "expected either audio or --data with manifests" in str(cli("identify", "--model", identifier).exception)
     (tmp_path / "one.jsonl").write_text(json.dumps({"id": "a", "audio": str(clip), "source_language": "fr"}) + "\n")
     options = ["--encoder", model, "--output", tmp_path / "new"]
     assert "clips of fr alone; expected two languages or more" in str(

@@ -38,6 +38,12 @@ def results(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in paths)
 
 
+def said(result: Any) -> str:
+    """Return standard error but for notes that a random model's translations are as long as they may be."""
+    lines = result.stderr.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.endswith("may be cut off; see --max-length\n"))
+
+
 def fails(message: str, *arguments: object) -> None:
     """Check that the command is refused with one line."""
     result = cli(*arguments)
@@ -95,7 +101,7 @@ def test_one_input_gives_its_text_alone(tiny_model: Path, clips: Path) -> None:
     assert result.exit_code == 0
     assert len(result.stdout.splitlines()) == 1
     assert "\t" not in result.stdout
-    assert result.stderr == ""
+    assert said(result) == ""
 
 
 def test_several_inputs_come_in_their_order(tiny_model: Path, clips: Path) -> None:
@@ -150,10 +156,11 @@ def test_a_track_is_chosen_and_choices_are_noted(tiny_model: Path, clips: Path, 
     results = [cli(*common), cli(*common, "--audio-track", "German"), cli(*common, "--audio-track", "1")]
     assert [result.exit_code for result in results] == [0, 0, 0]
     note = "audio track 1 (English) was taken; others: 2 (German); choose with --audio-track and a number or language"
-    assert results[0].stderr == f"note: {path}: {note}\n"
-    assert results[1].stderr == results[2].stderr == ""
+    assert said(results[0]) == f"note: {path}: {note}\n"
+    assert said(results[1]) == said(results[2]) == ""
     first, german, english = (json.loads(result.stdout) for result in results)
-    assert (first["notes"], german["notes"], german["recipe"]["audio_track"]) == ([note], [], "German")
+    assert (first["notes"][0], german["recipe"]["audio_track"]) == (note, "German")
+    assert note not in german["notes"]
     assert first["text"] == english["text"] != german["text"]
     translator = Translator(tiny_model)
     assert translator.translate(path, to="de", audio_track="de").text == german["text"]
@@ -198,7 +205,7 @@ def test_every_format_beside_each_other(tiny_model: Path, clips: Path, tmp_path:
     result = cli(*arguments, "--output-dir", tmp_path)
     assert (result.exit_code, result.stdout) == (0, "")
     assert results(tmp_path) == sorted(f"{n}.wav.de.{suffix}" for n in range(3) for suffix in ("txt", "srt", "json"))
-    assert result.stderr == f"3 translated, 0 failed; wrote 9 files in {tmp_path}\n"
+    assert said(result) == f"3 translated, 0 failed; wrote 9 files in {tmp_path}\n"
 
 
 def test_other_languages_are_other_files(tiny_model: Path, clips: Path, tmp_path: Path) -> None:
@@ -593,8 +600,7 @@ def test_the_slot_of_latvian_is_said_to_be_unsettled(published: Path, clips: Pat
     result = cli(*arguments)
     assert result.exit_code == 0
     assert "the token of lv is ambiguous: the model cards say 250017" in result.stderr
-    assert cli(*arguments, "--slot", "lv=lv_LV").stderr == ""
-    assert cli(*arguments, "--slot", "lv=250016").stderr == ""
+    assert said(cli(*arguments, "--slot", "lv=lv_LV")) == said(cli(*arguments, "--slot", "lv=250016")) == ""
 
 
 # --- from Python -----------------------------------------------------------------------------------------------------

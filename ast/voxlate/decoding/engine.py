@@ -57,9 +57,18 @@ class _Job:
             for start, end in sound.spans
             for found in [self.found[start, end]]
         )
+        full = sum(
+            len(self.found[span][0].ids) + 1 >= options.max_length for span in sound.spans
+        )  # and the start token
+        notes = sound.notes + ((_cut_off(full, len(segments), options.max_length),) if full else ())
         return Translation(
-            sound.name, sound.end_seconds, self.target, segments, self.source, sound.warnings, notes=sound.notes
+            sound.name, sound.end_seconds, self.target, segments, self.source, sound.warnings, notes=notes
         )
+
+
+def _cut_off(full: int, segments: int, longest: int) -> str:
+    texts = "its translation" if segments == 1 else f"the translation of {full} of its {segments} segments"
+    return f"{texts} reached the maximum length, {longest} tokens, and may be cut off; see --max-length"
 
 
 def target_codes(to: str | Sequence[str]) -> tuple[str, ...]:
@@ -207,6 +216,9 @@ class Translator:
         tag_ids = {language: self.checkpoint.target_id(language) for item in languages for language in item}
         report = _Report(progress)
         settings = options.settled(self._stated)
+        settings = replace(
+            settings, max_length=min(settings.max_length, self.checkpoint.model.decoder.config.max_positions)
+        )
         searched = replace(settings, n_best=settings.beam) if settings.mbr else settings
         vocabulary = self._vocabulary(tag_ids)
         schedule = Schedule(self.checkpoint.model, searched, self._batch_size, vocabulary, self._freed)
