@@ -204,7 +204,8 @@ def find_language(name: str) -> Language:
     known = list(dict.fromkeys(_BY_ALIAS[part].code for part in several if part in _BY_ALIAS))
     if len(known) > 1 or (known and len(several) > 1 and not re.fullmatch(r"[\w\s()-]+", key)):
         raise VoxlateError(
-            f"{name[:80]!r} names several languages ({', '.join(known)}), expected one; give them singly"
+            f"{name[:80]!r} names several languages ({', '.join(known)}), expected one; where several are taken, "
+            "separate them with commas"
         )
     close = get_close_matches(key, _BY_ALIAS, n=3, cutoff=0.7)
     if close:  # of 240 languages many are a little alike: only those that are nearly as close as the closest
