@@ -570,6 +570,30 @@ def test_average_says_what_is_missing(toy: Path, tmp_path: Path) -> None:
         average(tmp_path / "run")
 
 
+def test_a_damaged_file_of_what_does_not_learn_is_named_and_written_again(toy: Path, tmp_path: Path) -> None:
+    settings = config(toy, tmp_path / "run", optimizer__updates=2, trainable={"preset": "lna-ed"})
+    run(settings)
+    frozen = tmp_path / "run" / "frozen"
+    average(tmp_path / "run")
+    expected = {path.name: path.read_bytes() for path in frozen.iterdir()}
+    assert {"frozen.safetensors", "config.json", "preprocessor_config.json", "sha256.json"} < expected.keys()
+    again = "; run the voxlate train command of this run once more, which writes it again"
+    for name, content in expected.items():
+        (frozen / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # the last byte of weights is one of them
+        reason = "not JSON" if name == "sha256.json" else f"its SHA-256 is not the one in sha256.json: altered{again}"
+        with pytest.raises(VoxlateError, match=f"{name}: {reason}") as caught:
+            average(tmp_path / "run")
+        assert str(caught.value).endswith(again)
+        (frozen / name).write_bytes(content)
+    (frozen / "preprocessor_config.json").unlink()
+    with pytest.raises(VoxlateError, match=f"preprocessor_config.json: missing{again}"):
+        average(tmp_path / "run")
+    run(settings)
+    assert {path.name: path.read_bytes() for path in frozen.iterdir()} == expected
+    (frozen / "sha256.json").unlink()  # as older versions left it
+    average(tmp_path / "run")
+
+
 def test_the_best_checkpoint_that_pruning_keeps_is_not_averaged_as_one_of_the_last(toy: Path, tmp_path: Path) -> None:
     changes = {"optimizer__updates": 5, "checkpoints": {"every_updates": 1, "keep_last": 2}}
     run(config(toy, tmp_path / "run", **changes))

@@ -98,7 +98,7 @@ def _set_up_and_train(config: TrainConfig, console: Console, accelerator: Accele
     if newest is not None:
         progress = checkpoints.read_resumed(newest)
         checkpoints.load_weights(newest, objective)
-        keep_frozen(output, objective, checkpoint, characters, progress.frozen, accelerator)
+        keep_frozen(output, objective, checkpoint, characters, progress.frozen, accelerator, check=True)
     wrapped, skeleton = distribute(objective, config, accelerator)
     optimizer = make_optimizer(objective, config.optimizer, fused=not config.sharded)
     if newest is not None:
