@@ -19,6 +19,7 @@ import pytest
 
 from voxlate.errors import VoxlateError
 from voxlate.manifest import EmbeddedAudio, Manifest, Utterance, read_manifest, write_manifest
+from voxlate.tables import Problems, Table
 
 TEXTS = ["NA", "null", "None", "00123", "1e5", "2020-01-01", ' "quoted" ', "a\\tb", "“„", "line\u2028separator", "true"]
 
@@ -263,10 +264,27 @@ def test_files_that_are_none(tmp_path: Path, cache: Path, name: str, contents: b
     assert not list(cache.iterdir())
 
 
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    expected = "expected a regular file; name one that ends in .csv, .jsonl, .parquet, .tsv"
+    (tmp_path / "folder.tsv").mkdir()
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "gone")
+    (tmp_path / "zero.parquet").symlink_to("/dev/zero")
+    for name, kind in (
+        ("folder.tsv", "a folder"),
+        ("link.csv", "a broken link"),
+        ("zero.parquet", "a device"),
+        ("pipe.jsonl", "a pipe"),
+    ):
+        assert problems_of(tmp_path / name) == f"{name}: {kind}, {expected}"
+        with pytest.raises(VoxlateError) as error:
+            next(iter(Table(tmp_path / name, ["id"], Problems(name))))
+        assert str(error.value) == f"{tmp_path / name}: {kind}, {expected}"
+    assert problems_of(Path("/dev/zero")) == f"zero: a device, {expected}"
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert problems_of(tmp_path / "gone.tsv") == "manifest gone.tsv: cannot be read (No such file or directory)"
-    (tmp_path / "folder.tsv").mkdir()
-    assert problems_of(tmp_path / "folder.tsv") == "manifest folder.tsv: cannot be read (Is a directory)"
     with pytest.raises(VoxlateError, match=r"m.tsv: unknown kind of manifest '.tsv'; expected .jsonl or .parquet"):
         write_manifest(tmp_path / "m.tsv", [])
     odd = Path(os.fsdecode(b"caf\xe9.wav"))

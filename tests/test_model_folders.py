@@ -116,7 +116,7 @@ def test_what_is_no_regular_file_is_not_waited_for(folder: Path, name: str) -> N
         (folder / "sentencepiece.bpe.model").unlink()
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)
-    refused(folder, rf"{name}: not a regular file \(a folder, a pipe or a broken link\)")
+    refused(folder, rf"{name}: a pipe, not a regular file; expected a JSON file")
 
 
 INDICES: list[tuple[Any, str]] = [

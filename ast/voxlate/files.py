@@ -5,6 +5,7 @@ import hashlib
 import os
 import re
 import socket
+import stat
 import tempfile
 import time
 import zlib
@@ -97,6 +98,19 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def oddity(path: Path) -> str | None:
+    """Return what a path is if it is no regular file, such as "a pipe", without opening it: that could wait for ever.
+
+    None for a regular file, and for what is not there or cannot be asked for, which opening it tells.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return "a broken link" if path.is_symlink() else None
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return None if stat.S_ISREG(mode) else kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def file_sha256(*paths: Path) -> str:

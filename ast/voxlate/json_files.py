@@ -6,20 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from voxlate.errors import VoxlateError
+from voxlate.files import oddity
 
 _MAX_BYTES = 1 << 27  # the largest file of published models, a tokenizer.json of 256,000 pieces, has 33 MB
 
 
 def read_json(path: Path, hint: str) -> dict[str, Any]:
     """Return the object in a JSON file. VoxlateError names the file and what is wrong; `hint` follows a missing one."""
-    if not path.is_file():
-        if has(path):
-            raise VoxlateError(f"{path}: not a regular file (a folder, a pipe or a broken link); expected a JSON file")
-        raise VoxlateError(f"{path.parent}: no {path.name}; {hint}")
+    if odd := oddity(path):
+        raise VoxlateError(f"{path}: {odd}, not a regular file; expected a JSON file")
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise VoxlateError(f"{path}: has {path.stat().st_size:,} bytes; expected at most {_MAX_BYTES:,}")
         value = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_duplicates)
+    except (FileNotFoundError, NotADirectoryError):
+        raise VoxlateError(f"{path.parent}: no {path.name}; {hint}") from None
     except OSError as error:
         raise VoxlateError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:

@@ -28,7 +28,7 @@ from voxlate.languages import find_language
 from voxlate.manifest_cache import open_cached, open_stream, place_in_cache, remove_unused, seal
 from voxlate.manifest_checks import check
 from voxlate.manifest_columns import TEXTS, write_columns
-from voxlate.tables import Problems, Table
+from voxlate.tables import Problems, Table, check_regular
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -158,6 +158,7 @@ def read_manifest(
     path = Path(os.path.abspath(path))  # noqa: PTH100 (links stay: audio lies beside the link or beside its target)
     needed = tuple(dict.fromkeys(("id", *need)))
     assert set(needed) <= set(COLUMNS), needed
+    check_regular(path)
     folder = Folder(path.parent) if check_audio else None
     place = place_in_cache(path)
     cached = open_cached(place)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 from voxlate.errors import VoxlateError, shown
+from voxlate.files import oddity
 from voxlate.quoting import IN_CSV, IN_TSV, Quoting, odd_header
 
 Row: TypeAlias = tuple[int, dict[str, Any]]
@@ -79,6 +80,7 @@ class Table:
     """The rows of a file; `columns` holds the names met so far, all of them once the rows have been read."""
 
     def __init__(self, path: Path, wanted: Sequence[str], problems: Problems) -> None:
+        check_regular(path)
         if path.suffix.lower() not in _READERS:
             kinds = ", ".join(sorted(_READERS))
             raise VoxlateError(
@@ -101,6 +103,14 @@ class Table:
         for name in self.columns:
             if cells.count(name) > 1:
                 self.problems.add(1, f"column {shown(name)} is there {cells.count(name)} times")
+
+
+def check_regular(path: Path) -> None:
+    """VoxlateError for a folder, a pipe or a device: it has no rows, could have no end, or not be read twice."""
+    if odd := oddity(path):
+        raise VoxlateError(
+            f"{path}: {odd}, expected a regular file; name one that ends in {', '.join(sorted(_READERS))}"
+        )
 
 
 def text_lines(file: BinaryIO, problems: Problems, *, headed: bool = True) -> Iterator[tuple[int, str]]:
