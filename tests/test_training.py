@@ -280,7 +280,7 @@ def test_a_full_disk_has_one_line(toy: Path, tmp_path: Path, monkeypatch: pytest
         save_file(tensors, path, metadata)
 
     monkeypatch.setattr("voxlate.models.weights.save_file", full)
-    with pytest.raises(VoxlateError, match=r"cannot be written \(.*No space left on device.*\); once that is mended"):
+    with pytest.raises(VoxlateError, match=r"cannot be written \(.*No space left on device.*\); mend that and rerun"):
         run(config(toy, tmp_path / "run"))
     monkeypatch.undo()
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["update-00000002"]
