@@ -112,7 +112,7 @@ def test_a_tokenizer_that_is_not_installed_says_what_to_do(monkeypatch: pytest.M
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "mecab_ko", None)
     with pytest.raises(
-        EvaluationError, match=r'^tokenizer ko-mecab is not there \(.*\); pip install "sacrebleu\[ko\]"'
+        EvaluationError, match=r'^tokenizer ko-mecab is not available \(.*\); pip install "sacrebleu\[ko\]"'
     ):
         make_metric("bleu", "ko", "ko-mecab")
 

@@ -132,7 +132,7 @@ def test_references_may_be_any_table_or_plain_text(files: tuple[Path, Path], tmp
     from_text = run("score", plain, "--references", tmp_path / "r.txt", "--target-language", "German")
     value = from_table.stdout.split("[")[0].split()[-1]
     assert value in from_text.stdout
-    assert "?-German" in from_text.stdout
+    assert "?-de" in from_text.stdout
 
 
 def test_what_is_refused_is_refused_in_one_line(files: tuple[Path, Path], tmp_path: Path) -> None:

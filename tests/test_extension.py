@@ -160,7 +160,7 @@ def test_a_corpus_of_ones_own_is_a_command(tmp_path: Path) -> None:
     said = voxlate("mustc", "--help").stdout
     assert "Talks: cut the segments, then check them" in said
     assert re.search(r"--talks .*Folder of the pair", said)
-    assert re.search(r"--transcode .*flac: write each clip once", said)
+    assert re.search(r"--transcode .*flac: copy each clip as 16 kHz FLAC", said)
     assert "--pair" in said
     made = voxlate("mustc", "--talks", "in", "--pair", "en-de", "--output", "out/all.jsonl", "--workers", "1")
     assert made.returncode == 1, made.stderr  # two of its clips are broken
