@@ -128,7 +128,7 @@ def test_a_killed_worker_is_reported(tmp_path: Path) -> None:
     clips = [Clip(f"clip{i}", tmp_path / "none.wav", "x") for i in range(40)]
     with Journal(tmp_path / "journal.jsonl") as journal, pytest.MonkeyPatch.context() as patch:
         patch.setattr("voxlate.data.parallel._start_worker", die)
-        with pytest.raises(VoxlateError, match=r"a worker process died, .* between clip0 and clip15; rerun the same command"):
+        with pytest.raises(VoxlateError, match=r"a worker process died, .* between clip0 and clip15; rerun"):
             examine(clips, journal, 2, lambda count: None)
 
 
