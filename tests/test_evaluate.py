@@ -139,6 +139,10 @@ def test_the_split_that_is_asked_for_is_scored(tiny_model: Path, data: Path, tmp
         run(tiny_model, table, tmp_path / "run", "--split", "valid")
     with pytest.raises(VoxlateError, match=r"test.jsonl: no rows of the split dev; it has 5 of test: choose one with"):
         run(tiny_model, data / "fr-en/test.jsonl", tmp_path / "run", "--split", "dev")
+    taught = data / "fr-en/taught.jsonl"  # a folder's file is named after the split, whatever its rows are called
+    taught.write_bytes((data / "fr-en/test.jsonl").read_bytes())
+    run(tiny_model, data, tmp_path / "taught", "--split", "taught", "--directions", "fr-en")
+    assert len(lines(tmp_path / "taught/fr-en/hypotheses.jsonl")) == ROWS
     only = data / "fr-en/only.jsonl"  # one split needs no choice, and a row with an error no text
     failed = {"id": "failed", "source_language": "fr", "target_language": "en", "split": "dev", "error": "was empty"}
     only.write_text(json.dumps({**rows[0], "split": "dev"}) + "\n" + json.dumps(failed) + "\n")

@@ -88,7 +88,7 @@ def _find_tasks(command: EvaluateCommand) -> list[Task]:
     seen = []
     for path in _manifests(command):
         manifest = read_manifest(path, need=("audio", "target_text", "target_language", "source_language"))
-        manifest = _of_split(manifest, command.split)
+        manifest = _of_split(manifest, command.split, is_named=path not in command.data)
         direction = _direction(path, manifest)
         seen.append(direction)
         if not is_chosen(direction, command.directions):
@@ -121,14 +121,15 @@ def _manifests(command: EvaluateCommand) -> Iterator[Path]:
             yield path
 
 
-def _of_split(manifest: Manifest, wanted: str | None) -> Manifest:
+def _of_split(manifest: Manifest, wanted: str | None, *, is_named: bool) -> Manifest:
     """Return the rows of the wanted split, and say what is left out; all rows where the manifest names no split.
 
-    Unless a split is asked for, a manifest of one split is taken whole, and of several the rows of test.
+    A manifest of one split is taken whole unless another one is asked for; of several, the rows of test. A file that
+    is named after the wanted split (`is_named`), such as the rows of train in taught.jsonl, is taken whole, too.
     """
     splits = manifest.column("split")
     counts = Counter(splits)
-    if counts.keys() <= {None} or (wanted is None and len(counts) == 1):
+    if counts.keys() <= {None} or (len(counts) == 1 and (wanted is None or is_named)):
         return manifest
     name = wanted or "test"
     rows = [row for row, split in enumerate(splits) if split == name]
