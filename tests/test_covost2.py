@@ -153,7 +153,7 @@ def test_a_damaged_archive_is_named(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_an_archive_whose_checksum_fails_leaves_nothing_that_counts_as_done(tmp_path: Path) -> None:
-    """Its repaired copy, of the same size and time, is read anew."""
+    """Its repaired copy, of the same size and time, is read again."""
     write_covost2(tmp_path, layout="tar.gz", pairs=["fr-en"])
     archive = tmp_path / "common_voice" / "cv-corpus-4-2019-12-10-fr.tar.gz"
     contents, times = archive.read_bytes(), archive.stat()

@@ -1,4 +1,4 @@
-"""Which model it is: told by what its files hold, without reading gigabytes each time."""
+"""Identify a model by the contents of its files, without reading gigabytes each time."""
 
 import json
 import shutil

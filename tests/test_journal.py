@@ -1,4 +1,4 @@
-"""Which results are there already: by what inputs hold and what settings are, whatever they are called."""
+"""Which results are already done, decided by the contents of inputs and by settings, not by names."""
 
 import errno
 import json

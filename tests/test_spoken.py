@@ -252,7 +252,7 @@ def test_damaged_settings_are_named(text: Path, tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     for contents in ("", "[]", "{"):
         (tmp_path / "corpus/spoken.json").write_text(contents)
-        assert "spoken.json: is damaged, so that nobody knows how its clips were made; --overwrite" in error_of(
+        assert "spoken.json: damaged, so how its clips were made is unknown; --overwrite" in error_of(
             spoken(text, tmp_path / "corpus")
         )
 

@@ -252,9 +252,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         settings = None
     if not isinstance(settings, dict):
-        raise VoxlateError(
-            f"{path}: is damaged, so that nobody knows how its clips were made; --overwrite makes them again"
-        )
+        raise VoxlateError(f"{path}: damaged, so how its clips were made is unknown; --overwrite makes them again")
     return settings
 
 
