@@ -63,7 +63,7 @@ def test_cells_that_a_csv_writer_quoted_are_refused(
     path.write_bytes(path.read_bytes().replace(b"\n", ends.encode()))
     message = error_of(path)
     assert message.startswith("manifest m.tsv: line 2: cells are quoted as in CSV (1 in all), such as '\"")
-    assert message.endswith('save it as .jsonl or .csv, or without quoting (pandas: to_csv(sep="\\t", quoting=3))')
+    assert message.endswith('or as .jsonl (to_json("table.jsonl", orient="records", lines=True))')
     with pytest.raises(VoxlateError, match="cells are quoted as in CSV"):
         read_references(path)
     assert not caplog.records
