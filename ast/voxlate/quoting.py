@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 from voxlate.errors import shown
 
-_CURE = 'save it as .csv (pandas: to_csv("table.csv", index=False)) or as .jsonl (to_json("table.jsonl", orient="records", lines=True))'
+_CURE = (
+    'save it as .csv (pandas: to_csv("table.csv", index=False)) or as .jsonl '
+    '(to_json("table.jsonl", orient="records", lines=True))'
+)
 _SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 IN_TSV = f"in a .tsv quotation marks are text; {_CURE}"
 IN_CSV = (
