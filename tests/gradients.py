@@ -8,8 +8,8 @@ import safetensors.torch
 import torch
 from rich.console import Console
 
-from voxlate.config import read_config
-from voxlate.data import planning
+from voxlate.config.schema import read_config
+from voxlate.data import batch_sampler as planning
 from voxlate.data.batching import Batch
 from voxlate.training import train as loop
 

@@ -18,8 +18,8 @@ from typing import Any
 import safetensors.torch
 from rich.console import Console
 
-from voxlate.config import read_config
-from voxlate.models import weights
+from voxlate.checkpoints import weights
+from voxlate.config.schema import read_config
 from voxlate.training import checkpoint
 from voxlate.training.train import train
 

@@ -11,11 +11,11 @@ import pytest
 
 from corpus import spoken, write_covost2
 from media import write_media
-from voxlate.data import CORPORA, MAKERS
-from voxlate.data.covost2 import CoVoST2
-from voxlate.data.mirror import Parquet
-from voxlate.data.preparation import Preparation
-from voxlate.data.user_table import UserTable
+from voxlate.corpora import CORPORA, MAKERS
+from voxlate.corpora.covost2 import CoVoST2
+from voxlate.corpora.parquet import Parquet
+from voxlate.corpora.preparation import Preparation
+from voxlate.corpora.user_manifest import UserTable
 from voxlate.errors import VoxlateError
 from voxlate.registry import resolve
 

@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from voxlate.evaluation.command import Scoring, evaluate_folder
+from voxlate.evaluation.scoring import Scoring, evaluate_folder
 from voxlate_eval.records import Hypotheses, Hypothesis, Reference, References, join
 
 ATTACK = "<script>window.hacked = true</script> & </script><img src=x onerror='window.hacked = true'>"

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from corpus import add_member
-from voxlate.data.archives import read_members
-from voxlate.data.clips import Journal
-from voxlate.data.common_voice import Packed
-from voxlate.data.translations import Translations
+from voxlate.corpora.archives import read_members
+from voxlate.corpora.clip_checks import Journal
+from voxlate.corpora.common_voice import Packed
+from voxlate.corpora.covost2_tsv import Translations
 from voxlate.errors import VoxlateError
 
 FILES = {"validated.tsv": b"path\n" * 200, "clips/a.mp3": b"a" * 512, "clips/b.mp3": b"b" * 700, "clips/empty.mp3": b""}
@@ -155,7 +155,7 @@ def test_a_large_table_passes_through_little_memory(tmp_path: Path) -> None:
 
 
 def test_a_line_without_end_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("voxlate.tables._LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr("voxlate.manifest.table_files._LONGEST_LINE", 1 << 20)
     (tmp_path / "covost_v2.de_en.tsv").write_bytes(b"path\ttranslation\tsplit\n" + b"x" * (1 << 20))
     with pytest.raises(VoxlateError, match="line 2: is longer than 1 MiB; is the file what its name says"):
         list(Translations(tmp_path / "covost_v2.de_en.tsv", {}))

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from media import sine, sweep, truncate, video_without_audio, write_media, write_vbr_probe
-from voxlate.data import audio as audio_module
-from voxlate.data.audio import (
+from voxlate.audio import loading as audio_module
+from voxlate.audio.loading import (
     MEDIA_SUFFIXES,
     PROBE_CHECKSUM,
     PROBE_PATH,
@@ -26,7 +26,7 @@ from voxlate.data.audio import (
     decoder_fingerprint,
     load_audio,
 )
-from voxlate.data.resampling import mono_chunks
+from voxlate.audio.resampling import mono_chunks
 from voxlate.errors import AudioError
 
 if TYPE_CHECKING:
@@ -305,7 +305,7 @@ def test_what_needs_no_resampler_is_what_it_would_give(form: str, monkeypatch: p
         frames[-1].sample_rate = SAMPLE_RATE_HZ
     found_T = np.concatenate(list(mono_chunks(iter(frames))))
     assert found_T.dtype == np.float32
-    monkeypatch.setattr("voxlate.data.resampling._NEED_NOTHING", set())
+    monkeypatch.setattr("voxlate.audio.resampling._NEED_NOTHING", set())
     assert np.array_equal(found_T, np.concatenate(list(mono_chunks(iter(frames)))))
 
 
@@ -329,7 +329,7 @@ def test_mono_wav_is_neither_resampled_nor_searched_for_dts(tmp_path: Path, monk
         assert frame is None
         return iter(())
 
-    monkeypatch.setattr("voxlate.data.resampling._resample", refuse)
+    monkeypatch.setattr("voxlate.audio.resampling._resample", refuse)
     assert len(load_audio(files[0]).waveform) == len(sound_T)
 
 

@@ -14,14 +14,14 @@ from pydantic import ValidationError
 from media import sine
 from test_training import config, run, same_files
 from toy import write_toy_corpus
-from voxlate.config import TrainConfig
+from voxlate.config.schema import TrainConfig
 from voxlate.data.augmentation import Augmentation
+from voxlate.data.batch_sampler import Cost, Joins, Place, Plan, clips_of
 from voxlate.data.batching import BatchMaker
 from voxlate.data.corpus import Limits, read_corpus, read_teacher
-from voxlate.data.planning import Cost, Joins, Place, Plan, clips_of
 from voxlate.errors import VoxlateError
 from voxlate.manifest import Utterance
-from voxlate.text import Tokenizer
+from voxlate.tokenizer import Tokenizer
 from voxlate.training import checkpoint as checkpoints
 
 

@@ -11,13 +11,21 @@ import pytest
 import torch
 
 from toy import write_toy, write_vocabulary
+from voxlate.checkpoints.model_folder import load_checkpoint
+from voxlate.data.batch_sampler import (
+    Cost,
+    Place,
+    Plan,
+    estimate_tokens,
+    make_batches,
+    padding_share,
+    shares_by_temperature,
+)
 from voxlate.data.batching import BatchMaker, ctc_text, in_order, read_batches, round_up
 from voxlate.data.corpus import Limits, make_sampling, read_corpus
-from voxlate.data.planning import Cost, Place, Plan, estimate_tokens, make_batches, padding_share, shares_by_temperature
 from voxlate.errors import VoxlateError
-from voxlate.models.ctc import CtcHead
-from voxlate.models.interop import load_checkpoint
-from voxlate.text import IGNORED_ID, Tokenizer
+from voxlate.models.ctc_head import CtcHead
+from voxlate.tokenizer import IGNORED_ID, Tokenizer
 from voxlate.training.objective import Objective
 
 

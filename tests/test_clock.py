@@ -17,10 +17,10 @@ from av.audio.stream import AudioStream
 
 from media import sine, sweep, write_media
 from test_audio import shift_and_error
-from voxlate.data.audio import SAMPLE_RATE_HZ, load_audio, spool_audio
-from voxlate.data.clock import Clock, Timeline
-from voxlate.decoding.engine import Translator
-from voxlate.decoding.sound import Sound, read_ahead
+from voxlate.audio.clock import Clock, Timeline
+from voxlate.audio.loading import SAMPLE_RATE_HZ, load_audio, spool_audio
+from voxlate.audio.prefetch import Sound, read_ahead
+from voxlate.decoding.translator import Translator
 from voxlate.decoding.writers import WRITERS
 
 RATE = 48_000

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from voxlate.config import dump_config, read_config
+from voxlate.config.schema import dump_config, read_config
 from voxlate.errors import VoxlateError
 
 GOOD = """

@@ -13,12 +13,12 @@ from transformers import SpeechEncoderDecoderModel
 
 from tiny import transformers_model, write_model, write_tokenizer_json, write_vocabulary
 from voxlate import Translator
-from voxlate.convert import convert
-from voxlate.data.shortlist import find_shortlists, prepare_shortlist
-from voxlate.decoding.candidates import shortlisted
+from voxlate.checkpoints.convert import convert
+from voxlate.checkpoints.model_folder import load_checkpoint
+from voxlate.checkpoints.shortlist import find_shortlists, prepare_shortlist
 from voxlate.decoding.options import SearchOptions
+from voxlate.decoding.output_layer import shortlisted
 from voxlate.errors import VoxlateError
-from voxlate.models.interop import load_checkpoint
 
 DEMO = Path(__file__).resolve().parents[1] / "recipes/demo"
 OPTIONS = SearchOptions(beam=5, max_length=40)

@@ -20,11 +20,11 @@ import pytest
 from corpus import add_member, pack, write_covost2
 from media import sine, write_media
 from preparing import counts, covost2, drops, error_of, lines, results, run
-from voxlate.data.audio import load_audio, measure_audio
-from voxlate.data.clips import Clip, Finding
-from voxlate.data.common_voice import unescape
-from voxlate.data.covost2 import CoVoST2
-from voxlate.data.splits import official_rows
+from voxlate.audio.loading import load_audio, measure_audio
+from voxlate.corpora.clip_checks import Clip, Finding
+from voxlate.corpora.common_voice import unescape
+from voxlate.corpora.covost2 import CoVoST2
+from voxlate.corpora.splits import official_rows
 from voxlate.languages import COVOST2_SOURCES, COVOST2_TARGETS
 from voxlate.manifest import Utterance, read_manifest
 
@@ -348,7 +348,7 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, sent: signal.Signals, transc
         return replace(finding, name=clip.name, state=clip.state)
 
     with pytest.MonkeyPatch.context() as patch:  # they need not all be decoded to see which would be
-        patch.setattr("voxlate.data.clips._examine", cheaply)
+        patch.setattr("voxlate.corpora.clip_checks._examine", cheaply)
         run(replace(command, workers=1))
     assert len(examined) == 318 - known
     assert len(lines(journal)) == 318
@@ -457,7 +457,7 @@ def test_the_real_german_texts_are_kept_to_the_byte(
     clips.mkdir(parents=True)
     sound = write_media(tmp_path / "clip.wav", sine(440, 0.1), 16_000)
     once = lru_cache(lambda inode: measure_audio(sound))  # all clips are links to one
-    monkeypatch.setattr("voxlate.data.clips.measure_audio", lambda path, name: once(path.stat().st_ino))
+    monkeypatch.setattr("voxlate.corpora.clip_checks.measure_audio", lambda path, name: once(path.stat().st_ino))
     official = {}
     for split in ("dev", "test"):
         table = shared / "covost2-de-en" / f"covost_v2.de_en.{split}.tsv"

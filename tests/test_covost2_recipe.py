@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from corpus import write_covost2
-from voxlate.config import read_config
+from voxlate.config.schema import read_config
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ROOT / "recipes/covost2"

@@ -14,7 +14,7 @@ from transformers import SpeechEncoderDecoderModel, Wav2Vec2FeatureExtractor
 import show
 from card import card, means
 from voxlate import Translator
-from voxlate.data.audio import load_audio
+from voxlate.audio.loading import load_audio
 from voxlate.decoding.options import SearchOptions
 from voxlate.manifest import Utterance, read_manifest
 

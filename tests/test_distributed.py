@@ -14,9 +14,9 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from toy import log, settings, write_settings, write_toy_corpus
-from voxlate.config import TrainConfig
+from voxlate.checkpoints.model_folder import load_checkpoint
+from voxlate.config.schema import TrainConfig
 from voxlate.errors import VoxlateError
-from voxlate.models.interop import load_checkpoint
 from voxlate.training import distributed
 from voxlate.training.checkpoint import checkpoints
 from voxlate.training.train import train

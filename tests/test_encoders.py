@@ -13,18 +13,18 @@ from torch import Tensor
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
 from tiny import KINDS, VOCABULARY, waveforms, write_mbart
-from voxlate.config import TrainableConfig
+from voxlate.checkpoints.model_folder import load_checkpoint, save_checkpoint
+from voxlate.checkpoints.warm_start import start_model
+from voxlate.config.schema import TrainableConfig
 from voxlate.data.batching import collate_waveforms
 from voxlate.models import ENCODERS
 from voxlate.models.adapter import AdapterConfig, LengthAdapter
-from voxlate.models.convolutions import convolve
+from voxlate.models.cpu.convolutions import convolve
 from voxlate.models.decoder import DecoderConfig, MBartDecoder
 from voxlate.models.encoder import SpeechEncoder
-from voxlate.models.interop import load_checkpoint, save_checkpoint
-from voxlate.models.translator import SpeechTranslator
-from voxlate.models.warm_start import start_model
+from voxlate.models.speech_translator import SpeechTranslator
 from voxlate.registry import resolve
-from voxlate.text import Tokenizer
+from voxlate.tokenizer import Tokenizer
 from voxlate.training.freezing import PRESETS, choose_trainable
 from voxlate.training.objective import Objective
 

@@ -40,10 +40,10 @@ from pathlib import Path
 
 import yaml
 
-from voxlate.data.audio import load_audio
-from voxlate.data.flac import write_flac
-from voxlate.data.preparation import Preparation, interruptible
-from voxlate.data import user_table
+from voxlate.audio.loading import load_audio
+from voxlate.audio.flac import write_flac
+from voxlate.corpora.preparation import Preparation, interruptible
+from voxlate.corpora import user_manifest as user_table
 from voxlate.errors import AudioError
 from voxlate.manifest import Utterance, write_manifest
 
@@ -82,7 +82,7 @@ def prepare(command: MustC) -> int:
     return user_table.prepare(user_table.UserTable(command.output, table=command.talks / "table.jsonl", **options))
 '''
 CORPUS_LINE = """
-from voxlate.data import CORPORA
+from voxlate.corpora import CORPORA
 
 CORPORA["mustc"] = "mustc:prepare"  # the one line
 

@@ -13,11 +13,11 @@ import torch
 
 from test_models import ours
 from tiny import transformers_model, waveforms
-from voxlate.convert import convert
+from voxlate.checkpoints.convert import convert
+from voxlate.checkpoints.fairseq import load_fairseq
+from voxlate.checkpoints.model_folder import load_checkpoint
 from voxlate.data.batching import collate_waveforms
 from voxlate.errors import VoxlateError
-from voxlate.models.fairseq import load_fairseq
-from voxlate.models.interop import load_checkpoint
 
 W2V = "encoder.w2v_encoder.w2v_model."
 TOKENS = torch.tensor([[2, 52, 7, 8, 9]])

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from tiny import transformers_model
-from voxlate.config import LoraConfig, OptimizerConfig, Preset, TrainableConfig
-from voxlate.models.conversion import from_transformers
-from voxlate.models.interop import _build
-from voxlate.models.translator import SpeechTranslator
+from voxlate.checkpoints.conversion import from_transformers
+from voxlate.checkpoints.model_folder import _build
+from voxlate.config.schema import LoraConfig, OptimizerConfig, Preset, TrainableConfig
+from voxlate.models.speech_translator import SpeechTranslator
 from voxlate.training.freezing import PRESETS, choose_trainable, merge_lora
 from voxlate.training.objective import Objective
-from voxlate.training.optim import SCHEDULES, learning_rate, make_optimizer
+from voxlate.training.optimizer import SCHEDULES, learning_rate, make_optimizer
 
 
 @pytest.fixture

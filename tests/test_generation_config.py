@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from media import sine, write_media
 from voxlate import SearchOptions, Translator, VoxlateError
+from voxlate.checkpoints.convert import convert
+from voxlate.checkpoints.shortlist import prepare_shortlist
 from voxlate.cli import app
-from voxlate.convert import convert
-from voxlate.data.shortlist import prepare_shortlist
-from voxlate.decoding.generation import stated_search
+from voxlate.decoding.generation_config import stated_search
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from tiny import waveforms
+from voxlate.checkpoints.model_folder import load_checkpoint
 from voxlate.data.batching import collate_waveforms
-from voxlate.models.interop import load_checkpoint
 from voxlate.models.loss import smoothed_cross_entropy
-from voxlate.text import IGNORED_ID
+from voxlate.tokenizer import IGNORED_ID
 
 
 def gradients(states_ND: Tensor, weight_VD: Tensor, total: Tensor) -> list[Tensor]:

@@ -20,13 +20,14 @@ from test_encoders import build, save_preprocessor
 from test_tracks import film
 from tiny import KINDS, transformers_model, waveforms, write_model
 from voxlate import AudioError, SearchOptions, VoxlateError
+from voxlate.checkpoints.identifier_files import load_identifier, save_identifier
 from voxlate.cli import app
 from voxlate.data.batching import collate_waveforms
 from voxlate.decoding.auto import AutoTranslator
-from voxlate.decoding.identification import Identified, Identifier
-from voxlate.decoding.translation import Candidate, Segment, Translation
-from voxlate.models.identifier import LanguageIdentifier, load_identifier, save_identifier
-from voxlate.training.identifier import fit
+from voxlate.decoding.identifier import Identified, Identifier
+from voxlate.decoding.results import Candidate, Segment, Translation
+from voxlate.models.language_identifier import LanguageIdentifier
+from voxlate.training.identifier_training import fit
 
 CLASSES = {"wav2vec2": "Wav2Vec2", "hubert": "Hubert", "wavlm": "WavLM", "wav2vec2-bert": "Wav2Vec2Bert"}
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from voxlate.checkpoints import model_identity as identity
+from voxlate.checkpoints.model_identity import contents_sha256, model_identity
 from voxlate.files import file_sha256
-from voxlate.models import identity
-from voxlate.models.identity import contents_sha256, model_identity
 
 
 @pytest.fixture

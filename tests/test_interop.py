@@ -22,12 +22,12 @@ from tiny import (
     write_model,
     write_tokenizer_json,
 )
+from voxlate.checkpoints.model_folder import Checkpoint, load_checkpoint, save_checkpoint
+from voxlate.checkpoints.warm_start import start_model
+from voxlate.checkpoints.weights import weights_sha256
 from voxlate.data.batching import collate_waveforms
 from voxlate.errors import VoxlateError
-from voxlate.models.interop import Checkpoint, load_checkpoint, save_checkpoint
-from voxlate.models.translator import SpeechTranslator
-from voxlate.models.warm_start import start_model
-from voxlate.models.weights import weights_sha256
+from voxlate.models.speech_translator import SpeechTranslator
 
 TOKENS = torch.tensor([[2, 53, 7, 9, 30, 12]])
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from voxlate.decoding.translation import Candidate, Segment, Translation
+from voxlate.decoding.results import Candidate, Segment, Translation
 from voxlate.decoding.writers import to_dict, to_line
-from voxlate.joining import join_texts
 from voxlate.languages import LANGUAGES, find_language
+from voxlate.text import join_texts
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from voxlate.decoding.process import InputsCommand, process
-from voxlate.decoding.translation import Candidate, Segment, Translation
+from voxlate.decoding.results import Candidate, Segment, Translation
+from voxlate.decoding.run_inputs import InputsCommand, process
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.files import whole_file, write_text
 

@@ -15,13 +15,13 @@ from safetensors.torch import load_file, save_file
 from test_interop import logits, same, their_logits
 from test_transcribe import write_ctc_model
 from tiny import KINDS, transformers_model, waveforms, write_model
-from voxlate.decoding.engine import Translator
+from voxlate.checkpoints.lora import find_adapter
+from voxlate.checkpoints.model_folder import load_checkpoint
 from voxlate.decoding.options import SearchOptions
-from voxlate.decoding.transcription import Transcriber
+from voxlate.decoding.transcriber import Transcriber
+from voxlate.decoding.translator import Translator
 from voxlate.errors import VoxlateError
 from voxlate.files import file_sha256
-from voxlate.models.interop import load_checkpoint
-from voxlate.models.lora import find_adapter
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*is_gradient_checkpointing", "ignore::UserWarning:peft"

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
+from voxlate.checkpoints.ctc_files import adopt_ctc, read_ctc, write_ctc
 from voxlate.models import loss
-from voxlate.models.ctc import CtcHead, adopt_ctc, read_ctc, write_ctc
+from voxlate.models.ctc_head import CtcHead
 from voxlate.models.loss import smoothed_cross_entropy
 from voxlate.models.masking import span_mask
-from voxlate.text import IGNORED_ID
+from voxlate.tokenizer import IGNORED_ID
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])

@@ -19,7 +19,7 @@ import pytest
 
 from voxlate.errors import VoxlateError
 from voxlate.manifest import EmbeddedAudio, Manifest, Utterance, read_manifest, write_manifest
-from voxlate.tables import Problems, Table
+from voxlate.manifest.table_files import Problems, Table
 
 TEXTS = ["NA", "null", "None", "00123", "1e5", "2020-01-01", ' "quoted" ', "a\\tb", "“„", "line\u2028separator", "true"]
 

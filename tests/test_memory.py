@@ -9,7 +9,7 @@ import pytest
 KEPT = """
 import sys, torch
 from pathlib import Path
-from voxlate.pages import FreedMemory
+from voxlate.models.cpu.malloc import FreedMemory
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
@@ -43,7 +43,7 @@ def test_freed_memory_is_kept_within_bounds() -> None:
 @pytest.mark.parametrize(("said", "expected"), [(None, "1"), ("0", "0")])
 def test_huge_pages_are_asked_for_unless_the_user_says_no(said: str | None, expected: str) -> None:
     code = (
-        "import os, sys\nfrom voxlate.pages import ask_for_huge_pages\nassert 'torch' not in sys.modules\n"
+        "import os, sys\nfrom voxlate.models.cpu.malloc import ask_for_huge_pages\nassert 'torch' not in sys.modules\n"
         "ask_for_huge_pages()\nprint(os.environ['THP_MEM_ALLOC_ENABLE'])"
     )
     environment = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}

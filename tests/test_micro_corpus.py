@@ -77,7 +77,7 @@ def test_plain_transformers_loads_what_was_trained(tmp_path: Path) -> None:
     from rich.console import Console
 
     from toy import write_toy
-    from voxlate.config import TrainConfig
+    from voxlate.config.schema import TrainConfig
     from voxlate.training.train import train
 
     write_vocabulary(tmp_path / "sentencepiece.bpe.model")

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from media import sine
-from voxlate.data.audio import load_audio
-from voxlate.data.mixing import Mixer
-from voxlate.data.resampling import SAMPLE_RATE_HZ, mono_chunks
+from voxlate.audio.downmix import Mixer
+from voxlate.audio.loading import load_audio
+from voxlate.audio.resampling import SAMPLE_RATE_HZ, mono_chunks
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -14,12 +14,12 @@ from safetensors.torch import load_file, save_file
 from transformers import Wav2Vec2Model
 
 from tiny import write_encoder, write_mbart, write_tokenizer_json
-from voxlate.data.shortlist import find_shortlists, make_shortlist
+from voxlate.checkpoints.ctc_files import read_ctc, write_ctc
+from voxlate.checkpoints.model_folder import load_checkpoint
+from voxlate.checkpoints.shortlist import find_shortlists, make_shortlist
+from voxlate.checkpoints.warm_start import start_model
 from voxlate.errors import VoxlateError
 from voxlate.files import write_text
-from voxlate.models.ctc import read_ctc, write_ctc
-from voxlate.models.interop import load_checkpoint
-from voxlate.models.warm_start import start_model
 
 HUGE = 2_147_483_648
 

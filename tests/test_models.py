@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from tiny import transformers_model, waveforms
+from voxlate.checkpoints.conversion import adapter_config, decoder_config, from_transformers
 from voxlate.data.batching import collate_waveforms
 from voxlate.models.adapter import AdapterConfig, LengthAdapter
-from voxlate.models.conversion import adapter_config, decoder_config, from_transformers
+from voxlate.models.caches import History
 from voxlate.models.decoder import MBartDecoder
-from voxlate.models.memory import History
-from voxlate.models.translator import SpeechTranslator
+from voxlate.models.speech_translator import SpeechTranslator
 from voxlate.models.wav2vec2 import Wav2Vec2Encoder
 
 VARIANTS: dict[str, dict[str, Any]] = {

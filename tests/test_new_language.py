@@ -9,13 +9,13 @@ import torch
 from transformers import SpeechEncoderDecoderModel
 
 from tiny import VOCABULARY, transformers_model, waveforms, write_model, write_tokenizer_json
+from voxlate.checkpoints.model_folder import Checkpoint, load_checkpoint, save_checkpoint
+from voxlate.checkpoints.new_language import add_language
 from voxlate.data.batching import collate_waveforms
 from voxlate.decoding.options import SearchOptions
 from voxlate.decoding.search import search
 from voxlate.errors import VoxlateError
 from voxlate.languages import MBART50_TAGS
-from voxlate.models.interop import Checkpoint, load_checkpoint, save_checkpoint
-from voxlate.models.new_language import add_language
 
 DE, ES = 51, 53  # ids of de_DE and es_XX in the tiny vocabulary
 

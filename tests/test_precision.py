@@ -14,11 +14,11 @@ from voxlate import Translator, VoxlateError
 from voxlate.data.batching import collate_waveforms
 from voxlate.hardware import SMALL_BYTES, choose_device, choose_dtype
 from voxlate.manifest import read_manifest
-from voxlate.models.attention import plain_attention
-from voxlate.models.convolutions import PackedConvolution
-from voxlate.models.cpu import to_int8, to_packed
-from voxlate.models.linears import Int8Linear, PackedLinear
-from voxlate.models.parallel import in_parallel
+from voxlate.models.cpu.attention import plain_attention
+from voxlate.models.cpu.convolutions import PackedConvolution
+from voxlate.models.cpu.layers import to_int8, to_packed
+from voxlate.models.cpu.linears import Int8Linear, PackedLinear
+from voxlate.models.cpu.parallel import in_parallel
 from voxlate.models.precision import onednn_takes_bfloat16
 
 DEMO = Path(__file__).resolve().parents[1] / "recipes/demo"

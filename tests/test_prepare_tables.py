@@ -13,10 +13,10 @@ import pytest
 
 from media import sine, write_media
 from preparing import ANY, counts, drops, error_of, lines, mirror_of, results, run, table_of
-from voxlate.data.audio import load_audio
+from voxlate.audio.loading import load_audio
+from voxlate.corpora.parquet import Parquet
+from voxlate.corpora.user_manifest import UserTable, file_name
 from voxlate.data.corpus import read_corpus
-from voxlate.data.mirror import Parquet
-from voxlate.data.user_table import UserTable, file_name
 from voxlate.manifest import read_manifest
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from voxlate.data.splits import official_rows
+from voxlate.corpora.splits import official_rows
 from voxlate_eval.errors import EvaluationError
 from voxlate_eval.published import System, find_system, provenances, split_rows, splits, systems
 

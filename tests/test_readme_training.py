@@ -15,7 +15,7 @@ from preparing import mirror_of
 from test_readme import COMMANDS, README
 from tiny import write_encoder, write_mbart
 from voxlate.cli import app
-from voxlate.config import TrainConfig
+from voxlate.config.schema import TrainConfig
 
 YAMLS = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)]
 SMALL: dict[str, Any] = {

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from tiny import write_kind, write_mbart
 from toy import log, write_toy
-from voxlate.config import TrainConfig, read_config
-from voxlate.models.interop import load_checkpoint
+from voxlate.checkpoints.model_folder import load_checkpoint
+from voxlate.config.schema import TrainConfig, read_config
 from voxlate.training.train import train
 
 ROOT = Path(__file__).resolve().parents[1]

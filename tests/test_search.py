@@ -11,7 +11,7 @@ from voxlate.data.batching import collate_waveforms
 from voxlate.decoding.options import SearchOptions, SearchSettings
 from voxlate.decoding.search import Hypothesis, search
 from voxlate.errors import VoxlateError
-from voxlate.models.translator import SpeechTranslator
+from voxlate.models.speech_translator import SpeechTranslator
 
 TAG = 52
 

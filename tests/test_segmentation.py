@@ -3,8 +3,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from voxlate.data.audio import SAMPLE_RATE_HZ
-from voxlate.decoding.segmentation import MAX_PIECE_SECONDS, segment, segment_with_notes
+from voxlate.audio.loading import SAMPLE_RATE_HZ
+from voxlate.audio.segmentation import MAX_PIECE_SECONDS, segment, segment_with_notes
 
 RATE = SAMPLE_RATE_HZ
 

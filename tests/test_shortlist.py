@@ -9,14 +9,14 @@ import torch
 
 from test_models import ours
 from tiny import transformers_model, waveforms
+from voxlate.checkpoints.shortlist import find_shortlists, make_shortlist, prepare_shortlist
 from voxlate.data.batching import collate_waveforms
-from voxlate.data.shortlist import find_shortlists, make_shortlist, prepare_shortlist
-from voxlate.decoding.candidates import Vocabulary, best_ids, shortlisted
 from voxlate.decoding.options import SearchOptions
+from voxlate.decoding.output_layer import Vocabulary, best_ids, shortlisted
 from voxlate.decoding.search import Hypothesis, Search, search
 from voxlate.errors import VoxlateError
-from voxlate.models.memory import Memory
-from voxlate.text import EOS_ID, Tokenizer
+from voxlate.models.caches import Memory
+from voxlate.tokenizer import EOS_ID, Tokenizer
 
 TAGS = (52, 53)
 

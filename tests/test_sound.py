@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from media import sine, write_media
-from voxlate.data import chunks
-from voxlate.data.audio import load_audio, spool_audio
-from voxlate.data.chunks import SpooledWaveform
-from voxlate.data.clock import FROM_ZERO
-from voxlate.decoding import sound as sound_module
-from voxlate.decoding.segmentation import segment
-from voxlate.decoding.sound import Sound, read_ahead
+from voxlate.audio import chunks
+from voxlate.audio import prefetch as sound_module
+from voxlate.audio.chunks import SpooledWaveform
+from voxlate.audio.clock import FROM_ZERO
+from voxlate.audio.loading import load_audio, spool_audio
+from voxlate.audio.prefetch import Sound, read_ahead
+from voxlate.audio.segmentation import segment
 from voxlate.errors import AudioError
 
 

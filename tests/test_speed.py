@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from media import sine, write_media
-from voxlate.models.interop import load_checkpoint, save_checkpoint
+from voxlate.checkpoints.model_folder import load_checkpoint, save_checkpoint
 
 pytestmark = pytest.mark.slow
 

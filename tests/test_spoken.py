@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from preparing import covost2, drops, error_of, lines, run
-from voxlate.data import espeak as espeak_module
-from voxlate.data.audio import SAMPLE_RATE_HZ, load_audio
-from voxlate.data.common_voice import escape, unescape
-from voxlate.data.espeak import Manner, espeak
-from voxlate.data.reading import VARIANTS, Reading, make_line, mix
-from voxlate.data.spoken import Spoken
+from voxlate.audio.loading import SAMPLE_RATE_HZ, load_audio
+from voxlate.corpora import espeak as espeak_module
+from voxlate.corpora.common_voice import escape, unescape
+from voxlate.corpora.espeak import Manner, espeak
+from voxlate.corpora.speech_synthesis import VARIANTS, Reading, make_line, mix
+from voxlate.corpora.spoken import Spoken
 
 TEXT = """id\tsplit\tfr\ten\tde
 a\ttrain\tBonjour à tous.\tGood morning, everybody.\tGuten Morgen zusammen.

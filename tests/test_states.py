@@ -10,7 +10,7 @@ import pytest
 from test_training import config, run, toy
 from tiny import KINDS
 from toy import DECODER, log
-from voxlate.config import TrainConfig
+from voxlate.config.schema import TrainConfig
 from voxlate.models import ENCODERS
 
 __all__ = ["toy"]  # a fixture

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from voxlate.columns import lookalikes
 from voxlate.errors import VoxlateError, shown
 from voxlate.evaluation.references import read_references
 from voxlate.manifest import NO_AUDIO, read_manifest, write_manifest
+from voxlate.manifest.column_names import lookalikes
 
 SAYING = 'He said "yes" today.'
 

@@ -5,7 +5,7 @@ import tokenizers
 
 from tiny import PIECES, VOCABULARY, write_tokenizer_json
 from voxlate.errors import VoxlateError
-from voxlate.text import EOS_ID, UNK_ID, Tokenizer
+from voxlate.tokenizer import EOS_ID, UNK_ID, Tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -126,7 +126,7 @@ def records(contents: bytes) -> list[bytes]:
 def test_a_run_outlives_its_trackers_and_a_log_that_cannot_be_written(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from voxlate.training.record import _Log
+    from voxlate.training.run_log import _Log
 
     class Refusing:
         def __init__(self, file: Any) -> None:
@@ -150,7 +150,7 @@ def test_a_run_outlives_its_trackers_and_a_log_that_cannot_be_written(
 
     monkeypatch.setattr(_Log, "__init__", opened)
     odd = [Odd("log", full_disk)]
-    monkeypatch.setattr("voxlate.training.record.make_trackers", lambda *_: odd)
+    monkeypatch.setattr("voxlate.training.run_log.make_trackers", lambda *_: odd)
     printed = run(config(toy, tmp_path / "run"))
     assert printed.count("warning: odd: OSError") == 1
     assert printed.count("log.jsonl: cannot be written (No space left on device); training continues") == 1

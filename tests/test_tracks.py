@@ -12,7 +12,7 @@ import pytest
 from av.stream import Disposition
 
 from media import sine
-from voxlate.data.audio import load_audio, measure_audio
+from voxlate.audio.loading import load_audio, measure_audio
 from voxlate.errors import AudioError
 
 if TYPE_CHECKING:

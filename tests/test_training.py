@@ -19,11 +19,11 @@ from typer.testing import CliRunner
 from corpus import PAIRS
 from gradients import Gradients, batches_of, record_gradients
 from toy import log, settings, write_settings, write_toy, write_toy_corpus, write_vocabulary
+from voxlate.checkpoints.model_folder import load_checkpoint
 from voxlate.cli import app
-from voxlate.config import TrainConfig
-from voxlate.data import planning
+from voxlate.config.schema import TrainConfig
+from voxlate.data import batch_sampler as planning
 from voxlate.errors import VoxlateError
-from voxlate.models.interop import load_checkpoint
 from voxlate.training import checkpoint as checkpoints
 from voxlate.training import train as loop
 from voxlate.training.distributed import autocast
@@ -279,7 +279,7 @@ def test_a_full_disk_has_one_line(toy: Path, tmp_path: Path, monkeypatch: pytest
             raise error
         save_file(tensors, path, metadata)
 
-    monkeypatch.setattr("voxlate.models.weights.save_file", full)
+    monkeypatch.setattr("voxlate.checkpoints.weights.save_file", full)
     with pytest.raises(VoxlateError, match=r"cannot be written \(.*No space left on device.*\); mend that and rerun"):
         run(config(toy, tmp_path / "run"))
     monkeypatch.undo()
@@ -305,7 +305,7 @@ def test_a_full_device_has_one_line(toy: Path, tmp_path: Path, monkeypatch: pyte
 def test_bfloat16_where_the_processor_lacks_it_is_said_to_be_slow(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_products: bool
 ) -> None:
-    monkeypatch.setattr("voxlate.training.report.has_bfloat16_products", lambda: has_products)
+    monkeypatch.setattr("voxlate.training.console.has_bfloat16_products", lambda: has_products)
     printed = run(config(toy, tmp_path / "run", precision="bfloat16", optimizer__updates=2))
     assert ("no products in bfloat16" in printed) is not has_products
 

@@ -17,12 +17,12 @@ from media import sine, write_media
 from test_encoders import build, save_preprocessor
 from tiny import KINDS, waveforms
 from voxlate import VoxlateError
+from voxlate.checkpoints.ctc_labels import Labels, read_labels
 from voxlate.cli import app
-from voxlate.decoding.ctc import FoundWord, best_path
-from voxlate.decoding.transcription import Transcriber
-from voxlate.decoding.translation import Translation
+from voxlate.decoding.ctc_best_path import FoundWord, best_path
+from voxlate.decoding.results import Translation
+from voxlate.decoding.transcriber import Transcriber
 from voxlate.manifest import read_manifest
-from voxlate.models.ctc_labels import Labels, read_labels
 
 DEMO = Path(__file__).resolve().parents[1] / "recipes/demo"
 VOCABULARY = {

@@ -22,9 +22,9 @@ from media import sine, truncate, video_without_audio, write_media
 from test_tracks import film
 from tiny import transformers_model, write_model
 from voxlate import AudioError, SearchOptions, Translator, VoxlateError
+from voxlate.audio.loading import SAMPLE_RATE_HZ
 from voxlate.cli import app
-from voxlate.data.audio import SAMPLE_RATE_HZ
-from voxlate.decoding.translation import Candidate, Segment, Translation
+from voxlate.decoding.results import Candidate, Segment, Translation
 
 
 def cli(*arguments: object, stdin: bytes | None = None) -> Any:
@@ -233,7 +233,7 @@ def test_nothing_to_do_loads_no_model(
 ) -> None:
     arguments = (clips, "--to", "de", "--output-dir", tmp_path)
     assert cli(*arguments, "--model", tiny_model).exit_code == 0
-    monkeypatch.delattr("voxlate.decoding.engine.Translator")
+    monkeypatch.delattr("voxlate.decoding.translator.Translator")
     assert cli(*arguments, "--model", tiny_model).exit_code == 0
     fails("model no/such-model is not on this machine", *arguments, "--model", "no/such-model")
 
@@ -564,7 +564,7 @@ def test_a_model_in_the_hub_cache_is_found_offline(
         asked.append(revision)
         return str(snapshot_download(repository, revision=revision, **options))
 
-    monkeypatch.setattr("voxlate.models.hub.snapshot_download", download)
+    monkeypatch.setattr("voxlate.checkpoints.hub.snapshot_download", download)
     for name in ("me/tiny", "me/tiny@main", f"me/tiny@{COMMIT}"):
         result = cli(clips / "0.wav", "--model", name, "--to", "de", "--format", "json")
         assert json.loads(result.stdout)["recipe"]["revision"] == COMMIT

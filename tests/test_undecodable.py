@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from media import sine, sweep, truncate, write_media
-from voxlate.data.audio import load_audio, measure_audio, spool_audio
-from voxlate.data.clock import FROM_ZERO
-from voxlate.data.ogg import find_links, has_lost_pages
-from voxlate.data.sources import open_source
+from voxlate.audio.clock import FROM_ZERO
+from voxlate.audio.loading import load_audio, measure_audio, spool_audio
+from voxlate.audio.ogg import find_links, has_lost_pages
+from voxlate.audio.sources import open_source
 
 NOISE = np.random.default_rng(0).bytes(3_000)
 ID3V1 = b"TAG" + bytes(125)

@@ -7,9 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from voxlate.cli import app
-from voxlate.data.vocabulary import make_vocabulary
+from voxlate.corpora.vocabulary import make_vocabulary
 from voxlate.errors import VoxlateError
-from voxlate.text import Tokenizer
+from voxlate.tokenizer import Tokenizer
 
 TEXTS = ["Où est la gare ?", "La gare est loin.", "Wo ist der Bahnhof?", "Das Auto ist grün.", "Où est l'hôtel ?"]
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from voxlate.decoding.translation import Candidate, Segment, Translation
+from voxlate.decoding.results import Candidate, Segment, Translation
 from voxlate.decoding.writers import WRITERS, to_json_line, to_srt, to_tsv, to_txt, to_vtt
 
 TALK = Translation(

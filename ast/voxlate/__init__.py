@@ -4,8 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from voxlate.decoding.engine import Translator as Translator
     from voxlate.decoding.options import SearchOptions as SearchOptions
+    from voxlate.decoding.translator import Translator as Translator
     from voxlate.errors import AudioError as AudioError
     from voxlate.errors import VoxlateError as VoxlateError
 
@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "AudioError": "voxlate.errors",
     "SearchOptions": "voxlate.decoding.options",
-    "Translator": "voxlate.decoding.engine",
+    "Translator": "voxlate.decoding.translator",
     "VoxlateError": "voxlate.errors",
 }
 __all__ = [*_LAZY, "__version__"]  # noqa: PLE0604 (the keys are strings)

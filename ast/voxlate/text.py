@@ -1,154 +1,49 @@
-"""SentencePiece text in the id layout of mBART-50, with language tags.
+"""Texts that follow each other as one, with or without spaces, as their language is written."""
 
-Ids: 0 ``<s>``, 1 ``<pad>``, 2 ``</s>``, 3 ``<unk>``, then every piece at its SentencePiece index + 1, then the language
-tags, then ``<mask>`` (Tang et al. 2020). Small vocabularies with the same layout are read alike: the tags follow the
-last piece, whatever the number of pieces.
-"""
-
-import json
-import math
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Protocol
-
-import sentencepiece
-import tokenizers
+import unicodedata
+from collections.abc import Iterable
+from contextlib import suppress
+from itertools import islice
 
 from voxlate.errors import VoxlateError
-from voxlate.json_files import read_json, shown
-from voxlate.languages import MBART50_TAGS
+from voxlate.languages import find_language
 
-BOS_ID, PAD_ID, EOS_ID, UNK_ID = 0, 1, 2, 3
-IGNORED_ID = -100  # the label of a position that is no target, as torch and transformers have it
-VOCABULARY_FILES = ("sentencepiece.bpe.model", "tokenizer.json")
+# How Unicode's names of letters begin in scripts that are written without spaces.
+_SCRIPTS_WITHOUT_SPACES = (
+    "CJK ", "IDEOGRAPHIC ", "HIRAGANA ", "KATAKANA", "HALFWIDTH ", "FULLWIDTH ", "BOPOMOFO ", "YI ", "THAI ", "LAO ",
+    "KHMER ", "MYANMAR ", "TIBETAN ",
+)  # fmt: skip
+_LOOKED_AT = 1000  # letters
 
 
-class Tokenizer:
-    """Text to ids and back. The language tag is part of the ids, never of the text.
+def join_texts(texts: Iterable[str], language: str | None) -> str:
+    """Return texts that follow each other, such as those of segments, as one; empty ones leave no trace.
 
-    `path` is a SentencePiece model, or the ``tokenizer.json`` that transformers 5 saves in its place.
+    Languages that are written without spaces get none, but for two words of another script (``iPhone Pro``). Where no
+    language is known, the script of the letters decides.
     """
-
-    def __init__(self, path: str | Path, tags: Sequence[str] = MBART50_TAGS) -> None:
-        self.path = Path(path)
-        self.tags = tuple(tags)
-        self._pieces: _Pieces = (
-            _JsonPieces(self.path, self.tags) if self.path.suffix == ".json" else _SentencePieces(self.path)
-        )
-        self._try()
-        self._tag_ids = {tag: self._pieces.end + index for index, tag in enumerate(self.tags)}
-
-    def _try(self) -> None:
-        """Cut a text into pieces and join them, so that a damaged vocabulary is found before the work begins."""
-        try:
-            ids = self.encode(_TRIAL)
-            self.decode(range(UNK_ID + 1, min(self._pieces.end, 2_000)))
-        except Exception as error:  # the libraries have no exceptions of their own
-            raise VoxlateError(f"{self.path}: cuts no text into pieces ({shown(error)}); fetch it again") from None
-        if not all(0 <= index < self._pieces.end for index in ids):
-            raise VoxlateError(f"{self.path}: makes ids that are no pieces, such as {max(ids)}; fetch it again")
-
-    @property
-    def vocabulary_size(self) -> int:
-        """Number of ids: specials, pieces, tags and ``<mask>``."""
-        return self._pieces.end + len(self.tags) + 1
-
-    def tag_id(self, tag: str) -> int:
-        """Return the id of a language tag such as ``de_DE``."""
-        if tag not in self._tag_ids:
-            raise VoxlateError(f"unknown language tag {tag!r}; expected one of {', '.join(self.tags)}")
-        return self._tag_ids[tag]
-
-    def encode(self, text: str) -> list[int]:
-        """Return the ids of the pieces alone: no tag, no ``</s>``.
-
-        White space at the ends makes no piece, and words such as ``</s>`` or ``en_XX`` in the text stay text.
-        """
-        return self._pieces.encode(text)
-
-    def encode_target(self, text: str, tag_id: int) -> list[int]:
-        """Return the labels of a decoder: tag, pieces, ``</s>``."""
-        return [tag_id, *self.encode(text), EOS_ID]
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of the pieces; specials (``<unk>`` too), tags and ``<mask>`` leave no trace."""
-        return self._pieces.decode([index for index in ids if UNK_ID < index < self._pieces.end]).strip()
+    parts = [text for text in texts if text]
+    if _has_spaces(parts, language):
+        return " ".join(parts)
+    joined = ""
+    for part in parts:
+        spaced = joined and _takes_space(joined[-1]) and _takes_space(part[0])
+        joined += f" {part}" if spaced else part
+    return joined
 
 
-class _Pieces(Protocol):
-    end: int  # the first id after the pieces
-
-    def encode(self, text: str) -> list[int]: ...
-
-    def decode(self, ids: list[int]) -> str: ...
-
-
-_TRIAL = "Voxlate 1, \u4e2d \u0915\u093f \U0001f600"  # letters, a mark, and what is in few vocabularies
-_MAX_BYTES = 1 << 27
+def _has_spaces(parts: Iterable[str], language: str | None) -> bool:
+    with suppress(VoxlateError):
+        if language is not None:
+            return find_language(language).has_spaces
+    letters = [*islice((letter for part in parts for letter in part if letter.isalpha()), _LOOKED_AT)]
+    return 4 * sum(map(_is_of_script_without_spaces, letters)) <= len(letters)  # a Han character is a word
 
 
-class _SentencePieces:
-    _OFFSET = 1  # mBART id = SentencePiece index + 1, for every piece but <unk>, <s> and </s>
-
-    def __init__(self, path: Path) -> None:
-        if path.exists() and (not path.is_file() or path.stat().st_size > _MAX_BYTES):
-            raise VoxlateError(f"{path}: not a SentencePiece model (no regular file of at most {_MAX_BYTES:,} bytes)")
-        try:
-            self._model = sentencepiece.SentencePieceProcessor(model_file=str(path))
-            pieces = self._model.id_to_piece([*range(self._model.get_piece_size())])
-        except Exception as error:  # RuntimeError, OSError, UnicodeDecodeError
-            raise VoxlateError(f"{path}: not a SentencePiece model ({type(error).__name__})") from None
-        self.end = len(pieces) + self._OFFSET
-        first = pieces[:3]
-        if first != ["<unk>", "<s>", "</s>"]:
-            raise VoxlateError(f"{path}: pieces begin with {first}, expected <unk>, <s>, </s>; retrain it so")
-
-    def encode(self, text: str) -> list[int]:
-        return [UNK_ID if index == 0 else index + self._OFFSET for index in self._model.encode(text)]
-
-    def decode(self, ids: list[int]) -> str:
-        return str(self._model.decode([index - self._OFFSET for index in ids]))
+def _takes_space(character: str) -> bool:
+    """Return whether a character may have a space beside it: letters and digits of other scripts, ASCII's marks."""
+    return character.isascii() or (character.isalnum() and not _is_of_script_without_spaces(character))
 
 
-class _JsonPieces:
-    _SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
-
-    def __init__(self, path: Path, tags: Sequence[str]) -> None:
-        stored = read_json(path, "expected a vocabulary")
-        names = _unigram_names(path, stored.get("model"))
-        self.end = names.index(tags[0]) if tags[0] in names else len(names)
-        if names[:4] != [*self._SPECIALS] or names[self.end : self.end + len(tags)] not in ([*tags], []):
-            raise VoxlateError(
-                f"{path}: ids begin with {names[:4]}, expected mBART-50's layout: specials, pieces, tags"
-            )
-        # This library would find specials and tags in a text. Under names that no text has, they are out of its reach.
-        for index in (*range(4), *range(self.end, len(names))):
-            stored["model"]["vocab"][index][0] = f"\0{names[index]}"
-        stored |= {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
-        try:
-            self._model = tokenizers.Tokenizer.from_str(json.dumps(stored))
-        except Exception as error:  # the library has no other
-            raise VoxlateError(f"{path}: not a tokenizer ({shown(error)}); fetch it again") from None
-
-    def encode(self, text: str) -> list[int]:
-        # SentencePiece folds white space; this library makes a piece of each blank too many.
-        return list(self._model.encode(" ".join(text.split())).ids)
-
-    def decode(self, ids: list[int]) -> str:
-        return str(self._model.decode(ids))
-
-
-def _unigram_names(path: Path, model: object) -> list[str]:
-    """Return the pieces of a unigram model, in the order of their ids."""
-    vocabulary = model.get("vocab") if isinstance(model, dict) else None
-    if not isinstance(vocabulary, list) or not vocabulary:
-        raise VoxlateError(f"{path}: not a unigram tokenizer (model.vocab is no list); expected one of mBART-50")
-    for item in vocabulary:
-        match item:
-            case [str(), int() | float() as score] if math.isfinite(score):
-                continue
-        raise VoxlateError(f"{path}: model.vocab holds {shown(item)}; expected pieces such as ['▁the', -3.5]")
-    names = [name for name, _ in vocabulary]
-    if len({*names}) < len(names):
-        raise VoxlateError(f"{path}: model.vocab holds the same piece twice; fetch it again")
-    return names
+def _is_of_script_without_spaces(letter: str) -> bool:
+    return unicodedata.name(letter, "").startswith(_SCRIPTS_WITHOUT_SPACES)

@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 from transformers import Wav2Vec2Config
 
+from voxlate.checkpoints.model_folder import save_checkpoint
 from voxlate.languages import PUBLISHED_TARGETS
 from voxlate.models.adapter import AdapterConfig, LengthAdapter
 from voxlate.models.decoder import DecoderConfig, MBartDecoder
-from voxlate.models.interop import save_checkpoint
-from voxlate.models.translator import SpeechTranslator
+from voxlate.models.speech_translator import SpeechTranslator
 from voxlate.models.wav2vec2 import Wav2Vec2Encoder
-from voxlate.text import Tokenizer
+from voxlate.tokenizer import Tokenizer
 
 # Hidden width, layers and feed-forward width of the XLS-R encoders (Babu et al. 2021, and the published configs).
 SIZES = {"300m": (1024, 24, 4096), "1b": (1280, 48, 5120), "2b": (1920, 48, 7680)}

@@ -16,7 +16,7 @@ import numpy as np
 from speed.build_full_size import SIZES
 from speed.roofline import front_flops, work
 from speed.synthetic import clip_seconds
-from voxlate.config import TrainConfig, read_config
+from voxlate.config.schema import TrainConfig, read_config
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "recipes" / "covost2"

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 
 from speed.synthetic import clip_seconds, sentence, write_clips
+from voxlate.data.batch_sampler import Cost, Floats, Integers, Place, Plan, estimate_tokens, padding_share
 from voxlate.data.batching import BatchMaker, Request, read_batches
 from voxlate.data.corpus import Limits, read_corpus
-from voxlate.data.planning import Cost, Floats, Integers, Place, Plan, estimate_tokens, padding_share
-from voxlate.text import Tokenizer
+from voxlate.tokenizer import Tokenizer
 
 _PLANNED = 20_000  # utterances of the plan whose padding is counted
 

@@ -19,7 +19,7 @@ TRANSFORMERS = """
 import json, sys, torch
 from pathlib import Path
 from transformers import SpeechEncoderDecoderModel
-from voxlate.data.audio import load_audio
+from voxlate.audio.loading import load_audio
 folder, clip, max_length, language = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 waveform = torch.from_numpy(load_audio(clip).waveform)
 waveform = ((waveform - waveform.mean()) / (waveform.var(correction=0) + 1e-7).sqrt())[None]

@@ -24,13 +24,13 @@ import torch
 from transformers import Wav2Vec2Config
 
 from speed.synthetic import clip_seconds, sentence, write_clips
+from voxlate.checkpoints.model_folder import save_checkpoint
 from voxlate.manifest import Utterance, write_manifest
 from voxlate.models.adapter import AdapterConfig, LengthAdapter
 from voxlate.models.decoder import DecoderConfig, MBartDecoder
-from voxlate.models.interop import save_checkpoint
-from voxlate.models.translator import SpeechTranslator
+from voxlate.models.speech_translator import SpeechTranslator
 from voxlate.models.wav2vec2 import Wav2Vec2Encoder
-from voxlate.text import Tokenizer
+from voxlate.tokenizer import Tokenizer
 
 _HERE = Path(__file__).resolve().parent
 

@@ -13,7 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from voxlate.pages import ask_for_huge_pages
+from voxlate.models.cpu.malloc import ask_for_huge_pages
 
 ask_for_huge_pages()  # as the command does, before torch is loaded
 
@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from voxlate.config import TrainConfig, read_config
-from voxlate.data.planning import Place
-from voxlate.training.record import LOG
+from voxlate.config.schema import TrainConfig, read_config
+from voxlate.data.batch_sampler import Place
+from voxlate.training.run_log import LOG
 from voxlate.training.setup import read_data
 from voxlate.training.train import train
 

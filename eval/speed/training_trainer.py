@@ -26,10 +26,10 @@ from transformers import (
     Wav2Vec2FeatureExtractor,
 )
 
-from voxlate.data.audio import load_audio
+from voxlate.audio.loading import load_audio
+from voxlate.checkpoints.model_folder import load_checkpoint
 from voxlate.manifest import read_manifest
-from voxlate.models.interop import load_checkpoint
-from voxlate.text import IGNORED_ID, PAD_ID
+from voxlate.tokenizer import IGNORED_ID, PAD_ID
 
 
 class Clips(Dataset[dict[str, Any]]):

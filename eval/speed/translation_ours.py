@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from voxlate.pages import ask_for_huge_pages
+from voxlate.models.cpu.malloc import ask_for_huge_pages
 
 ask_for_huge_pages()  # as the command does, before torch is loaded
 # ruff: noqa: E402

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from transformers import AutoFeatureExtractor, AutoTokenizer, SpeechEncoderDecoderModel, pipeline
 
-from voxlate.data.audio import load_audio
+from voxlate.audio.loading import load_audio
 
 
 def as_the_card_has_it(arguments: argparse.Namespace, waveforms: list[Any], settings: dict[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from voxlate import Translator
-from voxlate.decoding.translation import Translation
+from voxlate.decoding.results import Translation
 from voxlate.decoding.writers import to_srt
 from voxlate.errors import AudioError
 from voxlate.files import write_text

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import soxr
 
-from voxlate.data.noise import noise
-from voxlate.data.resampling import SAMPLE_RATE_HZ, Waveform
+from voxlate.audio.noise import noise
+from voxlate.audio.resampling import SAMPLE_RATE_HZ, Waveform
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 from torch.utils.data import DataLoader, Dataset
 
-from voxlate.data.audio import load_audio
+from voxlate.audio.loading import load_audio
 from voxlate.data.augmentation import Augmentation
+from voxlate.data.batch_sampler import Integers, Place, clips_of
 from voxlate.data.corpus import Corpus
-from voxlate.data.planning import Integers, Place, clips_of
 from voxlate.errors import AudioError
-from voxlate.joining import join_texts
 from voxlate.manifest import Utterance
-from voxlate.text import EOS_ID, IGNORED_ID, PAD_ID, Tokenizer
+from voxlate.text import join_texts
+from voxlate.tokenizer import EOS_ID, IGNORED_ID, PAD_ID, Tokenizer
 from voxlate_eval.words import plain_words
 
 _PREFETCH = 4  # batches that each worker makes ahead

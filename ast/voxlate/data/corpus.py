@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from voxlate.data.planning import Floats, Integers, estimate_tokens, shares_by_temperature
+from voxlate.data.batch_sampler import Floats, Integers, estimate_tokens, shares_by_temperature
 from voxlate.errors import VoxlateError
 from voxlate.languages import find_language
 from voxlate.manifest import Manifest, Utterance, read_manifest
-from voxlate.tables import Problems, Table
+from voxlate.manifest.table_files import Problems, Table
 
 
 @dataclass(frozen=True)

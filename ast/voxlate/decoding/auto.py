@@ -7,12 +7,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from voxlate.data.audio import AudioSource
-from voxlate.data.tracks import AudioTrack
-from voxlate.decoding.engine import Translator, target_codes
-from voxlate.decoding.identification import Identifier
+from voxlate.audio.loading import AudioSource
+from voxlate.audio.tracks import AudioTrack
+from voxlate.decoding.identifier import Identifier
 from voxlate.decoding.options import SearchOptions
-from voxlate.decoding.translation import Translation
+from voxlate.decoding.results import Translation
+from voxlate.decoding.translator import Translator, target_codes
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.languages import default_checkpoint, find_language
 

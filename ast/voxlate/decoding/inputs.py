@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from voxlate.data.audio import MEDIA_SUFFIXES
+from voxlate.audio.loading import MEDIA_SUFFIXES
 from voxlate.errors import AudioError
 
 STDIN = "-"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from voxlate.decoding.inputs import Input
-from voxlate.decoding.translation import Translation
+from voxlate.decoding.results import Translation
 from voxlate.decoding.writers import WRITERS, to_json_line, to_line, tsv_header, tsv_rows
 from voxlate.errors import VoxlateError
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from voxlate.decoding.inputs import Input
 from voxlate.decoding.journal import JOURNAL_NAME, Entry, Journal, input_sha256, settings_digest, stamp_of
+from voxlate.decoding.output_paths import claim_places
 from voxlate.decoding.outputs import Job, WorkList
-from voxlate.decoding.places import claim_places
-from voxlate.decoding.translation import Translation
+from voxlate.decoding.results import Translation
 from voxlate.decoding.writers import WRITERS
 from voxlate.errors import VoxlateError
 from voxlate.files import remove_abandoned_parts, write_text

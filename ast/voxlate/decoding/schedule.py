@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from voxlate.data.audio import SAMPLE_RATE_HZ
+from voxlate.audio.loading import SAMPLE_RATE_HZ
+from voxlate.audio.prefetch import Sound, Span
 from voxlate.data.batching import collate_waveforms
-from voxlate.decoding.candidates import Vocabulary
 from voxlate.decoding.options import SearchOptions
+from voxlate.decoding.output_layer import Vocabulary
 from voxlate.decoding.search import Hypothesis, Search
-from voxlate.decoding.sound import Sound, Span
-from voxlate.models.memory import Memory
-from voxlate.models.translator import SpeechTranslator
-from voxlate.pages import FreedMemory
+from voxlate.models.caches import Memory
+from voxlate.models.cpu.malloc import FreedMemory
+from voxlate.models.speech_translator import SpeechTranslator
 
 _MEAN_SECONDS = 10.0  # for each utterance of the pool, all counted like the longest: this bounds its memory
 _ENCODED_SECONDS = 320.0  # of sound in the encoder at once, with padding

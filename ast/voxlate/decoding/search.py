@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from voxlate.decoding.candidates import Vocabulary, best_ids
 from voxlate.decoding.options import SearchOptions, SearchSettings
+from voxlate.decoding.output_layer import Vocabulary, best_ids
+from voxlate.models.caches import History, Memory, joined
 from voxlate.models.decoder import MBartDecoder
-from voxlate.models.memory import History, Memory, joined
 from voxlate.models.precision import not_numbers
-from voxlate.text import EOS_ID
+from voxlate.tokenizer import EOS_ID
 
 _LONGEST_LOOP = 12  # tokens: the longest phrase whose repetition the guard sees
 

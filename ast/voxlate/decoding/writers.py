@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable
 
-from voxlate.decoding.translation import Translation, Word
+from voxlate.decoding.results import Translation, Word
 
 # What Python, spreadsheets or pandas take for the end of a line.
 _LINE_ENDS = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")

@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from voxlate.data.preparation import stderr
+from voxlate.checkpoints.hub import find_model
+from voxlate.corpora.preparation import stderr
 from voxlate.decoding.options import SearchOptions
 from voxlate.errors import VoxlateError
-from voxlate.evaluation.command import Scoring, evaluate_folder, is_chosen, print_scores
 from voxlate.evaluation.hypotheses import HYPOTHESES, Task, forget, translate
 from voxlate.evaluation.references import references_of
+from voxlate.evaluation.scoring import Scoring, evaluate_folder, is_chosen, print_scores
 from voxlate.manifest import Manifest, read_manifest
-from voxlate.models.hub import find_model
 from voxlate_eval.records import join, read_hypotheses
 from voxlate_eval.score import SCORES
 
@@ -45,7 +45,7 @@ def run(command: EvaluateCommand) -> int:
         find_model(command.model)
         from accelerate import PartialState  # noqa: PLC0415 (what is wrong is answered before torch is loaded)
 
-        from voxlate.decoding.engine import Translator  # noqa: PLC0415
+        from voxlate.decoding.translator import Translator  # noqa: PLC0415
         from voxlate.hardware import choose_device  # noqa: PLC0415
 
         device = choose_device(command.device)

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import Timeout
 
-from voxlate.data.audio import AudioSource
-from voxlate.data.preparation import progress_bar, stderr
+from voxlate.audio.loading import AudioSource
+from voxlate.corpora.preparation import progress_bar, stderr
 from voxlate.decoding.options import SearchOptions
-from voxlate.decoding.translation import Translation
+from voxlate.decoding.results import Translation
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.files import file_sha256, locked, write_text
 from voxlate.manifest import EmbeddedAudio, Manifest, Utterance
@@ -32,7 +32,7 @@ from voxlate_eval.strict_json import parse_objects, read_object
 if TYPE_CHECKING:
     from accelerate import PartialState
 
-    from voxlate.decoding.engine import Translator
+    from voxlate.decoding.translator import Translator
 
 HYPOTHESES, META = "hypotheses.jsonl", "hypotheses.meta.json"
 _PART = "hypotheses.part-*.jsonl"

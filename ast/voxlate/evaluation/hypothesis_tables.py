@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from voxlate.errors import VoxlateError
-from voxlate.tables import Problems, Table
+from voxlate.manifest.table_files import Problems, Table
 from voxlate_eval.hypothesis_files import hypotheses_of_table, is_table
 from voxlate_eval.hypothesis_files import read_hypotheses as read_file
 from voxlate_eval.sentences import Hypotheses

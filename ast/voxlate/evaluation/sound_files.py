@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from voxlate.data.audio import MEDIA_SUFFIXES, load_audio
+from voxlate.audio.loading import MEDIA_SUFFIXES, load_audio
 from voxlate.errors import AudioError
 
 

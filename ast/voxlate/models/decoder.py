@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 from torch.utils.checkpoint import checkpoint
 
-from voxlate.models.attention import plain_attention, plain_is_faster
+from voxlate.models.caches import History, Memory
+from voxlate.models.cpu.attention import plain_attention, plain_is_faster
 from voxlate.models.encoder import valid_mask, zero_padding
-from voxlate.models.memory import History, Memory
 from voxlate.models.precision import normed, normed_float
-from voxlate.text import PAD_ID
+from voxlate.tokenizer import PAD_ID
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu}
 

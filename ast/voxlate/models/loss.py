@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from voxlate.text import IGNORED_ID
+from voxlate.tokenizer import IGNORED_ID
 
 _CHUNK_SCORES = 1 << 26  # logits held at once: 256 MiB in float32. Fewer would mean more passes over the gradient
 _PART_SCORES = 1 << 22  # of these at once in float32 on a CPU: they stay in its cache, and in memory that is reused

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-from voxlate.models.convolutions import convolve
+from voxlate.models.cpu.convolutions import convolve
+from voxlate.models.cpu.packed import has_plain_layers, packed_states
+from voxlate.models.cpu.parallel import in_parallel
 from voxlate.models.encoder import WAVEFORMS, conv_lengths, valid_mask, zero_padding
 from voxlate.models.masking import mask_states
-from voxlate.models.packed import has_plain_layers, packed_states
-from voxlate.models.parallel import in_parallel
 
 _SHORT_FRAMES = 256  # beyond them, plain attention's matrices would take too much memory
 

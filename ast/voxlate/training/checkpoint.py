@@ -21,10 +21,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from voxlate.data.planning import Place
+from voxlate.checkpoints.weights import write_safetensors
+from voxlate.data.batch_sampler import Place
 from voxlate.errors import VoxlateError
 from voxlate.files import file_sha256
-from voxlate.models.weights import write_safetensors
 from voxlate.training.distributed import is_sharded, like, local, local_rows, whole
 
 CHECKPOINTS = "checkpoints"

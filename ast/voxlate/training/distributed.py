@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, Shard
 
-from voxlate.config import TrainConfig
+from voxlate.config.schema import TrainConfig
 from voxlate.errors import VoxlateError
 from voxlate.hardware import SMALL_BYTES, choose_device, choose_dtype
 from voxlate.training.objective import Objective

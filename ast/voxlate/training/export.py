@@ -6,9 +6,9 @@ from pathlib import Path
 from accelerate import Accelerator
 from torch import Tensor
 
-from voxlate.config import TrainConfig
-from voxlate.models.ctc import write_ctc
-from voxlate.models.interop import Checkpoint, save_checkpoint
+from voxlate.checkpoints.ctc_files import write_ctc
+from voxlate.checkpoints.model_folder import Checkpoint, save_checkpoint
+from voxlate.config.schema import TrainConfig
 from voxlate.training.distributed import whole
 from voxlate.training.freezing import merge_lora
 from voxlate.training.objective import Objective

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from voxlate.config import LoraConfig, TrainableConfig
+from voxlate.config.schema import LoraConfig, TrainableConfig
 from voxlate.errors import VoxlateError
 
 _ADAPTER = r"(translator\.(adapter|bridge)|ctc)\."

@@ -8,11 +8,11 @@ from accelerate import Accelerator
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from voxlate.checkpoints.model_folder import Checkpoint, read_description, write_description
+from voxlate.checkpoints.weights import write_safetensors
 from voxlate.errors import VoxlateError
 from voxlate.files import file_sha256, write_text
 from voxlate.json_files import has, read_json
-from voxlate.models.interop import Checkpoint, read_description, write_description
-from voxlate.models.weights import write_safetensors
 from voxlate.training.distributed import is_sharded, whole
 from voxlate.training.objective import Objective
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from voxlate.data.batching import Batch
-from voxlate.models.ctc import CtcHead
+from voxlate.models.ctc_head import CtcHead
 from voxlate.models.loss import smoothed_cross_entropy
-from voxlate.models.translator import SpeechTranslator
+from voxlate.models.speech_translator import SpeechTranslator
 
 
 class Objective(nn.Module):

@@ -14,11 +14,11 @@ import torch
 from filelock import Timeout
 
 import voxlate
-from voxlate.config import TrainConfig, dump_config, read_config
-from voxlate.data.audio import decoder_fingerprint
+from voxlate.audio.loading import decoder_fingerprint
+from voxlate.config.schema import TrainConfig, dump_config, read_config
+from voxlate.config.yaml_settings import shown
 from voxlate.errors import VoxlateError
 from voxlate.files import file_sha256, locked, write_text
-from voxlate.settings_yaml import shown
 from voxlate.training.checkpoint import checkpoints
 
 CONFIG, ENVIRONMENT, DATA = "config.yaml", "environment.json", "data.json"

@@ -6,20 +6,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from voxlate.config import RegularizationConfig, TrainConfig
+from voxlate.checkpoints.ctc_files import adopt_ctc
+from voxlate.checkpoints.hub import find_model
+from voxlate.checkpoints.model_folder import Checkpoint, listed_directions, load_checkpoint
+from voxlate.checkpoints.new_language import add_language
+from voxlate.checkpoints.scratch import random_model
+from voxlate.checkpoints.warm_start import start_model
+from voxlate.config.schema import RegularizationConfig, TrainConfig
 from voxlate.data.augmentation import Augmentation
+from voxlate.data.batch_sampler import Cost, Joins, Plan
 from voxlate.data.batching import ctc_text
 from voxlate.data.corpus import Corpus, Limits, Sampling, make_sampling, read_corpus, read_teacher
-from voxlate.data.planning import Cost, Joins, Plan
 from voxlate.errors import VoxlateError
 from voxlate.languages import find_language
-from voxlate.models.ctc import CtcHead, adopt_ctc
-from voxlate.models.hub import find_model
-from voxlate.models.interop import Checkpoint, listed_directions, load_checkpoint
-from voxlate.models.new_language import add_language
-from voxlate.models.scratch import random_model
-from voxlate.models.warm_start import start_model
-from voxlate.text import UNK_ID, Tokenizer
+from voxlate.models.ctc_head import CtcHead
+from voxlate.tokenizer import UNK_ID, Tokenizer
 from voxlate.training.objective import Objective
 
 _ENCODER_FIELDS = {  # our setting: the field of transformers' config

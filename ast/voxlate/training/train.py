@@ -17,26 +17,26 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from rich.console import Console
 
-from voxlate.config import TrainConfig
+from voxlate.checkpoints.model_folder import Checkpoint
+from voxlate.config.schema import TrainConfig
+from voxlate.data.batch_sampler import Place, Plan
 from voxlate.data.batching import Batch, BatchMaker, Request, read_batches
-from voxlate.data.planning import Place, Plan
 from voxlate.errors import VoxlateError
-from voxlate.models.interop import Checkpoint
-from voxlate.pages import FreedMemory
+from voxlate.models.cpu.malloc import FreedMemory
 from voxlate.training import checkpoint as checkpoints
 from voxlate.training.checkpoint import Progress
+from voxlate.training.console import print_forgetting, print_scores, print_setup
 from voxlate.training.distributed import autocast, distribute, gathered, start_processes, whole
+from voxlate.training.encoder_states import cache_states
 from voxlate.training.export import export
 from voxlate.training.freezing import choose_trainable
 from voxlate.training.frozen import keep_frozen
 from voxlate.training.interrupts import Interrupts
 from voxlate.training.objective import Objective
-from voxlate.training.optim import learning_rate, make_optimizer
-from voxlate.training.record import Record, Window
-from voxlate.training.report import print_forgetting, print_scores, print_setup
+from voxlate.training.optimizer import learning_rate, make_optimizer
 from voxlate.training.run_folder import BEST, check_data, flat_settings, open_run, write_environment
+from voxlate.training.run_log import Record, Window
 from voxlate.training.setup import build_augmentation, build_model, build_objective, build_plan, read_data
-from voxlate.training.states import cache_states
 from voxlate.training.trackers import check_trackers
 from voxlate.training.validation import DirectionScore, as_numbers, mean_bleu, validate
 

@@ -13,13 +13,13 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 
-from voxlate.config import ValidationConfig
+from voxlate.config.schema import ValidationConfig
 from voxlate.data.batching import Batch, BatchMaker, in_order, read_batches
 from voxlate.decoding.options import SearchOptions
 from voxlate.decoding.search import search
 from voxlate.files import write_text
 from voxlate.models.loss import smoothed_cross_entropy
-from voxlate.text import IGNORED_ID
+from voxlate.tokenizer import IGNORED_ID
 from voxlate.training.objective import Objective
 from voxlate_eval.metrics.bleu import corpus_bleu
 

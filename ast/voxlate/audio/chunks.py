@@ -1,0 +1,104 @@
+"""A waveform as it is decoded, in memory or, where it is long, in a temporary file.
+
+Shape letters: T samples of 16 kHz sound.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import weakref
+
+import numpy as np
+
+from voxlate.audio.resampling import SAMPLE_RATE_HZ, Waveform
+from voxlate.errors import AudioError
+
+SILENT_RANGE = 2.0**-15  # between the highest and the lowest sample: one step of 16 bits
+SPOOLED_SECONDS = 60.0  # longer sound does not stay in memory, where it may go to a file
+
+
+class SpooledWaveform:
+    """A float32 waveform in a temporary file: a slice of it is read when it is asked for."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (it lives as long as the waveform)
+        self._samples = 0
+        weakref.finalize(self, self._file.close)
+
+    def append(self, chunk_T: Waveform) -> None:
+        """Append samples."""
+        self._file.seek(0, os.SEEK_END)
+        left = memoryview(chunk_T.tobytes())
+        while left:
+            left = left[self._file.write(left) :]
+        self._samples += len(chunk_T)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return self._samples
+
+    def __getitem__(self, span: slice) -> Waveform:
+        """Return the samples of a slice, in an array of their own."""
+        start, end, _ = span.indices(self._samples)
+        self._file.seek(4 * start)
+        return np.frombuffer(bytearray(self._file.read(4 * max(0, end - start))), np.float32)
+
+
+class Chunks:
+    """Collects a waveform chunk by chunk."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.first_not_finite: int | None = None
+        self.holds_sound = False
+        self._held: list[Waveform] = []
+
+    def add(self, chunk_T: Waveform) -> None:
+        """Append samples."""
+        finite_T = np.isfinite(chunk_T)
+        if self.first_not_finite is None and not finite_T.all():
+            self.first_not_finite = self.samples + int(finite_T.argmin())
+        if not self.holds_sound and len(chunk_T):
+            self.holds_sound = bool(chunk_T.max() - chunk_T.min() > SILENT_RANGE)
+        self.samples += len(chunk_T)
+        self._held.append(chunk_T)
+
+    def waveform(self) -> Waveform:
+        """Return all samples."""
+        return np.concatenate(self._held)
+
+
+class Spool(Chunks):
+    """Collects a waveform, in a temporary file once it is long; AudioError where that cannot be written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._spooled: SpooledWaveform | None = None
+
+    def add(self, chunk_T: Waveform) -> None:
+        """Append samples."""
+        super().add(chunk_T)
+        if self.samples > SPOOLED_SECONDS * SAMPLE_RATE_HZ:
+            try:
+                if self._spooled is None:
+                    self._spooled = SpooledWaveform()
+                for held_T in self._held:
+                    self._spooled.append(held_T)
+            except OSError as error:
+                raise AudioError(
+                    f"sound of more than {SPOOLED_SECONDS:.0f} s needs a temporary file, which cannot be written in "
+                    f"{_temporary_folder()} ({error.strerror}); free some space, or set TMPDIR to another folder"
+                ) from error
+            self._held.clear()
+
+    def finish(self) -> Waveform | SpooledWaveform:
+        """Return all samples."""
+        return self.waveform() if self._spooled is None else self._spooled
+
+
+def _temporary_folder() -> str:
+    try:
+        return tempfile.gettempdir()
+    except OSError:  # the error says which folders were tried
+        return "any folder"

@@ -1,0 +1,223 @@
+"""Frames of an open media file, one after another, over damage to the last readable one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, BinaryIO
+
+import av
+
+from voxlate.audio.downmix import MEDIA_ERRORS
+from voxlate.audio.undecodable import holds_sound, is_info_frame, last_frame, leading_tags
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+
+# Demuxers whose timestamps count packets, also undecodable ones of any size. Lost time is estimated from lost bytes.
+COUNTED = {"aac", "ac3", "eac3", "mp3"}
+# Demuxers that search for the next frame: what follows the last one they found is no sound.
+SEARCHING = {*COUNTED, "mpeg", "mpegts", "ogg", "wv"}
+PADDED = {"aiff", "caf", "w64", "wav"}  # a pad byte may follow an odd number of bytes
+_READ_BYTES = 1 << 20  # of an undecodable end
+
+
+@dataclass
+class Media:
+    """An open container, its audio stream, and what decoding has met so far."""
+
+    container: InputContainer
+    stream: AudioStream
+    file: BinaryIO
+    later_links: Sequence[BinaryIO] = ()  # of a chained Ogg file
+    first_byte: int = 0  # of the first packet
+    origin: int | None = None  # timestamp of the first frame, in units of the stream's time base
+    seconds: float = 0.0  # by the timestamps, from the origin to the end of the latest frame
+    decoded_seconds: float = 0.0
+    lost_seconds: float = 0.0  # estimated, where timestamps only count packets
+    packets: int = 0
+    decoded_bytes: int = 0
+    damaged: int = 0  # packets
+    breaks: int = 0  # places where reading failed and could be resumed
+    stopped: str = ""
+    latest_size: int = 0  # of the latest packet
+    skipped_bytes: int = 0
+    undecodable_byte: int | None = None  # where what cannot be decoded begins, since the latest decodable packet
+    undecodable: int = 0  # packets since then
+    tag_end: int = 0  # where the latest tag ends
+
+    @cached_property
+    def kind(self) -> str:
+        """The demuxer."""
+        return self.container.format.name
+
+    @cached_property
+    def tick_seconds(self) -> float:
+        """The unit of the stream's timestamps; 0 where it has none."""
+        return float(self.stream.time_base or 0)
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether so little can be decoded that it may be noise: now and then an encrypted packet decodes by chance."""
+        return self.damaged > 0.8 * self.packets
+
+    @property
+    def start_seconds(self) -> float:
+        """Timestamp of the first frame."""
+        return (self.origin or 0) * self.tick_seconds
+
+    def add(self, link: Media) -> None:
+        """Count what was met in a further link of a chained file."""
+        self.seconds += link.seconds
+        self.decoded_seconds += link.decoded_seconds
+        self.packets += link.packets
+        self.damaged += link.damaged
+        self.breaks += link.breaks
+        self.stopped = self.stopped or link.stopped
+
+
+def read_frames(media: Media) -> Iterator[av.AudioFrame]:
+    """Decode frame by frame, over damaged packets, to the last readable one."""
+    for packet in _packets(media):
+        if media.packets == 0:
+            media.first_byte = packet.pos or 0
+        media.packets += 1
+        for frame in _decoded(media, packet):
+            yield _counted(media, frame)
+        media.latest_size = packet.size
+    try:
+        frames = media.stream.decode(None)
+    except MEDIA_ERRORS:
+        media.damaged += 1
+        frames = []
+    for frame in frames:
+        yield _counted(media, frame)
+    _judge_end(media)
+
+
+def _packets(media: Media) -> Iterator[av.Packet[AudioStream]]:
+    """Read packets; where that fails, try again from where the demuxer stands now, as long as it gets any further."""
+    reached = -1
+    while True:
+        try:
+            for packet in media.container.demux(media.stream):
+                if packet.size == 0:  # would end the decoding wherever it stands
+                    continue
+                if media.stopped:
+                    media.stopped, media.breaks = "", media.breaks + 1
+                yield packet
+        except MEDIA_ERRORS as error:
+            media.stopped = getattr(error, "strerror", None) or str(error)
+            place = media.file.tell()
+            if place <= reached:
+                return
+            reached = place
+        else:
+            return
+
+
+def _decoded(media: Media, packet: av.Packet[AudioStream]) -> list[av.AudioFrame]:
+    """Decode a packet, or what of it is sound; note what cannot be decoded."""
+    start = (packet.pos or 0) + media.skipped_bytes
+    if media.undecodable and media.kind == "aac":
+        start += _skipped_before(media, packet, start)
+    is_tag = media.kind == "mp3" and bytes(packet)[:3] == b"TAG"  # dropped without an error, and the frame after it
+    if start >= media.tag_end and not is_tag:
+        try:
+            frames = media.stream.decode(packet)
+        except MEDIA_ERRORS:
+            pass
+        else:
+            _resume(media, start)
+            media.decoded_bytes += packet.size
+            return frames
+    if media.kind == "mp3":
+        return _rescued(media, start, bytes(packet))
+    frames = []
+    if media.kind in COUNTED and packet.size > media.latest_size > 0:  # the last frame and what follows it
+        try:
+            frames = media.stream.decode(av.Packet(bytes(packet)[: media.latest_size]))
+        except MEDIA_ERRORS:
+            pass
+        else:
+            _resume(media, start)
+            media.decoded_bytes += media.latest_size
+            start += media.latest_size
+    _skip(media, start)
+    return frames
+
+
+def _skipped_before(media: Media, packet: av.Packet[AudioStream], start: int) -> int:
+    """Return the bytes from `start` to a packet of AAC: FFmpeg does not count those that it skips in search of it."""
+    place = media.file.tell()
+    media.file.seek(start)
+    skipped = max(0, media.file.read(_READ_BYTES).find(bytes(packet)))
+    media.file.seek(place)
+    media.skipped_bytes += skipped
+    return skipped
+
+
+def _rescued(media: Media, start: int, content: bytes) -> list[av.AudioFrame]:
+    """Decode the MPEG audio frame at the end of a packet that begins with a tag or something else."""
+    rest = max(media.tag_end - start, 0)
+    if tags := leading_tags(content[rest:]):
+        rest += tags
+        media.tag_end = start + rest
+    begin = last_frame(content, rest)
+    is_info = begin is not None and is_info_frame(content, begin)
+    junk = content[rest:begin]
+    if junk and not (is_info and not junk.strip(b"\0")):
+        _skip(media, start + rest)
+    if begin is None or is_info:
+        return []
+    try:
+        frames = media.stream.decode(av.Packet(content[begin:]))
+    except MEDIA_ERRORS:
+        _skip(media, start + begin)
+        return []
+    _resume(media, start + begin)
+    media.decoded_bytes += len(content) - begin
+    return frames
+
+
+def _skip(media: Media, start: int) -> None:
+    """Note a packet that cannot be decoded; whether sound is lost with it is known when another can, or none."""
+    media.undecodable += 1
+    if media.undecodable_byte is None:
+        media.undecodable_byte = start
+
+
+def _resume(media: Media, start: int) -> None:
+    """Note that decoding resumes at a byte: what was skipped before it was sound."""
+    if media.undecodable_byte is not None:
+        media.damaged += media.undecodable
+        if media.kind in COUNTED and media.decoded_bytes:
+            media.lost_seconds += (start - media.undecodable_byte) * media.decoded_seconds / media.decoded_bytes
+        media.undecodable, media.undecodable_byte = 0, None
+
+
+def _judge_end(media: Media) -> None:
+    """Tell lost sound from tags, padding and garbage after the last sound."""
+    if media.undecodable_byte is not None:
+        media.file.seek(media.undecodable_byte)
+        content = media.file.read(_READ_BYTES)
+        is_pad = media.kind in PADDED and media.latest_size == 1
+        if not is_pad and (media.kind not in COUNTED or holds_sound(content, media.kind)):
+            media.damaged += media.undecodable
+    if media.kind in SEARCHING:
+        media.stopped = ""
+
+
+def _counted(media: Media, frame: av.AudioFrame) -> av.AudioFrame:
+    """Note the time of a frame, and correct its timestamp where those only count packets."""
+    seconds, tick_seconds = frame.samples / frame.sample_rate, media.tick_seconds
+    if frame.pts is not None and tick_seconds:
+        if media.origin is None:
+            media.origin = frame.pts
+        if media.kind in COUNTED:
+            frame.pts = media.origin + round((media.decoded_seconds + media.lost_seconds) / tick_seconds)
+        media.seconds = (frame.pts - media.origin) * tick_seconds + seconds
+    media.decoded_seconds += seconds
+    return frame

@@ -1,0 +1,159 @@
+"""Inputs decoded ahead of the model, in another thread."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from os import PathLike
+from queue import SimpleQueue
+
+import numpy as np
+
+from voxlate.audio.chunks import SpooledWaveform
+from voxlate.audio.clock import FROM_ZERO, Clock
+from voxlate.audio.loading import SAMPLE_RATE_HZ, AudioSource, Waveform, spool_audio
+from voxlate.audio.segmentation import segment_with_notes
+from voxlate.audio.tracks import AudioTrack
+from voxlate.errors import AudioError
+
+Span = tuple[int, int]
+AHEAD_SECONDS = 600.0
+_AHEAD_INPUTS = 16
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A decoded input: its samples at 16 kHz, the spans (start, end) of them to translate, and when they are heard.
+
+    `warnings` tell of sound that is lost, `notes` of choices that were made.
+    """
+
+    name: str
+    waveform_T: Waveform | SpooledWaveform
+    spans: list[Span]
+    warnings: tuple[str, ...] = ()
+    clock: Clock = FROM_ZERO
+    notes: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Length of the whole input, with its gaps."""
+        return self.end_seconds - self.clock.seconds(0)
+
+    @property
+    def end_seconds(self) -> float:
+        """When it ends, on the file's clock."""
+        return self.clock.seconds(len(self.waveform_T))
+
+    @property
+    def silent_seconds(self) -> float:
+        """How much of it is not translated."""
+        return self.seconds - sum(end - start for start, end in self.spans) / SAMPLE_RATE_HZ
+
+
+def read_ahead(
+    inputs: Iterable[AudioSource | np.ndarray],
+    seconds: float = AHEAD_SECONDS,
+    *,
+    audio_track: AudioTrack | None = None,
+    whole: bool = False,
+) -> Iterator[Sound | AudioError]:
+    """Decode inputs in their order, some seconds of sound ahead of the caller; yield each one's sound or error.
+
+    `audio_track` is the track of files, as for `load_audio`. With `whole`, audio of up to 30 s is one span.
+    The thread ends with the process, whatever it does: no interruption has to wait for a long file.
+    """
+    reader = _Reader(seconds, partial(_read, audio_track=audio_track, whole=whole))
+    threading.Thread(target=reader.work, name="audio", daemon=True).start()
+    waiting: deque[Future[Sound | AudioError]] = deque()
+    try:
+        for item in inputs:
+            waiting.append(reader.ask(item))
+            while waiting[0].done() or len(waiting) > _AHEAD_INPUTS:
+                yield reader.take(waiting.popleft())
+                if not waiting:
+                    break
+        while waiting:
+            yield reader.take(waiting.popleft())
+    finally:
+        reader.stop()
+
+
+class _Reader:
+    """Decodes what it is asked for, one after another, unless too much is waiting already."""
+
+    def __init__(self, seconds: float, read: Callable[[AudioSource | np.ndarray], Sound | AudioError]) -> None:
+        self._read = read
+        self._asked: SimpleQueue[tuple[AudioSource | np.ndarray, Future[Sound | AudioError]] | None] = SimpleQueue()
+        self._limit, self._ahead = seconds, 0.0
+        self._changed = threading.Condition()
+        self._stopped = False
+
+    def ask(self, item: AudioSource | np.ndarray) -> Future[Sound | AudioError]:
+        future: Future[Sound | AudioError] = Future()
+        self._asked.put((item, future))
+        return future
+
+    def take(self, future: Future[Sound | AudioError]) -> Sound | AudioError:
+        result = future.result()
+        with self._changed:
+            self._ahead -= _seconds(result)
+            self._changed.notify()
+        return result
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+        self._asked.put(None)
+
+    def work(self) -> None:
+        while (asked := self._asked.get()) is not None:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopped or self._ahead < self._limit)
+                if self._stopped:
+                    return
+            item, future = asked
+            try:
+                result = self._read(item)
+            except BaseException as error:
+                future.set_exception(error)
+                continue
+            with self._changed:
+                self._ahead += _seconds(result)
+            future.set_result(result)
+
+
+def _seconds(result: Sound | AudioError) -> float:
+    return result.seconds if isinstance(result, Sound) else 0.0
+
+
+def _read(item: AudioSource | np.ndarray, audio_track: AudioTrack | None, whole: bool) -> Sound | AudioError:
+    try:
+        if isinstance(item, np.ndarray):
+            array_T = _checked(item)
+            spans, notes = segment_with_notes(array_T, whole=whole)
+            return Sound(type(item).__name__, array_T, spans, notes=notes)
+        waveform_T, warnings, clock, notes = spool_audio(item, audio_track=audio_track, fill_gaps=not whole)
+        spans, about_spans = segment_with_notes(waveform_T, whole=whole)
+        return Sound(_name(item), waveform_T, spans, warnings, clock, notes + about_spans)
+    except AudioError as error:
+        return error
+    except MemoryError:  # others may be shorter
+        return AudioError(f"{_name(item)}: not enough memory for its sound")
+
+
+def _name(item: AudioSource | np.ndarray) -> str:
+    return str(item) if isinstance(item, str | PathLike) else str(getattr(item, "name", type(item).__name__))
+
+
+def _checked(array: np.ndarray) -> Waveform:
+    if array.ndim != 1 or array.dtype.kind != "f" or not np.isfinite(array).all():
+        raise AudioError(
+            f"array: expected finite floats of shape (samples,) at {SAMPLE_RATE_HZ} Hz, got {array.dtype} {array.shape}"
+        )
+    return array.astype(np.float32)

@@ -1,0 +1,118 @@
+"""Decoded frames of any rate, layout and format to mono 16 kHz chunks, by FFmpeg's resampler where they need it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING, TypeAlias
+
+import av
+import numpy as np
+
+from voxlate.audio.downmix import MEDIA_ERRORS, Mixer
+from voxlate.errors import AudioError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+Waveform: TypeAlias = "npt.NDArray[np.float32]"
+
+SAMPLE_RATE_HZ = 16_000
+_NEED_NOTHING = {(name, "mono", SAMPLE_RATE_HZ) for name in ("s16", "s16p", "flt", "fltp")}
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 1_000_000  # beyond them, a damaged header could ask for all memory or time
+
+
+def mono_chunks(
+    frames: Iterator[av.AudioFrame], *, start_seconds: float = 0.0, mixer: Mixer | None = None
+) -> Iterator[Waveform]:
+    """Resample, with a new resampler wherever rate, layout or format change in the middle of the stream.
+
+    The mixer sees seconds of the whole stream, whose part that begins at `start_seconds` the frames are.
+    """
+    mixer = mixer or Mixer()
+    resampler, gain, shape = _resampler(), 1.0, None
+    for joined in _joined(frames, start_seconds):
+        _check_rate(joined)
+        frame = mixer.mix(joined)
+        new_shape = _shape(frame)
+        # Compared here and not left to PyAV, which lets any frame pass once the first needed no conversion.
+        if new_shape != shape:
+            yield from _resample(resampler, None, gain)
+            resampler, gain, shape = _resampler(), _mono_gain(frame), new_shape
+        if shape in _NEED_NOTHING:
+            yield _samples(frame)
+        else:
+            yield from _resample(resampler, frame, gain)
+    yield from _resample(resampler, None, gain)
+
+
+def _samples(frame: av.AudioFrame) -> Waveform:
+    """Return what the resampler would make of mono sound of our rate, bit for bit, without what its making costs."""
+    samples_T = frame.to_ndarray()[0]
+    return samples_T / np.float32(32768) if samples_T.dtype == np.int16 else np.asarray(samples_T, np.float32)
+
+
+def _joined(frames: Iterator[av.AudioFrame], start_seconds: float) -> Iterator[av.AudioFrame]:
+    """Join frames of one kind to whole seconds: those of FLAC are 72 ms, and each call of the resampler costs much."""
+    fifo, shape, rate, missing = av.AudioFifo(), None, 1, 0
+    position = Fraction(start_seconds)
+
+    def read(samples: int) -> av.AudioFrame:
+        nonlocal position
+        frame = fifo.read(samples)
+        assert frame is not None
+        position += Fraction(samples, rate)
+        return frame
+
+    def samples_to_next_second() -> int:
+        return max(1, round((math.floor(position) + 1 - position) * rate))
+
+    for frame in frames:
+        if (new_shape := _shape(frame)) != shape:
+            if fifo.samples:
+                yield read(fifo.samples)
+            fifo, shape, rate = av.AudioFifo(), new_shape, frame.sample_rate
+            missing = samples_to_next_second()
+        frame.pts = None  # or a gap would be refused
+        fifo.write(frame)
+        while fifo.samples >= missing:
+            yield read(missing)
+            missing = samples_to_next_second()
+    if fifo.samples:
+        yield read(fifo.samples)
+
+
+def _shape(frame: av.AudioFrame) -> tuple[str, str, int]:
+    layout = "mono" if frame.layout.nb_channels == 1 else frame.layout.name  # of WAV it is "1 channels"
+    return frame.format.name, layout, frame.sample_rate
+
+
+def _resampler() -> av.AudioResampler:
+    return av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
+
+
+def _check_rate(frame: av.AudioFrame) -> None:
+    if not LOWEST_RATE_HZ <= frame.sample_rate <= HIGHEST_RATE_HZ:
+        limits = f"{LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}"
+        raise AudioError(f"sample rate of {frame.sample_rate} Hz, expected {limits}: its header is damaged")
+
+
+def _mono_gain(frame: av.AudioFrame) -> float:
+    """Measure what FFmpeg's mix to mono makes of a signal common to all channels: 1.41 for stereo, 4.41 for 7.1."""
+    if frame.layout.nb_channels == 1:
+        return 1.0
+    ones = av.AudioFrame.from_ndarray(np.ones((1, 64 * frame.layout.nb_channels), np.float32), "flt", frame.layout)
+    ones.sample_rate = SAMPLE_RATE_HZ
+    return float(next(_resample(_resampler(), ones, 1.0))[32])
+
+
+def _resample(resampler: av.AudioResampler, frame: av.AudioFrame | None, gain: float) -> Iterator[Waveform]:
+    try:
+        outputs = resampler.resample(frame)
+    except MEDIA_ERRORS as error:
+        source = f"{frame.layout.nb_channels} channels at {frame.sample_rate} Hz" if frame is not None else "its end"
+        raise AudioError(f"{source} cannot be converted to mono: {error}") from error
+    for output in outputs:
+        if output is not None and output.samples:  # flushing a resampler with nothing to convert gives [None]
+            yield np.asarray(output.to_ndarray()[0], np.float32) / np.float32(gain)

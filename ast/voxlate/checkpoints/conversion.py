@@ -1,0 +1,240 @@
+"""Between transformers' SpeechEncoderDecoderModel and our model: names of tensors, fields of configs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from transformers import MBartConfig, SpeechEncoderDecoderConfig
+
+from voxlate.checkpoints.config_json import ADAPTER
+from voxlate.errors import VoxlateError
+from voxlate.json_files import shown
+from voxlate.models.adapter import AdapterConfig
+from voxlate.models.decoder import DecoderConfig
+from voxlate.models.speech_translator import SpeechTranslator
+from voxlate.tokenizer import BOS_ID, EOS_ID, PAD_ID
+
+_PREFIXES = (  # transformers' prefix, ours; in both directions the first that fits is taken
+    ("encoder.adapter.", "adapter."),
+    ("encoder.", "encoder.model."),
+    ("decoder.lm_head.", "decoder.lm_head."),
+    ("decoder.model.decoder.", "decoder."),
+    ("enc_to_dec_proj.", "bridge."),
+)
+_OLD_WEIGHT_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
+
+
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_Module = TypeVar("_Module", bound=nn.Module)
+
+
+def from_transformers(tensors: Mapping[str, Tensor], *, tied: bool, where: str = "the weights") -> dict[str, Tensor]:
+    """Return the tensors under our names; of tied embeddings either one may be there, and only one is kept."""
+    renamed = {_our_name(name): tensor for name, tensor in modern_names(tensors).items()}
+    head, embedding = renamed.get("decoder.lm_head.weight"), renamed.get("decoder.embed_tokens.weight")
+    if tied and head is not None:
+        if embedding is not None and not same(head, embedding):
+            raise VoxlateError(
+                f"{where}: decoder.lm_head and decoder.embed_tokens differ, but the config says that they are tied"
+            )
+        renamed["decoder.embed_tokens.weight"] = renamed.pop("decoder.lm_head.weight")
+    return renamed
+
+
+def unties(tensors: Mapping[str, Tensor]) -> bool:
+    """Return whether output embeddings are there and differ from the input ones, as an adapter of either makes them."""
+    head = tensors.get("decoder.lm_head.weight")
+    embedding = tensors.get("decoder.model.decoder.embed_tokens.weight")
+    return head is not None and embedding is not None and not same(head, embedding)
+
+
+def same(first: Tensor, second: Tensor) -> bool:
+    """Return whether two tensors have the same type, shape and values."""
+    return first.dtype == second.dtype and torch.equal(first, second)
+
+
+def to_transformers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of our model under transformers' names."""
+    return {
+        next(theirs + name.removeprefix(ours) for theirs, ours in _PREFIXES if name.startswith(ours)): tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def build(
+    make: Callable[[], _Module], folder: Path, tensors: Mapping[str, Tensor], layers: Mapping[str, int]
+) -> _Module:
+    """Return a module of a folder's `config.json` on the meta device, which takes no memory for weights.
+
+    `layers` are the numbers of layers that its fields ask for. VoxlateError where the file has fewer tensors than
+    that: building what a damaged config says would not end.
+    """
+    for name, count in layers.items():
+        if count > len(tensors):
+            raise VoxlateError(
+                f"{folder / 'config.json'}: {name} is {count}, but the weights hold {len(tensors)} tensors in all; "
+                "expected the config of these weights"
+            )
+    try:
+        with torch.device("meta"):
+            return make()
+    except VoxlateError:
+        raise
+    except Exception as error:  # networks check their configs with exceptions of many kinds
+        raise VoxlateError(f"{folder / 'config.json'}: describes no network ({shown(error)})") from None
+
+
+def linear(tensors: Mapping[str, Tensor], name: str, width: int, dtype: torch.dtype, path: Path) -> nn.Linear:
+    """Return the linear layer `name` of some tensors, on states of `width`. VoxlateError where it is none."""
+    weight, bias = tensors.get(f"{name}.weight"), tensors.get(f"{name}.bias")
+    if weight is None or bias is None:
+        raise VoxlateError(f"{path}: has no {name}.weight and {name}.bias; expected a linear layer")
+    if weight.dim() != 2 or not len(weight) or weight.shape[1] != width or bias.shape != weight.shape[:1]:
+        raise VoxlateError(
+            f"{path}: {name} has a weight of {tuple(weight.shape)} and a bias of {tuple(bias.shape)}; expected "
+            f"(labels, {width}) and (labels,)"
+        )
+    with torch.device("meta"):
+        layer = nn.Linear(width, len(weight))
+    fill(layer, {"weight": weight, "bias": bias}, dtype, f"{path}: {name}")
+    return layer
+
+
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], dtype: torch.dtype, where: str) -> None:
+    """Put tensors into a module built on the meta device. VoxlateError for any name or shape that does not fit."""
+    wanted = module.state_dict()
+    tensors = dict(tensors)
+    for name in [name for name in tensors.keys() - wanted.keys() if name.endswith("masked_spec_embed")]:
+        del tensors[name]  # every pretrained encoder has it, though it is unused where the config turns masking off
+    for name in [name for name in wanted.keys() - tensors.keys() if name.endswith("masked_spec_embed")]:
+        tensors[name] = torch.zeros(wanted[name].shape)  # masking is new to this model, and learns what stands for it
+    shapes = [
+        f"{name} is {tuple(tensors[name].shape)}, expected {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in tensors and tensors[name].shape != tensor.shape
+    ]
+    kinds = [
+        f"{name} is {str(tensors[name].dtype).removeprefix('torch.')}, expected float32, float16 or bfloat16"
+        for name, tensor in wanted.items()
+        if name in tensors and tensor.is_floating_point() and tensors[name].dtype not in _FLOATS
+    ]
+    problems = {
+        "missing": sorted(wanted.keys() - tensors.keys()),
+        "unexpected": sorted(tensors.keys() - wanted.keys()),
+        "of another shape": shapes,
+        "of another type": kinds,
+    }
+    if any(problems.values()):
+        listed = "; ".join(
+            f"{len(names)} {kind}: {', '.join(_cut(name) for name in names[:5])}{', …' if len(names) > 5 else ''}"
+            for kind, names in problems.items()
+            if names
+        )
+        raise VoxlateError(f"{where}: the weights do not fit the config; {listed}")
+    module.load_state_dict({name: tensor.to(dtype) for name, tensor in tensors.items()}, assign=True)
+
+
+def _cut(name: str) -> str:
+    """Return a name of a damaged file as it may stand in a message."""
+    printable = name if name.isprintable() else ascii(name)
+    return printable if len(printable) <= 160 else f"{printable[:159]}…"
+
+
+def modern_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors with weight norm under the names that torch gives it today."""
+    renamed = {}
+    for name, tensor in tensors.items():
+        stem, _, suffix = name.rpartition(".")
+        renamed[f"{stem}.{_OLD_WEIGHT_NORM[suffix]}" if suffix in _OLD_WEIGHT_NORM else name] = tensor
+    return renamed
+
+
+def _our_name(name: str) -> str:
+    for theirs, ours in _PREFIXES:
+        if name.startswith(theirs):
+            return ours + name.removeprefix(theirs)
+    return f"[{name}]"  # no place of ours: reported as unexpected
+
+
+def transformers_config(model: SpeechTranslator) -> SpeechEncoderDecoderConfig:
+    """Return the config under which transformers builds the same network."""
+    adapter, shape = model.adapter.config, model.decoder.config
+    encoder = {name: value for name, value in model.encoder.config.to_dict().items() if name != ADAPTER}
+    if not is_transformers_own(model):
+        encoder |= {ADAPTER: asdict(adapter)}
+    elif model.encoder.HAS_ADAPTER:
+        encoder |= {
+            "add_adapter": adapter.layers > 0,
+            "num_adapter_layers": adapter.layers or 3,
+            "adapter_kernel_size": adapter.kernel,
+            "adapter_stride": adapter.stride,
+            "output_hidden_size": adapter.output_dim,
+        }
+    decoder = MBartConfig(
+        vocab_size=shape.vocabulary_size,
+        d_model=shape.width,
+        decoder_layers=shape.layers,
+        decoder_attention_heads=shape.heads,
+        decoder_ffn_dim=shape.ffn_width,
+        activation_function=shape.activation,
+        max_position_embeddings=shape.max_positions,
+        scale_embedding=shape.scale_embedding,
+        tie_word_embeddings=shape.tie_embeddings,
+        dropout=shape.dropout,
+        attention_dropout=shape.attention_dropout,
+        activation_dropout=shape.activation_dropout,
+        decoder_layerdrop=shape.layerdrop,
+        is_decoder=True,
+        is_encoder_decoder=False,
+    )
+    config = SpeechEncoderDecoderConfig(encoder=encoder, decoder=decoder.to_dict() | {"add_cross_attention": True})
+    config.architectures = ["SpeechEncoderDecoderModel"]
+    config.decoder_start_token_id, config.pad_token_id, config.eos_token_id = EOS_ID, PAD_ID, EOS_ID
+    config.bos_token_id, config.tie_word_embeddings = BOS_ID, False
+    config.dtype = str(model.dtype).removeprefix("torch.")
+    return config
+
+
+def is_transformers_own(model: SpeechTranslator) -> bool:
+    """Return whether plain transformers can hold the model: it has adapters like ours for some encoders only."""
+    return model.encoder.HAS_ADAPTER or model.adapter.config.layers == 0
+
+
+def adapter_config(encoder: Any) -> AdapterConfig:
+    """Return the adapter that an encoder's config asks for, one without layers where it has none."""
+    ours = getattr(encoder, ADAPTER, None)
+    if ours:
+        return AdapterConfig(**ours)
+    if not getattr(encoder, "add_adapter", False):
+        return AdapterConfig(encoder.hidden_size, encoder.hidden_size, layers=0)
+    return AdapterConfig(
+        encoder.hidden_size,
+        encoder.output_hidden_size,
+        encoder.num_adapter_layers,
+        encoder.adapter_kernel_size,
+        encoder.adapter_stride,
+    )
+
+
+def decoder_config(config: Any) -> DecoderConfig:
+    """Return the shape of the decoder that a transformers MBartConfig describes."""
+    if config.activation_function not in ("gelu", "relu"):
+        raise VoxlateError(f"decoder activation {config.activation_function!r} is not known; expected gelu or relu")
+    return DecoderConfig(
+        vocabulary_size=config.vocab_size,
+        width=config.d_model,
+        layers=config.decoder_layers,
+        heads=config.decoder_attention_heads,
+        ffn_width=config.decoder_ffn_dim,
+        activation=config.activation_function,
+        max_positions=config.max_position_embeddings,
+        scale_embedding=config.scale_embedding,
+        tie_embeddings=config.tie_word_embeddings,
+        dropout=config.dropout,
+        attention_dropout=config.attention_dropout,
+        activation_dropout=config.activation_dropout,
+        layerdrop=config.decoder_layerdrop,
+    )

@@ -1,0 +1,62 @@
+"""The command ``voxlate convert``: from one model to another folder."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from voxlate.checkpoints.ctc_files import CTC_FILE
+from voxlate.checkpoints.fairseq import load_fairseq
+from voxlate.checkpoints.hub import find_model
+from voxlate.checkpoints.model_folder import Checkpoint, load_checkpoint, save_checkpoint
+from voxlate.checkpoints.shortlist import find_shortlists
+from voxlate.checkpoints.trim import trim
+from voxlate.decoding.generation_config import copy_stated_search
+from voxlate.errors import VoxlateError
+from voxlate.languages import find_language
+
+
+def convert(model: str, output: Path, trim_to: Sequence[str], vocabulary: Path | None) -> str:
+    """Write a model folder; return a line that says what became of it.
+
+    A `.pt` is a checkpoint of fairseq, which `vocabulary` belongs to. `trim_to` names the target languages to keep,
+    with the pieces that their shortlists have.
+    """
+    languages = [find_language(language).code for language in trim_to]
+    if output.exists() and any(output.iterdir()):
+        raise VoxlateError(f"--output {output}: already exists; name a new folder")
+    checkpoint = _load(model, vocabulary)
+    before, ids_before = _parameters(checkpoint), checkpoint.tokenizer.vocabulary_size
+    with tempfile.TemporaryDirectory() as temporary:
+        if languages:
+            checkpoint = _trimmed(checkpoint, languages, Path(temporary))
+        save_checkpoint(output, checkpoint.model, checkpoint.tokenizer, checkpoint.targets)
+    copy_stated_search(checkpoint.folder, output)
+    if (checkpoint.folder / CTC_FILE).is_file():
+        shutil.copyfile(checkpoint.folder / CTC_FILE, output / CTC_FILE)
+    ids = f"{checkpoint.tokenizer.vocabulary_size:,} of {ids_before:,} ids"
+    size = f"{_parameters(checkpoint) / 1e6:.1f} of {before / 1e6:.1f} million parameters"
+    return f"{output}: {', '.join(sorted(checkpoint.targets))}; {ids}, {size}"
+
+
+def _load(model: str, vocabulary: Path | None) -> Checkpoint:
+    if not model.endswith(".pt"):
+        return load_checkpoint(find_model(model, named="instead"))
+    if vocabulary is None:
+        raise VoxlateError(f"{model}: has no vocabulary; name mBART-50's sentencepiece.bpe.model with --vocabulary")
+    if not Path(model).is_file():
+        raise VoxlateError(f"{model}: no such file")
+    return load_fairseq(Path(model), vocabulary)
+
+
+def _trimmed(checkpoint: Checkpoint, languages: Sequence[str], folder: Path) -> Checkpoint:
+    for language in languages:
+        checkpoint.target_id(language)  # or say which there are
+    found = find_shortlists(checkpoint.folder, checkpoint.tokenizer, languages)
+    ids = set().union(*(shortlist.ids for shortlist in found.values()))
+    name = "tokenizer.json" if checkpoint.tokenizer.path.suffix == ".json" else "sentencepiece.bpe.model"
+    return trim(checkpoint, languages, ids, folder / name)
+
+
+def _parameters(checkpoint: Checkpoint) -> int:
+    return sum(parameter.numel() for parameter in checkpoint.model.parameters())

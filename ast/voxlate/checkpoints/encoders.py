@@ -1,0 +1,63 @@
+"""Speech encoders out of folders: pretrained ones, those of our models, and those that have a head of transformers'."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from voxlate.checkpoints.config_json import encoder_config
+from voxlate.checkpoints.conversion import build, fill, modern_names
+from voxlate.checkpoints.hub import find_model
+from voxlate.checkpoints.lora import base_folder
+from voxlate.checkpoints.model_folder import load_checkpoint, normalizes
+from voxlate.checkpoints.weights import read_weights
+from voxlate.errors import VoxlateError
+from voxlate.json_files import read_json
+from voxlate.models import ENCODERS
+from voxlate.models.encoder import SpeechEncoder
+from voxlate.registry import resolve
+
+# What pretraining and CTC checkpoints hold besides the encoder.
+_PRETRAINING = ("quantizer.", "project_hid.", "project_q.", "lm_head.")
+
+
+def read_encoder(model: str | Path, fields: Mapping[str, Any] | None = None) -> SpeechEncoder:
+    """Return the encoder of a pretrained or CTC checkpoint, in float32; `fields` override those of its config.
+
+    Of one of our own models it is the encoder alone.
+    """
+    folder = find_model(model)
+    raw = read_json(base_folder(folder) / "config.json", "expected the folder of a pretrained speech encoder")
+    if raw.get("model_type") == "speech-encoder-decoder":
+        return load_checkpoint(folder, fields={"encoder": fields or {}}).model.encoder
+    encoder: SpeechEncoder
+    encoder, tensors = _empty(folder, raw, fields or {})
+    own = {name: tensor for name, tensor in tensors.items() if not name.startswith(_PRETRAINING)}
+    prefix = f"{encoder.model.base_model_prefix}."
+    fill(encoder.model, {name.removeprefix(prefix): own[name] for name in own}, torch.float32, str(model))
+    return encoder
+
+
+def read_headed(folder: Path, heads: Sequence[str], dtype: torch.dtype) -> tuple[SpeechEncoder, dict[str, Tensor]]:
+    """Return the encoder of a transformers model that has heads upon it, and the tensors of these."""
+    raw = read_json(base_folder(folder) / "config.json", "expected the folder of a speech encoder with a head")
+    if raw.get("add_adapter"):
+        raise VoxlateError(f"{folder}: a head after an adapter; only heads on the encoder itself are supported")
+    encoder, tensors = _empty(folder, raw, {})
+    found = {name: tensors.pop(name) for name in [*tensors] if name.startswith(tuple(f"{head}." for head in heads))}
+    prefix = f"{encoder.model.base_model_prefix}."
+    fill(encoder.model, {name.removeprefix(prefix): tensors[name] for name in tensors}, dtype, str(folder))
+    return encoder, found
+
+
+def _empty(folder: Path, raw: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[Any, dict[str, Tensor]]:
+    """Return the encoder that a config describes, without weights, and the weights."""
+    home = base_folder(folder)
+    config = encoder_config(raw, home / "config.json", fields)
+    encoder_class, normalize = resolve(ENCODERS, config.model_type, "speech encoder"), normalizes(home)
+    tensors = modern_names(read_weights(folder))
+    layers = {"num_hidden_layers": config.num_hidden_layers}
+    encoder: Any = build(lambda: encoder_class(config, normalize_waveform=normalize), folder, tensors, layers)
+    return encoder, tensors

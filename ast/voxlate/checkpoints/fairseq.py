@@ -1,0 +1,232 @@
+"""Read speech translation checkpoints of fairseq (`.pt`): the XLS-R models as they were first published.
+
+Names are those of fairseq's xm_transformer (facebookresearch/fairseq, examples/wav2vec/xlsr). The file is a pickle with
+settings of fairseq and omegaconf in it: they are let in as empty classes under their names, tensors as tensors, and any
+other name stops the reading before anything is loaded.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+from transformers import Wav2Vec2Config
+
+from voxlate.checkpoints.conversion import fill, modern_names, same
+from voxlate.checkpoints.model_folder import Checkpoint
+from voxlate.checkpoints.weights import check_archive, check_plain
+from voxlate.errors import VoxlateError
+from voxlate.json_files import shown
+from voxlate.languages import LANGUAGES, PUBLISHED_TARGETS
+from voxlate.models.adapter import AdapterConfig, LengthAdapter
+from voxlate.models.decoder import DecoderConfig, MBartDecoder
+from voxlate.models.speech_translator import SpeechTranslator
+from voxlate.models.wav2vec2 import Wav2Vec2Encoder
+from voxlate.tokenizer import Tokenizer
+
+_HARMLESS = re.compile(
+    r"argparse\.Namespace|(omegaconf|fairseq|hydra)\.[\w.]+|typing\.Any|collections\.defaultdict"
+    r"|(builtins|__builtin__)\.(dict|list|tuple|set|int|float|str|bool|object|NoneType)"
+    r"|numpy(\._?core)?\.(multiarray\.scalar|dtype|float64|float32|int64)|numpy\.dtypes\.\w+|_codecs\.encode"
+)
+_W2V = "encoder.w2v_encoder.w2v_model."
+_FRONT = "encoder.model.feature_extractor.conv_layers"
+_NAMES = (  # patterns of fairseq's names, and ours
+    (rf"{_W2V}feature_extractor\.conv_layers\.(\d+)\.0\.", r"encoder.model.feature_extractor.conv_layers.\1.conv."),
+    (
+        rf"{_W2V}feature_extractor\.conv_layers\.(\d+)\.2\.1\.",
+        r"encoder.model.feature_extractor.conv_layers.\1.layer_norm.",
+    ),
+    (rf"{_W2V}feature_extractor\.conv_layers\.0\.2\.", "encoder.model.feature_extractor.conv_layers.0.layer_norm."),
+    (rf"{_W2V}post_extract_proj\.", "encoder.model.feature_projection.projection."),
+    (rf"{_W2V}layer_norm\.", "encoder.model.feature_projection.layer_norm."),
+    (rf"{_W2V}mask_emb$", "encoder.model.masked_spec_embed"),
+    (rf"{_W2V}encoder\.pos_conv\.0\.", "encoder.model.encoder.pos_conv_embed.conv."),
+    (rf"{_W2V}encoder\.layers\.(\d+)\.self_attn\.", r"encoder.model.encoder.layers.\1.attention."),
+    (rf"{_W2V}encoder\.layers\.(\d+)\.self_attn_layer_norm\.", r"encoder.model.encoder.layers.\1.layer_norm."),
+    (rf"{_W2V}encoder\.layers\.(\d+)\.fc1\.", r"encoder.model.encoder.layers.\1.feed_forward.intermediate_dense."),
+    (rf"{_W2V}encoder\.layers\.(\d+)\.fc2\.", r"encoder.model.encoder.layers.\1.feed_forward.output_dense."),
+    (rf"{_W2V}encoder\.layers\.(\d+)\.final_layer_norm\.", r"encoder.model.encoder.layers.\1.final_layer_norm."),
+    (rf"{_W2V}encoder\.layer_norm\.", "encoder.model.encoder.layer_norm."),
+    (r"encoder\.w2v_encoder\.proj\.", "adapter.proj."),
+    (r"encoder\.w2v_proj_ln\.", "adapter.proj_layer_norm."),
+    (r"encoder\.adaptor\.layers\.(\d+)\.(?=weight|bias)", r"adapter.layers.\1.conv."),
+    (r"decoder\.", "decoder."),
+)
+# What pretraining leaves, and what fairseq keeps besides weights.
+_UNUSED = re.compile(
+    rf"{_W2V}(quantizer|project_q|project_inp|final_proj|target_glu)\b|(.*\.)?version$|.*_float_tensor$"
+)
+
+
+def load_fairseq(path: Path, vocabulary: Path) -> Checkpoint:
+    """Return a checkpoint of fairseq's as a model, with mBART-50's vocabulary, which does not lie in it.
+
+    The target languages are those of the published checkpoint that the file is named like, else all of mBART-50's.
+    """
+    stored = _read(path)
+    tensors = stored.get("model")
+    if not isinstance(tensors, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in tensors.items()
+    ):
+        raise VoxlateError(f"{path}: holds no table of tensors under 'model'; expected a checkpoint of fairseq")
+    check_plain(path, tensors.items())
+    renamed = modern_names(_renamed(path, tensors))
+    settings = dict(_settings(stored))
+    tokenizer = Tokenizer(vocabulary)
+    try:
+        with torch.device("meta"):
+            model = _build(path, renamed, settings)
+    except VoxlateError:
+        raise
+    except Exception as error:  # networks check their shapes with exceptions of many kinds
+        raise VoxlateError(f"{path}: describes no network ({shown(error)}); fetch it again") from None
+    fill(model, renamed, torch.float32, str(path))
+    if tokenizer.vocabulary_size != model.decoder.config.vocabulary_size:
+        raise VoxlateError(
+            f"{vocabulary}: makes {tokenizer.vocabulary_size:,} ids, expected the vocabulary of the model, with "
+            f"{model.decoder.config.vocabulary_size:,}"
+        )
+    targets = _targets(path.name) or {
+        language.code: tokenizer.tag_id(language.mbart_tag) for language in LANGUAGES if language.mbart_tag
+    }
+    return Checkpoint(str(path), path.parent, model.eval(), tokenizer, targets)
+
+
+class _Ignored:
+    """Stands for a class of another library: takes what it is given, does nothing, and keeps plain values."""
+
+    def __init__(self, *arguments: object, **_: object) -> None:
+        self.arguments = arguments
+
+    def __setstate__(self, state: object) -> None:
+        if isinstance(state, dict):
+            self.__dict__.update(state)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        check_archive(path)
+        names = get_unsafe_globals_in_checkpoint(path)
+        refused = [name for name in names if not _HARMLESS.fullmatch(name)]
+        if refused:
+            raise VoxlateError(
+                f"{path}: asks for {', '.join(refused[:3])}, which no checkpoint of fairseq needs; it is not loaded"
+            )
+        stand_ins: list[Any] = [(type(name.rpartition(".")[2], (_Ignored,), {}), name) for name in names]
+        with safe_globals(stand_ins):
+            stored = torch.load(path, map_location="cpu", weights_only=True)
+    except VoxlateError:
+        raise
+    except Exception as error:
+        raise VoxlateError(f"{path}: not a checkpoint that can be read ({shown(error)}); fetch it again") from None
+    if not isinstance(stored, dict):
+        raise VoxlateError(f"{path}: holds a {type(stored).__name__}, expected a checkpoint of fairseq")
+    return stored
+
+
+def _renamed(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    unknown = []
+    for name, tensor in tensors.items():
+        if _UNUSED.match(name):
+            continue
+        new = next((re.sub(pattern, ours, name) for pattern, ours in _NAMES if re.match(pattern, name)), None)
+        if new is None:
+            unknown.append(name)
+        else:
+            found[new] = tensor
+    if unknown:
+        more = ", …" if len(unknown) > 5 else ""
+        raise VoxlateError(f"{path}: {len(unknown)} tensors without a place: {', '.join(unknown[:5])}{more}")
+    head, embedding = found.pop("decoder.output_projection.weight", None), found.get("decoder.embed_tokens.weight")
+    if head is not None and (embedding is None or not same(head, embedding)):
+        raise VoxlateError(f"{path}: input and output embeddings differ; expected tied ones, as mBART-50 has")
+    return found
+
+
+def _settings(value: object, depth: int = 0) -> Iterator[tuple[str, object]]:
+    """Yield all plain settings by name, wherever they lie in what was kept of fairseq's; later ones stand deeper."""
+    if depth > 12:
+        return
+    inner = value.__dict__ if isinstance(value, _Ignored) else value
+    if isinstance(inner, dict):
+        for name, item in inner.items():
+            node = item.__dict__.get("_val") if isinstance(item, _Ignored) and "_val" in item.__dict__ else item
+            if isinstance(node, (int, float, str)):
+                yield str(name), node
+            elif (not isinstance(node, Tensor) and name != "model") or (name == "model" and isinstance(node, _Ignored)):
+                yield from _settings(node, depth + 1)
+
+
+def _build(path: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, object]) -> SpeechTranslator:
+    """Build the network from the shapes of its tensors; of heads, which shapes do not tell, fairseq's settings say."""
+
+    def count(pattern: str) -> int:
+        return len({match[1] for name in tensors if (match := re.match(pattern, name))})
+
+    front = "encoder.model.feature_extractor.conv_layers"
+    try:
+        convolutions = [
+            tensors[f"{front}.{index}.conv.weight"] for index in range(count(rf"{re.escape(front)}\.(\d+)\."))
+        ]
+        layered = f"{front}.1.layer_norm.weight" in tensors
+        projection = tensors["encoder.model.feature_projection.projection.weight"]
+        layers = count(r"encoder\.model\.encoder\.layers\.(\d+)\.")
+        inner = tensors["encoder.model.encoder.layers.0.feed_forward.intermediate_dense.weight"].shape[0]
+        position_DIK = tensors["encoder.model.encoder.pos_conv_embed.conv.parametrizations.weight.original1"]
+        embedding = tensors["decoder.embed_tokens.weight"]
+        decoder_inner = tensors["decoder.layers.0.fc1.weight"].shape[0]
+        positions = tensors["decoder.embed_positions.weight"].shape[0]
+    except KeyError as error:
+        raise VoxlateError(
+            f"{path}: has no {error.args[0]}; expected a wav2vec 2.0 encoder and an mBART decoder"
+        ) from None
+    width = projection.shape[0]
+    encoder = Wav2Vec2Config(
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=_heads(settings, "encoder_attention_heads"),
+        intermediate_size=inner,
+        conv_dim=[weight.shape[0] for weight in convolutions],
+        conv_kernel=[weight.shape[2] for weight in convolutions],
+        conv_stride=[5, *[2] * (len(convolutions) - 1)],
+        num_feat_extract_layers=len(convolutions),
+        conv_bias=f"{_FRONT}.0.conv.bias" in tensors,
+        feat_extract_norm="layer" if layered else "group",
+        do_stable_layer_norm=layered,
+        num_conv_pos_embeddings=position_DIK.shape[2],
+        num_conv_pos_embedding_groups=width // position_DIK.shape[1],
+    )
+    decoder = DecoderConfig(
+        vocabulary_size=embedding.shape[0],
+        width=embedding.shape[1],
+        layers=count(r"decoder\.layers\.(\d+)\."),
+        heads=_heads(settings, "decoder_attention_heads"),
+        ffn_width=decoder_inner,
+        activation=str(settings.get("activation_fn", "relu")),
+        max_positions=positions - MBartDecoder.POSITION_OFFSET,
+    )
+    adapter_layers = count(r"adapter\.layers\.(\d+)\.")
+    adapter = AdapterConfig(width, decoder.width, adapter_layers)
+    return SpeechTranslator(Wav2Vec2Encoder(encoder), LengthAdapter(adapter), MBartDecoder(decoder))
+
+
+def _heads(settings: Mapping[str, object], name: str) -> int:
+    found = settings.get(name, 16)  # of all XLS-R encoders, and of mBART
+    return found if isinstance(found, int) else 16
+
+
+def _targets(name: str) -> Mapping[str, int] | None:
+    """Return the targets of the published checkpoint that a file is named like: xls_r_300m_en_15.pt."""
+    for direction, repository in (
+        ("21_en", "facebook/wav2vec2-xls-r-300m-21-to-en"),
+        ("en_15", "facebook/wav2vec2-xls-r-300m-en-to-15"),
+        ("22_16", "facebook/wav2vec2-xls-r-2b-22-to-16"),
+    ):
+        if direction in name:
+            return PUBLISHED_TARGETS[repository]
+    return None

@@ -1,0 +1,92 @@
+"""Make a speech translation model without pretrained parts, from fields of transformers' configs."""
+
+import os
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, MBartConfig
+
+from voxlate.checkpoints.config_json import encoder_config, mbart_config
+from voxlate.checkpoints.conversion import decoder_config
+from voxlate.checkpoints.model_folder import Checkpoint
+from voxlate.errors import VoxlateError
+from voxlate.json_files import shown
+from voxlate.languages import find_language
+from voxlate.models import ENCODERS
+from voxlate.models.adapter import AdapterConfig, LengthAdapter
+from voxlate.models.decoder import MBartDecoder
+from voxlate.models.speech_translator import SpeechTranslator
+from voxlate.registry import resolve
+from voxlate.tokenizer import Tokenizer
+
+_SETTINGS = Path("model.scratch")  # where the messages say that a field stands
+
+
+def random_model(
+    vocabulary: str | Path,
+    encoder: Mapping[str, Any],
+    decoder: Mapping[str, Any],
+    *,
+    encoder_type: str = "wav2vec2",
+    normalize_waveform: bool = True,
+    adapter_layers: int = 3,
+    adapter_kernel: int = 3,
+    adapter_stride: int = 2,
+) -> Checkpoint:
+    """Return a model of random weights (seed torch first), with every mBART-50 language as a target.
+
+    `encoder` and `decoder` are fields of transformers' configs; what is not given has their defaults. VoxlateError
+    for fields that they do not have, for values that make no network, and for more weights than memory holds.
+    """
+    encoder_class = resolve(ENCODERS, encoder_type, "speech encoder")
+    problems = [
+        *_unknown("encoder", encoder, AutoConfig.for_model(encoder_type).to_dict()),
+        *_unknown("decoder", decoder, MBartConfig().to_dict()),
+    ]
+    if problems:
+        raise VoxlateError("\n".join(problems))
+    tokenizer = Tokenizer(vocabulary)
+    speech = encoder_config({**encoder, "model_type": encoder_type}, _SETTINGS, {}, "encoder")
+    text = mbart_config({**decoder, "vocab_size": tokenizer.vocabulary_size}, _SETTINGS, {}, "decoder")
+    shape = decoder_config(text)
+
+    def build() -> SpeechTranslator:
+        own = encoder_class(speech, normalize_waveform=normalize_waveform)
+        adapter = AdapterConfig(own.output_dim, shape.width, adapter_layers, adapter_kernel, adapter_stride)
+        return SpeechTranslator(own, LengthAdapter(adapter), MBartDecoder(shape))
+
+    with torch.random.fork_rng(devices=[]):
+        _check_size(build)
+    model = build()
+    targets = {find_language(tag).code: tokenizer.tag_id(tag) for tag in tokenizer.tags}
+    return Checkpoint("a new model", Path(vocabulary).parent, model, tokenizer, targets)
+
+
+def _check_size(build: Callable[[], SpeechTranslator]) -> None:
+    """Build the model on the meta device, which takes no memory. VoxlateError where that of this machine is too small.
+
+    A network of this size is not built otherwise: neither torch nor Linux says no before the memory is full.
+    """
+    try:
+        with torch.device("meta"):
+            parameters = sum(parameter.numel() for parameter in build().parameters())
+    except Exception as error:  # networks check their configs with exceptions of many kinds
+        raise VoxlateError(f"{_SETTINGS}: describes no network ({shown(error)})") from None
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if 4 * parameters > memory:
+        raise VoxlateError(
+            f"{_SETTINGS}: {parameters:.3g} parameters need {4 * parameters / 2**30:,.0f} GiB, and this machine has "
+            f"{memory / 2**30:,.0f}; make it smaller"
+        )
+
+
+def _unknown(part: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> list[str]:
+    problems = []
+    for name in sorted(given.keys() - known.keys()):
+        close = get_close_matches(name, known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        problems.append(f"{_SETTINGS}.{part}.{name}: unknown setting{hint}")
+    return problems

@@ -1,0 +1,109 @@
+"""A language's part of a vocabulary, for faster search: the ids that its text needs, in a file beside the model."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from voxlate.errors import VoxlateError
+from voxlate.files import file_sha256, write_text
+from voxlate.json_files import read_json, shown
+from voxlate.manifest import read_manifest
+from voxlate.tokenizer import UNK_ID, VOCABULARY_FILES, Tokenizer
+
+
+@dataclass(frozen=True)
+class Shortlist:
+    """The ids of the pieces of a language, ascending, and the SHA-256 of the vocabulary that they belong to."""
+
+    language: str
+    ids: tuple[int, ...]
+    vocabulary_sha256: str
+
+
+def prepare_shortlist(texts: Sequence[Path], language: str, folder: Path, output: Path | None = None) -> str:
+    """Write the shortlist of a language, by default beside the model; return a line that says what it is.
+
+    Texts are .txt files, a sentence on each line, or manifests, of which the target texts in the language are taken.
+    """
+    found = next((folder / name for name in VOCABULARY_FILES if (folder / name).is_file()), folder)
+    if not found.is_file() or (output is None and found == folder):
+        expected = f"a model's folder with one of {', '.join(VOCABULARY_FILES)}; with --output also such a file"
+        raise VoxlateError(f"--model {folder}: no vocabulary there; expected {expected}")
+    tokenizer = Tokenizer(found)
+    lines = [line for path in texts for line in _lines(path, language)]
+    shortlist = make_shortlist(language, lines[::2] or lines, tokenizer)
+    known = {*shortlist.ids}  # of every other line, to measure what they cover of the rest
+    counted = [index in known for line in lines[1::2] for index in tokenizer.encode(line)]
+    shortlist = make_shortlist(language, lines, tokenizer)
+    path = output or _path(folder, language)
+    fields = {"language": language, "vocabulary_sha256": shortlist.vocabulary_sha256, "ids": shortlist.ids}
+    write_text(path, json.dumps(fields) + "\n")
+    covered = f"; coverage of held-out text: {sum(counted) / len(counted):.2%}" if counted else ""
+    return f"{path}: {len(shortlist.ids):,} of {tokenizer.vocabulary_size:,} ids, from {len(lines):,} lines{covered}"
+
+
+def make_shortlist(language: str, texts: Iterable[str], tokenizer: Tokenizer) -> Shortlist:
+    """Return the ids of all pieces of texts, those that spell each character of them, and those that are no pieces."""
+    ids = {*range(UNK_ID + 1), *range(tokenizer.tag_id(tokenizer.tags[0]), tokenizer.vocabulary_size)}
+    characters: set[str] = set()
+    for text in texts:
+        ids.update(tokenizer.encode(text))
+        characters.update(text)
+    if not characters:
+        raise VoxlateError(f"no text to make a shortlist of {language} from; expected lines in that language")
+    for character in characters:  # at the beginning of a word, and inside
+        ids.update(tokenizer.encode(character), tokenizer.encode(f"{character}{character}{character}"))
+    return Shortlist(language, tuple(sorted(ids)), file_sha256(tokenizer.path))
+
+
+def _lines(path: Path, language: str) -> Iterator[str]:
+    if path.suffix != ".txt":
+        rows = read_manifest(path)
+        pairs = zip(rows.column("target_language"), rows.column("target_text"), strict=True)
+        return (text for code, text in pairs if text and code == language)
+    try:
+        return iter(path.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise VoxlateError(f"{path}: not a text that can be read ({error})") from None
+
+
+def _path(folder: Path, language: str) -> Path:
+    return folder / "shortlists" / f"{language}.json"
+
+
+def read_shortlist(path: Path) -> Shortlist:
+    """Read a file of `voxlate prepare shortlist`. Raises VoxlateError."""
+    fields = read_json(path, "expected a file of voxlate prepare shortlist")
+    match fields:
+        case {"language": str() as language, "vocabulary_sha256": str() as digest, "ids": list() as ids}:
+            if ids and all(isinstance(index, int) and not isinstance(index, bool) and index >= 0 for index in ids):
+                return Shortlist(language, tuple(ids), digest)
+    raise VoxlateError(
+        f"{path}: not a file of voxlate prepare shortlist; expected a language, a vocabulary_sha256 and ids"
+    )
+
+
+def find_shortlists(folder: Path, tokenizer: Tokenizer, languages: Iterable[str]) -> Mapping[str, Shortlist]:
+    """Return the shortlists beside a model; VoxlateError where one is missing, or made for another vocabulary."""
+    found = {}
+    for language in dict.fromkeys(languages):
+        path = _path(folder, language)
+        make = f"create it with: voxlate prepare shortlist TEXT --language {language} --model {folder}"
+        if not path.is_file():
+            raise VoxlateError(f"{path} does not exist; {make}")
+        found[language] = read_shortlist(path)
+        if found[language].vocabulary_sha256 != file_sha256(tokenizer.path):
+            raise VoxlateError(f"{path}: made for another vocabulary than {tokenizer.path}; {make}")
+        if found[language].language != language:
+            raise VoxlateError(f"{path}: is for {shown(found[language].language)}, expected {language}; {make}")
+        ids = {*found[language].ids}
+        if max(ids) >= tokenizer.vocabulary_size or not ids.issuperset(range(UNK_ID + 1)):
+            raise VoxlateError(f"{path}: its ids are not those of {tokenizer.path}; {make}")
+    return found
+
+
+def shortlists_sha256(folder: Path, languages: Iterable[str]) -> dict[str, str]:
+    """Return the SHA-256 of the shortlists beside a model, of those languages that have one."""
+    paths = {language: _path(folder, language) for language in languages}
+    return {language: file_sha256(path) for language, path in paths.items() if path.is_file()}

@@ -1,0 +1,67 @@
+"""The command ``voxlate doctor``: what is installed, which device and precision, and whether the decoder is sound."""
+
+import os
+import platform
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+from huggingface_hub import constants, scan_cache_dir
+from huggingface_hub.errors import CacheNotFound
+
+import voxlate
+from voxlate.audio.loading import check_decoder, decoder_fingerprint
+from voxlate.hardware import SMALL_BYTES, choose_device, choose_dtype
+from voxlate.languages import PUBLISHED_TARGETS
+
+_PACKAGES = ("torch", "transformers", "safetensors", "huggingface-hub", "sentencepiece", "av", "numpy")
+
+
+def run() -> int:
+    """Print the report; return 1 if something is broken, else 0."""
+    problems = check_decoder()
+    for title, value in report():
+        print(f"{title:16} {value}")
+    for problem in problems:
+        print(f"{'PROBLEM':16} audio decoder: {problem}; reinstall PyAV: pip install --force-reinstall av")
+    if not problems:
+        print(f"{'audio':16} sound: the built-in clip decodes as it should")
+    return 1 if problems else 0
+
+
+def report() -> Iterator[tuple[str, str]]:
+    """Yield what this machine has, as titles and values."""
+    yield "voxlate", f"{voxlate.__version__} on Python {platform.python_version()}, {platform.platform()}"
+    yield "packages", ", ".join(f"{name} {_version(name)}" for name in _PACKAGES)
+    device = choose_device("auto")
+    yield "device", f"{_device_name(device)}; {torch.get_num_threads()} CPU threads"
+    precision = str(choose_dtype("auto", device, SMALL_BYTES)).removeprefix("torch.")
+    yield "precision", f"{precision} (--dtype auto; small models on a CPU: float32)"
+    yield "audio decoder", ", ".join(f"{name} {value}" for name, value in decoder_fingerprint().items())
+    yield (
+        "hub cache",
+        f"{constants.HF_HUB_CACHE}{' (offline: HF_HUB_OFFLINE is set)' if constants.HF_HUB_OFFLINE else ''}",
+    )
+    yield "checkpoints", ", ".join(_cached_checkpoints()) or "none of the published ones is here"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "MISSING"
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        return f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+    return f"CPU ({platform.processor() or platform.machine()}, {os.cpu_count()} cores)"
+
+
+def _cached_checkpoints() -> list[str]:
+    try:
+        cached = {repository.repo_id for repository in scan_cache_dir().repos}
+    except CacheNotFound:
+        return []
+    return sorted(cached & PUBLISHED_TARGETS.keys())

@@ -1,0 +1,1 @@
+"""The settings of a training run: a closed schema, YAML files based on each other, and overrides."""

@@ -1,0 +1,251 @@
+"""Releases of Common Voice, unpacked or packed, as a source of clips and of the sentences that were read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Protocol
+
+from voxlate.corpora.archives import MOST_CLIP_BYTES, MOST_TABLE_BYTES, read_members
+from voxlate.corpora.clip_checks import Clip, Journal, file_state
+from voxlate.errors import VoxlateError
+from voxlate.files import whole_file
+from voxlate.languages import find_language
+from voxlate.manifest.table_files import Problems, text_lines
+
+# How Common Voice and CoVoST-2 write the codes that differ from ours.
+LONG_CODES = {"zh": "zh-CN", "sv": "sv-SE"}
+_ARCHIVE = (".tar.gz", ".tgz", ".tar")
+
+Sentences = dict[str, tuple[str, str]]  # clip -> sentence, speaker
+
+
+def codes(language: str) -> list[str]:
+    """Return how a language is called in names of files: `zh-CN` and `zh`."""
+    return [LONG_CODES[language], language] if language in LONG_CODES else [language]
+
+
+class Release(Protocol):
+    """One language of a release of Common Voice."""
+
+    @property
+    def language(self) -> str:
+        """Return its code."""
+
+    def path(self, clip: str) -> Path:
+        """Return where a clip lies, or will lie."""
+
+    def clips(self, wanted: Collection[str], journal: Journal, flac: Path | None) -> Iterator[Clip]:
+        """Give the wanted clips that the journal does not know, to be written into the folder `flac` if it is given."""
+
+    def sentences(self, wanted: Collection[str]) -> Sentences:
+        """Return what validated.tsv says of the clips, after `clips` was run through."""
+
+    def inputs(self) -> dict[str, str]:
+        """Return the files that are read, and their states."""
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """A folder with clips/ and, unless the translations hold the sentences, validated.tsv."""
+
+    language: str
+    folder: Path
+
+    def path(self, clip: str) -> Path:
+        return self.folder / "clips" / clip
+
+    def clips(self, wanted: Collection[str], journal: Journal, flac: Path | None) -> Iterator[Clip]:
+        for name in wanted:
+            source = self.path(name)
+            target, state = flac_path(flac, name), file_state(source)
+            if not journal.knows(name, state, target):
+                yield Clip(name, source, state, target)
+
+    def sentences(self, wanted: Collection[str]) -> Sentences:
+        with (self.folder / "validated.tsv").open("rb") as file:
+            return _sentences(file, wanted, str(self.folder / "validated.tsv"))
+
+    def inputs(self) -> dict[str, str]:
+        validated = self.folder / "validated.tsv"
+        return {"clips": str(self.folder / "clips"), "validated.tsv": file_state(validated)}
+
+
+@dataclass(frozen=True)
+class Packed:
+    """An archive, which is read once from its beginning to its end; `folder` is for what is taken out of it."""
+
+    language: str
+    archive: Path
+    folder: Path
+
+    def path(self, clip: str) -> Path:
+        return self.folder / clip
+
+    def clips(self, wanted: Collection[str], journal: Journal, flac: Path | None) -> Iterator[Clip]:
+        state = f"{self.archive.name}-{file_state(self.archive)}"
+        todo = {name for name in wanted if not journal.knows(name, state, flac_path(flac, name) or self.path(name))}
+        if not todo and self._validated().exists():
+            return
+        try:
+            yield from self._unpack(todo, state, flac)
+        except VoxlateError:  # what came out before the damage was found may be damaged: none of it counts as done
+            spoiled = [finding for finding in journal.findings.values() if finding.state == state]
+            journal.add(replace(finding, state="from a damaged archive") for finding in spoiled)
+            raise
+        for name in sorted(todo):  # not in the archive; reading a file that is not there says so
+            yield Clip(name, self.path(name), state, flac_path(flac, name))
+
+    def _unpack(self, todo: set[str], state: str, flac: Path | None) -> Iterator[Clip]:
+        """Yield the clips to do, which leave `todo`; validated.tsv is kept once the archive was read to its end."""
+        with ExitStack() as stack:
+            validated = None
+            for member in read_members(self.archive):
+                name, folder = _place(member.name)
+                if name == "validated.tsv":
+                    if validated is not None:
+                        raise VoxlateError(f"{self.archive}: holds several validated.tsv, expected one language")
+                    validated = stack.enter_context(whole_file(self._validated()))
+                    member.copy(validated, MOST_TABLE_BYTES)
+                    _check_header(validated, f"{self.archive}: {name}")  # before hours are spent on clips
+                elif name in todo and folder == "clips":
+                    todo.remove(name)
+                    contents = member.read(MOST_CLIP_BYTES)
+                    if flac is None:
+                        with whole_file(self.path(name), durable=False) as part:
+                            part.write_bytes(contents)
+                        yield Clip(name, self.path(name), state)
+                    else:
+                        yield Clip(name, contents, state, flac_path(flac, name))
+
+    def sentences(self, wanted: Collection[str]) -> Sentences:
+        if not self._validated().exists():
+            raise VoxlateError(f"{self.archive}: holds no validated.tsv; is it a release of Common Voice?")
+        with self._validated().open("rb") as file:
+            return _sentences(file, wanted, f"{self.archive}: validated.tsv")
+
+    def inputs(self) -> dict[str, str]:
+        return {"archive": f"{self.archive} {file_state(self.archive)}"}
+
+    def _validated(self) -> Path:
+        return self.folder / f"validated-{file_state(self.archive)}.tsv"
+
+
+def flac_path(folder: Path | None, clip: str) -> Path | None:
+    """Return where the FLAC file of a clip goes."""
+    return None if folder is None else folder / f"{Path(clip).stem}.flac"
+
+
+def find_release(root: Path, language: str, unpacked: Path, *, with_sentences: bool) -> Release:
+    """Find a language's release in a folder (or the release that `root` is itself); VoxlateError if there is none.
+
+    `unpacked` is the folder for what is taken out of an archive.
+    """
+    names = codes(language)
+    folders = [root / name for name in names]
+    folders += [folder for name in names for folder in sorted(root.glob(f"*/{name}"))]
+    found: list[Path] = list({path.resolve(): path for path in folders if _is_release(path)}.values())
+    if not found and _is_release(root) and _is_of(root, names):
+        found = [root]
+    if not found:
+        found = [
+            path for path in [root, *sorted(root.glob("*")), *sorted(root.glob("*/*"))] if _is_archive(path, names)
+        ]
+    if len(found) > 1:
+        paths = ", ".join(map(str, found))
+        raise VoxlateError(f"several releases of {names[0]} ({paths}); name the folder of one with --common-voice")
+    if not found:
+        expected = f"clips/, {names[0]}/clips/, VERSION/{names[0]}/clips/ or an archive such as {names[0]}.tar.gz"
+        raise VoxlateError(f"no Common Voice in {find_language(language).name} under {root}; expected {expected}")
+    if found[0].is_file():
+        return Packed(language, found[0], unpacked)
+    if with_sentences and not (found[0] / "validated.tsv").is_file():
+        raise VoxlateError(f"{found[0]}: no validated.tsv, which holds the sentences; copy it from the release")
+    if with_sentences:
+        _check_header(found[0] / "validated.tsv", str(found[0] / "validated.tsv"))
+    return Unpacked(language, found[0])
+
+
+def _is_release(folder: Path) -> bool:
+    return (folder / "clips").is_dir() or (folder / "validated.tsv").is_file()
+
+
+def _is_of(folder: Path, names: list[str]) -> bool:
+    """Return whether a folder that holds one language is that of `names`, as far as it says."""
+    validated = folder / "validated.tsv"
+    if not validated.is_file():
+        return True
+    with validated.open("rb") as file:
+        first, _, _ = next(_sentence_rows(file, str(validated)), ("", "", ""))
+    return not first.startswith("common_voice_") or any(first.startswith(f"common_voice_{name}_") for name in names)
+
+
+def _is_archive(path: Path, names: list[str]) -> bool:
+    stem = next((path.name[: -len(end)] for end in _ARCHIVE if path.name.lower().endswith(end)), None)
+    if stem is None or not path.is_file():
+        return False
+    # As a word of its own, not followed by a region of another language: zh-TW is not zh.
+    return any(re.search(rf"(?<![A-Za-z]){name}(?![A-Za-z]|-[A-Z]{{2}}(?![A-Za-z]))", stem) for name in names)
+
+
+def _place(name: str) -> tuple[str, str]:
+    """Return the name of an archive's member and that of its folder, both empty where it leads out of the archive.
+
+    Nothing else is taken of it: nothing in an archive can make its reader write outside its own folder.
+    """
+    parts = PurePosixPath(name).parts
+    if not parts or ".." in parts or name.startswith("/"):
+        return "", ""
+    return parts[-1], parts[-2] if len(parts) > 1 else ""
+
+
+def _check_header(table: Path, name: str) -> None:
+    """Raise VoxlateError where the first line of a table cannot be used."""
+    with table.open("rb") as file:
+        next(_sentence_rows(file, name), None)
+
+
+def _sentences(file: BinaryIO, wanted: Collection[str], path: str) -> Sentences:
+    sentences: Sentences = {}
+    for clip, sentence, speaker in _sentence_rows(file, path):
+        if clip in wanted:
+            sentences.setdefault(clip, (sentence, speaker))
+    return sentences
+
+
+def _sentence_rows(file: BinaryIO, path: str) -> Iterator[tuple[str, str, str]]:
+    """Give clip, sentence and speaker of each row. Releases differ in the columns after them, and so do rows."""
+    problems = Problems(path)
+    places: list[int] = []
+    for line, text in text_lines(file, problems):
+        cells = text.rstrip("\r\n").split("\t")
+        if line == 1:
+            missing = [name for name in ("path", "sentence", "client_id") if name not in cells]
+            if missing:
+                raise VoxlateError(
+                    f"{path}: no column {', '.join(missing)} in its first line; expected a TSV of Common Voice"
+                )
+            places = [cells.index(name) for name in ("path", "sentence", "client_id")]
+        elif len(cells) > max(places):
+            yield unescape(cells[places[0]]), unescape(cells[places[1]]), cells[places[2]]
+    problems.raise_any()
+    if not places:
+        raise VoxlateError(f"{path}: holds nothing; fetch it again")
+
+
+def unescape(cell: str) -> str:
+    r"""Undo the escapes of CoVoST-2's TSV files: a backslash ahead of a backslash, a quotation mark or a tab.
+
+    They are what pandas writes with `quoting=QUOTE_NONE, escapechar="\\"`, which is how CoVoST-2's script
+    (get_covost_splits.py) reads and writes TSVs. Read so, any other backslash would vanish from its text (`C:\new`
+    would be `C:new`): here it stays. Quotation marks are text.
+    """
+    return re.sub(r'\\([\\"\t])', r"\1", cell) if "\\" in cell else cell
+
+
+def escape(cell: str) -> str:
+    """Write a cell so that `unescape` gives it back."""
+    return re.sub(r'([\\"\t])', r"\\\1", cell)

@@ -1,0 +1,166 @@
+"""Text to speech by espeak-ng, a formant synthesizer that speaks about a hundred languages, through its C library.
+
+The library comes with the wheel espeakng-loader (`pip install voxlate[spoken]`) or with the system (Debian's
+`espeak-ng`). Its state belongs to the process: use it from one thread. The API is that of its speak_lib.h.
+"""
+
+from __future__ import annotations
+
+import _ctypes
+import ctypes
+from ctypes.util import find_library
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+
+from voxlate.audio.resampling import mono_chunks
+from voxlate.errors import VoxlateError
+from voxlate.languages import find_language
+
+if TYPE_CHECKING:
+    from voxlate.audio.resampling import Waveform
+
+_SYNCHRONOUS, _POSITION_CHARACTER, _UTF8 = 2, 1, 1
+_RATE, _PITCH = 1, 3  # espeak_PARAMETER
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A voice of espeak-ng: its name there (`fr-be`), our code of its language, and the file it stands in."""
+
+    name: str
+    language: str
+    file: str
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a voice reads: the name of a variant ("" for none), words per minute (80 to 450), pitch (0 to 99)."""
+
+    variant: str = ""
+    words_per_minute: int = 175
+    pitch: int = 50
+
+
+class _VoiceStruct(ctypes.Structure):
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("languages", ctypes.c_char_p),  # a byte of priority, then the code, then more of them
+        ("identifier", ctypes.c_char_p),
+        ("gender", ctypes.c_ubyte),
+        ("age", ctypes.c_ubyte),
+        ("variant", ctypes.c_ubyte),
+        ("reserved", ctypes.c_ubyte),
+        ("score", ctypes.c_int),
+        ("spare", ctypes.c_void_p),
+    ]
+
+
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+
+
+class Espeak:
+    """The library, loaded once per process: `espeak()`."""
+
+    def __init__(self) -> None:
+        self._samples: list[Any] = []
+        self._callback = _Callback(self._take)  # kept: the library calls it as long as it lives
+        self._load()
+        self._library.espeak_Info.restype = ctypes.c_char_p
+        self._library.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_VoiceStruct))
+        folder = ctypes.c_char_p()
+        self.version: str = self._library.espeak_Info(ctypes.byref(folder)).decode()
+        self._variants = Path((folder.value or b"").decode()) / "voices" / "!v"
+        self.voices = self._list_voices()
+
+    def _load(self) -> None:
+        path, data = _find_library()
+        try:
+            self._library = ctypes.CDLL(path)
+        except OSError as error:
+            raise VoxlateError(f"espeak-ng's library {path} cannot be loaded ({error})") from None
+        self.rate_hz = self._library.espeak_Initialize(_SYNCHRONOUS, 0, data, 0)
+        if self.rate_hz <= 0:
+            raise VoxlateError(f"espeak-ng's library {path} does not start; are its data files installed?")
+        self._library.espeak_SetSynthCallback(self._callback)
+
+    def restart(self, seed: int) -> None:
+        """Forget all that was said, in 15 ms: flutter, noise and traces of voices carry over from one text to the next.
+
+        Only a library that is loaded again forgets them, and Windows cannot do that.
+        """
+        if not hasattr(_ctypes, "dlclose"):
+            return
+        self._library.espeak_Terminate()
+        _ctypes.dlclose(self._library._handle)
+        self._load()
+        ctypes.CDLL(None).srand(ctypes.c_uint(seed))
+        if hasattr(self._library, "espeak_ng_SetRandSeed"):
+            self._library.espeak_ng_SetRandSeed(ctypes.c_long(seed))
+
+    @property
+    def variants(self) -> list[str]:
+        """The names of the variants, each of which makes another speaker of every voice."""
+        return sorted(path.name for path in self._variants.iterdir()) if self._variants.is_dir() else []
+
+    def speak(self, text: str, voice: Voice, manner: Manner) -> Waveform:
+        """Return the sound of a text, (T,), mono at 16 kHz, with a short pause at its end; empty if it has no words."""
+        library, name = self._library, f"{voice.file}+{manner.variant}" if manner.variant else voice.file
+        if library.espeak_SetVoiceByName(name.encode()):
+            raise VoxlateError(f"espeak-ng has no voice {voice.name!r}")
+        library.espeak_SetParameter(_RATE, manner.words_per_minute, 0)
+        library.espeak_SetParameter(_PITCH, manner.pitch, 0)
+        self._samples.clear()
+        data = text.encode()
+        library.espeak_Synth(
+            data, ctypes.c_size_t(len(data) + 1), 0, _POSITION_CHARACTER, 0, _UTF8, None, None
+        )  # fmt: skip
+        library.espeak_Synchronize()
+        if not self._samples:
+            return np.zeros(0, np.float32)
+        frame = av.AudioFrame.from_ndarray(np.concatenate(self._samples)[None], "s16", "mono")
+        frame.sample_rate = self.rate_hz
+        return np.concatenate(list(mono_chunks(iter([frame]))))
+
+    def _take(self, samples: Any, count: int, _: Any) -> int:
+        if samples and count > 0:
+            self._samples.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        return 0
+
+    def _list_voices(self) -> list[Voice]:
+        """Return the voices, of each language the plainest first."""
+        found, pointer, index = [], self._library.espeak_ListVoices(None), 0
+        while pointer[index]:
+            struct, index = pointer[index].contents, index + 1
+            priority, name = struct.languages[0], struct.languages[1:].decode()
+            try:
+                language = find_language(name.split("-")[0]).code
+            except VoxlateError:
+                continue
+            file = struct.identifier.decode()
+            found.append((priority, len(file), name, Voice(name, language, file)))
+        return [entry[-1] for entry in sorted(found, key=lambda entry: entry[:3])]
+
+
+@lru_cache(1)
+def espeak() -> Espeak:
+    """Return this process's espeak-ng. VoxlateError where it is not installed."""
+    return Espeak()
+
+
+def _find_library() -> tuple[str, bytes | None]:
+    try:
+        import espeakng_loader  # noqa: PLC0415 (an extra)
+    except ImportError:
+        path = find_library("espeak-ng")
+        if path is None:
+            raise VoxlateError(
+                "espeak-ng is not installed; python3 -m pip install espeakng-loader, or install it with the system's "
+                "packages (Debian: apt install espeak-ng)"
+            ) from None
+        return path, None
+    return espeakng_loader.get_library_path(), str(Path(espeakng_loader.get_data_path()).parent).encode()

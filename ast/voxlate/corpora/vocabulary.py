@@ -1,0 +1,47 @@
+"""A SentencePiece vocabulary of one's own, for models without pretrained parts."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import sentencepiece
+
+from voxlate.errors import VoxlateError
+from voxlate.files import whole_file
+from voxlate.manifest import read_manifest
+
+
+def make_vocabulary(manifests: list[Path], output: Path, size: int) -> int:
+    """Train a unigram model (Kudo 2018) on the target texts of manifests, each text once; return its pieces.
+
+    Its pieces begin with <unk>, <s> and </s>, as `voxlate.tokenizer.Tokenizer` and mBART want them. VoxlateError where
+    there are no texts, or too few for so many pieces.
+    """
+    texts = list(dict.fromkeys(_texts(manifests)))
+    if not texts:
+        raise VoxlateError(f"{', '.join(map(str, manifests))}: no target_text to make a vocabulary of")
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts),
+            model_writer=model,
+            vocab_size=size,
+            character_coverage=1.0,
+            num_threads=1,  # with more, the pieces differ from run to run
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        reason = str(error).rpartition("] ")[2] or str(error)
+        raise VoxlateError(f"--size {size}: {reason}") from None
+    with whole_file(output) as part:
+        part.write_bytes(model.getvalue())
+    return sentencepiece.SentencePieceProcessor(model_proto=model.getvalue()).get_piece_size()
+
+
+def _texts(manifests: list[Path]) -> Iterator[str]:
+    for path in manifests:
+        for text in read_manifest(path).column("target_text"):
+            if text:
+                yield text

@@ -1,0 +1,39 @@
+"""How often a language identifier is right, for each language."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from voxlate.decoding.identifier import Identifier
+from voxlate.errors import AudioError, VoxlateError
+from voxlate.languages import find_language
+from voxlate.manifest import read_manifest
+
+
+def print_accuracy(manifests: Sequence[Path], identifier: Identifier) -> int:
+    """Print the accuracy for each language of manifests, and the confusions; return the exit code."""
+    rows = [row for manifest in manifests for row in read_manifest(manifest)]
+    unnamed = next((row.id for row in rows if row.source_language is None), None)
+    if unnamed is not None:
+        raise VoxlateError(f"{unnamed} has no source_language; expected one for each clip")
+    sources = (row.audio if isinstance(row.audio, Path) else row.audio.read() for row in rows)
+    counts: dict[str, Counter[str]] = {}
+    failed = 0
+    for index, found in identifier.stream(sources):
+        language = str(rows[index].source_language)
+        failed += isinstance(found, AudioError)
+        # What cannot be read, and silence, counts as wrong: a test set loses nothing.
+        said = "error" if isinstance(found, AudioError) else found.language or "silence"
+        counts.setdefault(language, Counter())[said] += 1
+    table = Table("language", "clips", "accuracy", "taken for", box=None, pad_edge=False)
+    shares = []
+    for language, answers in sorted(counts.items()):
+        others = ", ".join(f"{name} {count}" for name, count in answers.most_common() if name != language)
+        shares.append(answers[language] / answers.total())
+        table.add_row(find_language(language).name, str(answers.total()), f"{shares[-1]:.1%}", others)
+    table.add_row("mean", str(len(rows)), f"{sum(shares) / len(shares):.1%}", "")
+    Console(highlight=False, markup=False).print(table)
+    return 1 if failed else 0

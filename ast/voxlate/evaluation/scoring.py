@@ -1,0 +1,183 @@
+"""The commands ``voxlate score``, ``compare`` and ``evaluate``: files in, numbers out."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from os import cpu_count
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from voxlate.corpora.preparation import stderr
+from voxlate.errors import VoxlateError
+from voxlate.evaluation.hypothesis_tables import read_hypotheses
+from voxlate.evaluation.references import language_code, read_references, transcripts
+from voxlate.files import write_text
+from voxlate_eval.comparison import compare_systems
+from voxlate_eval.records import Records, join
+from voxlate_eval.score import DEFAULT_METRICS, SCORES, SENTENCES, Measured, measure, score, sentence_rows
+
+_ABOUT_P = (
+    "A less B is in points of the metric. p: how often two equally good systems differ by at least as much by chance; "
+    "under 0.05 is commonly called significant. By paired bootstrap (Koehn 2004) and by approximate randomization "
+    "(Riezler and Maxwell 2005), {samples:,} samples each, two-sided."
+)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What to score by; the fields are options of the command line."""
+
+    metrics: Sequence[str] = DEFAULT_METRICS
+    tokenize: str | None = None
+    target_language: str | None = None
+    samples: int = 1000
+    seed: int = 1
+    seen_in: Sequence[Path] = ()  # training manifests, whose speakers were heard
+    transcripts: bool = False  # are scored, not translations
+
+
+def score_files(hypotheses: Path, references: Path, scoring: Scoring, output: Path | None) -> int:
+    """Score a file of hypotheses: a table on standard output, and everything in `output`."""
+    records, measured = _measure(hypotheses, references, scoring)
+    found = _score(records, measured, scoring)
+    if output is not None:
+        write_text(output, as_json(found))
+    print_scores([found])
+    return 0
+
+
+def compare_files(a: Path, b: Path, references: Path, scoring: Scoring, shown: int, output: Path | None) -> int:
+    """Compare two files of hypotheses: a table on standard output, and everything in `output`."""
+    first, second = _measure(a, references, scoring), _measure(b, references, scoring)
+    pairs = list(zip(first[1], second[1], strict=True))
+    found = compare_systems(first[0], second[0], pairs, samples=scoring.samples, seed=scoring.seed, shown=shown)
+    if output is not None:
+        write_text(output, as_json(found))
+    _print_comparison(found)
+    return 0
+
+
+def evaluate_folder(records: Records, scoring: Scoring, folder: Path) -> dict[str, Any]:
+    """Score hypotheses that `voxlate evaluate` has made; write scores and sentences beside them."""
+    measured = measure(records, dict.fromkeys([*scoring.metrics, "chrf"]), scoring.tokenize, workers=cpu_count() or 1)
+    found = _score(records, measured, scoring)
+    rows = sentence_rows(records, measured)
+    write_text(folder / SENTENCES, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(folder / SCORES, as_json(found))
+    return found
+
+
+def as_json(found: dict[str, Any]) -> str:
+    """Return scores as the text of a JSON file."""
+    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+
+
+def is_chosen(direction: str, patterns: Sequence[str]) -> bool:
+    """Return whether a direction is one of those meant by fr-en, x-en, en-x or all."""
+    globs = {"all": "*", "x-en": "*-en", "en-x": "en-*"}
+    return any(fnmatch(direction, globs.get(pattern.strip().lower(), pattern.strip().lower())) for pattern in patterns)
+
+
+def print_scores(scores: Sequence[dict[str, Any]]) -> None:
+    """Print a line for each direction with its intervals, then signatures, and what is suspicious on standard error."""
+    names = list(dict.fromkeys(name for found in scores for name in found["metrics"]))
+    table = Table("direction", "n", "official", *names)
+    for found in scores:
+        official = "" if found["official_n"] is None else f"{found['official_n']:,}"
+        cells = [_cell(found["metrics"].get(name)) for name in names]
+        table.add_row(found["direction"] or f"?-{found['target_language']}", f"{found['n']:,}", official, *cells)
+    console = _console()
+    console.print(table)
+    _print_metrics(console, [metric for found in scores for metric in found["metrics"].items()])
+    console.print("[low, high]: 95 % interval by bootstrap; n: sentences; official: sentences of the official split")
+    for found in scores:
+        for line in _remarks(found):
+            stderr().print(f"{found['direction'] or found['target_language']}: {line}")
+
+
+def _console() -> Console:
+    """Return standard output for texts of others: no markup, no ``:smile:`` for a picture."""
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def _print_metrics(console: Console, metrics: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """Print the signatures of metrics, and what each counts."""
+    for name, signature in sorted({(name, metric["signature"]) for name, metric in metrics}):
+        console.print(f"{name}: {signature}")
+    for name, about in {name: metric["about"] for name, metric in metrics}.items():
+        console.print(f"{name}: {about}")
+
+
+def _cell(metric: dict[str, Any] | None) -> Text:
+    if metric is None:
+        return Text()
+    return Text.assemble(f"{metric['value']:.2f} ", (f"[{metric['low']:.1f}, {metric['high']:.1f}]", "dim"))
+
+
+def _remarks(found: dict[str, Any]) -> list[str]:
+    """Say what a reader of the score should know besides it."""
+    remarks = []
+    if found["official_n"] not in (None, found["n"]):
+        remarks.append(
+            f"{found['n']:,} sentences, the official split has {found['official_n']:,}: not comparable with its scores"
+        )
+    suspicious = found["hypotheses"]
+    for name in ("failed", "empty", "loops", "length_outliers"):
+        if suspicious[name]["n"]:
+            first = ", ".join(suspicious[name]["first"])
+            remarks.append(f"{suspicious[name]['n']:,} {name.replace('_', ' ')}: {first}")
+    off, control = suspicious["off_target"], suspicious["off_target_of_references"]
+    if off and control and off["wrong"] > 2 * control["wrong"] + 2:
+        remarks.append(
+            f"{off['wrong']:,} of {off['n']:,} seem to be in another language ({_counted(off['languages'])}); of the "
+            f"references {control['wrong']:,}"
+        )
+    return remarks
+
+
+def _counted(languages: dict[str, int]) -> str:
+    return ", ".join(f"{language} {count}" for language, count in languages.items())
+
+
+def _measure(hypotheses: Path, references: Path, scoring: Scoring) -> tuple[Records, list[Measured]]:
+    known = read_references(references)
+    known = transcripts(known) if scoring.transcripts else known
+    records = join(read_hypotheses(hypotheses), known, language_code(scoring.target_language))
+    return records, measure(records, scoring.metrics, scoring.tokenize, workers=cpu_count() or 1)
+
+
+def _score(records: Records, measured: Sequence[Measured], scoring: Scoring) -> dict[str, Any]:
+    speakers = {
+        row.speaker for path in scoring.seen_in for row in read_references(path).rows if row.speaker is not None
+    }
+    if scoring.seen_in and not speakers:
+        raise VoxlateError(f"--seen-in {scoring.seen_in[0]}: names no speaker; expected a manifest with that column")
+    return score(
+        records, measured, samples=scoring.samples, seed=scoring.seed, seen_speakers=speakers if speakers else None
+    )
+
+
+def _print_comparison(found: dict[str, Any]) -> None:
+    console = _console()
+    console.print(f"A {found['a']}\nB {found['b']}\n{found['n']:,} sentences")
+    table = Table("", "A", "B", "A less B", "95 % interval", "p (bootstrap)", "p (randomization)")
+    for name, metric in found["metrics"].items():
+        numbers = (f"{metric[key]:.2f}" for key in ("a", "b"))
+        span = f"[{metric['low']:+.2f}, {metric['high']:+.2f}]"
+        p_values = (f"{metric[key]:.4f}" for key in ("p_bootstrap", "p_randomisation"))
+        table.add_row(name, *numbers, f"{metric['difference']:+.2f}", span, *p_values)
+    console.print(table)
+    _print_metrics(console, [*found["metrics"].items()])
+    console.print(_ABOUT_P.format(samples=next(iter(found["metrics"].values()))["samples"]))
+    for side, title in (("a_better", "A is better by most"), ("b_better", "B is better by most")):
+        if found["sentences"][side]:
+            console.print(f"\n{title} (chrF of the sentence)", style="bold")
+        for row in found["sentences"][side]:
+            console.print(f"{row['id']}  {row['difference']:+.1f}", style="dim")
+            for label, text in (("reference", row["reference"]), ("A", row["a"]), ("B", row["b"])):
+                console.print(f"  {label:9} {text}")

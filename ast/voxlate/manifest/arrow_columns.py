@@ -1,0 +1,92 @@
+"""The rows of a table as the Arrow columns of a manifest, as far as they are of the right kind."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from itertools import islice
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from voxlate.errors import shown
+from voxlate.manifest.table_files import Problems, Row, Table, kind
+
+TEXTS = (
+    "id",
+    "source_language",
+    "target_language",
+    "source_text",
+    "target_text",
+    "speaker",
+    "split",
+    "error",
+)
+_SCHEMA = pa.schema(
+    [
+        ("line", pa.int64()),
+        ("audio", pa.string()),
+        ("audio_bytes", pa.large_binary()),
+        ("seconds", pa.float64()),
+        *((name, pa.string()) for name in TEXTS),
+    ]
+)
+_BATCH_ROWS, _BATCH_ROWS_WITH_AUDIO = 10_000, 500
+
+
+def write_columns(path: Path, table: Table, problems: Problems) -> int:
+    """Write the rows of a table as Arrow columns, those that can be; return the number of bytes of audio."""
+    rows, size = iter(table), _BATCH_ROWS_WITH_AUDIO if table.path.suffix.lower() == ".parquet" else _BATCH_ROWS
+    audio_bytes = 0
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, _SCHEMA) as stream:
+        while batch := list(islice(rows, size)):
+            columns = _to_arrow(batch, problems)
+            audio_bytes += pc.sum(pc.binary_length(columns.column("audio_bytes"))).as_py() or 0
+            stream.write_batch(columns)
+    return audio_bytes
+
+
+def _to_arrow(rows: list[Row], problems: Problems) -> pa.RecordBatch:
+    columns: dict[str, list[Any]] = {name: [row.get(name) for _, row in rows] for name in ("audio", "seconds", *TEXTS)}
+    lines = columns["line"] = [line for line, _ in rows]
+    columns["audio_bytes"] = [None] * len(rows)
+    for i, audio in enumerate(columns["audio"]):
+        if isinstance(audio, dict):
+            columns["audio"][i], columns["audio_bytes"][i] = _opened(audio, lines[i], problems)
+        elif isinstance(audio, bytes):
+            columns["audio"][i], columns["audio_bytes"][i] = None, audio
+    for name in ("audio", *TEXTS):
+        for i, value in enumerate(columns[name]):
+            if value is not None and type(value) is not str:
+                if type(value) is int and name in ("id", "speaker"):
+                    columns[name][i] = str(value)
+                else:
+                    columns[name][i] = None
+                    problems.add(lines[i], f"{name} is {kind(value)} ({shown(value)}), expected text")
+    for i, value in enumerate(columns["seconds"]):
+        if value is not None and type(value) is not float:
+            columns["seconds"][i] = _number(value)
+            if columns["seconds"][i] is None:
+                problems.add(lines[i], f"seconds is {shown(value)}, expected a number")
+    return pa.record_batch([pa.array(columns[field.name], field.type) for field in _SCHEMA], schema=_SCHEMA)
+
+
+def _opened(audio: dict[str, Any], line: int, problems: Problems) -> tuple[Any, bytes | None]:
+    """Take path and bytes out of an object that stands for audio."""
+    data = audio.get("bytes")
+    if data is not None and type(data) is not bytes:
+        problems.add(line, f"audio has bytes that are {kind(data)} ({shown(data)}), expected a path")
+        data = b""
+    elif data is None and audio.get("path") is None and audio:
+        problems.add(line, f"audio is {shown(audio)}, expected a path")
+        data = b""
+    return audio.get("path"), data
+
+
+def _number(value: object) -> float | None:
+    try:
+        return float(value) if isinstance(value, (str, int, Real, Decimal)) and type(value) is not bool else None
+    except (ValueError, OverflowError):
+        return None

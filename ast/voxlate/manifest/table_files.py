@@ -1,0 +1,305 @@
+"""Rows of jsonl, tsv, csv and parquet files with their line numbers, and the problems found in them.
+
+Nothing is guessed: a cell of a tsv or csv file is text, whatever it looks like ("NA", "null", "00123", "1e5"), and an
+empty one is None. A tsv file knows no quotes, so that every quotation mark in it is text, and one whose cells a CSV
+writer has quoted is refused; a csv file follows RFC 4180.
+"""
+
+import csv
+import json
+import logging
+import re
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+from voxlate.errors import VoxlateError, shown
+from voxlate.files import oddity
+from voxlate.manifest.quoting import IN_CSV, IN_TSV, Quoting, odd_header
+
+Row: TypeAlias = tuple[int, dict[str, Any]]
+Rows: TypeAlias = Generator[Row, None, None]
+
+_LONGEST_LINE = 64 << 20  # bytes
+_SHOWN, _SHOWN_OF_A_KIND = 20, 3
+_LONGEST_PROBLEM = 500  # characters
+_PARQUET_ROWS = 500  # read at a time: they can hold audio
+_CSV_HINTS = {
+    "expected after": "quotes in a quoted cell are doubled",
+    "unexpected end": "quotes in a quoted cell are doubled, and one more ends it",
+    "new-line": "expected lines that end with \\n or \\r\\n",
+}
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass
+class Problems:
+    """What is wrong with a file, by line (0: with the file as a whole), to be reported together."""
+
+    file: str
+    unit: str = "line"
+    found: list[tuple[int, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what is odd, but no fault
+
+    def add(self, line: int, problem: str) -> None:
+        if len(problem) > _LONGEST_PROBLEM:
+            problem = f"{problem[:_LONGEST_PROBLEM]}…"
+        self.found.append((line, problem))
+
+    def raise_any(self) -> None:
+        """Log the notes, then raise VoxlateError that names problems of each kind and counts the others, if any."""
+        for note in self.notes:
+            _LOG.warning("%s: %s", self.file, note)
+        self.notes.clear()
+        if not self.found:
+            return
+        texts = [f"{self.unit} {line}: {text}" if line else text for line, text in self._chosen()]
+        if len(self.found) == 1:
+            raise VoxlateError(f"{self.file}: {texts[0]}")
+        more = [f"… and {len(self.found) - len(texts):,} more"] if len(self.found) > len(texts) else []
+        raise VoxlateError("\n  ".join([f"{self.file}: {len(self.found):,} problems", *texts, *more]))
+
+    def _chosen(self) -> list[tuple[int, str]]:
+        """Return the first problems, by line, with some of every kind, which differ in quoted values and numbers."""
+        ordered = sorted(self.found)
+        kinds: dict[str, list[int]] = {}
+        for place, (_, text) in enumerate(ordered):
+            kinds.setdefault(re.sub(r"'[^']*'|\d+|\([^)]*\)", "", text), []).append(place)
+        chosen = {place for places in kinds.values() for place in places[:_SHOWN_OF_A_KIND]}
+        room = max(_SHOWN, min(len(chosen), 2 * _SHOWN))
+        others = (place for place in range(len(ordered)) if place not in chosen)
+        shown = sorted([*sorted(chosen)[:room], *islice(others, max(0, room - len(chosen)))])
+        return [ordered[place] for place in shown]
+
+
+class Table:
+    """The rows of a file; `columns` holds the names met so far, all of them once the rows have been read."""
+
+    def __init__(self, path: Path, wanted: Sequence[str], problems: Problems) -> None:
+        check_regular(path)
+        if path.suffix.lower() not in _READERS:
+            kinds = ", ".join(sorted(_READERS))
+            raise VoxlateError(
+                f"{path}: unknown kind of table {path.suffix or path.name!r}; expected {kinds}; rename it if it is one"
+            )
+        self.path, self.wanted, self.problems = path, wanted, problems
+        self.columns: dict[str, None] = {}
+        problems.unit = "row" if path.suffix.lower() == ".parquet" else "line"
+
+    def __iter__(self) -> Iterator[Row]:
+        try:
+            with self.path.open("rb") as file, closing(_READERS[self.path.suffix.lower()](self, file)) as rows:
+                yield from rows
+        except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+            raise VoxlateError(f"{self.path}: cannot be read ({error.strerror})") from None
+
+    def header(self, cells: Sequence[str]) -> None:
+        """Take the names of the columns from a first line."""
+        self.columns = dict.fromkeys(cells)
+        for name in self.columns:
+            if cells.count(name) > 1:
+                self.problems.add(1, f"column {shown(name)} is there {cells.count(name)} times")
+
+
+def check_regular(path: Path) -> None:
+    """VoxlateError for a folder, a pipe or a device: it has no rows, could have no end, or not be read twice."""
+    if odd := oddity(path):
+        raise VoxlateError(
+            f"{path}: {odd}, expected a regular file; name one that ends in {', '.join(sorted(_READERS))}"
+        )
+
+
+def text_lines(file: BinaryIO, problems: Problems, *, headed: bool = True) -> Iterator[tuple[int, str]]:
+    r"""Decode the lines of a file, with their ends. Only \n ends a line; U+2028 and its kind are text.
+
+    Lines that cannot be decoded are problems; if the first one cannot, and names the columns, nothing follows.
+    """
+    for line, raw in enumerate(iter(partial(file.readline, _LONGEST_LINE), b""), 1):
+        if len(raw) == _LONGEST_LINE:
+            problems.add(line, f"is longer than {_LONGEST_LINE >> 20} MiB; is the file what its name says?")
+            return
+        if line == 1:
+            if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+                width = 32 if raw.startswith(b"\xff\xfe\0\0") else 16
+                problems.add(0, f"is UTF-{width}, expected UTF-8; save it as UTF-8")
+                return
+            raw = raw.removeprefix(b"\xef\xbb\xbf")  # noqa: PLW2901
+        try:
+            yield line, raw.decode()
+        except UnicodeDecodeError as error:
+            byte = f"byte 0x{raw[error.start]:02X}, number {error.start + 1:,} of the line"
+            problems.add(line, f"not UTF-8 ({byte}); save the file as UTF-8")
+            if line == 1 and headed:
+                return
+
+
+def tsv_rows(table: Table, file: BinaryIO) -> Rows:
+    """Split lines at tabs."""
+    header: list[str] = []
+    quoting, apostrophes = Quoting(), Quoting("'")
+    for line, text in text_lines(file, table.problems):
+        text = text.removesuffix("\n").removesuffix("\r")  # noqa: PLW2901
+        if not text:
+            continue
+        cells = text.split("\t")
+        if not header:
+            if problem := odd_header(text, "\t"):
+                table.problems.add(line, problem)
+                return
+            header = cells
+            table.header(header)
+        elif len(cells) != len(header):
+            hint = "; a cell in quotation marks cannot hold a tab or an end of line in a .tsv" if '"' in text else ""
+            table.problems.add(line, f"{len(cells)} columns, expected {len(header)} as in the first line{hint}")
+        else:
+            if '"' in text:
+                quoting.look(line, cells)
+            if "'" in text and not apostrophes.is_text:
+                apostrophes.look(line, cells)
+            yield line, {name: cell or None for name, cell in zip(header, cells, strict=True)}
+    found = quoting.problem(IN_TSV) or apostrophes.problem(IN_TSV)
+    if found is not None:
+        table.problems.add(*found)
+    elif note := quoting.note():
+        table.problems.notes.append(note)
+
+
+def _csv_rows(table: Table, file: BinaryIO) -> Rows:
+    header: list[str] = []
+    quoting, apostrophes = Quoting(), Quoting("'")
+    doubled = marked = False  # whether quotation marks are, anywhere; whether the row has marks to look at
+
+    def texts() -> Iterator[str]:
+        nonlocal doubled, marked
+        for number, text in text_lines(file, table.problems):
+            if number == 1 and (problem := odd_header(text, ",")):
+                table.problems.add(number, problem)
+                return
+            doubled = doubled or '""' in text
+            marked = marked or ('"' in text and not doubled) or ("'" in text and not apostrophes.is_text)
+            yield text
+
+    reader = csv.reader(texts(), strict=True)
+    line = 1
+    try:
+        for cells in reader:
+            start, line = line, reader.line_num + 1
+            if not cells:
+                continue
+            if not header:
+                header = cells
+                table.header(header)
+            elif len(cells) != len(header):
+                table.problems.add(start, f"{len(cells)} columns, expected {len(header)} as in the first line")
+            else:
+                if marked:
+                    quoting.look(start, cells)
+                    apostrophes.look(start, cells)
+                    marked = False
+                yield start, {name: cell or None for name, cell in zip(header, cells, strict=True)}
+        found = (None if doubled else quoting.problem(IN_CSV)) or apostrophes.problem(IN_CSV)
+        if found is not None:
+            table.problems.add(*found)
+    except csv.Error as error:
+        reason = str(error).partition(" - ")[0]
+        hint = next((f"; {hint}" for text, hint in _CSV_HINTS.items() if text in reason), "")
+        table.problems.add(line, f"not CSV ({reason}){hint}")
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        raise ValueError("a name is there twice in an object")
+    return record
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_unambiguous)
+
+
+def _jsonl_rows(table: Table, file: BinaryIO) -> Rows:
+    for line, text in text_lines(file, table.problems, headed=False):
+        if text.isspace():
+            continue
+        if not table.columns and (text.startswith("[") or text.strip() == "{"):
+            problem = "begins a list, or an object over several lines, expected one object on each line"
+            table.problems.add(line, f"{problem} (pandas: to_json(orient='records', lines=True))")
+            return
+        try:
+            record = _JSON.decode(text)
+            if "\\u" in text:  # half of a surrogate pair can be escaped, but is no text
+                json.dumps(record, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            table.problems.add(line, "holds half of a surrogate pair (\\ud800 to \\udfff), which is no text")
+        except (ValueError, RecursionError) as error:
+            place = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+            table.problems.add(line, f"not JSON ({place}); expected one object on each line")
+        else:
+            if isinstance(record, dict):
+                table.columns.update(dict.fromkeys(record))
+                yield line, record
+            else:
+                table.problems.add(line, f"is {kind(record)}, expected one object on each line")
+
+
+def _parquet_rows(table: Table, file: BinaryIO) -> Rows:
+    import pyarrow as pa  # noqa: PLC0415 (half a second that other tables do without)
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    row = 0
+    try:
+        parquet = pq.ParquetFile(file)
+        names = parquet.schema_arrow.names
+        table.header(names)
+        types = dict(zip(names, parquet.schema_arrow.types, strict=True))
+        wanted = [name for name in table.wanted if names.count(name) == 1]
+        for name in [name for name in wanted if not _is_plain(pa, types[name])]:
+            found = str(types[name])[:100]
+            table.problems.add(0, f"column {name!r} is {found}, expected text, numbers or, of audio, bytes and path")
+            wanted.remove(name)
+        for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS, columns=wanted):
+            for record in batch.to_pylist():
+                row += 1
+                yield row, record
+    except UnicodeDecodeError as error:
+        byte = f"byte 0x{error.object[error.start]:02X}"
+        table.problems.add(row + 1, f"not UTF-8 ({byte}), in this row or one of the next {_PARQUET_ROWS}")
+    except (pa.ArrowException, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        table.problems.add(0, f"not a whole parquet file ({reason})")
+
+
+def _is_plain(pa: Any, type_: Any) -> bool:
+    """Return whether the values of a type are what JSON knows, or bytes, or a struct of such values."""
+    types = pa.types
+    if types.is_dictionary(type_):
+        return _is_plain(pa, type_.value_type)
+    if types.is_struct(type_):
+        return all(_is_plain(pa, field.type) for field in type_) and bool(type_.num_fields)
+    plain = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary, types.is_integer)
+    others = (types.is_floating, types.is_boolean, types.is_null, types.is_decimal, *_views(types))
+    return any(test(type_) for test in (*plain, *others))
+
+
+def _views(types: Any) -> Iterator[Callable[[Any], bool]]:
+    """Give the tests for kinds of text and bytes that not every pyarrow has."""
+    for name in ("is_string_view", "is_binary_view"):
+        if hasattr(types, name):
+            yield getattr(types, name)
+
+
+_READERS: dict[str, Callable[[Table, BinaryIO], Rows]] = {
+    ".jsonl": _jsonl_rows,
+    ".tsv": tsv_rows,
+    ".csv": _csv_rows,
+    ".parquet": _parquet_rows,
+}
+
+
+def kind(value: object) -> str:
+    """Say in errors what a value is."""
+    names = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return names.get(type(value), type(value).__name__)

@@ -1,0 +1,36 @@
+"""The language identifier: a classifier on the mean of a speech encoder's states.
+
+Shape letters: B utterances, T samples, S frames, D width, L languages.
+"""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from voxlate.models.encoder import SpeechEncoder, zero_padding
+
+
+class LanguageIdentifier(nn.Module):
+    """Waveforms in, log-probabilities of languages out: `languages` are our codes, None for a label that is none."""
+
+    def __init__(
+        self, encoder: SpeechEncoder, projector: nn.Linear, classifier: nn.Linear, languages: Sequence[str | None]
+    ) -> None:
+        super().__init__()
+        self.encoder, self.projector, self.classifier = encoder, projector, classifier
+        self.languages = tuple(languages)
+
+    def forward(self, waveform_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """Return log_probs_BL in float32."""
+        pooled_BD = pooled(self.encoder, waveform_BT.to(self.classifier.weight), lengths_B)
+        logits_BL = self.classifier(self.projector(pooled_BD.to(self.classifier.weight.dtype))).float()
+        known_L = torch.tensor([language is not None for language in self.languages], device=logits_BL.device)
+        return cast("Tensor", logits_BL.masked_fill(~known_L, -torch.inf).log_softmax(-1))
+
+
+def pooled(encoder: SpeechEncoder, waveform_BT: Tensor, lengths_B: Tensor) -> Tensor:
+    """Return the mean of each utterance's states over its own frames, (B, D), in float32."""
+    states_BSD, lengths_B = encoder(waveform_BT, lengths_B.to(waveform_BT.device))
+    return zero_padding(states_BSD.float(), lengths_B).sum(1) / lengths_B[:, None]
