@@ -10,17 +10,17 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks anything of the net
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from corpus import write_covost2
+from paths import SHARED
 from tiny import transformers_model, write_model, write_vocabulary
-
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+from toy import write_toy_corpus
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The third-party data beside the project; tests that use it skip without it."""
-    if not SHARED.is_dir():
-        pytest.skip("../shared/data is not here")
-    return SHARED
+    if not (SHARED / "data").is_dir():
+        pytest.skip("../shared/data is missing")
+    return SHARED / "data"
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +46,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("corpus")
     write_covost2(root)
     return root
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_toy_corpus(tmp_path_factory.mktemp("toy"))

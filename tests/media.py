@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 from av.audio.stream import AudioStream
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 if TYPE_CHECKING:
@@ -112,3 +114,42 @@ def write_vbr_probe(path: Path) -> Path:
     probe_T = loudness_T * (tone_T + noise_T * (np.sin(2 * np.pi * 2.5 * seconds_T) > 0.3))
     variable = {"flags": "+qscale", "global_quality": str(7 * 118)}  # LAME's -V 7
     return write_media(path, probe_T.astype(np.float32), rate, codec="libmp3lame", codec_options=variable)
+
+
+RATE = 16_000
+
+
+def film(*tracks: dict[str, Any], container: str = "matroska", seconds: float = 2.0) -> bytes:
+    """Return a file whose tracks are tones: `hz` (0: silence), `language`, `title`, `flags`, `codec`."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as output:
+        streams: list[Any] = []
+        for track in tracks:
+            stream: Any = output.add_stream(track.get("codec", "aac"), RATE)
+            stream.layout = "mono"
+            stream.disposition = track.get("flags", Disposition(0))
+            for name in ("language", "title"):
+                if name in track:
+                    stream.metadata[name] = track[name]
+            streams.append(stream)
+        for stream, track in zip(streams, tracks, strict=True):
+            tone_T = sine(track["hz"], seconds) if track["hz"] else np.zeros(round(seconds * RATE), np.float32)
+            for start in range(0, len(tone_T), 1024):
+                frame = av.AudioFrame.from_ndarray(tone_T[None, start : start + 1024], "flt", "mono")
+                frame.sample_rate, frame.pts = RATE, start
+                output.mux(stream.encode(frame))
+            output.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def shift_and_error(longer_T: npt.NDArray[Any], start: int, part_T: npt.NDArray[Any], reach: int) -> tuple[int, float]:
+    """Find how far `part_T` lies from `longer_T[start:]`, within `reach` samples, and the difference left (RMS)."""
+    errors = {
+        shift: rms(longer_T[start + shift : start + shift + len(part_T)] - part_T) for shift in range(-reach, reach + 1)
+    }
+    best = min(errors, key=errors.__getitem__)
+    return best, errors[best]
+
+
+def rms(waveform_T: npt.NDArray[Any]) -> float:
+    return float(np.sqrt(np.mean(np.square(waveform_T, dtype=np.float64))))

@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from paths import ROOT as REPO
 from voxlate.cli import app
 from voxlate.errors import VoxlateError
 
-REPO = Path(__file__).resolve().parents[1]
 DEMO = REPO / "recipes" / "demo"
 MODEL = DEMO / "model"
 CASES = REPO.parent / "shared" / "cases"

@@ -6,9 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from paths import TESTS
 from voxlate.manifest import read_manifest
-
-TESTS = Path(__file__).resolve().parent
 
 ENCODER = '''
 """UniSpeech-SAT as a speech encoder."""
@@ -136,12 +135,12 @@ def contract(folder: Path, file: str, code: str, line: str, tests: str, name: st
 
 
 def test_an_encoder_family_of_ones_own(tmp_path: Path) -> None:
-    said = contract(tmp_path, "myencoder.py", ENCODER, ENCODER_LINE, "tests/test_encoders.py", "UniSpeech-SAT")
+    said = contract(tmp_path, "myencoder.py", ENCODER, ENCODER_LINE, "tests/models/test_encoders.py", "UniSpeech-SAT")
     assert int(said.split()[0]) >= 10
 
 
 def test_a_corpus_of_ones_own(tmp_path: Path) -> None:
-    said = contract(tmp_path, "mustc.py", CORPUS, CORPUS_LINE, "tests/test_prepare.py", "mustc")
+    said = contract(tmp_path, "mustc.py", CORPUS, CORPUS_LINE, "tests/corpora/test_prepare.py", "mustc")
     assert int(said.split()[0]) >= 4
 
 

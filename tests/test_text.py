@@ -1,118 +1,70 @@
-from pathlib import Path
+"""Segments and words become one text as their language is written."""
 
 import pytest
-import tokenizers
 
-from tiny import PIECES, VOCABULARY, write_tokenizer_json
-from voxlate.errors import VoxlateError
-from voxlate.tokenizer import EOS_ID, UNK_ID, Tokenizer
-
-
-@pytest.fixture(scope="module")
-def real(shared: Path) -> Tokenizer:
-    return Tokenizer(shared / "xlmr-sentencepiece" / "sentencepiece.bpe.model")
+from voxlate.decoding.results import Candidate, Segment, Translation
+from voxlate.decoding.writers import to_dict, to_line
+from voxlate.languages import LANGUAGES, find_language
+from voxlate.text import join_texts
 
 
-@pytest.fixture(scope="module")
-def small(vocabulary: Path) -> Tokenizer:
-    return Tokenizer(vocabulary)
+@pytest.mark.parametrize(
+    ("language", "texts", "expected"),
+    [
+        ("zh", ["我们明天去北京。", "他说你好。"], "我们明天去北京。他说你好。"),
+        ("zh-CN", ["他说：“好”", "“走吧”"], "他说：“好”“走吧”"),
+        ("zh", ["我买了iPhone", "给他。"], "我买了iPhone给他。"),
+        ("zh", ["我买了iPhone", "Pro给他。"], "我买了iPhone Pro给他。"),
+        ("zh", ["OK.", "我们走。"], "OK.我们走。"),
+        ("zh", ["He said hello.", "Then he left."], "He said hello. Then he left."),
+        ("zh", ["一共", "25", "30", "人"], "一共25 30人"),
+        ("yue", ["佢話", "好呀"], "佢話好呀"),
+        ("wuu", ["侬好", "伐"], "侬好伐"),
+        (
+            "ja",
+            ["東京へ", "行きます。", "コーヒー", "を「飲む」", "「はい」"],
+            "東京へ行きます。コーヒーを「飲む」「はい」",
+        ),
+        ("ja", ["ｱｲｳ", "ＡＢＣ", "えー"], "ｱｲｳＡＢＣえー"),
+        ("th", ["สวัสดีครับ", "ผมชื่อ", "John", "Smith", "ครับ"], "สวัสดีครับผมชื่อJohn Smithครับ"),
+        ("th", ["ที่นี่", "น้ำ"], "ที่นี่น้ำ"),  # ends in a vowel sign and a tone mark
+        ("lo", ["ສະບາຍດີ", "ຂອບໃຈ"], "ສະບາຍດີຂອບໃຈ"),
+        ("km", ["សួស្តី", "អរគុណ"], "សួស្តីអរគុណ"),
+        ("my", ["မင်္ဂလာပါ။", "ကျေးဇူး"], "မင်္ဂလာပါ။ကျေးဇူး"),
+        ("bo", ["བཀྲ་ཤིས་", "བདེ་ལེགས།"], "བཀྲ་ཤིས་བདེ་ལེགས།"),
+        ("dz", ["སྐུ་གཟུགས་", "བཟང་པོ།"], "སྐུ་གཟུགས་བཟང་པོ།"),
+        ("ko", ["안녕하세요.", "감사합니다."], "안녕하세요. 감사합니다."),
+        ("vi", ["Xin chào.", "Cảm ơn."], "Xin chào. Cảm ơn."),
+        ("en", ["He said 你好", "好 to me."], "He said 你好 好 to me."),
+        ("ar", ["مرحبا", "", "شكرا"], "مرحبا شكرا"),
+        ("hi", ["नमस्ते।", "धन्यवाद"], "नमस्ते। धन्यवाद"),
+        (None, ["我们明天", "去iPhone", "店。"], "我们明天去iPhone店。"),
+        (None, ["Guten Tag.", "Ja."], "Guten Tag. Ja."),
+        (None, ["안녕", "하세요"], "안녕 하세요"),
+        ("not registered", ["เรา", "ไป"], "เราไป"),
+        ("zh", [], ""),
+        (None, ["", "42", "7"], "42 7"),
+    ],
+)
+def test_texts_are_joined_as_their_language_is_written(language: str | None, texts: list[str], expected: str) -> None:
+    assert join_texts(texts, language) == expected
 
 
-# Ids published with transformers' own tests of mBART-50.
-SYRIA = "UN Chief Says There Is No Military Solution in Syria"
-SYRIA_IDS = [8274, 127873, 25916, 7, 8622, 2071, 438, 67485, 53, 187895, 23, 51712]
+def test_the_languages_without_spaces_are_data() -> None:
+    without = {language.code for language in LANGUAGES if not language.has_spaces}
+    assert without == {"bo", "dz", "ii", "ja", "km", "lo", "my", "nan-tw", "th", "wuu", "yue", "zh"}
+    assert not find_language("cmn").has_spaces
 
 
-def test_mbart50_ids(real: Tokenizer) -> None:
-    assert real.encode(SYRIA) == SYRIA_IDS
-    assert real.decode(SYRIA_IDS) == SYRIA
-    assert {tag: real.tag_id(tag) for tag in ("en_XX", "ar_AR", "ro_RO", "sl_SI")} == {
-        "en_XX": 250_004,
-        "ar_AR": 250_001,
-        "ro_RO": 250_020,
-        "sl_SI": 250_052,
-    }
-    assert real.vocabulary_size == 250_054
+def talk(target: str | None, source: str | None, *texts: str) -> Translation:
+    segments = tuple(Segment(place, place + 1, (Candidate(text, 0.0),)) for place, text in enumerate(texts))
+    return Translation("a.wav", 9.0, target, segments, source)
 
 
-def test_target_is_tag_pieces_end(real: Tokenizer) -> None:
-    assert real.encode_target(SYRIA, 250_004) == [250_004, *SYRIA_IDS, EOS_ID]
-    assert real.decode([EOS_ID, *real.encode_target(SYRIA, 250_004), 250_053]) == SYRIA
-
-
-@pytest.mark.parametrize("text", [f"{SYRIA} ", f" {SYRIA}\n", SYRIA.replace(" ", "  "), SYRIA.replace(" ", "\t")])
-def test_white_space_makes_no_piece(real: Tokenizer, text: str) -> None:
-    assert real.encode(text) == SYRIA_IDS
-
-
-def test_text_is_normalised_as_in_training(real: Tokenizer) -> None:
-    assert real.encode("Ｈｅｌｌｏ ①") == real.encode("Hello 1")
-    assert real.encode("cafe\u0301") == real.encode("café")
-
-
-def test_words_that_look_like_specials_stay_text(real: Tokenizer) -> None:
-    ids = real.encode("</s> en_XX <mask>")
-    assert max(ids) < 250_001
-    assert EOS_ID not in ids
-    assert real.decode(ids) == "</s> en_XX <mask>"
-
-
-def test_unknown_characters_are_unk_and_not_pad(small: Tokenizer) -> None:
-    ids = small.encode("the ☃ train")
-    assert UNK_ID in ids
-    assert 1 not in ids
-    assert small.decode(ids).replace("  ", " ") == "the train"
-
-
-def test_small_vocabulary_has_its_tags_behind_its_pieces(small: Tokenizer) -> None:
-    assert small.vocabulary_size == VOCABULARY
-    assert small.tag_id("ar_AR") == PIECES + 1
-    assert small.tag_id("sl_SI") == PIECES + 52
-    assert small.decode(small.encode("the train leaves at seven")) == "the train leaves at seven"
-
-
-def test_tags_of_its_own(vocabulary: Path) -> None:
-    tokenizer = Tokenizer(vocabulary, tags=("en_XX", "ca_ES"))
-    assert tokenizer.tag_id("ca_ES") == PIECES + 2
-    assert tokenizer.vocabulary_size == PIECES + 4
-    with pytest.raises(VoxlateError, match="unknown language tag 'de_DE'; expected one of en_XX, ca_ES"):
-        tokenizer.tag_id("de_DE")
-
-
-def test_tokenizer_json_of_transformers_gives_the_same(small: Tokenizer, vocabulary: Path, tmp_path: Path) -> None:
-    other = Tokenizer(write_tokenizer_json(tmp_path / "tokenizer.json", vocabulary))
-    assert other.vocabulary_size == small.vocabulary_size
-    assert [other.tag_id(tag) for tag in other.tags] == [small.tag_id(tag) for tag in small.tags]
-    for text in ("the train leaves at seven", " how  much\tdoes it cost ", "der Zug ☃ fährt", "Ｈow", "</s> en_XX", ""):
-        assert other.encode(text) == small.encode(text)
-        assert other.decode(small.encode(text)) == small.decode(small.encode(text))
-
-
-def test_a_tokenizer_json_of_another_layout(tmp_path: Path) -> None:
-    path = tmp_path / "tokenizer.json"
-    path.write_text("{}")
-    with pytest.raises(VoxlateError, match=r"tokenizer\.json: not a unigram tokenizer \(model.vocab is no list\)"):
-        Tokenizer(path)
-    tokenizers.Tokenizer(tokenizers.models.Unigram([("a", 0.0), ("b", 0.0)], unk_id=0)).save(str(path))
-    with pytest.raises(VoxlateError, match=r"ids begin with \['a', 'b'\], expected mBART-50's layout"):
-        Tokenizer(path)
-
-
-def test_not_a_vocabulary(tmp_path: Path) -> None:
-    path = tmp_path / "sentencepiece.bpe.model"
-    path.write_text("no vocabulary")
-    with pytest.raises(VoxlateError, match=r"sentencepiece\.bpe\.model: not a SentencePiece model"):
-        Tokenizer(path)
-
-
-def test_vocabulary_of_another_layout(tmp_path: Path) -> None:
-    import sentencepiece
-
-    path = tmp_path / "odd.model"
-    with path.open("wb") as file:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(["a b c d e f g"]), model_writer=file, vocab_size=20, pad_id=0, unk_id=3,
-            hard_vocab_limit=False, minloglevel=2,
-        )  # fmt: skip
-    with pytest.raises(VoxlateError, match=r"pieces begin with .* expected <unk>, <s>, </s>"):
-        Tokenizer(path)
+def test_every_output_has_the_text_so() -> None:
+    chinese = talk("zh", "en", "我们明天去北京。", "", "他说你好。")
+    assert chinese.text == to_dict(chinese)["text"] == "我们明天去北京。他说你好。"
+    assert to_line(chinese) == "a.wav\t我们明天去北京。他说你好。\n"
+    assert talk("en", "zh", "We go.", "He says hi.").text == "We go. He says hi."
+    assert talk(None, "ja", "はい", "iPad", "です").text == "はいiPadです"  # a transcript
+    assert talk(None, None, "はい", "です").text == "はいです"

@@ -1,0 +1,137 @@
+"""`voxlate convert`: an old folder, and a trimmed one with the translations of a search confined to its pieces."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import SpeechEncoderDecoderModel
+
+from paths import DEMO
+from tiny import transformers_model, write_model, write_tokenizer_json, write_vocabulary
+from voxlate import Translator
+from voxlate.checkpoints.convert import convert
+from voxlate.checkpoints.model_folder import load_checkpoint
+from voxlate.checkpoints.shortlist import find_shortlists, prepare_shortlist
+from voxlate.decoding.options import SearchOptions
+from voxlate.decoding.output_layer import shortlisted
+from voxlate.errors import VoxlateError
+
+OPTIONS = SearchOptions(beam=5, max_length=40)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled model with shortlists of German and French, made of the bundled clips' texts and some words."""
+    folder = tmp_path_factory.mktemp("convert") / "model"
+    shutil.copytree(DEMO / "model", folder)
+    (folder.parent / "de.txt").write_text("Der Zug kommt um acht Uhr.\nIch brauche Geduld.\n", encoding="utf-8")
+    (folder.parent / "fr.txt").write_text("Le train arrive à huit heures.\nMerci.\n", encoding="utf-8")
+    for language in ("de", "fr"):
+        prepare_shortlist([folder.parent / f"{language}.txt", DEMO / "clips/clips.jsonl"], language, folder)
+    return folder
+
+
+def best(translator: Translator, clip: Path, language: str) -> tuple[str, float]:
+    [segment] = translator.translate(clip, to=language, options=OPTIONS).segments
+    return segment.text, round(segment.candidates[0].score, 4)
+
+
+@pytest.mark.parametrize("languages", [["de"], ["German", "fr"]])
+def test_a_trimmed_model_translates_as_the_whole_confined_to_the_same_pieces(
+    languages: list[str], model: Path, tmp_path: Path
+) -> None:
+    said = convert(str(model), tmp_path / "small", languages, None)
+    assert re.match(rf"{tmp_path}/small: de[^;]*; \d+ of 1,75\d ids, 4\.\d of 4\.8 million parameters$", said)
+    small, whole = Translator(tmp_path / "small"), Translator(model, shortlist=True)
+    codes = [*small.checkpoint.targets]
+    assert len(codes) == len(languages)
+    lists = [*find_shortlists(model, whole.checkpoint.tokenizer, codes).values()]
+    both = tuple(sorted(set().union(*(shortlist.ids for shortlist in lists))))
+    tag_ids = {whole.checkpoint.target_id(code): both for code in codes}
+    vocabulary = shortlisted(whole.checkpoint.model.decoder.output_weight, tag_ids)
+    whole._vocabulary = lambda _: vocabulary  # type: ignore[method-assign, assignment]
+    for clip in sorted((DEMO / "clips").glob("*.flac")):
+        for code in codes:
+            assert best(small, clip, code) == pytest.approx(best(whole, clip, code))
+
+
+def test_what_belongs_to_the_model_comes_along(model: Path, tmp_path: Path) -> None:
+    convert(str(model), tmp_path / "small", ["de"], None)
+    assert (tmp_path / "small/ctc.safetensors").read_bytes() == (model / "ctc.safetensors").read_bytes()
+    small, whole = (load_checkpoint(folder).tokenizer for folder in (tmp_path / "small", model))
+    text = "Der Zug kommt um acht Uhr."
+    assert small.decode(small.encode(text)) == text
+    assert len(small.encode(text)) == len(whole.encode(text))
+
+
+def test_an_old_checkpoint_becomes_safetensors_for_transformers_and_for_us(vocabulary: Path, tmp_path: Path) -> None:
+    theirs = transformers_model(2)
+    folder = write_model(tmp_path / "old", vocabulary, theirs)
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    convert(str(folder), tmp_path / "new", [], None)
+    new: Any = SpeechEncoderDecoderModel.from_pretrained(tmp_path / "new")
+    own, old = new.state_dict(), theirs.state_dict()
+    assert own.keys() == old.keys()
+    assert all(torch.equal(own[name], old[name]) for name in old)
+    assert load_checkpoint(tmp_path / "new").targets == load_checkpoint(folder).targets
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_ids_keep_their_layout_and_rows(as_json: bool, vocabulary: Path, tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model", vocabulary, transformers_model(2))
+    if as_json:
+        write_tokenizer_json(folder / "tokenizer.json", vocabulary)
+        (folder / "sentencepiece.bpe.model").unlink()
+    (tmp_path / "text.txt").write_text("der zug fährt um sieben uhr\n", encoding="utf-8")
+    prepare_shortlist([tmp_path / "text.txt"], "de", folder)
+    convert(str(folder), tmp_path / "small", ["de"], None)
+    small, whole = load_checkpoint(tmp_path / "small"), load_checkpoint(folder)
+    assert (
+        small.tokenizer.vocabulary_size == small.model.decoder.config.vocabulary_size < whole.tokenizer.vocabulary_size
+    )
+    text = "um sieben uhr fährt der zug"
+    ids, before = small.tokenizer.encode(text), whole.tokenizer.encode(text)
+    assert len(ids) == len(before)
+    assert small.tokenizer.decode(ids) == whole.tokenizer.decode(before) == text
+    rows, old_rows = small.model.decoder.embed_tokens.weight, whole.model.decoder.embed_tokens.weight
+    pairs = [*zip(ids, before, strict=True), (small.target_id("de"), whole.target_id("de")), (2, 2)]
+    for index, old in pairs:
+        assert torch.equal(rows[index], old_rows[old])
+
+
+def test_what_cannot_be_trimmed(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        VoxlateError, match=r"shortlists/ca.json does not exist; create it with: voxlate prepare shortlist"
+    ):
+        convert(str(model), tmp_path / "small", ["ca"], None)
+    with pytest.raises(VoxlateError, match=r"does not translate into Welsh \(cy\); it has"):
+        convert(str(model), tmp_path / "small", ["cy"], None)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/a").touch()
+    with pytest.raises(VoxlateError, match="full: already exists; name a new folder"):
+        convert(str(model), tmp_path / "full", ["de"], None)
+    assert json.loads((model / "languages.json").read_text())["targets"].keys() >= {"de", "fr"}
+
+
+def test_pieces_that_depend_on_each_other_are_not_trimmed(tmp_path: Path) -> None:
+    import sentencepiece
+
+    folder = write_model(tmp_path / "model", write_vocabulary(tmp_path / "vocabulary"), transformers_model(2))
+    with (folder / "sentencepiece.bpe.model").open("wb") as file:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(["der zug fährt um sieben uhr", "we would like bread and coffee"] * 3),
+            model_writer=file,
+            vocab_size=48,
+            model_type="bpe",
+            minloglevel=2,
+        )
+    (tmp_path / "text.txt").write_text("der zug\n", encoding="utf-8")
+    prepare_shortlist([tmp_path / "text.txt"], "de", folder)
+    with pytest.raises(VoxlateError, match=r"depend on each other \(BPE\); only unigram models can be trimmed"):
+        convert(str(folder), tmp_path / "small", ["de"], None)

@@ -1,0 +1,51 @@
+"""Our models and transformers' compared: built from the same weights, run on the same waveforms."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from tiny import (
+    waveforms,
+)
+from voxlate.checkpoints.conversion import adapter_config, decoder_config, from_transformers
+from voxlate.data.batching import collate_waveforms
+from voxlate.models.adapter import LengthAdapter
+from voxlate.models.decoder import MBartDecoder
+from voxlate.models.speech_translator import SpeechTranslator
+from voxlate.models.wav2vec2 import Wav2Vec2Encoder
+
+
+def ours(theirs: Any) -> SpeechTranslator:
+    """Return our model with the weights of a transformers model."""
+    adapter = adapter_config(theirs.config.encoder)
+    width = theirs.config.decoder.d_model
+    model = SpeechTranslator(
+        Wav2Vec2Encoder(theirs.config.encoder),
+        LengthAdapter(adapter),
+        MBartDecoder(decoder_config(theirs.config.decoder)),
+        nn.Linear(adapter.output_dim, width) if adapter.output_dim != width else None,
+    )
+    model.load_state_dict(from_transformers(theirs.state_dict(), tied=True))
+    return model.eval()
+
+
+TOKENS = torch.tensor([[2, 53, 7, 9, 30, 12]])
+
+
+@torch.inference_mode()
+def logits(model: SpeechTranslator) -> torch.Tensor:
+    found: torch.Tensor = model(*collate_waveforms(waveforms(7, 1.3), normalize=True), TOKENS)
+    return found
+
+
+@torch.inference_mode()
+def their_logits(model: Any) -> torch.Tensor:
+    waveform_BT, _ = collate_waveforms(waveforms(7, 1.3), normalize=True)
+    mask = torch.ones_like(waveform_BT).long()
+    output: torch.Tensor = model(input_values=waveform_BT, attention_mask=mask, decoder_input_ids=TOKENS).logits
+    return output
+
+
+def same(first: torch.Tensor, second: torch.Tensor) -> None:
+    torch.testing.assert_close(first, second, atol=1e-4, rtol=0)

@@ -1,0 +1,68 @@
+"""Random speech encoders, and folders of models with a CTC head."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoConfig
+
+from voxlate.models import ENCODERS
+from voxlate.models.encoder import SpeechEncoder
+from voxlate.registry import resolve
+
+
+def build(kind: tuple[str, dict[str, Any], bool]) -> SpeechEncoder:
+    torch.manual_seed(3)
+    name, fields, normalize = kind
+    encoder: Any = resolve(ENCODERS, name, "speech encoder")(
+        AutoConfig.for_model(name, **fields), normalize_waveform=normalize
+    )
+    for parameter in encoder.parameters():  # not the small ones of an untrained network: states shall differ in time
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=0.2)
+    made: SpeechEncoder = encoder.eval()
+    return made
+
+
+def save_preprocessor(encoder: SpeechEncoder, folder: Path) -> None:
+    import json
+
+    fields = {"do_normalize": encoder.normalize_waveform, **encoder.PREPROCESSOR}
+    (folder / "preprocessor_config.json").write_text(json.dumps(fields))
+
+
+CTC_LABELS = {
+    "<pad>": 0,
+    "<s>": 1,
+    "</s>": 2,
+    "<unk>": 3,
+    "|": 4,
+    **{letter: 5 + n for n, letter in enumerate("ABCDEFGHIJ")},
+}
+
+
+CTC_CLASSES = {
+    "wav2vec2": "Wav2Vec2ForCTC",
+    "hubert": "HubertForCTC",
+    "wavlm": "WavLMForCTC",
+    "wav2vec2-bert": "Wav2Vec2BertForCTC",
+}
+
+
+def write_ctc_model(folder: Path, kind: tuple[str, dict[str, Any], bool]) -> Any:
+    """Save a random network with a CTC head, its labels and its feature extractor; return it."""
+    encoder: Any = build(kind)
+    config = transformers.AutoConfig.for_model(kind[0], **kind[1], vocab_size=len(CTC_LABELS), pad_token_id=0)
+    model = getattr(transformers, CTC_CLASSES[kind[0]])(config).eval()
+    getattr(model, model.base_model_prefix).load_state_dict(encoder.model.state_dict())
+    torch.nn.init.normal_(model.lm_head.weight, std=0.5)
+    with torch.no_grad():  # transformers writes these out, as "<unk>"
+        model.lm_head.bias[1:4] = -100.0
+        model.lm_head.bias[[0, 4]] = 2.0
+    model.save_pretrained(folder)
+    save_preprocessor(encoder, folder)
+    (folder / "vocab.json").write_text(json.dumps(CTC_LABELS))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"word_delimiter_token": "|", "pad_token": "<pad>"}))
+    return model

@@ -1,0 +1,123 @@
+"""The bundled model: small, honest about itself, right on the bundled clips, and an ordinary transformers model."""
+
+import csv
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+from transformers import SpeechEncoderDecoderModel, Wav2Vec2FeatureExtractor
+
+import show
+from card import card, means
+from paths import DEMO
+from voxlate import Translator
+from voxlate.audio.loading import load_audio
+from voxlate.decoding.options import SearchOptions
+from voxlate.manifest import Utterance, read_manifest
+
+MODEL = DEMO / "model"
+CARD = (MODEL / "README.md").read_text(encoding="utf-8")
+SCORES: dict[str, Any] = json.loads((MODEL / "scores.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def translator() -> Translator:
+    return Translator(MODEL, device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[Utterance]:
+    return list(read_manifest(DEMO / "clips/clips.jsonl"))
+
+
+def size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*"))
+
+
+def test_it_is_small() -> None:
+    assert size(MODEL) <= 20_000_000
+    assert size(DEMO / "clips") < 500_000
+    assert {path.suffix for path in MODEL.iterdir()} <= {".json", ".md", ".model", ".safetensors"}
+
+
+def test_the_bundled_clips_come_out_word_for_word(translator: Translator, rows: list[Utterance]) -> None:
+    targets = [row.target_language or "" for row in rows]
+    assert {"en", "de"} <= {*targets}
+    results = dict(translator.stream([cast("Path", row.audio) for row in rows], to=targets))
+    assert [getattr(results[index], "text", None) for index in range(len(rows))] == [row.target_text for row in rows]
+
+
+@pytest.mark.parametrize("beam", [1, 5])
+def test_plain_transformers_gives_the_same_text(translator: Translator, rows: list[Utterance], beam: int) -> None:
+    theirs: Any = SpeechEncoderDecoderModel.from_pretrained(MODEL, dtype=torch.float32).eval()
+    extractor: Any = Wav2Vec2FeatureExtractor.from_pretrained(MODEL)
+    for row in rows:
+        audio = load_audio(cast("Path", row.audio))
+        inputs = extractor(audio.waveform, sampling_rate=16_000, return_tensors="pt")
+        tag = translator.checkpoint.target_id(row.target_language or "")
+        [ids] = theirs.generate(**inputs, forced_bos_token_id=tag, num_beams=beam, max_length=100).tolist()
+        ours = translator.translate(
+            cast("Path", row.audio), to=row.target_language or "", options=SearchOptions(beam=beam, max_length=100)
+        )
+        assert translator.checkpoint.tokenizer.decode(ids) == ours.text
+
+
+def test_the_card_says_what_was_scored(translator: Translator) -> None:
+    millions = sum(parameter.numel() for parameter in translator.checkpoint.model.parameters()) / 1e6
+    assert card(SCORES, millions) == CARD
+    assert SCORES["recipe"]["weights_sha256"] == translator.recipe(SearchOptions())["weights_sha256"]
+    assert [*SCORES["sets"]] == ["test", "test-babble", "test-voices", "test-voices-babble"]
+    assert all(numbers["n"] == 400 for found in SCORES["sets"].values() for numbers in found.values())
+    for metric, signatures in SCORES["signatures"].items():
+        assert len(signatures) == 1
+        assert f"- {metric}: `{signatures[0]}`" in CARD
+
+
+def test_the_report_is_of_these_scores() -> None:
+    with (DEMO / "report/tables.csv").open(encoding="utf-8") as file:
+        reported = {(row["system"], row["row"]): float(row["bleu"]) for row in csv.DictReader(file)}
+    for name, found in SCORES["sets"].items():
+        for direction, numbers in found.items():
+            assert round(reported[name, direction], 2) == numbers["BLEU"]
+    assert (DEMO / "report/report.html").stat().st_size < 3_000_000
+
+
+def test_it_is_good_enough_to_show() -> None:
+    bleu = means(SCORES)["test"]
+    assert bleu["X→en"] >= 80
+    assert bleu["en→X"] >= 75
+
+
+def test_the_demo_shows_source_reference_and_translation_and_writes_subtitles(
+    rows: list[Utterance], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["show.py", "--output", str(tmp_path / "srt")])
+    monkeypatch.setenv("COLUMNS", "300")
+    show.main()
+    printed = capsys.readouterr().out
+    for row in rows:
+        assert re.search(
+            rf"{row.source_language}→{row.target_language} +{re.escape(row.source_text or '')} +"
+            rf"{re.escape(row.target_text or '')} +{re.escape(row.target_text or '')} *\n",
+            printed,
+        )
+        subtitles = (tmp_path / "srt" / f"{Path(str(row.audio)).stem}.{row.target_language}.srt").read_text("utf-8")
+        assert re.fullmatch(r"1\n00:00:00,000 --> 00:00:\d\d,\d{3}\n.+\n", subtitles)
+        assert (row.target_text or "") in subtitles
+    assert f"{len(rows)} of {len(rows)} are word for word the reference" in printed
+    assert "small demo model" in printed
+    assert "voxlate translate talk.mp3 --to en" in printed
+
+
+def test_a_translation_that_is_cut_off_says_so(translator: Translator) -> None:
+    clip = DEMO / "clips/de-28.flac"
+    short = translator.translate(clip, to="en", options=SearchOptions(max_length=6))
+    assert short.text == "The operation"
+    assert short.notes == (
+        "its translation reached the maximum length, 6 tokens, and may be cut off; see --max-length",
+    )
+    assert translator.translate(clip, to="en").notes == ()

@@ -1,0 +1,64 @@
+"""Every YAML of recipes/ is read, trains with tiny models in the place of its own, and saves a model that loads."""
+
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from paths import ROOT
+from tiny import write_kind, write_mbart
+from toy import log, write_toy
+from voxlate.checkpoints.model_folder import load_checkpoint
+from voxlate.config.schema import TrainConfig, read_config
+from voxlate.training.train import train
+
+# Encoders of recipes that are not built like XLS-R, and what stands for them.
+KINDS = {"microsoft/wavlm-large": "WavLM large", "facebook/w2v-bert-2.0": "w2v-BERT 2.0"}
+RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
+
+
+def test_there_are_recipes() -> None:
+    assert RECIPES
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_recipe_trains_at_reduced_size(recipe: Path, tmp_path: Path, vocabulary: Path) -> None:
+    config = read_config(recipe)
+    pairs = [path.parent.name for path in config.data.train]
+    manifest = write_toy(tmp_path, "train", max(16, len(pairs)), pairs=pairs)
+    if config.model.scratch is not None:
+        parts = {"scratch.vocabulary": vocabulary}
+    else:
+        parts = {"encoder": tmp_path / "encoder", "decoder": tmp_path / "mbart"}
+        write_kind(parts["encoder"], KINDS.get(str(config.model.encoder), "XLS-R, XLSR-53, wav2vec 2.0 LV-60"))
+        write_mbart(parts["decoder"], vocabulary)
+    small = [
+        f"output={tmp_path / 'run'}",
+        *(f"model.{part}={path}" for part, path in parts.items()),
+        f"data.train=[{manifest}]",
+        f"data.dev=[{manifest}]",
+        "data.batch_seconds=2",
+        "data.workers=0",
+        "optimizer.updates=2",
+        "optimizer.warmup_updates=1",
+        "optimizer.hold_updates=0",
+        "trainable.freeze_encoder_updates=1",
+        "validation.max_length=8",
+        "precision=float32",
+        "sharded=false",  # which needs several processes; test_distributed has them
+        "device=cpu",
+    ]
+    reduced: TrainConfig = read_config(recipe, small)
+    assert train(reduced, Console(quiet=True)) == 0
+    assert log(tmp_path / "run", "dev")[-1]["update"] == 2
+    assert load_checkpoint(tmp_path / "run" / "best").targets.keys() == {pair.split("-")[1] for pair in pairs}
+
+
+def test_recipes_are_named_and_settings_of_commands_exist() -> None:
+    for readme in (ROOT / "recipes").rglob("README.md"):
+        text = readme.read_text(encoding="utf-8")
+        for path, settings in re.findall(r"voxlate train (\S+\.yaml)((?: [a-z_.]+=\S+)*)", text):
+            read_config(ROOT / path, settings.replace("'", "").split())
+    named = {path.name for path in RECIPES if path.name in (path.parent / "README.md").read_text(encoding="utf-8")}
+    assert named == {path.name for path in RECIPES}

@@ -1,0 +1,78 @@
+"""The benchmark scripts: published sizes to the parameter, and both sides of the comparison run."""
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from media import sine, write_media
+from paths import ROOT
+from voxlate.checkpoints.model_folder import load_checkpoint, save_checkpoint
+
+pytestmark = pytest.mark.slow
+
+SPEED = ROOT / "eval" / "speed"
+
+
+@pytest.mark.parametrize(("size", "millions"), [("300m", 792.989), ("1b", 1441.362), ("2b", 2638.779)])
+def test_full_size_models_have_the_published_number_of_parameters(size: str, millions: float) -> None:
+    with torch.device("meta"):
+        model = runpy.run_path(str(SPEED / "build_full_size.py"))["build"](size)
+    assert sum(parameter.numel() for parameter in model.parameters()) / 1e6 == pytest.approx(millions, abs=5e-4)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model as we save it, with the ids of its languages."""
+    checkpoint, folder = load_checkpoint(tiny_model), tmp_path_factory.mktemp("speed") / "model"
+    save_checkpoint(folder, checkpoint.model, checkpoint.tokenizer, checkpoint.targets)
+    return folder
+
+
+def run(script: str, *arguments: object) -> list[str]:
+    command = [sys.executable, str(SPEED / script), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout.splitlines()
+
+
+def test_translation_is_measured_on_all_sides_and_the_texts_are_the_same(model: Path) -> None:
+    lines = run("translation.py", model, "--clips", 5, "--rounds", 1, "--max-length", 9, "--batch-size", 2, "--float32")
+    assert lines[0].startswith("5 clips, ")
+    sides = ["voxlate", "voxlate, profiled", "voxlate, float32", "transformers, as its card has it"]
+    for side in [*sides, "transformers, tuned, 2"]:
+        [line] = [line for line in lines if line.startswith(f"{side:36}")]
+        assert float(line[36:].split()[0]) > 0
+    assert "same texts as voxlate, float32: 100% transformers, as its card has it" in lines
+
+
+def test_the_least_work_of_a_translation_is_counted() -> None:
+    work = runpy.run_path(str(SPEED / "roofline.py"))["work"]
+    stages = work("300m", np.array([4.0, 6.0]), tokens=18, beam=5, pool=64, width_bytes=2)
+    # 24 layers of 12.6 million weights see 50 frames a second, and the front end takes 4.9 GFLOP for each second.
+    assert stages["encoder and adapter"].flops == pytest.approx(2 * 24 * 12.58e6 * 500 + 10 * 4.9e9, rel=0.1)
+    assert stages["output layer"].flops == 2 * 2 * 5 * 18 * 1024 * 250_054
+    assert stages["output layer"].bytes == 18 * 2 * 1024 * 250_054
+    assert stages["decoder"].seconds(1e12, 1e10) == pytest.approx(18 * 2 * 12 * 14 * 1024**2 / 1e10, rel=0.05)
+    lines = run("roofline.py", "--clips", 2)
+    assert lines[-1].startswith("at best ")
+
+
+def test_time_and_memory_are_measured_by_the_number_of_files(model: Path) -> None:
+    lines = run("scaling.py", model, "--to", "de", "--counts", 3, "--hours", 0.1, "--short", 4)
+    assert [line.split("  ")[0] for line in lines] == ["3 clips", "0.1 hours in one file", "4 clips"]
+    assert all("ms a file" in line and "MiB at the peak" in line for line in lines)
+
+
+def test_start_up_is_measured(model: Path, tmp_path: Path) -> None:
+    lines = run("startup.py", model, write_media(tmp_path / "clip.wav", sine(300, 1.0)), "--runs", 1)
+    assert len(lines) == 7
+    assert all(0.005 < float(line[36:].split()[0]) < 60 for line in lines)
+
+
+def test_memory_is_measured_on_both_sides(model: Path, tmp_path: Path) -> None:
+    lines = run("memory.py", model, write_media(tmp_path / "clip.wav", sine(300, 1.0)), "--runs", 1, "--max-length", 8)
+    assert [line.split()[0] for line in lines] == ["voxlate", "transformers"]
+    assert all(0.1 < float(line.split()[1]) < 4 for line in lines)

@@ -1,0 +1,226 @@
+"""What holds the house together: who may import whom, the name `ast`, a fast `--help`, files of readable size."""
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from paths import ROOT
+
+SOURCES = sorted([*(ROOT / "ast").rglob("*.py"), *(ROOT / "eval").rglob("*.py")])
+
+# What each room of voxlate may import of the others, besides itself.
+_BASE = {"errors", "files", "joining", "json_files", "languages", "registry", "text"}
+_CLI = {"cli_prepare", "cli_evaluate", "cli_identify"}
+MAY_IMPORT = {
+    "errors": set[str](),
+    "files": set[str](),
+    "registry": {"errors"},
+    "languages": {"errors"},
+    "joining": {"errors", "languages"},
+    "json_files": {"errors", "files"},
+    "text": {"errors", "json_files", "languages"},
+    "hardware": {"errors"},
+    "pages": set[str](),
+    "provenance": {"files"},
+    "columns": set[str](),
+    "quoting": {"errors"},
+    "tables": {"errors", "files", "quoting"},
+    "manifest_cache": {"errors"},
+    "manifest_columns": {"errors", "tables"},
+    "manifest_checks": {"errors", "languages", "columns", "tables"},
+    "manifest": _BASE | {"columns", "tables", "manifest_cache", "manifest_checks", "manifest_columns"},
+    "settings_yaml": {"errors"},
+    "settings_file": {"errors", "settings_yaml"},
+    "config": _BASE | {"settings_yaml", "settings_file"},
+    "data": _BASE | {"columns", "manifest", "tables"},
+    "models": _BASE,
+    "decoding": _BASE | {"data", "models", "hardware", "pages", "provenance", "__init__"},
+    "training": _BASE
+    | {"manifest", "settings_yaml", "config", "data", "models", "decoding", "hardware", "pages", "__init__"},
+    "evaluation": _BASE | {"manifest", "tables", "data", "models", "decoding", "hardware"},
+    "convert": _BASE | {"data", "models", "decoding"},
+    "doctor": _BASE | {"data", "hardware", "__init__"},
+    "cli_evaluate": {"errors", "languages", "decoding", "evaluation"},
+    "cli_identify": {"errors", "decoding", "training", "evaluation"},
+    "cli_prepare": {"errors", "languages", "registry", "data"},
+    "cli": _CLI
+    | {"__init__", "errors", "pages", "languages", "registry", "data", "decoding", "training", "doctor", "convert"},
+    "__main__": {"cli"},
+    "__init__": {"errors", "decoding"},
+}
+# Who uses the scorer: dev BLEU and the commands (there is one BLEU in the repository), CTC its rule for words.
+_SCORES = ("training", "evaluation", "cli_evaluate", "data")
+_LIGHT = (
+    "errors",
+    "files",
+    "joining",
+    "json_files",
+    "pages",
+    "registry",
+    "languages",
+    "text",
+    "tables",
+    "manifest_checks",
+    "cli",
+    *_CLI,
+)
+# Libraries that a room does without: of data only batching.py makes tensors, the base is light.
+MAY_NOT_IMPORT = {
+    "data": {"torch", "transformers"},
+    "manifest": {"torch", "transformers", "av"},
+    "config": {"torch", "transformers", "av"},
+    **{room: {"torch", "transformers", "av"} for room in _LIGHT},
+}
+_MAKES_TENSORS = ROOT / "ast/voxlate/data/batching.py"
+
+
+def imports(path: Path) -> set[str]:
+    """Return the modules that a file imports, at any depth, in full."""
+    found: set[str | None] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.update({node.module} if node.module != "voxlate" else {f"voxlate.{a.name}" for a in node.names})
+    return {name for name in found if name}
+
+
+def room(module: str) -> str:
+    """Return the first part of a module of voxlate; names of the package itself live in __init__."""
+    name = module.split(".")[1] if "." in module else "__init__"
+    return name if (ROOT / "ast/voxlate" / name).is_dir() or (ROOT / f"ast/voxlate/{name}.py").exists() else "__init__"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_layers(path: Path) -> None:
+    modules = imports(path)
+    parts = path.relative_to(ROOT).parts
+    if parts[:2] == ("eval", "voxlate_eval"):
+        assert not {name for name in modules if name.split(".")[0] in {"torch", "voxlate"}}
+    elif parts[0] == "ast":
+        own = parts[2].removesuffix(".py")
+        rooms = {room(name) for name in modules if name.split(".")[0] == "voxlate"}
+        assert rooms <= MAY_IMPORT[own] | {own}
+        if path != _MAKES_TENSORS:
+            assert not {name.split(".")[0] for name in modules} & MAY_NOT_IMPORT.get(own, set())
+        assert own in _SCORES or "voxlate_eval" not in {name.split(".")[0] for name in modules}
+
+
+def test_the_standard_librarys_ast_is_not_hidden() -> None:
+    assert not list((ROOT / "ast").glob("*.py"))
+    assert not list((ROOT / "eval").glob("*.py"))
+    assert "voxlate" not in str(ast.__file__)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_stay_readable(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    assert len(source.splitlines()) <= 350
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            length = (node.end_lineno or 0) - node.lineno + 1
+            assert length <= 80, f"{node.name}: {length} lines"
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True, timeout=60)
+
+
+def test_importing_voxlate_loads_no_torch() -> None:
+    heavy = "{'torch', 'transformers', 'av', 'numpy'} & sys.modules.keys()"
+    assert run("-c", f"import sys, voxlate; print({heavy})").stdout == "set()\n"
+
+
+def test_help_is_fast_and_needs_no_torch() -> None:
+    for arguments, expected in ((["--help"], "translate"), (["prepare", "covost2", "--help"], "--common-voice")):
+        code = f"import sys; sys.argv = {['voxlate', *arguments]}; from voxlate.cli import main"
+        heavy = "{'torch', 'transformers', 'av', 'numpy', 'pyarrow', 'datasets'}"
+        assert expected in run("-c", f"{code}\ntry: main()\nfinally: assert not {heavy} & sys.modules.keys()").stdout
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        run("-m", "voxlate", "--help")
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["translate", "no.wav", "--to", "en", "--model", str(ROOT)], "no.wav: no such file\n0 translated, 1 failed"),
+        (["translate", __file__, "--to", "en", "--model", "nothing"], "error: model 'nothing': no such folder"),
+        (["translate", __file__, "--to", "en", "--output-dir", "/dev/null/x"], "--output-dir /dev/null/x: cannot"),
+        (["transcribe", __file__, "--model", "nothing"], "error: model 'nothing': no such folder"),
+        (["evaluate", "--model", "nothing", "--data", "no.tsv", "--output", "x"], "no.tsv: cannot be read"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_answered_without_torch(tmp_path: Path, arguments: list[str], message: str) -> None:
+    code = (
+        f"import sys; sys.argv = {['voxlate', *arguments]}; from voxlate.cli import main\n"
+        "try: main()\nexcept SystemExit as end: print(end.code, 'torch' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert message in result.stderr
+    assert result.stdout in ("1 False\n", "2 False\n")
+
+
+def test_public_names_resolve() -> None:
+    import voxlate
+
+    assert {name: getattr(voxlate, name).__name__ for name in voxlate._LAZY} == {name: name for name in voxlate._LAZY}
+    with pytest.raises(AttributeError, match="module 'voxlate' has no attribute 'Nothing'"):
+        _ = voxlate.Nothing
+
+
+def test_the_registry_suggests() -> None:
+    from voxlate.errors import VoxlateError
+    from voxlate.registry import resolve
+
+    assert resolve({"path": "pathlib:Path"}, "path", "thing") is Path
+    with pytest.raises(VoxlateError, match="unknown thing 'pth'; did you mean 'path'"):
+        resolve({"path": "pathlib:Path"}, "pth", "thing")
+    with pytest.raises(VoxlateError, match="unknown thing 'x'; known: path"):
+        resolve({"path": "pathlib:Path"}, "x", "thing")
+
+
+def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    from voxlate.files import whole_file, write_text
+
+    target = tmp_path / "new" / "result.txt"
+    write_text(target, "first\n")
+    assert target.read_bytes() == b"first\n"
+    with pytest.raises(ZeroDivisionError), whole_file(target) as part:
+        part.write_text(f"half {1 / 0}")
+    assert target.read_text() == "first\n"
+    assert [path.name for path in target.parent.iterdir()] == ["result.txt"]
+
+
+def test_the_commit_that_runs_is_known(tmp_path: Path) -> None:
+    from voxlate.provenance import _checked_out_commit
+
+    def git(*arguments: str) -> str:
+        identity = ("-c", "user.name=n", "-c", "user.email=e")
+        command = ["git", *identity, "-C", str(tmp_path), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    package = tmp_path / "voxlate"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    git("init", "-q")
+    assert _checked_out_commit(package) is None  # there is no commit yet
+    (tmp_path / "other").write_text("")
+    git("add", "other")
+    git("commit", "-qm", "other")
+    assert _checked_out_commit(package) is None  # installed inside another project's working tree
+    git("add", "voxlate")
+    git("commit", "-qm", "first")
+    assert _checked_out_commit(package) == git("rev-parse", "HEAD")
+    (package / "__init__.py").write_text("x = 1\n")
+    assert _checked_out_commit(package) == git("rev-parse", "HEAD") + "+"
