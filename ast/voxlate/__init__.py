@@ -4,16 +4,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from voxlate.decoding.options import SearchOptions as SearchOptions
     from voxlate.decoding.translator import Translator as Translator
     from voxlate.errors import AudioError as AudioError
     from voxlate.errors import VoxlateError as VoxlateError
+    from voxlate.search_options import SearchOptions as SearchOptions
 
 __version__ = "0.1.0"
 
 _LAZY = {
     "AudioError": "voxlate.errors",
-    "SearchOptions": "voxlate.decoding.options",
+    "SearchOptions": "voxlate.search_options",
     "Translator": "voxlate.decoding.translator",
     "VoxlateError": "voxlate.errors",
 }

@@ -19,7 +19,15 @@ import numpy as np
 import torch
 
 from speed.synthetic import clip_seconds, sentence, write_clips
-from voxlate.data.batch_sampler import Cost, Floats, Integers, Place, Plan, estimate_tokens, padding_share
+from voxlate.data.batch_sampler import (
+    BatchSampler,
+    Cost,
+    Floats,
+    Integers,
+    SamplerState,
+    estimate_tokens,
+    padding_share,
+)
 from voxlate.data.batching import BatchMaker, Request, read_batches
 from voxlate.data.corpus import Limits, read_corpus
 from voxlate.tokenizer import Tokenizer
@@ -59,7 +67,9 @@ def read(manifest: Path, tokenizer: Tokenizer, workers: int) -> float:
     """Make the batches of three epochs; return the seconds of sound per second, from the first batch on."""
     corpus = read_corpus([manifest], limits=Limits())
     plan = plan_of(corpus.seconds_N, corpus.tokens_N)
-    requests: list[Request] = [(Place(), Place(), indices) for epoch in range(3) for indices in plan.epoch(epoch)]
+    requests: list[Request] = [
+        (SamplerState(), SamplerState(), indices) for epoch in range(3) for indices in plan.epoch(epoch)
+    ]
     maker = BatchMaker(corpus, tokenizer, {"en": tokenizer.tag_id("en_XX")}, normalize=True)
     batches = read_batches(maker, requests, workers=workers)
     if workers:  # starting one takes a second, once in a run
@@ -69,9 +79,9 @@ def read(manifest: Path, tokenizer: Tokenizer, workers: int) -> float:
     return seconds / (time.perf_counter() - started)
 
 
-def plan_of(seconds_N: Floats, tokens_N: Integers) -> Plan:
+def plan_of(seconds_N: Floats, tokens_N: Integers) -> BatchSampler:
     """Return the plan that training makes of these utterances with its default settings."""
-    return Plan(
+    return BatchSampler(
         seconds_N,
         tokens_N,
         direction_N=np.zeros(len(seconds_N), dtype=np.int64),

@@ -25,7 +25,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from voxlate.config.schema import TrainConfig, read_config
-from voxlate.data.batch_sampler import Place
+from voxlate.data.batch_sampler import SamplerState
 from voxlate.training.run_log import LOG
 from voxlate.training.setup import read_data
 from voxlate.training.train import train
@@ -125,7 +125,7 @@ def main() -> None:
     events = [json.loads(line) for line in (arguments.output / LOG).read_text().splitlines()]
     speeds = [event["audio_s/s"] for event in events if event["event"] == "train"]
     plan = read_data(config).plan
-    batches = zip(range(len(speeds) * config.data.batches_per_update), plan.batches(Place()), strict=False)
+    batches = zip(range(len(speeds) * config.data.batches_per_update), plan.batches(SamplerState()), strict=False)
     sound = [0.0] * len(speeds)
     for number, (_, indices) in batches:
         sound[number // config.data.batches_per_update] += float(plan.seconds_N[indices].sum())

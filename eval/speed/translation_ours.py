@@ -19,8 +19,8 @@ import torch
 
 from voxlate import Translator
 from voxlate.decoding import schedule, search
-from voxlate.decoding.options import SearchOptions
 from voxlate.decoding.search import Search
+from voxlate.search_options import SearchOptions
 
 
 class Parts:
@@ -32,9 +32,9 @@ class Parts:
         self._wrap(model, "encode", "encoder and adapter")
         self._wrap(model.decoder, "remember", "cross-attention keys and values")
         self._wrap(model.decoder, "step", "decoder")
-        self._wrap(search, "best_ids", "output layer")
+        self._wrap(search, "top_k_ids", "output layer")
         self._wrap(Search, "_expand", "search, with the output layer")
-        self._wrap(schedule.Piece, "waveform", "copies of the waveform")
+        self._wrap(schedule.AudioSegment, "waveform", "copies of the waveform")
 
     def _wrap(self, owner: Any, name: str, part: str) -> None:
         inner: Callable[..., Any] = getattr(owner, name)

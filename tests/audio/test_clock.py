@@ -18,7 +18,7 @@ from av.audio.stream import AudioStream
 from media import shift_and_error, sine, sweep, write_media
 from voxlate.audio.clock import Clock, Timeline
 from voxlate.audio.loading import SAMPLE_RATE_HZ, load_audio, spool_audio
-from voxlate.audio.prefetch import Sound, read_ahead
+from voxlate.audio.prefetch import DecodedAudio, read_ahead
 from voxlate.decoding.translator import Translator
 from voxlate.decoding.writers import WRITERS
 
@@ -78,7 +78,7 @@ def test_sound_that_begins_late(tmp_path: Path, name: str, codec: str, picture_s
     assert len(waveform_T) == pytest.approx(2 * SAMPLE_RATE_HZ, abs=800)
     assert np.array_equal(waveform_T[:], load_audio(path).waveform)
     [sound] = read_ahead([path])
-    assert isinstance(sound, Sound)
+    assert isinstance(sound, DecodedAudio)
     assert sound.seconds == pytest.approx(2.0, abs=0.05)
 
 
@@ -119,7 +119,7 @@ def test_a_long_gap_takes_no_room(tmp_path: Path) -> None:
     assert warnings == ()
     assert len(waveform_T) == pytest.approx(36 * SAMPLE_RATE_HZ, abs=2)
     [sound] = read_ahead([path])
-    assert isinstance(sound, Sound)
+    assert isinstance(sound, DecodedAudio)
     assert sound.seconds == pytest.approx(hours + 6.0, abs=0.1)
     times = [(clock.seconds(start), clock.seconds(end)) for start, end in sound.spans]
     assert len(times) == 2
@@ -204,11 +204,11 @@ def test_damage_moves_nothing(tmp_path: Path) -> None:
 def test_a_dropout_in_a_short_clip_divides_it(tmp_path: Path) -> None:
     path = write_at(tmp_path / "a.mka", sine(440, 9.0, RATE), "flac", gap(3, 6))
     [sound] = read_ahead([path])
-    assert isinstance(sound, Sound)
+    assert isinstance(sound, DecodedAudio)
     assert np.array(sound.spans) / SAMPLE_RATE_HZ == pytest.approx(np.array([[0, 3], [6, 9]]), abs=0.35)
     short = write_at(tmp_path / "b.mka", sine(440, 3.0, RATE), "flac", gap(1, 1.8))
     [sound] = read_ahead([short])
-    assert isinstance(sound, Sound)
+    assert isinstance(sound, DecodedAudio)
     assert len(sound.spans) == 1
 
 
@@ -216,7 +216,7 @@ def test_a_test_set_is_read_without_its_gaps(tmp_path: Path) -> None:
     """Scores are of the samples that training and the manifest's lengths know."""
     path = write_at(tmp_path / "a.mka", sine(440, 9.0, RATE), "flac", gap(3, 6))
     [sound] = read_ahead([path], whole=True)
-    assert isinstance(sound, Sound)
+    assert isinstance(sound, DecodedAudio)
     assert sound.spans == [(0, len(load_audio(path).waveform))]
     assert np.array_equal(sound.waveform_T[:], load_audio(path).waveform)
 

@@ -1,4 +1,4 @@
-"""Sound for the model: decoded ahead within bounds, in order, long sound in a file."""
+"""DecodedAudio for the model: decoded ahead within bounds, in order, long sound in a file."""
 
 import io
 import resource
@@ -17,7 +17,7 @@ from voxlate.audio import prefetch as sound_module
 from voxlate.audio.chunks import SpooledWaveform
 from voxlate.audio.clock import FROM_ZERO
 from voxlate.audio.loading import load_audio, spool_audio
-from voxlate.audio.prefetch import Sound, read_ahead
+from voxlate.audio.prefetch import DecodedAudio, read_ahead
 from voxlate.audio.segmentation import segment
 from voxlate.errors import AudioError
 
@@ -37,19 +37,19 @@ def test_inputs_come_in_order_whatever_they_are() -> None:
     array = np.zeros(8_000, np.float32)
     Path("b.wav").write_bytes(wav(2.0))
     found = list(read_ahead([wav(1.0), "nothing.wav", array, "b.wav", np.zeros((2, 2)), b"noise"]))
-    seconds = [one.seconds if isinstance(one, Sound) else None for one in found]
+    seconds = [one.seconds if isinstance(one, DecodedAudio) else None for one in found]
     assert seconds == [1.0, None, 0.5, 2.0, None, None]
     assert "nothing.wav" in str(found[1])
     assert str(found[4]).startswith("array: expected finite floats")
-    assert [one.name for one in found if isinstance(one, Sound)] == ["bytes", "ndarray", "b.wav"]
+    assert [one.name for one in found if isinstance(one, DecodedAudio)] == ["bytes", "ndarray", "b.wav"]
 
 
 def test_no_more_than_so_many_seconds_lie_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
 
-    def count(item: np.ndarray, **_: object) -> Sound | AudioError:
+    def count(item: np.ndarray, **_: object) -> DecodedAudio | AudioError:
         read.append(len(item))
-        return Sound("", item, [])
+        return DecodedAudio("", item, [])
 
     monkeypatch.setattr(sound_module, "_read", count)
     sounds = read_ahead([np.zeros(16_000, np.float32)] * 30, seconds=3.0)
@@ -64,7 +64,7 @@ def test_no_more_than_so_many_seconds_lie_ahead(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_goes_wrong_there_is_raised_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: object, **__: object) -> Sound:
+    def fail(_: object, **__: object) -> DecodedAudio:
         raise MemoryError("no room")
 
     monkeypatch.setattr(sound_module, "_read", fail)
@@ -126,7 +126,7 @@ def test_a_temporary_folder_that_takes_nothing_fails_only_long_sound(
         first, error, last = read_ahead(["short.wav", "long.wav", "last.wav"])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert (isinstance(first, Sound), isinstance(last, Sound)) == (True, True)
+    assert (isinstance(first, DecodedAudio), isinstance(last, DecodedAudio)) == (True, True)
     folder, reason = ("temporary", "File too large") if is_full else ("nowhere", "No such file or directory")
     assert str(error) == (
         f"long.wav: sound of more than 2 s needs a temporary file, which cannot be written in {folder} ({reason}); "

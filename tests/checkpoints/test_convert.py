@@ -17,9 +17,9 @@ from voxlate import Translator
 from voxlate.checkpoints.convert import convert
 from voxlate.checkpoints.model_folder import load_checkpoint
 from voxlate.checkpoints.shortlist import find_shortlists, prepare_shortlist
-from voxlate.decoding.options import SearchOptions
 from voxlate.decoding.output_layer import shortlisted
 from voxlate.errors import VoxlateError
+from voxlate.search_options import SearchOptions
 
 OPTIONS = SearchOptions(beam=5, max_length=40)
 

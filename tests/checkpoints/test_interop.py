@@ -331,7 +331,7 @@ def test_a_new_model_has_the_weights_of_both(tmp_path: Path, vocabulary: Path, k
     # Only `model.shared` is in the file that transformers 5 writes: the decoder's embeddings must be it.
     assert "model.shared.weight" in load_file(tmp_path / "mbart" / "model.safetensors")
     states_USD, lengths_U = model.adapter(states_BSD, lengths)
-    found = model.decoder.logits(model.decoder(TOKENS, model.decoder.remember(states_USD, lengths_U)))
+    found = model.decoder.logits(model.decoder(TOKENS, model.decoder.cross_attention_cache(states_USD, lengths_U)))
     decoded = text.model.decoder(input_ids=TOKENS, encoder_hidden_states=states_USD).last_hidden_state
     same(found, text.lm_head(decoded))
 

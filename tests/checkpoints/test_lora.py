@@ -17,11 +17,11 @@ from random_encoders import write_ctc_model
 from tiny import KINDS, transformers_model, waveforms, write_model
 from voxlate.checkpoints.lora import find_adapter
 from voxlate.checkpoints.model_folder import load_checkpoint
-from voxlate.decoding.options import SearchOptions
 from voxlate.decoding.transcriber import Transcriber
 from voxlate.decoding.translator import Translator
 from voxlate.errors import VoxlateError
 from voxlate.files import file_sha256
+from voxlate.search_options import SearchOptions
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*is_gradient_checkpointing", "ignore::UserWarning:peft"

@@ -12,10 +12,10 @@ from tiny import VOCABULARY, transformers_model, waveforms, write_model, write_t
 from voxlate.checkpoints.model_folder import Checkpoint, load_checkpoint, save_checkpoint
 from voxlate.checkpoints.new_language import add_language
 from voxlate.data.batching import collate_waveforms
-from voxlate.decoding.options import SearchOptions
 from voxlate.decoding.search import search
 from voxlate.errors import VoxlateError
 from voxlate.languages import MBART50_TAGS
+from voxlate.search_options import SearchOptions
 
 DE, ES = 51, 53  # ids of de_DE and es_XX in the tiny vocabulary
 
@@ -39,7 +39,7 @@ def logits(checkpoint: Checkpoint, *tokens: int) -> torch.Tensor:
 def ours(checkpoint: Checkpoint, *codes: str, beam: int = 5) -> list[list[int]]:
     model = checkpoint.model
     with torch.inference_mode():
-        memory = model.remember(*collate_waveforms(waveforms(7, 1.3, 0.9)[: len(codes)], normalize=True))
+        memory = model.cross_attention_cache(*collate_waveforms(waveforms(7, 1.3, 0.9)[: len(codes)], normalize=True))
     options = SearchOptions(beam=beam, max_length=20, max_repeats=None)
     found = search(model.decoder, memory, [checkpoint.target_id(code) for code in codes], options)
     return [list(hypotheses[0].ids) for hypotheses in found]

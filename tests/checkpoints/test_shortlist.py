@@ -11,11 +11,11 @@ from parity import ours
 from tiny import transformers_model, waveforms
 from voxlate.checkpoints.shortlist import find_shortlists, make_shortlist, prepare_shortlist
 from voxlate.data.batching import collate_waveforms
-from voxlate.decoding.options import SearchOptions
-from voxlate.decoding.output_layer import Vocabulary, best_ids, shortlisted
+from voxlate.decoding.output_layer import Vocabulary, shortlisted, top_k_ids
 from voxlate.decoding.search import Hypothesis, Search, search
 from voxlate.errors import VoxlateError
-from voxlate.models.caches import Memory
+from voxlate.models.caches import CrossAttentionCache
+from voxlate.search_options import SearchOptions
 from voxlate.tokenizer import EOS_ID, Tokenizer
 
 TAGS = (52, 53)
@@ -28,7 +28,7 @@ def test_the_best_ids_are_those_of_a_whole_table(dtype: torch.dtype) -> None:
     states_RD, weight_VD = torch.randn(6, 32), torch.randn(40_000, 32).to(dtype)
     whole_RV = (states_RD.double() @ weight_VD.double().T).log_softmax(1)
     expected = whole_RV.topk(10, dim=1)
-    log_probs_RN, ids_RN = best_ids(states_RD, Vocabulary(weight_VD), 10)
+    log_probs_RN, ids_RN = top_k_ids(states_RD, Vocabulary(weight_VD), 10)
     torch.testing.assert_close(
         log_probs_RN, expected.values.float(), atol=1e-4 if dtype == torch.float32 else 5e-3, rtol=0
     )
@@ -36,7 +36,7 @@ def test_the_best_ids_are_those_of_a_whole_table(dtype: torch.dtype) -> None:
 
     parts = {52: [*range(2, 39_000, 3)], 53: [*range(2, 40_000, 7)]}
     tag_ids = [52, 53, 52, 52, 53, 53]
-    log_probs_RN, ids_RN = best_ids(states_RD, shortlisted(weight_VD, parts), 10, tag_ids)
+    log_probs_RN, ids_RN = top_k_ids(states_RD, shortlisted(weight_VD, parts), 10, tag_ids)
     for row, tag_id in enumerate(tag_ids):
         part = torch.tensor(parts[tag_id])
         logits_V = states_RD[row].double() @ weight_VD[part].double().T
@@ -53,12 +53,12 @@ def test_a_first_look_in_eight_bits_finds_what_bfloat16_finds() -> None:
     expected = (states_RD.double() @ weight_VD.double().T).log_softmax(1).topk(10, dim=1)
     vocabulary = Vocabulary(weight_VD).with_rounded()
     assert vocabulary.rounded is not None
-    log_probs_RN, ids_RN = best_ids(states_RD, vocabulary, 10)
+    log_probs_RN, ids_RN = top_k_ids(states_RD, vocabulary, 10)
     assert torch.equal(ids_RN, expected.indices)  # scored again in float32, as without it
     torch.testing.assert_close(log_probs_RN, expected.values.float(), atol=5e-3, rtol=0)
     parts = {52: [*range(2, 39_000, 3)], 53: [*range(2, 40_000, 7)]}
     rounded, plain = (
-        best_ids(states_RD, vocabulary, 10, [52, 53, 52, 52, 53, 53])
+        top_k_ids(states_RD, vocabulary, 10, [52, 53, 52, 52, 53, 53])
         for vocabulary in (shortlisted(weight_VD, parts).with_rounded(), shortlisted(weight_VD, parts))
     )
     assert torch.equal(rounded[1], plain[1])
@@ -66,7 +66,7 @@ def test_a_first_look_in_eight_bits_finds_what_bfloat16_finds() -> None:
 
 
 def test_fewer_ids_than_candidates_are_no_error() -> None:
-    log_probs_RN, ids_RN = best_ids(torch.randn(2, 8), Vocabulary(torch.randn(5, 8)), 10)
+    log_probs_RN, ids_RN = top_k_ids(torch.randn(2, 8), Vocabulary(torch.randn(5, 8)), 10)
     assert log_probs_RN.shape == ids_RN.shape == (2, 5)
     assert sorted(ids_RN[0].tolist()) == [0, 1, 2, 3, 4]
 
@@ -81,7 +81,7 @@ def test_utterances_keep_to_their_languages_part_and_to_nothing_else(beam: int) 
     clips = waveforms(2, 0.4, 2.0, 1.1, 0.7)
     tag_ids = [TAGS[index % 2] for index in range(4)]
     options = SearchOptions(beam=beam, max_length=20, n_best=beam)
-    memory = model.remember(*collate_waveforms(clips, normalize=True))
+    memory = model.cross_attention_cache(*collate_waveforms(clips, normalize=True))
 
     def found(vocabulary: Vocabulary | None, indices: list[int]) -> dict[int, list[tuple[int, ...]]]:
         pool = Search(model.decoder, options, vocabulary)
@@ -110,9 +110,9 @@ def test_utterances_that_come_later_change_nothing() -> None:
     pool, waiting = Search(model.decoder, options), [*range(len(clips))]
     found: dict[int, list[Hypothesis]] = {}
 
-    def memory(index: int) -> Memory:
+    def memory(index: int) -> CrossAttentionCache:
         with torch.inference_mode():
-            return model.remember(*collate_waveforms([clips[index]], normalize=True))
+            return model.cross_attention_cache(*collate_waveforms([clips[index]], normalize=True))
 
     steps = 0
     while waiting or len(pool):

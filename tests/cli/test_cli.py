@@ -26,7 +26,7 @@ def test_the_doctor_finds_nothing_wrong() -> None:
 
 
 def test_the_doctor_names_a_broken_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("voxlate.cli.doctor.check_decoder", lambda: ["it decodes to nothing"])
+    monkeypatch.setattr("voxlate.doctor.check_decoder", lambda: ["it decodes to nothing"])
     result = CliRunner().invoke(app, ["doctor"])
     assert result.exit_code == 1
     assert "PROBLEM          audio decoder: it decodes to nothing; reinstall PyAV" in result.stdout

@@ -16,7 +16,7 @@ from toy import write_toy_corpus
 from training_runs import config, run, same_files
 from voxlate.config.schema import TrainConfig
 from voxlate.data.augmentation import Augmentation
-from voxlate.data.batch_sampler import Cost, Joins, Place, Plan, clips_of
+from voxlate.data.batch_sampler import BatchSampler, Cost, Joins, SamplerState, clips_of
 from voxlate.data.batching import BatchMaker
 from voxlate.data.corpus import Limits, read_corpus, read_teacher
 from voxlate.errors import VoxlateError
@@ -69,8 +69,8 @@ def test_a_key_draws_the_same_and_another_one_something_else() -> None:
 def test_joined_clips_are_one_with_their_texts(toy: Path) -> None:
     made = maker(toy, None)
     indices = [0, 5, ~3, 2, ~4]  # 5 and 3 are one, and 2 and 4
-    plain = made[(Place(), Place(), np.array([0, 5, 3, 2, 4]))]
-    joined = made[(Place(), Place(), np.array(indices))]
+    plain = made[(SamplerState(), SamplerState(), np.array([0, 5, 3, 2, 4]))]
+    joined = made[(SamplerState(), SamplerState(), np.array(indices))]
     assert joined.indices == (0, 5, 2)
     assert joined.seconds == pytest.approx(plain.seconds)
     clips = [plain.waveform_BT[row, : plain.lengths_B[row]] for row in range(5)]
@@ -80,7 +80,7 @@ def test_joined_clips_are_one_with_their_texts(toy: Path) -> None:
     labels = [int(label) for label in joined.labels_BT[1] if label > 3]
     assert made.tokenizer.decode(labels) == " ".join(map(str, texts))
     longest = int((plain.tokens_BT != 1).sum(1).max())  # the decoder has no positions for two: both stay
-    short = replace(made, max_tokens=longest)[(Place(), Place(), np.array(indices))]
+    short = replace(made, max_tokens=longest)[(SamplerState(), SamplerState(), np.array(indices))]
     assert short.indices == plain.indices
     assert not short.unreadable
 
@@ -98,7 +98,7 @@ def test_joined_texts_are_written_as_their_language_is(toy: Path, language: str,
     renamed: Any = Renamed(made.corpus.manifests[0], language)
     spelled: Any = Spelled()
     made = replace(made, corpus=replace(made.corpus, manifests=(renamed,)), targets={language: 90}, tokenizer=spelled)
-    batch = made[(Place(), Place(), np.array([0, ~2]))]
+    batch = made[(SamplerState(), SamplerState(), np.array([0, ~2]))]
     assert [int(label) for label in batch.labels_BT[0] if label > 2] == [*map(ord, text)]
 
 
@@ -120,7 +120,7 @@ def test_joined_clips_keep_the_budget_the_longest_length_and_the_positions(share
     rng = np.random.default_rng(3)
     seconds_N, tokens_N, group_N = rng.uniform(1, 18, 3000), rng.integers(4, 60, 3000), rng.integers(0, 3, 3000)
     cost, slowest = Cost(), 1 / 0.9
-    plan = Plan(
+    plan = BatchSampler(
         seconds_N, tokens_N, group_N, np.bincount(group_N) / 3000, cost, 60.0, 16, 1,
         joins=Joins(share, 20.0, 256), slowest=slowest,
     )  # fmt: skip

@@ -13,9 +13,9 @@ import torch
 from toy import write_toy, write_vocabulary
 from voxlate.checkpoints.model_folder import load_checkpoint
 from voxlate.data.batch_sampler import (
+    BatchSampler,
     Cost,
-    Place,
-    Plan,
+    SamplerState,
     estimate_tokens,
     make_batches,
     padding_share,
@@ -36,9 +36,9 @@ def covost_like(count: int) -> tuple[np.ndarray, np.ndarray]:
     return seconds_N, np.maximum(4, seconds_N * 2.6 + rng.normal(0, 3, count)).astype(np.int64)
 
 
-def plan(count: int = 5000, *, seed: int = 1) -> Plan:
+def plan(count: int = 5000, *, seed: int = 1) -> BatchSampler:
     seconds_N, tokens_N = covost_like(count)
-    return Plan(
+    return BatchSampler(
         seconds_N, tokens_N, np.arange(count) % 2, np.array([0.5, 0.5]), Cost(), 160.0, 16, seed,
     )  # fmt: skip
 
@@ -76,14 +76,14 @@ def test_epochs_differ_seeds_differ_and_the_same_is_the_same() -> None:
 
 
 def test_going_on_inside_an_epoch_is_exact_and_reads_no_data() -> None:
-    whole = [(place, batch.tolist()) for place, batch in islice(plan(300).batches(Place()), 60)]
+    whole = [(place, batch.tolist()) for place, batch in islice(plan(300).batches(SamplerState()), 60)]
     assert whole[-1][0].epoch > 1
     for start in (0, 1, 7, 13, 31):
         place = whole[start][0]
         again = [(place, batch.tolist()) for place, batch in islice(plan(300).batches(place), 20)]
         assert again == whole[start : start + 20]
-    behind_the_last = Place(0, len(plan(300).epoch(0)), len(plan(300).epoch(0)))
-    assert next(plan(300).batches(behind_the_last))[0] == Place(1, 0, behind_the_last.number)
+    behind_the_last = SamplerState(0, len(plan(300).epoch(0)), len(plan(300).epoch(0)))
+    assert next(plan(300).batches(behind_the_last))[0] == SamplerState(1, 0, behind_the_last.number)
 
 
 def test_shares_follow_the_temperature() -> None:
@@ -96,7 +96,9 @@ def test_shares_follow_the_temperature() -> None:
 
 def test_a_small_direction_is_drawn_more_often_each_utterance_equally() -> None:
     direction_N = np.array([0] * 90 + [1] * 10)
-    made = Plan(np.ones(100), np.ones(100, dtype=np.int64), direction_N, np.array([0.5, 0.5]), Cost(), 10.0, 4, 1)
+    made = BatchSampler(
+        np.ones(100), np.ones(100, dtype=np.int64), direction_N, np.array([0.5, 0.5]), Cost(), 10.0, 4, 1
+    )
     drawn = Counter(np.concatenate(made.epoch(0)).tolist())
     assert sum(drawn.values()) == 100
     assert {drawn[index] for index in range(90, 100)} == {5}
@@ -129,7 +131,7 @@ def maker(folder: Path) -> BatchMaker:
 
 def test_a_batch_is_what_the_decoder_reads_and_shall_say(toy: Path) -> None:
     made = maker(toy)
-    batch = made[(Place(), Place(), np.array([2, 0]))]
+    batch = made[(SamplerState(), SamplerState(), np.array([2, 0]))]
     assert batch.directions == ("en-de", "fr-en")
     for row, index in enumerate((2, 0)):
         utterance = made.corpus[index]
@@ -150,7 +152,7 @@ def test_a_batch_is_what_the_decoder_reads_and_shall_say(toy: Path) -> None:
 
 def test_sizes_come_again_and_what_is_added_changes_no_sum(toy: Path, tiny_model: Path) -> None:
     made = maker(toy)
-    request = (Place(), Place(), np.resize(np.arange(10), 17))
+    request = (SamplerState(), SamplerState(), np.resize(np.arange(10), 17))
     batch, rounded = made[request], replace(made, rounds=True)[request]
     assert (len(batch.lengths_B), len(rounded.lengths_B), len(rounded.indices)) == (17, 18, 17)
     assert rounded.waveform_BT.shape == (18, round_up(batch.waveform_BT.shape[1]))

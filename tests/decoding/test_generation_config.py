@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from media import sine, write_media
 from voxlate import SearchOptions, Translator, VoxlateError
 from voxlate.checkpoints.convert import convert
+from voxlate.checkpoints.generation_config import stated_search
 from voxlate.checkpoints.shortlist import prepare_shortlist
 from voxlate.cli import app
-from voxlate.decoding.generation_config import stated_search
 
 
 @pytest.fixture

@@ -8,16 +8,16 @@ import torch
 from parity import ours
 from tiny import transformers_model, waveforms
 from voxlate.data.batching import collate_waveforms
-from voxlate.decoding.options import SearchOptions, SearchSettings
 from voxlate.decoding.search import Hypothesis, search
 from voxlate.errors import VoxlateError
 from voxlate.models.speech_translator import SpeechTranslator
+from voxlate.search_options import SearchOptions, SearchSettings
 
 TAG = 52
 
 
 def found(model: SpeechTranslator, clips: list[torch.Tensor], options: SearchOptions) -> list[list[Hypothesis]]:
-    memory = model.remember(*collate_waveforms(clips, normalize=True))
+    memory = model.cross_attention_cache(*collate_waveforms(clips, normalize=True))
     return search(model.decoder, memory, [TAG + index % 2 for index in range(len(clips))], options)
 
 
@@ -90,7 +90,7 @@ def test_utterances_do_not_influence_each_other() -> None:
     options = SearchOptions(max_length=24, n_best=3)
     batch = found(model, clips, options)
     for index, clip in enumerate(clips):
-        memory = model.remember(*collate_waveforms([clip], normalize=True))
+        memory = model.cross_attention_cache(*collate_waveforms([clip], normalize=True))
         [alone] = search(model.decoder, memory, [TAG + index % 2], options)
         assert [hypothesis.ids for hypothesis in alone] == [hypothesis.ids for hypothesis in batch[index]]
         assert [hypothesis.score for hypothesis in alone] == pytest.approx([h.score for h in batch[index]], abs=1e-5)

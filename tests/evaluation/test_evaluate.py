@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from media import sweep, write_media
 from voxlate import Translator
 from voxlate.cli import app
-from voxlate.decoding.options import SearchOptions
 from voxlate.errors import VoxlateError
 from voxlate.evaluation import hypotheses
 from voxlate.files import file_sha256
+from voxlate.search_options import SearchOptions
 from voxlate_eval.metrics import corpus_score, make_metric
 
 DIRECTIONS = ("fr-en", "en-de")

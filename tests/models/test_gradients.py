@@ -33,7 +33,7 @@ def test_rows_of_a_tied_embedding_learn_as_from_a_dense_gradient(tiny_model: Pat
     found = []
     for one in (model, dense):
         assert one.decoder.lm_head is None
-        states_BTD = one.decoder(tokens_BT, one.remember(waveform_BT, lengths_B))
+        states_BTD = one.decoder(tokens_BT, one.cross_attention_cache(waveform_BT, lengths_B))
         labels_N = torch.tensor([-100, 7, 7, 2, -100, 9, 2, -100])
         smoothed_cross_entropy(states_BTD.flatten(0, 1), one.decoder.output_weight, labels_N, 0.1).backward()  # type: ignore[no-untyped-call]
         gradient = one.decoder.embed_tokens.weight.grad

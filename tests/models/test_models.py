@@ -10,7 +10,7 @@ from parity import ours
 from tiny import transformers_model, waveforms
 from voxlate.data.batching import collate_waveforms
 from voxlate.models.adapter import AdapterConfig, LengthAdapter
-from voxlate.models.caches import History
+from voxlate.models.caches import KVCache
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "as XLS-R 300M": {},
@@ -102,9 +102,11 @@ def test_the_adapter_and_the_memory_ignore_nan_behind_the_lengths() -> None:
 
     decoder = ours(transformers_model(3)).decoder
     states_USD, lengths_U = torch.randn(2, 9, 32), torch.tensor([9, 4])
-    expected = decoder(tokens(2), decoder.remember(states_USD, lengths_U))
+    expected = decoder(tokens(2), decoder.cross_attention_cache(states_USD, lengths_U))
     states_USD[1, 4:] = torch.nan
-    torch.testing.assert_close(decoder(tokens(2), decoder.remember(states_USD, lengths_U)), expected, atol=0, rtol=0)
+    torch.testing.assert_close(
+        decoder(tokens(2), decoder.cross_attention_cache(states_USD, lengths_U)), expected, atol=0, rtol=0
+    )
 
 
 def test_gradients_reach_the_first_layer_and_none_is_nan() -> None:
@@ -131,13 +133,13 @@ def test_training_never_skips_a_stride() -> None:
 def test_steps_with_a_history_give_what_the_whole_gives() -> None:
     """Three hypotheses of each utterance, which change places and ancestors, beside utterances that come later."""
     model = ours(transformers_model(3))
-    memory = model.remember(*collate_waveforms(waveforms(7, 1.03, 2.5, 0.4), normalize=True))
+    memory = model.cross_attention_cache(*collate_waveforms(waveforms(7, 1.03, 2.5, 0.4), normalize=True))
     prefix_U2 = tokens(3)[:, :2]
     ids_UKT = prefix_U2[:, None]
-    history = History(memory)
+    history = KVCache(memory)
     states = model.decoder.step(prefix_U2, torch.arange(2).expand(3, 2), memory, history)
     origins_UK = torch.ones(3, 3, dtype=torch.long)
-    history.inherit(origins_UK)
+    history.reorder(origins_UK)
     ids_UKT = ids_UKT.expand(-1, 3, -1)
     random = torch.Generator().manual_seed(0)
     for length in range(2, 9):
@@ -148,7 +150,7 @@ def test_steps_with_a_history_give_what_the_whole_gives() -> None:
             whole = model.decoder(ids_UKT[:, row], memory)
             torch.testing.assert_close(states[:, row], whole[:, -1], atol=1e-5, rtol=1e-5)
         origins_UK = torch.randint(3, newest_UK.shape, generator=random)
-        history.inherit(origins_UK)
+        history.reorder(origins_UK)
         ids_UKT = ids_UKT.gather(1, origins_UK[:, :, None].expand(-1, -1, ids_UKT.shape[2]))
         if length == 5:
             kept_U = torch.tensor([2, 0])

@@ -131,8 +131,8 @@ def test_a_packed_model_says_the_same(seed: int) -> None:
     found_USD, _ = packed.encode(*batch)
     assert (found_USD - expected_USD).float().norm() < 0.05 * expected_USD.float().norm()
     tokens_UT = torch.tensor([[2, 52, 9, 7]] * 3)
-    expected_UTD = plain.decoder(tokens_UT, plain.decoder.remember(expected_USD, lengths_U))
-    found_UTD = packed.decoder(tokens_UT, packed.decoder.remember(expected_USD, lengths_U))
+    expected_UTD = plain.decoder(tokens_UT, plain.decoder.cross_attention_cache(expected_USD, lengths_U))
+    found_UTD = packed.decoder(tokens_UT, packed.decoder.cross_attention_cache(expected_USD, lengths_U))
     assert (found_UTD - expected_UTD).norm() < 0.05 * expected_UTD.norm()
 
 

@@ -16,8 +16,8 @@ from card import card, means
 from paths import DEMO
 from voxlate import Translator
 from voxlate.audio.loading import load_audio
-from voxlate.decoding.options import SearchOptions
 from voxlate.manifest import Utterance, read_manifest
+from voxlate.search_options import SearchOptions
 
 MODEL = DEMO / "model"
 CARD = (MODEL / "README.md").read_text(encoding="utf-8")

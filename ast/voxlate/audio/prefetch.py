@@ -26,7 +26,7 @@ _AHEAD_INPUTS = 16
 
 
 @dataclass(frozen=True)
-class Sound:
+class DecodedAudio:
     """A decoded input: its samples at 16 kHz, the spans (start, end) of them to translate, and when they are heard.
 
     `warnings` tell of sound that is lost, `notes` of choices that were made.
@@ -61,7 +61,7 @@ def read_ahead(
     *,
     audio_track: AudioTrack | None = None,
     whole: bool = False,
-) -> Iterator[Sound | AudioError]:
+) -> Iterator[DecodedAudio | AudioError]:
     """Decode inputs in their order, some seconds of sound ahead of the caller; yield each one's sound or error.
 
     `audio_track` is the track of files, as for `load_audio`. With `whole`, audio of up to 30 s is one span.
@@ -69,7 +69,7 @@ def read_ahead(
     """
     reader = _Reader(seconds, partial(_read, audio_track=audio_track, whole=whole))
     threading.Thread(target=reader.work, name="audio", daemon=True).start()
-    waiting: deque[Future[Sound | AudioError]] = deque()
+    waiting: deque[Future[DecodedAudio | AudioError]] = deque()
     try:
         for item in inputs:
             waiting.append(reader.ask(item))
@@ -86,19 +86,21 @@ def read_ahead(
 class _Reader:
     """Decodes what it is asked for, one after another, unless too much is waiting already."""
 
-    def __init__(self, seconds: float, read: Callable[[AudioSource | np.ndarray], Sound | AudioError]) -> None:
+    def __init__(self, seconds: float, read: Callable[[AudioSource | np.ndarray], DecodedAudio | AudioError]) -> None:
         self._read = read
-        self._asked: SimpleQueue[tuple[AudioSource | np.ndarray, Future[Sound | AudioError]] | None] = SimpleQueue()
+        self._asked: SimpleQueue[tuple[AudioSource | np.ndarray, Future[DecodedAudio | AudioError]] | None] = (
+            SimpleQueue()
+        )
         self._limit, self._ahead = seconds, 0.0
         self._changed = threading.Condition()
         self._stopped = False
 
-    def ask(self, item: AudioSource | np.ndarray) -> Future[Sound | AudioError]:
-        future: Future[Sound | AudioError] = Future()
+    def ask(self, item: AudioSource | np.ndarray) -> Future[DecodedAudio | AudioError]:
+        future: Future[DecodedAudio | AudioError] = Future()
         self._asked.put((item, future))
         return future
 
-    def take(self, future: Future[Sound | AudioError]) -> Sound | AudioError:
+    def take(self, future: Future[DecodedAudio | AudioError]) -> DecodedAudio | AudioError:
         result = future.result()
         with self._changed:
             self._ahead -= _seconds(result)
@@ -128,19 +130,19 @@ class _Reader:
             future.set_result(result)
 
 
-def _seconds(result: Sound | AudioError) -> float:
-    return result.seconds if isinstance(result, Sound) else 0.0
+def _seconds(result: DecodedAudio | AudioError) -> float:
+    return result.seconds if isinstance(result, DecodedAudio) else 0.0
 
 
-def _read(item: AudioSource | np.ndarray, audio_track: AudioTrack | None, whole: bool) -> Sound | AudioError:
+def _read(item: AudioSource | np.ndarray, audio_track: AudioTrack | None, whole: bool) -> DecodedAudio | AudioError:
     try:
         if isinstance(item, np.ndarray):
             array_T = _checked(item)
             spans, notes = segment_with_notes(array_T, whole=whole)
-            return Sound(type(item).__name__, array_T, spans, notes=notes)
+            return DecodedAudio(type(item).__name__, array_T, spans, notes=notes)
         waveform_T, warnings, clock, notes = spool_audio(item, audio_track=audio_track, fill_gaps=not whole)
         spans, about_spans = segment_with_notes(waveform_T, whole=whole)
-        return Sound(_name(item), waveform_T, spans, warnings, clock, notes + about_spans)
+        return DecodedAudio(_name(item), waveform_T, spans, warnings, clock, notes + about_spans)
     except AudioError as error:
         return error
     except MemoryError:  # others may be shorter

@@ -99,11 +99,11 @@ def linear(tensors: Mapping[str, Tensor], name: str, width: int, dtype: torch.dt
         )
     with torch.device("meta"):
         layer = nn.Linear(width, len(weight))
-    fill(layer, {"weight": weight, "bias": bias}, dtype, f"{path}: {name}")
+    load_strictly(layer, {"weight": weight, "bias": bias}, dtype, f"{path}: {name}")
     return layer
 
 
-def fill(module: nn.Module, tensors: Mapping[str, Tensor], dtype: torch.dtype, where: str) -> None:
+def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], dtype: torch.dtype, where: str) -> None:
     """Put tensors into a module built on the meta device. VoxlateError for any name or shape that does not fit."""
     wanted = module.state_dict()
     tensors = dict(tensors)

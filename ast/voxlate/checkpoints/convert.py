@@ -7,11 +7,11 @@ from pathlib import Path
 
 from voxlate.checkpoints.ctc_files import CTC_FILE
 from voxlate.checkpoints.fairseq import load_fairseq
+from voxlate.checkpoints.generation_config import copy_stated_search
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.model_folder import Checkpoint, load_checkpoint, save_checkpoint
 from voxlate.checkpoints.shortlist import find_shortlists
 from voxlate.checkpoints.trim import trim
-from voxlate.decoding.generation_config import copy_stated_search
 from voxlate.errors import VoxlateError
 from voxlate.languages import find_language
 

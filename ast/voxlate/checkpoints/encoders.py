@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from voxlate.checkpoints.config_json import encoder_config
-from voxlate.checkpoints.conversion import build, fill, modern_names
+from voxlate.checkpoints.conversion import build, load_strictly, modern_names
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.lora import base_folder
 from voxlate.checkpoints.model_folder import load_checkpoint, normalizes
@@ -36,7 +36,7 @@ def read_encoder(model: str | Path, fields: Mapping[str, Any] | None = None) -> 
     encoder, tensors = _empty(folder, raw, fields or {})
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith(_PRETRAINING)}
     prefix = f"{encoder.model.base_model_prefix}."
-    fill(encoder.model, {name.removeprefix(prefix): own[name] for name in own}, torch.float32, str(model))
+    load_strictly(encoder.model, {name.removeprefix(prefix): own[name] for name in own}, torch.float32, str(model))
     return encoder
 
 
@@ -48,7 +48,7 @@ def read_headed(folder: Path, heads: Sequence[str], dtype: torch.dtype) -> tuple
     encoder, tensors = _empty(folder, raw, {})
     found = {name: tensors.pop(name) for name in [*tensors] if name.startswith(tuple(f"{head}." for head in heads))}
     prefix = f"{encoder.model.base_model_prefix}."
-    fill(encoder.model, {name.removeprefix(prefix): tensors[name] for name in tensors}, dtype, str(folder))
+    load_strictly(encoder.model, {name.removeprefix(prefix): tensors[name] for name in tensors}, dtype, str(folder))
     return encoder, found
 
 

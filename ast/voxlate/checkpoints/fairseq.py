@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 from transformers import Wav2Vec2Config
 
-from voxlate.checkpoints.conversion import fill, modern_names, same
+from voxlate.checkpoints.conversion import load_strictly, modern_names, same
 from voxlate.checkpoints.model_folder import Checkpoint
 from voxlate.checkpoints.weights import check_archive, check_plain
 from voxlate.errors import VoxlateError
@@ -84,7 +84,7 @@ def load_fairseq(path: Path, vocabulary: Path) -> Checkpoint:
         raise
     except Exception as error:  # networks check their shapes with exceptions of many kinds
         raise VoxlateError(f"{path}: describes no network ({shown(error)}); fetch it again") from None
-    fill(model, renamed, torch.float32, str(path))
+    load_strictly(model, renamed, torch.float32, str(path))
     if tokenizer.vocabulary_size != model.decoder.config.vocabulary_size:
         raise VoxlateError(
             f"{vocabulary}: makes {tokenizer.vocabulary_size:,} ids, expected the vocabulary of the model, with "

@@ -21,9 +21,9 @@ from voxlate.checkpoints.conversion import (
     adapter_config,
     build,
     decoder_config,
-    fill,
     from_transformers,
     is_transformers_own,
+    load_strictly,
     to_transformers,
     transformers_config,
     unties,
@@ -106,7 +106,7 @@ def load_checkpoint(
     }
     normalize = normalizes(folder)
     translator = build(lambda: _build(config, normalize_waveform=normalize), folder, tensors, layers)
-    fill(translator, tensors, dtype, str(folder))
+    load_strictly(translator, tensors, dtype, str(folder))
     adapter = None if found == folder else found
     return Checkpoint(str(model), folder, translator.to(device).eval(), tokenizer, targets, adapter)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from voxlate.checkpoints.config_json import mbart_config
-from voxlate.checkpoints.conversion import build, decoder_config, fill, same
+from voxlate.checkpoints.conversion import build, decoder_config, load_strictly, same
 from voxlate.checkpoints.encoders import read_encoder
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.lora import base_folder
@@ -51,7 +51,7 @@ def start_model(
     tensors = _decoder_tensors(found)
     layers = {"decoder_layers": config.decoder_layers}
     text = build(lambda: MBartDecoder(decoder_config(config)), decoder_folder, tensors, layers)
-    fill(text, tensors, torch.float32, str(decoder))
+    load_strictly(text, tensors, torch.float32, str(decoder))
     shape = AdapterConfig(speech.output_dim, text.config.width, adapter_layers, adapter_kernel, adapter_stride)
     model = SpeechTranslator(speech, LengthAdapter(shape), text)
     targets = {language.code: tokenizer.tag_id(language.mbart_tag) for language in LANGUAGES if language.mbart_tag}

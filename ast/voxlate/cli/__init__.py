@@ -148,7 +148,7 @@ def translate(
     try:
         from voxlate.decoding.commands import TranslateCommand
         from voxlate.decoding.commands import translate as run
-        from voxlate.decoding.options import SearchOptions
+        from voxlate.search_options import SearchOptions
 
         guard = max_repeats or None
         search = SearchOptions(beam, length_penalty, max_length, n_best=n_best, max_repeats=guard, mbr=mbr)
@@ -287,7 +287,7 @@ cli_identify.add_commands(app)
 @app.command()
 def doctor() -> None:
     """Show packages, device and precision; check the decoder."""
-    from voxlate.cli.doctor import run
+    from voxlate.doctor import run
 
     raise typer.Exit(run())
 

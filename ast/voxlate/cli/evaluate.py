@@ -80,10 +80,10 @@ def evaluate(
 ) -> None:
     """Translate test sets and score them. For several GPUs: accelerate launch -m voxlate evaluate …"""
     with _as_voxlate_errors():
-        from voxlate.decoding.options import SearchOptions
         from voxlate.evaluation.evaluate import EvaluateCommand, run
         from voxlate.evaluation.scoring import Scoring
         from voxlate.languages import parse_slot
+        from voxlate.search_options import SearchOptions
 
         command = EvaluateCommand(
             model,

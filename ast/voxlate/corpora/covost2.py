@@ -19,12 +19,11 @@ from voxlate.corpora.preparation import (
     known_drops,
     noted,
     output_folder,
-    progress_bar,
     refuse,
     remove_parts,
-    stderr,
 )
 from voxlate.corpora.splits import SPLITS, Row, Tallies, official_rows, unique, write_splits
+from voxlate.progress import progress_bar, stderr
 
 # The official rule: train takes in what version 1 of the corpus had added to it, dev and test do not.
 _SPLIT_OF = {"train": "train", "train_covost": "train", "dev": "dev", "test": "test"}

@@ -19,15 +19,14 @@ from voxlate.corpora.preparation import (
     interruptible,
     known_drops,
     output_folder,
-    progress_bar,
     refuse,
     remove_parts,
-    stderr,
 )
 from voxlate.corpora.splits import SPLITS, Row, Tallies, unique, write_splits
 from voxlate.errors import shown
 from voxlate.files import whole_file
 from voxlate.manifest.column_names import listed, lookalikes
+from voxlate.progress import progress_bar, stderr
 
 _SPLIT_NAMES = {"train": "train", "validation": "dev", "valid": "dev", "dev": "dev", "test": "test"}
 _TEXT, _NAME = ("string", "large_string"), ("string", "large_string", "integer")

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import Timeout
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from voxlate.errors import VoxlateError
 from voxlate.files import locked, write_text
 from voxlate.languages import find_language
+from voxlate.progress import stderr
 
 
 @dataclass(frozen=True)
@@ -32,10 +31,6 @@ class Preparation:
 
 
 Command = TypeVar("Command", bound=Preparation)
-
-
-def stderr() -> Console:
-    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def interruptible(prepare: Callable[[Command], int]) -> Callable[[Command], int]:
@@ -86,16 +81,6 @@ def output_folder(folder: Path) -> Iterator[None]:
         except OSError as error:
             raise VoxlateError(f"--output {folder}: cannot be written ({error.strerror})") from None
         yield
-
-
-@contextmanager
-def progress_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on standard error where that is a terminal; give the function that moves it."""
-    console = stderr()
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda count: progress.advance(task, count)
 
 
 def add_drops(path: Path, title: str, splits: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:

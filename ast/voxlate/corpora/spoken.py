@@ -21,10 +21,8 @@ from voxlate.corpora.preparation import (
     interruptible,
     noted,
     output_folder,
-    progress_bar,
     refuse,
     remove_parts,
-    stderr,
 )
 from voxlate.corpora.process_pool import map_in_processes
 from voxlate.corpora.speech_synthesis import VARIANTS, Reading, Span, make_line, read_aloud
@@ -34,6 +32,7 @@ from voxlate.files import file_sha256, whole_file, write_text
 from voxlate.languages import find_language, look_up_language
 from voxlate.manifest.column_names import listed
 from voxlate.manifest.table_files import Problems, Table
+from voxlate.progress import progress_bar, stderr
 
 _LIMITS: dict[str, Span] = {
     "speed": (80, 450),  # what espeak-ng takes

@@ -19,16 +19,15 @@ from voxlate.corpora.preparation import (
     interruptible,
     noted,
     output_folder,
-    progress_bar,
     refuse,
     remove_parts,
-    stderr,
 )
 from voxlate.corpora.splits import SPLITS, Tally, settle
 from voxlate.errors import VoxlateError
 from voxlate.languages import find_language
 from voxlate.manifest import COLUMNS, NO_AUDIO, EmbeddedAudio, Manifest, Utterance, read_manifest, write_manifest
 from voxlate.manifest.column_names import listed
+from voxlate.progress import progress_bar, stderr
 
 _LANGUAGES = ("source_language", "target_language")
 ALLOWED = ("audio", *_LANGUAGES, "target_text", "split")

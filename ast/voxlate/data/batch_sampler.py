@@ -117,7 +117,7 @@ def padding_share(batches: Sequence[Integers], seconds_N: Floats) -> float:
 
 
 @dataclass(frozen=True)
-class Place:
+class SamplerState:
     """A place in the endless sequence of batches: the batch `offset` of `epoch` is number `number` of all."""
 
     epoch: int = 0
@@ -169,7 +169,7 @@ def clips_of(batch_E: Integers) -> list[list[int]]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchSampler:
     """The endless sequence of batches of a run. It knows nothing of processes: whoever reads it takes every P-th."""
 
     seconds_N: Floats
@@ -219,12 +219,12 @@ class Plan:
             generator=generator,
         )
 
-    def batches(self, start: Place) -> Iterator[tuple[Place, Integers]]:
+    def batches(self, start: SamplerState) -> Iterator[tuple[SamplerState, Integers]]:
         """Yield places and batches from `start` on, for ever. Going there costs the plan of one epoch, no data."""
         epoch, offset, number = start.epoch, start.offset, start.number
         while True:
             batches = self.epoch(epoch)
             for batch in batches[offset:]:
-                yield Place(epoch, offset, number), batch
+                yield SamplerState(epoch, offset, number), batch
                 offset, number = offset + 1, number + 1
             epoch, offset = epoch + 1, 0

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from voxlate.audio.loading import load_audio
 from voxlate.data.augmentation import Augmentation
-from voxlate.data.batch_sampler import Integers, Place, clips_of
+from voxlate.data.batch_sampler import Integers, SamplerState, clips_of
 from voxlate.data.corpus import Corpus
 from voxlate.errors import AudioError
 from voxlate.manifest import Utterance
@@ -26,7 +26,7 @@ from voxlate_eval.words import plain_words
 
 _PREFETCH = 4  # batches that each worker makes ahead
 
-Request = tuple[Place, Place, Integers]  # place, end of its update, utterances of a corpus
+Request = tuple[SamplerState, SamplerState, Integers]  # place, end of its update, utterances of a corpus
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Batch:
     no target: at translation it is given. characters_BL are CTC's labels, 0 after each length.
     """
 
-    place: Place
-    end: Place  # where the update ends that the batch is part of
+    place: SamplerState
+    end: SamplerState  # where the update ends that the batch is part of
     indices: tuple[int, ...]  # in the corpus
     directions: tuple[str, ...]
     waveform_BT: Tensor
@@ -150,7 +150,7 @@ class BatchMaker(Dataset[Batch]):
         return batch.rounded() if self.rounds else batch
 
     def _read(
-        self, index: int, place: Place, unreadable: list[tuple[int, str]]
+        self, index: int, place: SamplerState, unreadable: list[tuple[int, str]]
     ) -> Iterator[tuple[int, Utterance, Tensor]]:
         """Yield an utterance with its sound, or name why it cannot be learnt from."""
         utterance = self.corpus[index]
@@ -163,7 +163,7 @@ class BatchMaker(Dataset[Batch]):
         except AudioError as error:
             unreadable.append((index, str(error)))
 
-    def _sound(self, index: int, utterance: Utterance, place: Place) -> Tensor:
+    def _sound(self, index: int, utterance: Utterance, place: SamplerState) -> Tensor:
         if self.states is not None:
             return self.states(index)
         waveform_T = read_waveform(utterance)
@@ -233,7 +233,7 @@ def in_order(corpus: Corpus, batch_seconds: float) -> list[Request]:
     while first < len(order):
         longest = max(float(np.nan_to_num(corpus.seconds_N[order[first]])), 0.1)
         size = max(1, int(min(batch_seconds / longest, len(order))))
-        place = Place(number=len(requests))
+        place = SamplerState(number=len(requests))
         requests.append((place, place, order[first : first + size]))
         first += size
     return requests

@@ -10,11 +10,11 @@ from rich.console import Console
 from voxlate.audio.loading import AudioSource
 from voxlate.audio.tracks import AudioTrack
 from voxlate.decoding.identifier import Identifier
-from voxlate.decoding.options import SearchOptions
 from voxlate.decoding.results import Translation
 from voxlate.decoding.translator import Translator, target_codes
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.languages import default_checkpoint, find_language
+from voxlate.search_options import SearchOptions
 
 
 class AutoTranslator:

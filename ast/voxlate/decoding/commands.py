@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from voxlate.checkpoints.generation_config import stated_search
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.model_identity import contents_sha256, model_identity
-from voxlate.decoding.generation_config import stated_search
-from voxlate.decoding.options import SearchOptions
 from voxlate.decoding.result_files import Settings
 from voxlate.decoding.run_inputs import InputsCommand, RecipeOf, Stream, process
 from voxlate.errors import VoxlateError
 from voxlate.languages import UNSETTLED_SLOTS, default_checkpoint, find_language, published_targets
+from voxlate.search_options import SearchOptions
 
 if TYPE_CHECKING:
     from voxlate.decoding.translator import Translator

@@ -9,18 +9,18 @@ import torch
 from rich.console import Console
 
 from voxlate.audio.loading import SAMPLE_RATE_HZ, AudioSource
-from voxlate.audio.prefetch import Sound, read_ahead
+from voxlate.audio.prefetch import DecodedAudio, read_ahead
 from voxlate.audio.tracks import AudioTrack
 from voxlate.checkpoints.hub import find_model, hub_revision
 from voxlate.checkpoints.identifier_files import load_identifier
 from voxlate.checkpoints.weights import adapter_recipe, weight_files, weights_sha256
 from voxlate.data.batching import collate_waveforms
 from voxlate.decoding.inputs import find_inputs
-from voxlate.decoding.progress import Pace, lines
 from voxlate.decoding.writers import message_line, one_cell
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import INT8, choose_device, choose_dtype
 from voxlate.models.precision import not_numbers
+from voxlate.progress import Pace, lines
 from voxlate.provenance import settings_sha256
 
 _MAX_SECONDS = 30.0  # of speech that is listened to
@@ -73,7 +73,7 @@ class Identifier:
         }
 
     @torch.inference_mode()
-    def _identify(self, sound: Sound) -> Identified:
+    def _identify(self, sound: DecodedAudio) -> Identified:
         """Listen to the first pieces of speech, and weigh what each says by its length."""
         heard, samples = [], []
         left = round(_MAX_SECONDS * SAMPLE_RATE_HZ)

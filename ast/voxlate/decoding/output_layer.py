@@ -47,7 +47,7 @@ def shortlisted(weight_VD: Tensor, ids_by_tag: Mapping[int, Sequence[int]]) -> V
     return Vocabulary(weight_VD[ids_V], ids_V, allowed if len(allowed) > 1 else {})
 
 
-def best_ids(
+def top_k_ids(
     states_RD: Tensor, vocabulary: Vocabulary, count: int, tag_ids: Sequence[int] = ()
 ) -> tuple[Tensor, Tensor]:
     """Return the log-probabilities and ids of the `count` best next ids of each row, (R, N) both, best first.

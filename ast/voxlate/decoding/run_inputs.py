@@ -16,11 +16,11 @@ from rich.console import Console
 from voxlate.audio.sources import OPEN_REASONS, AudioSource
 from voxlate.decoding.inputs import Input, Inputs, find_inputs
 from voxlate.decoding.outputs import Job, Outputs, StandardOutput
-from voxlate.decoding.progress import Pace, bar, lines
 from voxlate.decoding.result_files import ResultFiles, Settings
 from voxlate.decoding.results import Translation
 from voxlate.decoding.writers import message_line
 from voxlate.errors import AudioError, VoxlateError
+from voxlate.progress import Pace, bar, lines
 
 # What keeps every further result from being written, too.
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from voxlate.decoding.options import SearchOptions, SearchSettings
-from voxlate.decoding.output_layer import Vocabulary, best_ids
-from voxlate.models.caches import History, Memory, joined
+from voxlate.decoding.output_layer import Vocabulary, top_k_ids
+from voxlate.models.caches import CrossAttentionCache, KVCache, joined
 from voxlate.models.decoder import MBartDecoder
 from voxlate.models.precision import not_numbers
+from voxlate.search_options import SearchOptions, SearchSettings
 from voxlate.tokenizer import EOS_ID
 
 _LONGEST_LOOP = 12  # tokens: the longest phrase whose repetition the guard sees
@@ -35,7 +35,7 @@ class Hypothesis:
 
 @torch.inference_mode()
 def search(
-    decoder: MBartDecoder, memory: Memory, tag_ids: Sequence[int], options: SearchOptions
+    decoder: MBartDecoder, memory: CrossAttentionCache, tag_ids: Sequence[int], options: SearchOptions
 ) -> list[list[Hypothesis]]:
     """Return for each utterance its `n_best` hypotheses, best first. `tag_ids` names each one's target language."""
     pool = Search(decoder, options)
@@ -60,8 +60,8 @@ class _Utterances:
     ids_UKT: Tensor
     lengths_U: Tensor
     scores_UK: Tensor
-    memory: Memory
-    history: History
+    memory: CrossAttentionCache
+    history: KVCache
 
     def select(self, indices: list[int]) -> None:
         """Keep some utterances."""
@@ -94,7 +94,7 @@ class _Utterances:
         ids_UKT = F.pad(ids_UKT, (0, max(0, int(self.lengths_U.max()) + 1 - ids_UKT.shape[2])))
         self.ids_UKT = ids_UKT.scatter(2, places_UK1, ids_UK[:, :, None])
         self.lengths_U, self.scores_UK = self.lengths_U + 1, scores_UK
-        self.history.inherit(origins_UK)
+        self.history.reorder(origins_UK)
 
 
 class Search:
@@ -117,14 +117,14 @@ class Search:
         return len(self._running.keys) if self._running is not None else 0
 
     @torch.inference_mode()
-    def add(self, keys: Iterable[int], memory: Memory, tag_ids: Sequence[int]) -> None:
+    def add(self, keys: Iterable[int], memory: CrossAttentionCache, tag_ids: Sequence[int]) -> None:
         """Begin to search utterances, named by keys. `tag_ids` names each one's target language."""
         device, count = memory.mask_U11S.device, len(tag_ids)
         ids_U1T = torch.tensor([[[EOS_ID, tag_id]] for tag_id in tag_ids], device=device)
-        history = History(memory)
+        history = KVCache(memory)
         positions_UT = torch.arange(2, device=device).expand(count, 2)
         states_UTD = self._decoder.step(ids_U1T[:, 0], positions_UT, memory, history)
-        history.inherit(torch.ones(count, 1, dtype=torch.long, device=device))
+        history.reorder(torch.ones(count, 1, dtype=torch.long, device=device))
         lengths_U, scores_U1 = torch.full((count,), 2, device=device), torch.zeros(count, 1, device=device)
         new = _Utterances([*keys], [*tag_ids], [[] for _ in tag_ids], ids_U1T, lengths_U, scores_U1, memory, history)
         self._expand(new, states_UTD[:, -1:])
@@ -171,7 +171,7 @@ class Search:
         utterances, rows, _ = states_UKD.shape
         count = 2 * self._options.beam
         forbidden_UKP = _loop_ids(running, self._options.max_repeats)
-        log_probs_RN, ids_RN = best_ids(
+        log_probs_RN, ids_RN = top_k_ids(
             states_UKD.flatten(0, 1),
             self._vocabulary,
             count + forbidden_UKP.shape[2],

@@ -9,7 +9,7 @@ import transformers
 
 import voxlate
 from voxlate.audio.loading import AudioSource, decoder_fingerprint
-from voxlate.audio.prefetch import Sound, Span, read_ahead
+from voxlate.audio.prefetch import DecodedAudio, Span, read_ahead
 from voxlate.audio.tracks import AudioTrack
 from voxlate.checkpoints.ctc_models import load_transcriber
 from voxlate.checkpoints.hub import find_model, hub_revision
@@ -85,7 +85,7 @@ class Transcriber:
         }
 
     @torch.inference_mode()
-    def _segment(self, sound: Sound, span: Span) -> Segment:
+    def _segment(self, sound: DecodedAudio, span: Span) -> Segment:
         encoder = self.model.encoder
         waveform_T = torch.from_numpy(sound.waveform_T[slice(*span)])
         log_probs_BSV, _ = self.model(*collate_waveforms([waveform_T], normalize=encoder.normalize_waveform))

@@ -13,18 +13,17 @@ import transformers
 
 import voxlate
 from voxlate.audio.loading import AudioSource, decoder_fingerprint
-from voxlate.audio.prefetch import Sound, Span, read_ahead
+from voxlate.audio.prefetch import DecodedAudio, Span, read_ahead
 from voxlate.audio.tracks import AudioTrack
+from voxlate.checkpoints.generation_config import stated_search
 from voxlate.checkpoints.hub import find_model, hub_revision
 from voxlate.checkpoints.model_folder import load_checkpoint
 from voxlate.checkpoints.shortlist import find_shortlists, shortlists_sha256
 from voxlate.checkpoints.weights import adapter_recipe, weight_files, weights_sha256
-from voxlate.decoding.generation_config import stated_search
 from voxlate.decoding.mbr import by_agreement
-from voxlate.decoding.options import SearchOptions, SearchSettings
 from voxlate.decoding.output_layer import Vocabulary, shortlisted
 from voxlate.decoding.results import Candidate, Segment, Translation
-from voxlate.decoding.schedule import Piece, Schedule
+from voxlate.decoding.schedule import AudioSegment, Schedule
 from voxlate.decoding.search import Hypothesis
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import INT8, choose_device, choose_dtype
@@ -32,6 +31,7 @@ from voxlate.languages import find_language
 from voxlate.models.cpu.layers import to_int8, to_packed
 from voxlate.models.cpu.malloc import FreedMemory
 from voxlate.provenance import settings_sha256, source_commit
+from voxlate.search_options import SearchOptions, SearchSettings
 from voxlate.tokenizer import Tokenizer
 
 DEFAULT_SEARCH = SearchOptions()
@@ -45,7 +45,7 @@ Progress = Callable[[float, float], None]
 class _Job:
     """One input on its way into one language: its sound, and the hypotheses of its spans as they come."""
 
-    sound: Sound
+    sound: DecodedAudio
     target: str
     source: str | None
     found: dict[Span, list[Hypothesis]] = field(default_factory=dict)
@@ -223,9 +223,9 @@ class Translator:
         vocabulary = self._vocabulary(tag_ids)
         schedule = Schedule(self.checkpoint.model, searched, self._batch_size, vocabulary, self._freed)
         jobs: dict[tuple[int, int], _Job] = {}
-        waiting: list[Piece] = []
+        waiting: list[AudioSegment] = []
 
-        def complete(found: Iterator[tuple[Piece, int, list[Hypothesis]]]) -> Iterator[tuple[int, Translation]]:
+        def complete(found: Iterator[tuple[AudioSegment, int, list[Hypothesis]]]) -> Iterator[tuple[int, Translation]]:
             for piece, tag, hypotheses in found:
                 report.translated(piece.seconds / len(piece.tag_ids))
                 job = jobs[piece.job, tag]
@@ -250,7 +250,7 @@ class Translator:
                 else:
                     yield index, job.translation(self.checkpoint.tokenizer, settings)
             tags = tuple(tag_ids[language] for language in wanted)
-            waiting += [Piece(index, span, sound, tags) for span in sound.spans]
+            waiting += [AudioSegment(index, span, sound, tags) for span in sound.spans]
             while len(waiting) >= self._batch_size * _WINDOW_BATCHES:
                 window = waiting[: self._batch_size * _WINDOW_BATCHES]
                 del waiting[: len(window)]

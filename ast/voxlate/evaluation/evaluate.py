@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from voxlate.checkpoints.hub import find_model
-from voxlate.corpora.preparation import stderr
-from voxlate.decoding.options import SearchOptions
 from voxlate.errors import VoxlateError
 from voxlate.evaluation.hypotheses import HYPOTHESES, Task, forget, translate
 from voxlate.evaluation.references import references_of
 from voxlate.evaluation.scoring import Scoring, evaluate_folder, is_chosen, print_scores
 from voxlate.manifest import Manifest, read_manifest
+from voxlate.progress import stderr
+from voxlate.search_options import SearchOptions
 from voxlate_eval.records import join, read_hypotheses
 from voxlate_eval.score import SCORES
 

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 from filelock import Timeout
 
 from voxlate.audio.loading import AudioSource
-from voxlate.corpora.preparation import progress_bar, stderr
-from voxlate.decoding.options import SearchOptions
 from voxlate.decoding.results import Translation
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.files import file_sha256, locked, write_text
 from voxlate.manifest import EmbeddedAudio, Manifest, Utterance
+from voxlate.progress import progress_bar, stderr
+from voxlate.search_options import SearchOptions
 from voxlate_eval.errors import EvaluationError
 from voxlate_eval.strict_json import parse_objects, read_object
 

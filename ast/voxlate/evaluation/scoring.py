@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from voxlate.corpora.preparation import stderr
 from voxlate.errors import VoxlateError
 from voxlate.evaluation.hypothesis_tables import read_hypotheses
 from voxlate.evaluation.references import language_code, read_references, transcripts
 from voxlate.files import write_text
+from voxlate.progress import stderr
 from voxlate_eval.comparison import compare_systems
 from voxlate_eval.records import Records, join
 from voxlate_eval.score import DEFAULT_METRICS, SCORES, SENTENCES, Measured, measure, score, sentence_rows

@@ -14,7 +14,7 @@ _SLOTS = 32  # made at once; those that are not used yet are seen by no row
 
 
 @dataclass(frozen=True)
-class Memory:
+class CrossAttentionCache:
     """What the decoder reads of the speech: cross-attention keys and values, once per utterance.
 
     keys and values: one (U, H, S, C) tensor per layer; mask_U11S is true at valid states.
@@ -29,33 +29,33 @@ class Memory:
         """Number of utterances, U."""
         return self.mask_U11S.shape[0]
 
-    def select(self, utterances_U: Tensor) -> "Memory":
+    def select(self, utterances_U: Tensor) -> "CrossAttentionCache":
         """Return the memory of some utterances, as long as the longest of them."""
         mask_U11S = self.mask_U11S.index_select(0, utterances_U)
         size = int(mask_U11S.sum(3).max()) if len(mask_U11S) else 0
-        return Memory(
+        return CrossAttentionCache(
             tuple(keys[:, :, :size].index_select(0, utterances_U) for keys in self.keys),
             tuple(values[:, :, :size].index_select(0, utterances_U) for values in self.values),
             mask_U11S[:, :, :, :size],
         )
 
-    def join(self, other: "Memory") -> "Memory":
+    def join(self, other: "CrossAttentionCache") -> "CrossAttentionCache":
         """Return the memory of these utterances and others."""
-        return Memory(
+        return CrossAttentionCache(
             tuple(joined(*pair, 2) for pair in zip(self.keys, other.keys, strict=True)),
             tuple(joined(*pair, 2) for pair in zip(self.values, other.values, strict=True)),
             joined(self.mask_U11S, other.mask_U11S, 3),
         )
 
 
-class History:
+class KVCache:
     """Keys and values of the tokens decoded so far: those of all hypotheses of an utterance, side by side.
 
     A hypothesis sees its own tokens by a mask. One that grows from another inherits what that saw, and so neither a key
     nor a value is ever moved or copied for it. Utterances need not be equally far.
     """
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: CrossAttentionCache) -> None:
         self._keys = [keys[:, :, :0] for keys in memory.keys]
         self._values = [values[:, :, :0] for values in memory.values]
         self._used_U = torch.zeros(memory.utterances, dtype=torch.long, device=memory.mask_U11S.device)
@@ -90,7 +90,7 @@ class History:
         self._values[layer][utterances_U1, :, self._slots_UK] = values_UHKC.transpose(1, 2)
         return self._keys[layer], self._values[layer]
 
-    def inherit(self, origins_UK: Tensor) -> None:
+    def reorder(self, origins_UK: Tensor) -> None:
         """Let row k of an utterance continue from what was its row `origins_UK[u, k]`."""
         slots = self._visible_UKL.shape[2]
         self._visible_UKL = self._visible_UKL.gather(1, origins_UK[:, :, None].expand(-1, -1, slots))
@@ -103,7 +103,7 @@ class History:
         self._keys = [keys[:, :, :slots].index_select(0, utterances_U) for keys in self._keys]
         self._values = [values[:, :, :slots].index_select(0, utterances_U) for values in self._values]
 
-    def join(self, other: "History") -> None:
+    def join(self, other: "KVCache") -> None:
         """Add the utterances of another history, with as many rows each."""
         self._used_U = torch.cat([self._used_U, other._used_U])
         self._visible_UKL = joined(self._visible_UKL, other._visible_UKL, 2)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 from torch.utils.checkpoint import checkpoint
 
-from voxlate.models.caches import History, Memory
+from voxlate.models.caches import CrossAttentionCache, KVCache
 from voxlate.models.cpu.attention import plain_attention, plain_is_faster
 from voxlate.models.encoder import valid_mask, zero_padding
 from voxlate.models.precision import normed, normed_float
@@ -86,7 +86,7 @@ class _Layer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.activation_dropout = nn.Dropout(config.activation_dropout)
 
-    def forward(self, states_UTD: Tensor, memory: Memory, index: int, history: History | None) -> Tensor:
+    def forward(self, states_UTD: Tensor, memory: CrossAttentionCache, index: int, history: KVCache | None) -> Tensor:
         normed_UTD = normed(self.self_attn_layer_norm, states_UTD)
         keys, values = self.self_attn.keys_values(normed_UTD)
         if history is None:
@@ -127,18 +127,18 @@ class MBartDecoder(nn.Module):
         self._scale = sqrt(config.width) if config.scale_embedding else 1.0
         self._initialize()
 
-    def remember(self, states_USD: Tensor, lengths_U: Tensor) -> Memory:
+    def cross_attention_cache(self, states_USD: Tensor, lengths_U: Tensor) -> CrossAttentionCache:
         """Return the cross-attention keys and values of encoder states."""
         states_USD = zero_padding(states_USD, lengths_U)
         pairs = [cast("_Layer", layer).encoder_attn.keys_values(states_USD) for layer in self.layers]
         mask_U11S = valid_mask(lengths_U, states_USD.shape[1])[:, None, None, :]
-        return Memory(tuple(keys for keys, _ in pairs), tuple(values for _, values in pairs), mask_U11S)
+        return CrossAttentionCache(tuple(keys for keys, _ in pairs), tuple(values for _, values in pairs), mask_U11S)
 
-    def forward(self, tokens_UT: Tensor, memory: Memory) -> Tensor:
+    def forward(self, tokens_UT: Tensor, memory: CrossAttentionCache) -> Tensor:
         """Return the states of the tokens, (U, T, D): each sees those before it."""
         return self._states(tokens_UT, torch.arange(tokens_UT.shape[1], device=tokens_UT.device), memory, None)
 
-    def step(self, tokens_UK: Tensor, positions_UK: Tensor, memory: Memory, history: History) -> Tensor:
+    def step(self, tokens_UK: Tensor, positions_UK: Tensor, memory: CrossAttentionCache, history: KVCache) -> Tensor:
         """Return the states of the newest token of every row, (U, K, D), and put it into the history.
 
         A new history's rows are the first K tokens of one hypothesis: the start token and the language's tag.
@@ -146,7 +146,9 @@ class MBartDecoder(nn.Module):
         history.begin(tokens_UK.shape[1])
         return self._states(tokens_UK, positions_UK, memory, history)
 
-    def _states(self, tokens_UT: Tensor, positions: Tensor, memory: Memory, history: History | None) -> Tensor:
+    def _states(
+        self, tokens_UT: Tensor, positions: Tensor, memory: CrossAttentionCache, history: KVCache | None
+    ) -> Tensor:
         states_UTD = self._embed(tokens_UT) * self._scale
         states_UTD = states_UTD + self.embed_positions(positions + self.POSITION_OFFSET)
         states_UTD = self.dropout(normed_float(self.layernorm_embedding, states_UTD))

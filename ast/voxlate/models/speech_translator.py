@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from voxlate.models.adapter import LengthAdapter
-from voxlate.models.caches import Memory
+from voxlate.models.caches import CrossAttentionCache
 from voxlate.models.decoder import MBartDecoder
 from voxlate.models.encoder import SpeechEncoder, zero_padding
 
@@ -41,9 +41,9 @@ class SpeechTranslator(nn.Module):
             states_BSD = zero_padding(self.bridge(states_BSD), lengths_B)
         return states_BSD, lengths_B
 
-    def remember(self, waveform_BT: Tensor, lengths_B: Tensor) -> Memory:
+    def cross_attention_cache(self, waveform_BT: Tensor, lengths_B: Tensor) -> CrossAttentionCache:
         """Return the cross-attention memory of utterances, for search."""
-        return self.decoder.remember(*self.encode(waveform_BT, lengths_B))
+        return self.decoder.cross_attention_cache(*self.encode(waveform_BT, lengths_B))
 
     def checkpoint_gradients(self) -> None:
         """Keep only the layers' inputs for the backward pass and compute the rest again (Chen et al. 2016)."""
@@ -55,4 +55,4 @@ class SpeechTranslator(nn.Module):
 
     def forward(self, waveform_BT: Tensor, lengths_B: Tensor, tokens_BT: Tensor) -> Tensor:
         """Return logits_BTV for decoder input ``</s>``, tag, pieces."""
-        return self.decoder.logits(self.decoder(tokens_BT, self.remember(waveform_BT, lengths_B)))
+        return self.decoder.logits(self.decoder(tokens_BT, self.cross_attention_cache(waveform_BT, lengths_B)))

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from voxlate.checkpoints.weights import write_safetensors
-from voxlate.data.batch_sampler import Place
+from voxlate.data.batch_sampler import SamplerState
 from voxlate.errors import VoxlateError
 from voxlate.files import file_sha256
 from voxlate.training.distributed import is_sharded, like, local, local_rows, whole
@@ -38,7 +38,7 @@ class Progress:
     """What a run must remember besides weights and moments."""
 
     update: int = 0
-    place: Place = field(default_factory=Place)
+    place: SamplerState = field(default_factory=SamplerState)
     audio_seconds: float = 0.0
     best: tuple[float, float] | None = None  # mean BLEU, and minus the sum of the losses
     best_update: int | None = None
@@ -222,7 +222,7 @@ def read_progress(folder: Path) -> Progress:
     try:
         stored = read_state(folder)["progress"]
         best = stored["best"] and tuple(stored["best"])
-        return Progress(**{**stored, "place": Place(**stored["place"]), "best": best})
+        return Progress(**{**stored, "place": SamplerState(**stored["place"]), "best": best})
     except (KeyError, TypeError, AttributeError):
         raise VoxlateError(f"{folder / STATE}: not the state of a checkpoint") from None
 

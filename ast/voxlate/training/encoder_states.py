@@ -22,12 +22,12 @@ from torch import Tensor
 
 from voxlate.audio.loading import SAMPLE_RATE_HZ
 from voxlate.config.schema import TrainConfig
-from voxlate.corpora.preparation import progress_bar
 from voxlate.data.batching import BatchMaker, Request, in_order, read_batches
 from voxlate.data.corpus import Corpus
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.files import file_sha256, write_text
 from voxlate.models.cpu.malloc import FreedMemory
+from voxlate.progress import progress_bar
 from voxlate.training.distributed import autocast
 from voxlate.training.run_log import Record
 

@@ -32,7 +32,7 @@ class Objective(nn.Module):
         translation = spelling = torch.zeros((), device=frames_BSD.device)
         if translates:
             decoder = self.translator.decoder
-            memory = decoder.remember(*self.translator.adapt(frames_BSD, frame_lengths_B))
+            memory = decoder.cross_attention_cache(*self.translator.adapt(frames_BSD, frame_lengths_B))
             states_BTD = decoder(batch.tokens_BT, memory)
             translation = smoothed_cross_entropy(
                 states_BTD.flatten(0, 1), decoder.output_weight, batch.labels_BT.flatten(), self.label_smoothing

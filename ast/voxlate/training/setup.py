@@ -14,7 +14,7 @@ from voxlate.checkpoints.scratch import random_model
 from voxlate.checkpoints.warm_start import start_model
 from voxlate.config.schema import RegularizationConfig, TrainConfig
 from voxlate.data.augmentation import Augmentation
-from voxlate.data.batch_sampler import Cost, Joins, Plan
+from voxlate.data.batch_sampler import BatchSampler, Cost, Joins
 from voxlate.data.batching import ctc_text
 from voxlate.data.corpus import Corpus, Limits, Sampling, make_sampling, read_corpus, read_teacher
 from voxlate.errors import VoxlateError
@@ -48,7 +48,7 @@ class Data:
     train: Corpus
     dev: Corpus | None
     sampling: Sampling
-    plan: Plan
+    plan: BatchSampler
 
 
 def read_data(config: TrainConfig) -> Data:
@@ -80,7 +80,7 @@ def read_data(config: TrainConfig) -> Data:
         replay_share=settings.replay_share,
     )
     cost = Cost(settings.quadratic_seconds, settings.token_seconds)
-    plan = Plan(
+    plan = BatchSampler(
         train.seconds_N,
         train.tokens_N,
         sampling.group_N,
@@ -174,7 +174,7 @@ def build_augmentation(config: TrainConfig) -> Augmentation | None:
     return Augmentation(tuple(own.speeds), own.noise_share, own.noise_snr, config.seed, config.data.max_seconds)
 
 
-def build_plan(config: TrainConfig, data: Data, max_tokens: int) -> Plan:
+def build_plan(config: TrainConfig, data: Data, max_tokens: int) -> BatchSampler:
     """Return the plan of batches with what augmentation joins and slows down; a text has at most `max_tokens`."""
     own = config.augmentation
     joins = Joins(own.join_share, config.data.max_seconds, max_tokens) if own.join_share else None

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from voxlate.checkpoints.model_folder import Checkpoint
 from voxlate.config.schema import TrainConfig
-from voxlate.data.batch_sampler import Place, Plan
+from voxlate.data.batch_sampler import BatchSampler, SamplerState
 from voxlate.data.batching import Batch, BatchMaker, Request, read_batches
 from voxlate.errors import VoxlateError
 from voxlate.models.cpu.malloc import FreedMemory
@@ -55,7 +55,7 @@ class Run:
     wrapped: Any  # the objective as it is called in training: itself, or wrapped by DDP
     skeleton: Objective | None  # see `gathered`
     optimizer: torch.optim.Optimizer
-    plan: Plan
+    plan: BatchSampler
     maker: BatchMaker
     dev: BatchMaker | None
     record: Record
@@ -209,7 +209,7 @@ def _save(run: Run, progress: Progress) -> None:
         )
 
 
-def _own_batches(run: Run, start: Place) -> Iterator[Batch]:
+def _own_batches(run: Run, start: SamplerState) -> Iterator[Batch]:
     """Yield this process's batches from a place on, update after update, made ahead by workers."""
     data, accelerator = run.config.data, run.accelerator
 
@@ -218,7 +218,7 @@ def _own_batches(run: Run, start: Place) -> Iterator[Batch]:
         while True:
             update = list(islice(stream, data.batches_per_update))
             last = update[-1][0]
-            end = Place(last.epoch, last.offset + 1, last.number + 1)
+            end = SamplerState(last.epoch, last.offset + 1, last.number + 1)
             for place, indices in update[accelerator.process_index :: accelerator.num_processes]:
                 yield place, end, indices
 

@@ -15,10 +15,10 @@ from accelerate.utils import broadcast_object_list, gather_object
 
 from voxlate.config.schema import ValidationConfig
 from voxlate.data.batching import Batch, BatchMaker, in_order, read_batches
-from voxlate.decoding.options import SearchOptions
 from voxlate.decoding.search import search
 from voxlate.files import write_text
 from voxlate.models.loss import smoothed_cross_entropy
+from voxlate.search_options import SearchOptions
 from voxlate.tokenizer import IGNORED_ID
 from voxlate.training.objective import Objective
 from voxlate_eval.metrics.bleu import corpus_bleu
@@ -87,7 +87,7 @@ def _score_batch(
 ) -> dict[int, str]:
     """Return the hypotheses of a batch by index; add its losses to `sums`, (sum, tokens) by direction."""
     translator = objective.translator
-    memory = translator.remember(batch.waveform_BT, batch.lengths_B)
+    memory = translator.cross_attention_cache(batch.waveform_BT, batch.lengths_B)
     positions = slice(translator.decoder.config.max_positions)  # the loss of a longer reference ends with them
     states_BTD = translator.decoder(batch.tokens_BT[:, positions], memory)
     for direction in sorted(set(batch.directions)):

@@ -7,9 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 REPORT_SECONDS = 30.0  # between two lines
+
+
+def stderr() -> Console:
+    """Return a console on standard error that prints texts as they are."""
+    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 class Pace:
@@ -108,3 +113,13 @@ def bar(console: Console, pace: Pace) -> Iterator[Callable[[float, float], None]
             progress.update(task, completed=pace.translated, total=pace.total, left=pace.left)
 
         yield update
+
+
+@contextmanager
+def progress_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar on standard error where that is a terminal; give the function that moves it."""
+    console = stderr()
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda count: progress.advance(task, count)

@@ -5,9 +5,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from voxlate.decoding.options import SearchSettings
 from voxlate.errors import VoxlateError
 from voxlate.files import write_text
+from voxlate.search_options import SearchSettings
 
 FILE = "generation_config.json"
 # What would change transformers' results, and this search does not have, with the values that change nothing.

@@ -7,8 +7,8 @@ import time
 import pytest
 from rich.console import Console
 
-from voxlate.decoding import progress
-from voxlate.decoding.progress import Pace, bar, lines
+from voxlate import progress
+from voxlate.progress import Pace, bar, lines
 
 
 class Clock:
