@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from paths import TESTS
-from voxlate.manifest import read_manifest
+from voxlate.manifest.reading import read_manifest
 
 ENCODER = '''
 """UniSpeech-SAT as a speech encoder."""
@@ -44,7 +44,8 @@ from voxlate.audio.flac import write_flac
 from voxlate.corpora.preparation import Preparation, interruptible
 from voxlate.corpora import user_manifest as user_table
 from voxlate.errors import AudioError
-from voxlate.manifest import Utterance, write_manifest
+from voxlate.manifest.utterance import Utterance
+from voxlate.manifest.writing import write_manifest
 
 
 @dataclass(frozen=True)

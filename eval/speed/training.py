@@ -25,7 +25,8 @@ from transformers import Wav2Vec2Config
 
 from speed.synthetic import clip_seconds, sentence, write_clips
 from voxlate.checkpoints.model_folder import save_checkpoint
-from voxlate.manifest import Utterance, write_manifest
+from voxlate.manifest.utterance import Utterance
+from voxlate.manifest.writing import write_manifest
 from voxlate.models.adapter import AdapterConfig, LengthAdapter
 from voxlate.models.decoder import DecoderConfig, MBartDecoder
 from voxlate.models.speech_translator import SpeechTranslator

@@ -28,7 +28,7 @@ from transformers import (
 
 from voxlate.audio.loading import load_audio
 from voxlate.checkpoints.model_folder import load_checkpoint
-from voxlate.manifest import read_manifest
+from voxlate.manifest.reading import read_manifest
 from voxlate.tokenizer import IGNORED_ID, PAD_ID
 
 

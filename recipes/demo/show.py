@@ -18,7 +18,7 @@ from voxlate.decoding.writers import to_srt
 from voxlate.errors import AudioError
 from voxlate.files import write_text
 from voxlate.languages import find_language
-from voxlate.manifest import read_manifest
+from voxlate.manifest.reading import read_manifest
 
 HERE = Path(__file__).resolve().parent
 ABOUT = """\

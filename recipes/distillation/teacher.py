@@ -19,7 +19,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from voxlate.errors import VoxlateError
 from voxlate.hardware import choose_device, choose_dtype
-from voxlate.manifest import read_manifest
+from voxlate.manifest.reading import read_manifest
 
 
 def sources(manifests: Sequence[Path], done: set[str]) -> list[tuple[str, str]]:

@@ -26,7 +26,8 @@ from voxlate.corpora.common_voice import unescape
 from voxlate.corpora.covost2 import CoVoST2
 from voxlate.corpora.splits import official_rows
 from voxlate.languages import COVOST2_SOURCES, COVOST2_TARGETS
-from voxlate.manifest import Utterance, read_manifest
+from voxlate.manifest.reading import read_manifest
+from voxlate.manifest.utterance import Utterance
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ from voxlate.corpora import CORPORA
 from voxlate.corpora.clip_checks import Clip, Journal, examine
 from voxlate.corpora.preparation import Preparation
 from voxlate.errors import VoxlateError
-from voxlate.manifest import read_manifest
+from voxlate.manifest.reading import read_manifest
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from voxlate.audio.loading import load_audio
 from voxlate.corpora.parquet import Parquet
 from voxlate.corpora.user_manifest import UserTable, file_name
 from voxlate.data.corpus import read_corpus
-from voxlate.manifest import read_manifest
+from voxlate.manifest.reading import read_manifest
 
 
 @pytest.fixture(autouse=True)
@@ -356,7 +356,7 @@ def test_mirrors_that_cannot_be_used(tmp_path: Path) -> None:
         "  test.parquet: no column audio, sentence, translation; its columns: text; rename text to sentence if that is "
         "what it holds"
     )
-    assert parts[5].startswith("  dev.parquet: not a whole parquet file (Parquet magic bytes not found")
+    assert parts[5].startswith("  dev.parquet: not a complete parquet file (Parquet magic bytes not found")
     assert parts[6:] == [
         "  x.parquet: its name does not say of which split it is; say so with --split",
         "  gone_test.parquet: no such file",

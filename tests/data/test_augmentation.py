@@ -20,7 +20,7 @@ from voxlate.data.batch_sampler import BatchSampler, Cost, Joins, SamplerState, 
 from voxlate.data.batching import BatchMaker
 from voxlate.data.corpus import Limits, read_corpus, read_teacher
 from voxlate.errors import VoxlateError
-from voxlate.manifest import Utterance
+from voxlate.manifest.utterance import Utterance
 from voxlate.tokenizer import Tokenizer
 from voxlate.training import checkpoint as checkpoints
 

@@ -226,7 +226,7 @@ def test_problems_of_several_manifests_come_together(tmp_path: Path) -> None:
     with pytest.raises(VoxlateError) as error:
         read_corpus([tmp_path / "empty.jsonl", tmp_path / "missing.jsonl"], limits=None)
     assert "empty.jsonl" in str(error.value)
-    assert "holds no utterances" in str(error.value)
+    assert "contains no utterances" in str(error.value)
     assert "missing.jsonl" in str(error.value)
 
 

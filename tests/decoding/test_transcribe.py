@@ -23,7 +23,7 @@ from voxlate.cli import app
 from voxlate.decoding.ctc_best_path import FoundWord, best_path
 from voxlate.decoding.results import Translation
 from voxlate.decoding.transcriber import Transcriber
-from voxlate.manifest import read_manifest
+from voxlate.manifest.reading import read_manifest
 
 
 def test_the_best_path_merges_repeats_and_leaves_out_blanks() -> None:

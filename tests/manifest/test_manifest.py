@@ -18,8 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from voxlate.errors import VoxlateError
-from voxlate.manifest import EmbeddedAudio, Manifest, Utterance, read_manifest, write_manifest
+from voxlate.manifest.reading import Manifest, read_manifest
 from voxlate.manifest.table_files import Problems, Table
+from voxlate.manifest.utterance import EmbeddedAudio, Utterance
+from voxlate.manifest.writing import write_manifest
 
 TEXTS = ["NA", "null", "None", "00123", "1e5", "2020-01-01", ' "quoted" ', "a\\tb", "“„", "line\u2028separator", "true"]
 
@@ -149,7 +151,7 @@ def test_embedded_audio(tmp_path: Path) -> None:
     assert [replace(item, audio=path) for item in read_manifest(tmp_path / "again.parquet", check_audio=False)] == [
         replace(item, audio=path) for item in written
     ]
-    with pytest.raises(VoxlateError, match="a: audio inside the manifest needs a parquet manifest, not jsonl"):
+    with pytest.raises(VoxlateError, match="a: embedded audio needs a parquet manifest, got jsonl"):
         write_manifest(tmp_path / "m.jsonl", written)
     assert not (tmp_path / "m.jsonl").exists()
 
@@ -237,24 +239,24 @@ def test_missing_columns_have_suggestions(tmp_path: Path) -> None:
     read_manifest(path, check_audio=False)
     assert problems_of(path, need=["audio", "target_text"], check_audio=False).endswith("rename that column")  # cached
     (tmp_path / "m.csv").write_text("id;audio\na;b\n")
-    assert "line 1: its columns look divided by semicolons, expected tabs in a .tsv" in problems_of(tmp_path / "m.csv")
+    assert "line 1: its columns look separated by semicolons, expected tabs in a" in problems_of(tmp_path / "m.csv")
 
 
 @pytest.mark.parametrize(
     ("name", "contents", "expected"),
     [
-        ("m.jsonl", b"", "manifest m.jsonl: holds no utterances"),
-        ("m.tsv", b"id\taudio\n", "manifest m.tsv: holds no utterances"),
+        ("m.jsonl", b"", "manifest m.jsonl: contains no utterances"),
+        ("m.tsv", b"id\taudio\n", "manifest m.tsv: contains no utterances"),
         ("m.tsv", b"id\taudio\na\tb\tc\n", "manifest m.tsv: line 2: 3 columns, expected 2 as in the first line"),
         ("m.csv", b"id,audio\na\n", "manifest m.csv: line 2: 1 columns, expected 2 as in the first line"),
-        ("m.csv", b"id,audio,id\na,b,c\n", "manifest m.csv: line 1: column 'id' is there 2 times"),
+        ("m.csv", b"id,audio,id\na,b,c\n", "manifest m.csv: line 1: column 'id' occurs 2 times"),
         (
             "m.tsv",
             b"id\taudio\na\tcaf\xe9.wav\n",
             "manifest m.tsv: line 2: not UTF-8 (byte 0xE9, number 6 of the line); save the file as UTF-8",
         ),
         ("m.tsv", "id\taudio".encode("utf-16"), "manifest m.tsv: is UTF-16, expected UTF-8; save it as UTF-8"),
-        ("m.parquet", b"PAR1 and no more", "manifest m.parquet: not a whole parquet file (Parquet magic bytes not"),
+        ("m.parquet", b"PAR1 and no more", "manifest m.parquet: not a complete parquet file (Parquet magic bytes not"),
         ("m.txt", b"x", "m.txt: unknown kind of table '.txt'; expected .csv, .jsonl, .parquet, .tsv"),
     ],
 )
@@ -265,7 +267,7 @@ def test_files_that_are_none(tmp_path: Path, cache: Path, name: str, contents: b
 
 
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
-    expected = "expected a regular file; name one that ends in .csv, .jsonl, .parquet, .tsv"
+    expected = "expected a regular file ending in .csv, .jsonl, .parquet, .tsv"
     (tmp_path / "folder.tsv").mkdir()
     os.mkfifo(tmp_path / "pipe.jsonl")
     (tmp_path / "link.csv").symlink_to(tmp_path / "gone")
@@ -288,7 +290,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(VoxlateError, match=r"m.tsv: unknown kind of manifest '.tsv'; expected .jsonl or .parquet"):
         write_manifest(tmp_path / "m.tsv", [])
     odd = Path(os.fsdecode(b"caf\xe9.wav"))
-    with pytest.raises(VoxlateError, match=r"caf\\xe9.wav: a file name that is not UTF-8 cannot stand in a manifest"):
+    with pytest.raises(VoxlateError, match=r"caf\\xe9.wav: a file name in a manifest must be UTF-8; rename the file"):
         write_manifest(tmp_path / "m.jsonl", [Utterance("a", odd)])
 
 
@@ -306,9 +308,9 @@ def test_portable_manifests_stay_in_their_folder(tmp_path: Path) -> None:
     message = problems_of(write(tmp_path / "m.tsv", *rows), portable=True, check_audio=False)
     assert message.splitlines() == [
         "manifest m.tsv: 3 problems",
-        "  line 3: audio '/a.wav' leads out of the manifest's folder",
-        "  line 4: audio '../a.wav' leads out of the manifest's folder",
-        "  line 5: audio 'b/../../a.wav' leads out of the manifest's folder",
+        "  line 3: audio '/a.wav' is outside the manifest's folder",
+        "  line 4: audio '../a.wav' is outside the manifest's folder",
+        "  line 5: audio 'b/../../a.wav' is outside the manifest's folder",
     ]
 
 
@@ -324,7 +326,7 @@ def test_a_file_written_again_is_read_again(tmp_path: Path) -> None:
 def test_the_second_reading_comes_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "m.tsv", *map(clip, range(3)))
     first = list(read_manifest(path, check_audio=False))
-    monkeypatch.setattr("voxlate.manifest.Table", None)
+    monkeypatch.setattr("voxlate.manifest.reading.Table", None)
     assert list(read_manifest(path, check_audio=False)) == first
 
 

@@ -14,8 +14,10 @@ import pytest
 
 from voxlate.errors import VoxlateError, shown
 from voxlate.evaluation.references import read_references
-from voxlate.manifest import NO_AUDIO, read_manifest, write_manifest
 from voxlate.manifest.column_names import lookalikes
+from voxlate.manifest.reading import read_manifest
+from voxlate.manifest.utterance import NO_AUDIO
+from voxlate.manifest.writing import write_manifest
 
 SAYING = 'He said "yes" today.'
 
@@ -120,12 +122,12 @@ def test_a_column_without_a_name_is_named(tmp_path: Path) -> None:
 def test_a_header_in_quotation_marks_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "m.tsv", row("a", "x"), quoting=csv.QUOTE_ALL)
     assert error_of(path).startswith(
-        "manifest m.tsv: line 1: the names of the columns are in quotation marks ('\"id\"'), expected them without;"
+        "manifest m.tsv: line 1: the column names are in quotation marks ('\"id\"'), expected them without;"
     )
 
 
 def test_tabs_and_ends_of_line_in_quoted_cells_are_explained(tmp_path: Path) -> None:
-    hint = "a cell in quotation marks cannot hold a tab or an end of line in a .tsv"
+    hint = "in a .tsv, a cell in quotation marks cannot contain a tab or a line end"
     message = error_of(written(tmp_path / "m.tsv", row("a", "one\ttwo")))
     assert message.endswith(f"line 2: 4 columns, expected 3 as in the first line; {hint}")
     message = error_of(written(tmp_path / "m.tsv", row("a", "one\ntwo")))
@@ -158,9 +160,9 @@ def test_cells_that_may_be_quoted_are_kept_and_named(tmp_path: Path, caplog: pyt
     ("contents", "expected"),
     [
         (b"id\taudio\ra\ta.wav\r", "its lines end with \\r alone, expected \\n or \\r\\n"),
-        ("id\taudio\na\ta.wav\n".encode("utf-16-le"), "holds bytes of 0, expected text; if it is UTF-16"),
+        ("id\taudio\na\ta.wav\n".encode("utf-16-le"), "contains zero bytes, expected text; if it is UTF-16"),
         ("id\taudio\na\ta.wav\n".encode("utf-32"), "is UTF-32, expected UTF-8"),
-        (b"id;audio\na;a.wav\n", "line 1: its columns look divided by semicolons, expected tabs in a .tsv"),
+        (b"id;audio\na;a.wav\n", "line 1: its columns look separated by semicolons, expected tabs in a .tsv"),
     ],
 )
 def test_tables_of_other_systems(tmp_path: Path, contents: bytes, expected: str) -> None:
@@ -237,19 +239,19 @@ def test_parquet_columns_of_other_kinds_are_named(tmp_path: Path) -> None:
     pq.write_table(pa.table(columns), tmp_path / "m.parquet")
     assert error_of(tmp_path / "m.parquet").splitlines() == [
         "manifest m.parquet: 2 problems",
-        "  column 'speaker' is timestamp[ns, tz=Nowhere/At_all], expected text, numbers or, of audio, bytes and path",
-        "  column 'split' is date32[day], expected text, numbers or, of audio, bytes and path",
+        "  column 'speaker' is timestamp[ns, tz=Nowhere/At_all], expected text or numbers, or bytes and path for audio",
+        "  column 'split' is date32[day], expected text or numbers, or bytes and path for audio",
     ]
     raw = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")])
     pq.write_table(pa.table({"id": raw, "audio": pa.array(["a.wav"])}), tmp_path / "m.parquet")
     assert "row 1: not UTF-8 (byte 0xFF), in this row or one of the next 500" in error_of(tmp_path / "m.parquet")
     pq.write_table(pa.Table.from_arrays([pa.array(["a"])] * 3, names=["id", "audio", "id"]), tmp_path / "m.parquet")
-    assert "column 'id' is there 2 times" in error_of(tmp_path / "m.parquet")
+    assert "column 'id' occurs 2 times" in error_of(tmp_path / "m.parquet")
 
 
 def test_a_name_that_is_there_twice_in_an_object_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.jsonl").write_text('{"id": "a", "audio": "a.wav", "target_text": "x", "target_text": "y"}\n')
-    assert "line 1: not JSON (a name is there twice in an object)" in error_of(tmp_path / "m.jsonl")
+    assert "line 1: not JSON (a name occurs twice in an object)" in error_of(tmp_path / "m.jsonl")
 
 
 @pytest.mark.parametrize(
@@ -259,9 +261,9 @@ def test_a_name_that_is_there_twice_in_an_object_is_refused(tmp_path: Path) -> N
             "id,audio\ra,b\r",
             "line 1: not CSV (new-line character seen in unquoted field); expected lines that end with",
         ),
-        ('"id";"audio"\na;b\n', "line 1: its columns look divided by semicolons, expected tabs in a .tsv, commas in a"),
-        ("i\0d\0,\0", "line 1: holds bytes of 0, expected text; if it is UTF-16"),
-        ("'id','audio'\na,b\n", "line 1: the names of the columns are in quotation marks (\"'id'\")"),
+        ('"id";"audio"\na;b\n', "line 1: its columns look separated by semicolons, expected tabs in a .tsv, commas"),
+        ("i\0d\0,\0", "line 1: contains zero bytes, expected text; if it is UTF-16"),
+        ("'id','audio'\na,b\n", "line 1: the column names are in quotation marks (\"'id'\")"),
         (f"id,audio\na,{'x' * 200_000}\n", "line 2: not CSV (field larger than field limit (131072))"),
     ],
 )
@@ -357,11 +359,11 @@ def test_a_cache_that_is_full_names_the_folder(tmp_path: Path, monkeypatch: pyte
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("voxlate.manifest.write_columns", full)
+    monkeypatch.setattr("voxlate.manifest.reading.write_columns", full)
     (tmp_path / "m.tsv").write_text("id\taudio\na\ta.wav\n")
     assert error_of(tmp_path / "m.tsv") == (
-        "manifest m.tsv: its columns cannot be written to cache/voxlate (No space left on device); name another folder "
-        "in the environment variable HF_DATASETS_CACHE"
+        "manifest m.tsv: its columns cannot be written to cache/voxlate (No space left on device); set the environment "
+        "variable HF_DATASETS_CACHE to another folder"
     )
 
 

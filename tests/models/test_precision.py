@@ -14,7 +14,7 @@ from tiny import transformers_model, waveforms
 from voxlate import Translator, VoxlateError
 from voxlate.data.batching import collate_waveforms
 from voxlate.hardware import SMALL_BYTES, choose_device, choose_dtype
-from voxlate.manifest import read_manifest
+from voxlate.manifest.reading import read_manifest
 from voxlate.models.cpu.attention import plain_attention
 from voxlate.models.cpu.convolutions import PackedConvolution
 from voxlate.models.cpu.layers import to_int8, to_packed

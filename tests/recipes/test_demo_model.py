@@ -16,7 +16,8 @@ from card import card, means
 from paths import DEMO
 from voxlate import Translator
 from voxlate.audio.loading import load_audio
-from voxlate.manifest import Utterance, read_manifest
+from voxlate.manifest.reading import read_manifest
+from voxlate.manifest.utterance import Utterance
 from voxlate.search_options import SearchOptions
 
 MODEL = DEMO / "model"

@@ -8,7 +8,7 @@ from pathlib import Path
 from voxlate.errors import VoxlateError
 from voxlate.files import file_sha256, write_text
 from voxlate.json_files import read_json, shown
-from voxlate.manifest import read_manifest
+from voxlate.manifest.reading import read_manifest
 from voxlate.tokenizer import UNK_ID, VOCABULARY_FILES, Tokenizer
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from os.path import relpath
 
-from voxlate.manifest import Manifest
+from voxlate.manifest.reading import Manifest
 
 WAYS = ("random", "speaker", "column")
 

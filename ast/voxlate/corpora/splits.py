@@ -16,7 +16,8 @@ from typing import Any
 
 from voxlate.corpora.clip_checks import Finding
 from voxlate.corpora.preparation import add_drops, remove_parts
-from voxlate.manifest import Utterance, write_manifest
+from voxlate.manifest.utterance import Utterance
+from voxlate.manifest.writing import write_manifest
 
 SPLITS = ("train", "dev", "test")
 SPOKEN = "spoken_"  # begins the names of clips that `prepare spoken` made: they are not CoVoST-2's

@@ -25,8 +25,10 @@ from voxlate.corpora.preparation import (
 from voxlate.corpora.splits import SPLITS, Tally, settle
 from voxlate.errors import VoxlateError
 from voxlate.languages import find_language
-from voxlate.manifest import COLUMNS, NO_AUDIO, EmbeddedAudio, Manifest, Utterance, read_manifest, write_manifest
 from voxlate.manifest.column_names import listed
+from voxlate.manifest.reading import Manifest, read_manifest
+from voxlate.manifest.utterance import COLUMNS, NO_AUDIO, EmbeddedAudio, Utterance
+from voxlate.manifest.writing import write_manifest
 from voxlate.progress import progress_bar, stderr
 
 _LANGUAGES = ("source_language", "target_language")

@@ -10,7 +10,7 @@ import sentencepiece
 
 from voxlate.errors import VoxlateError
 from voxlate.files import whole_file
-from voxlate.manifest import read_manifest
+from voxlate.manifest.reading import read_manifest
 
 
 def make_vocabulary(manifests: list[Path], output: Path, size: int) -> int:

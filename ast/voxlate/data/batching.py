@@ -19,7 +19,7 @@ from voxlate.data.augmentation import Augmentation
 from voxlate.data.batch_sampler import Integers, SamplerState, clips_of
 from voxlate.data.corpus import Corpus
 from voxlate.errors import AudioError
-from voxlate.manifest import Utterance
+from voxlate.manifest.utterance import Utterance
 from voxlate.text import join_texts
 from voxlate.tokenizer import EOS_ID, IGNORED_ID, PAD_ID, Tokenizer
 from voxlate_eval.words import plain_words

@@ -13,8 +13,9 @@ import numpy as np
 from voxlate.data.batch_sampler import Floats, Integers, estimate_tokens, shares_by_temperature
 from voxlate.errors import VoxlateError
 from voxlate.languages import find_language
-from voxlate.manifest import Manifest, Utterance, read_manifest
+from voxlate.manifest.reading import Manifest, read_manifest
 from voxlate.manifest.table_files import Problems, Table
+from voxlate.manifest.utterance import Utterance
 
 
 @dataclass(frozen=True)

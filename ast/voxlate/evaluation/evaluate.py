@@ -10,7 +10,7 @@ from voxlate.errors import VoxlateError
 from voxlate.evaluation.hypotheses import HYPOTHESES, Task, forget, translate
 from voxlate.evaluation.references import references_of
 from voxlate.evaluation.scoring import Scoring, evaluate_folder, is_chosen, print_scores
-from voxlate.manifest import Manifest, read_manifest
+from voxlate.manifest.reading import Manifest, read_manifest
 from voxlate.progress import stderr
 from voxlate.search_options import SearchOptions
 from voxlate_eval.records import join, read_hypotheses

@@ -23,7 +23,8 @@ from voxlate.audio.loading import AudioSource
 from voxlate.decoding.results import Translation
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.files import file_sha256, locked, write_text
-from voxlate.manifest import EmbeddedAudio, Manifest, Utterance
+from voxlate.manifest.reading import Manifest
+from voxlate.manifest.utterance import EmbeddedAudio, Utterance
 from voxlate.progress import progress_bar, stderr
 from voxlate.search_options import SearchOptions
 from voxlate_eval.errors import EvaluationError

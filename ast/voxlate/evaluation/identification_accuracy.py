@@ -10,7 +10,7 @@ from rich.table import Table
 from voxlate.decoding.identifier import Identifier
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.languages import find_language
-from voxlate.manifest import read_manifest
+from voxlate.manifest.reading import read_manifest
 
 
 def print_accuracy(manifests: Sequence[Path], identifier: Identifier) -> int:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from voxlate.errors import VoxlateError
 from voxlate.languages import look_up_language
-from voxlate.manifest import Manifest, Utterance, read_manifest
+from voxlate.manifest.reading import Manifest, read_manifest
+from voxlate.manifest.utterance import Utterance
 from voxlate_eval.records import Reference, References
 from voxlate_eval.records import read_references as read_lines
 

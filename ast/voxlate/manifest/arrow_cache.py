@@ -1,7 +1,7 @@
-"""Manifests as Arrow columns on disk, each read once and then mapped into memory by every process that needs it.
+"""A cache of manifests as Arrow columns on disk, each converted once and then memory-mapped by every process.
 
-A file of the cache belongs to the contents of a manifest. What is not whole is made again, and what no command has
-opened for a month is deleted: the columns of a parquet manifest hold its clips.
+A cache file is named after the contents of its manifest. Incomplete files are written again. Files that have not been
+opened for a month are deleted, because the columns of a parquet manifest contain its clips.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from voxlate.errors import VoxlateError
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_LAYOUT = "3"  # of the Arrow files and of what is checked before; a new number leaves older files aside
+_LAYOUT = "3"  # version of the Arrow files and of the checks before; a new number invalidates older files
 _BLOCK = 2**20
 _UNUSED_DAYS = 30
 
 
 @dataclass(frozen=True)
-class Cached:
-    """A manifest in the cache: its rows, the columns of its file, and what was odd about it."""
+class CachedManifest:
+    """A manifest in the cache: its rows, the columns of its file, and notes on oddities."""
 
     dataset: Dataset
     columns: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def place_in_cache(manifest: Path) -> Path:
-    """Return where a manifest with these contents is cached.
+def cache_path(manifest: Path) -> Path:
+    """Return the cache file of a manifest with these contents. VoxlateError if the manifest cannot be read.
 
-    Its time and size can stay the same when it is written again within a second. VoxlateError if it cannot be read.
+    Modification time and size are not enough: both can stay the same if a file is rewritten within a second.
     """
     digest = hashlib.sha256(f"{_LAYOUT}{manifest.suffix.lower()}".encode())
     try:
@@ -57,7 +57,7 @@ def place_in_cache(manifest: Path) -> Path:
 
 
 def seal(path: Path, columns: list[str], notes: list[str]) -> None:
-    """Add to an Arrow stream what else is known of the manifest, and a checksum, where its readers do not look."""
+    """Append columns, notes and a checksum to an Arrow stream, after the end that its readers see."""
     about = json.dumps(
         {"columns": columns, "notes": notes, "bytes": path.stat().st_size, "crc": _checksum(path)}
     )  # ASCII
@@ -65,31 +65,31 @@ def seal(path: Path, columns: list[str], notes: list[str]) -> None:
         file.write(about.encode() + len(about).to_bytes(8, "little"))
 
 
-def open_cached(path: Path) -> Cached | None:
-    """Open what is cached; None if there is nothing, or not all that was written."""
+def open_cached(path: Path) -> CachedManifest | None:
+    """Open a cache file; None if it is missing or incomplete."""
     try:
         about = _about(path)
         if about["crc"] != _checksum(path, about["bytes"]):
             return None
         with suppress(OSError):
-            os.utime(path)  # it is in use
-        return Cached(open_stream(path), tuple(about["columns"]), tuple(about["notes"]))
+            os.utime(path)  # marks it as used
+        return CachedManifest(open_stream(path), tuple(about["columns"]), tuple(about["notes"]))
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return None
 
 
 def open_stream(path: Path) -> Dataset:
     """Map an Arrow stream into memory."""
-    from datasets import Dataset  # noqa: PLC0415 (a second, and not all who import this module read a manifest)
+    from datasets import Dataset  # noqa: PLC0415 (takes a second; not every importer of this module reads a manifest)
 
     return Dataset.from_file(str(path))
 
 
 def remove_unused(folder: Path) -> None:
-    """Delete files of the cache that were not opened for a month; processes that have mapped one keep it."""
+    """Delete cache files that were not opened for a month. A process that has mapped one keeps its contents."""
     oldest = time.time() - _UNUSED_DAYS * 86_400
     for entry in folder.iterdir():
-        with suppress(OSError):  # another process may have been faster
+        with suppress(OSError):  # another process may have deleted it already
             if entry.name.endswith((".arrow", ".part")) and entry.stat().st_mtime < oldest:
                 entry.unlink()
 
@@ -102,7 +102,7 @@ def _about(path: Path) -> dict[str, Any]:
         file.seek(max(end - size, 0))
         about: dict[str, Any] = json.loads(file.read(size if size <= end else 0))
         if about["bytes"] + size != end:
-            raise ValueError("not as long as it was")
+            raise ValueError("truncated")
     return about
 
 
@@ -118,7 +118,7 @@ def _checksum(path: Path, size: int | None = None) -> int:
 
 
 def _folder() -> Path:
-    """Return a folder that lasts, else one for this process."""
+    """Return the cache folder, or a temporary folder for this process if the cache is not writable."""
     from datasets import config  # noqa: PLC0415
 
     folder = Path(config.HF_DATASETS_CACHE) / "voxlate"

@@ -1,4 +1,4 @@
-"""The rows of a table as the Arrow columns of a manifest, as far as they are of the right kind."""
+"""Convert the rows of a table to the Arrow columns of a manifest. Values of the wrong type become null."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _BATCH_ROWS, _BATCH_ROWS_WITH_AUDIO = 10_000, 500
 
 
 def write_columns(path: Path, table: Table, problems: Problems) -> int:
-    """Write the rows of a table as Arrow columns, those that can be; return the number of bytes of audio."""
+    """Write the rows of a table to an Arrow stream and return the number of bytes of embedded audio."""
     rows, size = iter(table), _BATCH_ROWS_WITH_AUDIO if table.path.suffix.lower() == ".parquet" else _BATCH_ROWS
     audio_bytes = 0
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, _SCHEMA) as stream:
@@ -54,7 +54,7 @@ def _to_arrow(rows: list[Row], problems: Problems) -> pa.RecordBatch:
     columns["audio_bytes"] = [None] * len(rows)
     for i, audio in enumerate(columns["audio"]):
         if isinstance(audio, dict):
-            columns["audio"][i], columns["audio_bytes"][i] = _opened(audio, lines[i], problems)
+            columns["audio"][i], columns["audio_bytes"][i] = _path_and_bytes(audio, lines[i], problems)
         elif isinstance(audio, bytes):
             columns["audio"][i], columns["audio_bytes"][i] = None, audio
     for name in ("audio", *TEXTS):
@@ -73,8 +73,8 @@ def _to_arrow(rows: list[Row], problems: Problems) -> pa.RecordBatch:
     return pa.record_batch([pa.array(columns[field.name], field.type) for field in _SCHEMA], schema=_SCHEMA)
 
 
-def _opened(audio: dict[str, Any], line: int, problems: Problems) -> tuple[Any, bytes | None]:
-    """Take path and bytes out of an object that stands for audio."""
+def _path_and_bytes(audio: dict[str, Any], line: int, problems: Problems) -> tuple[Any, bytes | None]:
+    """Return the path and the bytes of an audio object."""
     data = audio.get("bytes")
     if data is not None and type(data) is not bytes:
         problems.add(line, f"audio has bytes that are {kind(data)} ({shown(data)}), expected a path")

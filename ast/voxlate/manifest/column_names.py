@@ -1,4 +1,4 @@
-"""The names that other tools give to the columns of a manifest, so that a column is never left unused unnoticed."""
+"""Names that other tools use for the columns of a manifest, so that an unused column is always noticed."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -25,27 +25,29 @@ _OTHER_NAMES = {
 _SHOWN = 30
 
 
-def _key(name: str) -> str:
+def _normalized(name: str) -> str:
     return re.sub(r"[\W_]+", "", name[:100]).lower()
 
 
-_MEANT = {_key(other): name for name, others in _OTHER_NAMES.items() for other in (name, *others.split())}
+_COLUMN_OF_NAME = {
+    _normalized(other): name for name, others in _OTHER_NAMES.items() for other in (name, *others.split())
+}
 
 
 def lookalikes(columns: Iterable[str], wanted: Iterable[str]) -> dict[str, str]:
-    """Return the columns of a file that look like those of `wanted` that the file lacks, each with that name."""
+    """Return columns of a file that resemble missing ones of `wanted`, each with the name of the missing one."""
     columns, wanted = list(columns), list(wanted)
     missing = [name for name in wanted if name not in columns]
     found = {}
     for column in columns:
-        meant = _MEANT.get(_key(column))
-        if column not in wanted and meant in missing:
-            found[column] = meant
+        intended = _COLUMN_OF_NAME.get(_normalized(column))
+        if column not in wanted and intended in missing:
+            found[column] = intended
     return found
 
 
 def closest(name: str, columns: Sequence[str], known: Iterable[str]) -> str | None:
-    """Return the column that `name` may be called in a file, but for those that are `known` for something else."""
+    """Return the column that most resembles `name`, except columns in `known`, which have another meaning."""
     found = lookalikes(columns, [name])
     if found:
         return next(iter(found))
@@ -54,7 +56,7 @@ def closest(name: str, columns: Sequence[str], known: Iterable[str]) -> str | No
 
 
 def listed(columns: Sequence[str]) -> str:
-    """Return the names of columns for a message, which a broken file cannot make long."""
+    """Return column names for a message, shortened so that a broken file cannot make it long."""
     names = [(name or "''") if len(name) <= 50 else f"{name[:40]}…" for name in columns[:_SHOWN]]
     more = f" and {len(columns) - _SHOWN:,} more" if len(columns) > _SHOWN else ""
     return ", ".join(names) + more

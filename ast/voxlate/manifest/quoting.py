@@ -1,9 +1,9 @@
-"""Whether the quotation marks of a table are text or were put around its cells by a CSV writer, and odd first lines.
+"""Detect tables whose cells were quoted by a CSV writer, and header lines that are not headers.
 
-pandas and Excel wrap a cell that holds a quotation mark in two more and double those within; other writers put a
-backslash before each. In the TSV files of Common Voice and CoVoST-2, and in ours, every quotation mark is text, and
-what a CSV writer has added would be trained on and scored. Text alone hardly ever has all its marks doubled, in cells
-that begin and end with one, or all of them after a backslash.
+pandas and Excel enclose a cell that contains a quotation mark in quotation marks and double those inside; other writers
+put a backslash before each. In the TSV files of Common Voice and CoVoST-2, and in ours, every quotation mark is text,
+and marks added by a CSV writer would be trained on and scored. Plain text hardly ever has all its marks doubled in
+cells that begin and end with one, or all of them after a backslash.
 """
 
 from collections.abc import Sequence
@@ -18,61 +18,61 @@ _CURE = (
 _SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 IN_TSV = f"in a .tsv quotation marks are text; {_CURE}"
 IN_CSV = (
-    'in a .csv cells stand between ", and " within them is doubled; save it so (pandas: to_csv without quotechar, '
-    "doublequote, escapechar), or as .jsonl"
+    'in a .csv cells are enclosed in ", and " inside them is doubled; save it that way (pandas: to_csv without '
+    "quotechar, doublequote, escapechar), or as .jsonl"
 )
 
 
 class Quoting:
-    """What the cells of a table say of one quotation mark, as they come."""
+    """Collects evidence on one quotation mark from the cells of a table."""
 
     def __init__(self, mark: str = '"') -> None:
         self._mark = mark
-        self._certain = _Cells()  # wrapped, with marks within that are all doubled or escaped; or all escaped
-        self._wrapped = _Cells()  # between quotation marks, with none within
-        self._bare = _Cells()  # with other quotation marks
+        self._certain = CellCount()  # enclosed, with all inner marks doubled or escaped; or all marks escaped
+        self._enclosed = CellCount()  # enclosed, with no inner marks
+        self._bare = CellCount()  # with other quotation marks
 
     @property
     def is_text(self) -> bool:
-        """Whether a mark was met that no CSV writer would have left so."""
+        """Whether a mark was found that no CSV writer would have left like that."""
         return self._bare.count > 0
 
-    def look(self, line: int, cells: Sequence[str]) -> None:
-        """Note the quotation marks of a line's cells."""
+    def add(self, line: int, cells: Sequence[str]) -> None:
+        """Count the quotation marks of a line's cells."""
         mark = self._mark
         for cell in cells:
             if mark in cell:
-                within = _within_quotes(cell, mark)
-                if within is None:
-                    cells_like_it = self._certain if _is_escaped(cell, mark) else self._bare
+                inner = _inside_quotes(cell, mark)
+                if inner is None:
+                    kind = self._certain if _is_escaped(cell, mark) else self._bare
                 else:
-                    cells_like_it = self._certain if mark in within else self._wrapped
-                cells_like_it.add(line, cell)
+                    kind = self._certain if mark in inner else self._enclosed
+                kind.add(line, cell)
 
     def problem(self, rule: str) -> tuple[int, str] | None:
-        """Return the first line that a CSV writer has quoted, and the rule of such files, if one surely has."""
+        """Return the first quoted line and a message that states the rule of the format, if cells are surely quoted."""
         if not self._certain.count or self._bare.count:
             return None
-        count = self._certain.count + self._wrapped.count
+        count = self._certain.count + self._enclosed.count
         return (
             self._certain.line,
             f"cells are quoted as in CSV ({count:,} in all), such as {self._certain.first}; {rule}",
         )
 
     def note(self) -> str:
-        """Return what to tell the user where cells look quoted, but may be text; else nothing."""
-        cells = self._certain if self._certain.count or self._bare.count else self._wrapped
+        """Return a note for the user if cells look quoted but may be text; else an empty string."""
+        cells = self._certain if self._certain.count or self._bare.count else self._enclosed
         if not cells.count:
             return ""
         return (
             f"cells look quoted as in CSV ({cells.count:,} in all), first in line {cells.line}: {cells.first}; they "
-            f"are kept as text; if a program put the marks there, {_CURE}"
+            f"are kept as text; if a program added the marks, {_CURE}"
         )
 
 
 @dataclass
-class _Cells:
-    """Cells of a kind: how many, and the first one."""
+class CellCount:
+    """Number of cells of one kind, and the first of them."""
 
     count: int = 0
     line: int = 0
@@ -85,26 +85,26 @@ class _Cells:
 
 
 def odd_header(line: str, separator: str) -> str:
-    """Say what keeps the first line of a file from naming its columns; nothing if it does."""
+    """Return why the first line of a file cannot be its header; an empty string if it can."""
     if "\0" in line:
-        return "holds bytes of 0, expected text; if it is UTF-16, save it as UTF-8"
+        return "contains zero bytes, expected text; if it is UTF-16, save it as UTF-8"
     if separator not in line and (other := next((name for mark, name in _SEPARATORS.items() if mark in line), "")):
-        return f"its columns look divided by {other}, expected tabs in a .tsv, commas in a .csv"
+        return f"its columns look separated by {other}, expected tabs in a .tsv, commas in a .csv"
     names = line.split(separator)
-    if any(_within_quotes(name, mark) for name in names for mark in ("'" if separator == "," else "\"'")):
-        return f"the names of the columns are in quotation marks ({shown(names[0])}), expected them without; {_CURE}"
+    if any(_inside_quotes(name, mark) for name in names for mark in ("'" if separator == "," else "\"'")):
+        return f"the column names are in quotation marks ({shown(names[0])}), expected them without; {_CURE}"
     if separator == "\t" and "\r" in line:
         return "its lines end with \\r alone, expected \\n or \\r\\n; save it with those"
     return ""
 
 
-def _within_quotes(cell: str, mark: str) -> str | None:
-    """Return what stands between the quotation marks that a CSV writer put around a cell; None if none did."""
+def _inside_quotes(cell: str, mark: str) -> str | None:
+    """Return the text inside the quotation marks that a CSV writer put around a cell; None if there are none."""
     if len(cell) < 2 or cell[0] != mark or cell[-1] != mark:
         return None
-    within = cell[1:-1]
-    doubled = mark not in within.replace(mark * 2, "")
-    return within if doubled or (_is_escaped(within, mark) and not within.replace("\\\\", "").endswith("\\")) else None
+    inner = cell[1:-1]
+    doubled = mark not in inner.replace(mark * 2, "")
+    return inner if doubled or (_is_escaped(inner, mark) and not inner.replace("\\\\", "").endswith("\\")) else None
 
 
 def _is_escaped(text: str, mark: str) -> bool:

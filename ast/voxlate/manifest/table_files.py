@@ -1,8 +1,8 @@
-"""Rows of jsonl, tsv, csv and parquet files with their line numbers, and the problems found in them.
+"""Read the rows of jsonl, tsv, csv and parquet files with their line numbers, and collect their problems.
 
-Nothing is guessed: a cell of a tsv or csv file is text, whatever it looks like ("NA", "null", "00123", "1e5"), and an
-empty one is None. A tsv file knows no quotes, so that every quotation mark in it is text, and one whose cells a CSV
-writer has quoted is refused; a csv file follows RFC 4180.
+No types are guessed: a cell of a tsv or csv file is text, whatever it looks like ("NA", "null", "00123", "1e5"), and an
+empty cell is None. In a tsv file every quotation mark is text, and a file whose cells were quoted by a CSV writer is
+refused. A csv file follows RFC 4180.
 """
 
 import csv
@@ -38,12 +38,12 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass
 class Problems:
-    """What is wrong with a file, by line (0: with the file as a whole), to be reported together."""
+    """The problems of a file with their line numbers (0: the whole file), reported together."""
 
     file: str
     unit: str = "line"
     found: list[tuple[int, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)  # what is odd, but no fault
+    notes: list[str] = field(default_factory=list)  # oddities that are not problems
 
     def add(self, line: int, problem: str) -> None:
         if len(problem) > _LONGEST_PROBLEM:
@@ -51,7 +51,7 @@ class Problems:
         self.found.append((line, problem))
 
     def raise_any(self) -> None:
-        """Log the notes, then raise VoxlateError that names problems of each kind and counts the others, if any."""
+        """Log the notes. VoxlateError if there are problems: it names some of each kind and counts the rest."""
         for note in self.notes:
             _LOG.warning("%s: %s", self.file, note)
         self.notes.clear()
@@ -64,27 +64,28 @@ class Problems:
         raise VoxlateError("\n  ".join([f"{self.file}: {len(self.found):,} problems", *texts, *more]))
 
     def _chosen(self) -> list[tuple[int, str]]:
-        """Return the first problems, by line, with some of every kind, which differ in quoted values and numbers."""
+        """Return the first problems by line, with some of each kind. A kind ignores quoted values and numbers."""
         ordered = sorted(self.found)
         kinds: dict[str, list[int]] = {}
-        for place, (_, text) in enumerate(ordered):
-            kinds.setdefault(re.sub(r"'[^']*'|\d+|\([^)]*\)", "", text), []).append(place)
-        chosen = {place for places in kinds.values() for place in places[:_SHOWN_OF_A_KIND]}
+        for index, (_, text) in enumerate(ordered):
+            kinds.setdefault(re.sub(r"'[^']*'|\d+|\([^)]*\)", "", text), []).append(index)
+        chosen = {index for indices in kinds.values() for index in indices[:_SHOWN_OF_A_KIND]}
         room = max(_SHOWN, min(len(chosen), 2 * _SHOWN))
-        others = (place for place in range(len(ordered)) if place not in chosen)
+        others = (index for index in range(len(ordered)) if index not in chosen)
         shown = sorted([*sorted(chosen)[:room], *islice(others, max(0, room - len(chosen)))])
-        return [ordered[place] for place in shown]
+        return [ordered[index] for index in shown]
 
 
 class Table:
-    """The rows of a file; `columns` holds the names met so far, all of them once the rows have been read."""
+    """The rows of a file. `columns` collects column names while rows are read."""
 
     def __init__(self, path: Path, wanted: Sequence[str], problems: Problems) -> None:
         check_regular(path)
         if path.suffix.lower() not in _READERS:
             kinds = ", ".join(sorted(_READERS))
             raise VoxlateError(
-                f"{path}: unknown kind of table {path.suffix or path.name!r}; expected {kinds}; rename it if it is one"
+                f"{path}: unknown kind of table {path.suffix or path.name!r}; expected {kinds}; if it is one of these, "
+                "rename it"
             )
         self.path, self.wanted, self.problems = path, wanted, problems
         self.columns: dict[str, None] = {}
@@ -98,25 +99,23 @@ class Table:
             raise VoxlateError(f"{self.path}: cannot be read ({error.strerror})") from None
 
     def header(self, cells: Sequence[str]) -> None:
-        """Take the names of the columns from a first line."""
+        """Set the columns from the cells of the first line."""
         self.columns = dict.fromkeys(cells)
         for name in self.columns:
             if cells.count(name) > 1:
-                self.problems.add(1, f"column {shown(name)} is there {cells.count(name)} times")
+                self.problems.add(1, f"column {shown(name)} occurs {cells.count(name)} times")
 
 
 def check_regular(path: Path) -> None:
-    """VoxlateError for a folder, a pipe or a device: it has no rows, could have no end, or not be read twice."""
+    """Raise VoxlateError for a folder, a pipe or a device: it may have no rows or no end, or be readable only once."""
     if odd := oddity(path):
-        raise VoxlateError(
-            f"{path}: {odd}, expected a regular file; name one that ends in {', '.join(sorted(_READERS))}"
-        )
+        raise VoxlateError(f"{path}: {odd}, expected a regular file ending in {', '.join(sorted(_READERS))}")
 
 
 def text_lines(file: BinaryIO, problems: Problems, *, headed: bool = True) -> Iterator[tuple[int, str]]:
-    r"""Decode the lines of a file, with their ends. Only \n ends a line; U+2028 and its kind are text.
+    r"""Yield the decoded lines of a file with their line ends. Only \n ends a line; U+2028 and the like are text.
 
-    Lines that cannot be decoded are problems; if the first one cannot, and names the columns, nothing follows.
+    Lines that cannot be decoded are problems. If that happens to the header line (`headed`), reading stops.
     """
     for line, raw in enumerate(iter(partial(file.readline, _LONGEST_LINE), b""), 1):
         if len(raw) == _LONGEST_LINE:
@@ -153,13 +152,13 @@ def tsv_rows(table: Table, file: BinaryIO) -> Rows:
             header = cells
             table.header(header)
         elif len(cells) != len(header):
-            hint = "; a cell in quotation marks cannot hold a tab or an end of line in a .tsv" if '"' in text else ""
+            hint = "; in a .tsv, a cell in quotation marks cannot contain a tab or a line end" if '"' in text else ""
             table.problems.add(line, f"{len(cells)} columns, expected {len(header)} as in the first line{hint}")
         else:
             if '"' in text:
-                quoting.look(line, cells)
+                quoting.add(line, cells)
             if "'" in text and not apostrophes.is_text:
-                apostrophes.look(line, cells)
+                apostrophes.add(line, cells)
             yield line, {name: cell or None for name, cell in zip(header, cells, strict=True)}
     found = quoting.problem(IN_TSV) or apostrophes.problem(IN_TSV)
     if found is not None:
@@ -171,7 +170,7 @@ def tsv_rows(table: Table, file: BinaryIO) -> Rows:
 def _csv_rows(table: Table, file: BinaryIO) -> Rows:
     header: list[str] = []
     quoting, apostrophes = Quoting(), Quoting("'")
-    doubled = marked = False  # whether quotation marks are, anywhere; whether the row has marks to look at
+    doubled = marked = False  # whether any quotation mark is doubled; whether the row has marks to count
 
     def texts() -> Iterator[str]:
         nonlocal doubled, marked
@@ -197,8 +196,8 @@ def _csv_rows(table: Table, file: BinaryIO) -> Rows:
                 table.problems.add(start, f"{len(cells)} columns, expected {len(header)} as in the first line")
             else:
                 if marked:
-                    quoting.look(start, cells)
-                    apostrophes.look(start, cells)
+                    quoting.add(start, cells)
+                    apostrophes.add(start, cells)
                     marked = False
                 yield start, {name: cell or None for name, cell in zip(header, cells, strict=True)}
         found = (None if doubled else quoting.problem(IN_CSV)) or apostrophes.problem(IN_CSV)
@@ -213,7 +212,7 @@ def _csv_rows(table: Table, file: BinaryIO) -> Rows:
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) < len(pairs):
-        raise ValueError("a name is there twice in an object")
+        raise ValueError("a name occurs twice in an object")
     return record
 
 
@@ -230,10 +229,10 @@ def _jsonl_rows(table: Table, file: BinaryIO) -> Rows:
             return
         try:
             record = _JSON.decode(text)
-            if "\\u" in text:  # half of a surrogate pair can be escaped, but is no text
+            if "\\u" in text:  # half of a surrogate pair can be escaped, but is not text
                 json.dumps(record, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            table.problems.add(line, "holds half of a surrogate pair (\\ud800 to \\udfff), which is no text")
+            table.problems.add(line, "contains half of a surrogate pair (\\ud800 to \\udfff), which is not text")
         except (ValueError, RecursionError) as error:
             place = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
             table.problems.add(line, f"not JSON ({place}); expected one object on each line")
@@ -246,7 +245,7 @@ def _jsonl_rows(table: Table, file: BinaryIO) -> Rows:
 
 
 def _parquet_rows(table: Table, file: BinaryIO) -> Rows:
-    import pyarrow as pa  # noqa: PLC0415 (half a second that other tables do without)
+    import pyarrow as pa  # noqa: PLC0415 (takes half a second; other tables do not need it)
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     row = 0
@@ -258,7 +257,7 @@ def _parquet_rows(table: Table, file: BinaryIO) -> Rows:
         wanted = [name for name in table.wanted if names.count(name) == 1]
         for name in [name for name in wanted if not _is_plain(pa, types[name])]:
             found = str(types[name])[:100]
-            table.problems.add(0, f"column {name!r} is {found}, expected text, numbers or, of audio, bytes and path")
+            table.problems.add(0, f"column {name!r} is {found}, expected text or numbers, or bytes and path for audio")
             wanted.remove(name)
         for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS, columns=wanted):
             for record in batch.to_pylist():
@@ -269,11 +268,11 @@ def _parquet_rows(table: Table, file: BinaryIO) -> Rows:
         table.problems.add(row + 1, f"not UTF-8 ({byte}), in this row or one of the next {_PARQUET_ROWS}")
     except (pa.ArrowException, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        table.problems.add(0, f"not a whole parquet file ({reason})")
+        table.problems.add(0, f"not a complete parquet file ({reason})")
 
 
 def _is_plain(pa: Any, type_: Any) -> bool:
-    """Return whether the values of a type are what JSON knows, or bytes, or a struct of such values."""
+    """Return whether the values of a type are JSON scalars, bytes, or structs of these."""
     types = pa.types
     if types.is_dictionary(type_):
         return _is_plain(pa, type_.value_type)
@@ -285,7 +284,7 @@ def _is_plain(pa: Any, type_: Any) -> bool:
 
 
 def _views(types: Any) -> Iterator[Callable[[Any], bool]]:
-    """Give the tests for kinds of text and bytes that not every pyarrow has."""
+    """Yield the tests for text and byte types that older versions of pyarrow lack."""
     for name in ("is_string_view", "is_binary_view"):
         if hasattr(types, name):
             yield getattr(types, name)
@@ -300,6 +299,6 @@ _READERS: dict[str, Callable[[Table, BinaryIO], Rows]] = {
 
 
 def kind(value: object) -> str:
-    """Say in errors what a value is."""
+    """Return the type of a value in words, for messages."""
     names = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
     return names.get(type(value), type(value).__name__)

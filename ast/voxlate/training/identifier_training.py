@@ -20,7 +20,8 @@ from voxlate.checkpoints.identifier_files import save_identifier
 from voxlate.data.batching import collate_waveforms, read_waveform
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import choose_device
-from voxlate.manifest import Utterance, read_manifest
+from voxlate.manifest.reading import read_manifest
+from voxlate.manifest.utterance import Utterance
 from voxlate.models.encoder import SpeechEncoder
 from voxlate.models.language_identifier import LanguageIdentifier, pooled
 
