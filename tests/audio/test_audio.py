@@ -293,7 +293,7 @@ def test_what_needs_no_resampler_is_what_it_would_give(form: str, monkeypatch: p
         frames[-1].sample_rate = SAMPLE_RATE_HZ
     found_T = np.concatenate(list(mono_chunks(iter(frames))))
     assert found_T.dtype == np.float32
-    monkeypatch.setattr("voxlate.audio.resampling._NEED_NOTHING", set())
+    monkeypatch.setattr("voxlate.audio.resampling._UNCHANGED", set())
     assert np.array_equal(found_T, np.concatenate(list(mono_chunks(iter(frames)))))
 
 
@@ -363,7 +363,7 @@ def test_a_truncated_file_keeps_its_beginning_and_says_so(tmp_path: Path, media_
     same = len(audio.waveform) - 2_000
     assert same > 20_000
     assert rms(audio.waveform[:same] - whole_T[:same]) < 0.01
-    match = re.fullmatch(r"truncated: (\S+) s decoded of the (\S+) s its header announces", audio.warnings[0])
+    match = re.fullmatch(r"truncated: (\S+) s decoded of the (\S+) s its header states", audio.warnings[0])
     assert match
     assert float(match[1]) == pytest.approx(audio.seconds, abs=0.01)
     assert float(match[2]) == pytest.approx(SECONDS, abs=0.03)
@@ -417,7 +417,7 @@ def test_odd_chunks_in_a_wav() -> None:
     assert audio.seconds == 1.0
     assert audio.warnings == ()
     cut = load_audio((wav[:36] + chunk + wav[36:])[:16_060])
-    assert cut.warnings == ("truncated: 0.50 s decoded of the 1.00 s its header announces",)
+    assert cut.warnings == ("truncated: 0.50 s decoded of the 1.00 s its header states",)
 
 
 def test_damaged_packets_are_skipped_and_counted(media_folder: Path) -> None:
@@ -499,7 +499,7 @@ def test_media_without_sound(tmp_path: Path, media_folder: Path) -> None:
         silent_film = video_without_audio(tmp_path / f"film{suffix}")
         assert message(silent_film) == f"{silent_film}: no audio stream (its streams: 1 video)"
     header = (media_folder / "s16.wav").read_bytes()[:78]
-    assert message(header) == "<bytes>: its audio stream holds no samples"
+    assert message(header) == "<bytes>: its audio stream contains no samples"
     assert "not audio" in message(id3_tag(b"TIT2\0\0\0\x03\0\0\0ab"))
     without_index = (media_folder / "plain.m4a").read_bytes()[:-2_000]
     assert message(without_index) == "<bytes>: MP4 file without a readable index ('moov'): probably truncated"
@@ -518,7 +518,7 @@ def test_samples_that_are_not_numbers(tmp_path: Path, value: float) -> None:
     waveform_T = sine(440, 2.0)
     waveform_T[20_000] = value
     path = write_media(tmp_path / "a.wav", waveform_T, codec="pcm_f32le")
-    reason = "holds NaN or infinite samples, the first at 1.25 s: not a usable recording"
+    reason = "contains NaN or infinite samples, the first at 1.25 s: not a usable recording"
     assert message(path) == f"{path}: {reason}"
     assert message(path, start_seconds=1.1) == f"{path}: {reason}"
     assert load_audio(path, end_seconds=1.0).seconds == 1.0
@@ -530,16 +530,16 @@ def test_absurd_headers_are_refused() -> None:
     slow = wav[:24] + (1).to_bytes(4, "little") + wav[28:]
     fast = wav[:24] + (0x7FFFFFFF).to_bytes(4, "little") + wav[28:]
     assert "audio packets could be decoded" in message(no_channels)
-    assert message(slow) == "<bytes>: sample rate of 1 Hz, expected 1000 to 1000000: its header is damaged"
+    assert message(slow) == "<bytes>: sample rate of 1 Hz, expected 1000 to 1000000: the header is damaged"
     assert "sample rate of 2147483647 Hz" in message(fast)
 
 
 @pytest.mark.parametrize("name", ["s16.wav", "lossless.flac", "constant.mp3", "plain.m4a", "aac.mka"])
 def test_bad_time_ranges(media_folder: Path, name: str) -> None:
     path = media_folder / name
-    assert "bad time range (-1,): expected finite seconds" in message(path, start_seconds=-1)
+    assert "bad time range (-1,): expected finite, non-negative seconds" in message(path, start_seconds=-1)
     assert "bad time range (nan,)" in message(path, start_seconds=float("nan"))
-    assert "bad time range: ends at 1 s, expected later than its start at 2 s" in message(
+    assert "bad time range: ends at 1 s, expected an end after its start at 2 s" in message(
         path, start_seconds=2, end_seconds=1
     )
     assert "bad time range: ends at 2 s" in message(path, start_seconds=2, end_seconds=2)

@@ -81,7 +81,7 @@ def test_no_channel_of_a_layout_is_lost(layout: str) -> None:
         found_T = np.concatenate(list(mono_chunks(iter([frame(waveform_CT, layout)]), mixer=mixer)))
         assert likeness(found_T, speech_T) > 0.999
         assert np.std(found_T) > np.std(speech_T) / (2.5 * len(names))
-        expected = f"channel {channel + 1} (LFE) holds more than bass and is mixed in for 0."
+        expected = f"channel {channel + 1} (LFE) contains more than bass and is mixed in for 0."
         assert [note.startswith(expected) for note in mixer.notes()] == ([True] if name.startswith("LFE") else [])
 
 

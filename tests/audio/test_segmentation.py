@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from voxlate.audio.loading import SAMPLE_RATE_HZ
-from voxlate.audio.segmentation import MAX_PIECE_SECONDS, segment, segment_with_notes
+from voxlate.audio.segmentation import MAX_SEGMENT_SECONDS, segment, segment_with_notes
 
 RATE = SAMPLE_RATE_HZ
 
@@ -34,7 +34,7 @@ def test_silence_gives_no_piece(length: float) -> None:
     offset_T = np.full(round(length * RATE), 0.1, np.float32)  # a dead input of a sound card
     dither_T: np.ndarray = np.random.default_rng(0).integers(-1, 1, round(length * RATE)).astype(np.float32) / 65_536
     for waveform_T in (np.zeros_like(offset_T), offset_T, dither_T):
-        assert segment_with_notes(waveform_T) == ([], ("nothing but silence; its result is empty",))
+        assert segment_with_notes(waveform_T) == ([], ("only silence; its result is empty",))
 
 
 @pytest.mark.parametrize("peak_dbfs", [-20, -50, -60, -70, -80])
@@ -63,7 +63,7 @@ def test_one_stretch_of_sound_stays_whole_with_its_silence() -> None:
 @pytest.mark.parametrize("samples", [1, 5, 160, 400, 1599])
 @pytest.mark.parametrize("whole", [False, True])
 def test_sound_too_short_for_a_word_gives_no_piece(samples: int, whole: bool) -> None:
-    reason = "its sound lasts less than 0.1 s, too short to hold a word; its result is empty"
+    reason = "its sound lasts less than 0.1 s, too short for a word; its result is empty"
     sound_T = noise(samples / RATE)
     for waveform_T in (sound_T, np.pad(sound_T[:640], (RATE, 5 * RATE)).astype(np.float32)):
         if np.ptp(waveform_T):
@@ -75,7 +75,7 @@ def test_clicks_in_long_audio_are_left_out_and_counted() -> None:
     waveform_T = talk((5.0, 0.1), *clicks, (0.15, 0.1), (9.0, 0.0))
     pieces, notes = segment_with_notes(waveform_T)
     assert [start for start, _ in seconds(pieces)] == pytest.approx([0.0, 38.8], abs=0.06)  # a word of 0.15 s stays
-    assert notes == ("2 sounds of less than 0.1 s, too short to hold a word, left out",)
+    assert notes == ("2 sounds of less than 0.1 s, too short for a word, left out",)
 
 
 @pytest.mark.parametrize("stretch", [19.55, 19.6, 19.7, 19.9, 20.0, 20.1, 20.5, 21.0, 39.9, 40.2])
@@ -86,7 +86,7 @@ def test_no_cut_leaves_a_tail_without_a_sentence(stretch: float, tail: float) ->
     for start, end in pieces:
         assert end - start >= RATE
         assert np.count_nonzero(waveform_T[start:end]) >= 0.4 * RATE
-        assert end - start <= MAX_PIECE_SECONDS * RATE
+        assert end - start <= MAX_SEGMENT_SECONDS * RATE
 
 
 def test_long_audio_is_cut_where_it_is_quietest() -> None:
@@ -120,7 +120,7 @@ def test_nothing_loud_is_lost_and_no_piece_is_too_long(length: float) -> None:
     assert pieces[0][0] == 0
     assert pieces[-1][1] == len(waveform_T)
     assert all(first[1] == second[0] for first, second in pairwise(pieces))
-    assert max(end - start for start, end in pieces) <= MAX_PIECE_SECONDS * RATE
+    assert max(end - start for start, end in pieces) <= MAX_SEGMENT_SECONDS * RATE
 
 
 def test_random_talks_keep_every_loud_moment() -> None:
@@ -133,7 +133,7 @@ def test_random_talks_keep_every_loud_moment() -> None:
         waveform_T = talk(*parts)
         covered_T = np.zeros(len(waveform_T), bool)
         for start, end in segment(waveform_T):
-            assert 0 < end - start <= MAX_PIECE_SECONDS * RATE
+            assert 0 < end - start <= MAX_SEGMENT_SECONDS * RATE
             assert not covered_T[start:end].any()
             covered_T[start:end] = True
         assert not (np.abs(waveform_T[~covered_T]) > 0.01).any()

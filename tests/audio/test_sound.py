@@ -106,7 +106,7 @@ def test_samples_that_are_no_numbers_are_found_wherever_they_lie(monkeypatch: py
     waveform_T = sine(300, 4.0).astype(np.float32)
     waveform_T[48_000] = np.nan
     path = write_media(Path("nan.wav"), waveform_T, codec="pcm_f32le")
-    with pytest.raises(AudioError, match=r"holds NaN or infinite samples, the first at 3\.00 s"):
+    with pytest.raises(AudioError, match=r"contains NaN or infinite samples, the first at 3\.00 s"):
         spool_audio(path)
 
 
@@ -140,6 +140,6 @@ def test_sound_that_memory_does_not_hold_fails_alone(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(sound_module, "spool_audio", spool)
     assert [str(one) for one in read_ahead([b"", "a.wav"])] == [
-        "bytes: not enough memory for its sound",
-        "a.wav: not enough memory for its sound",
+        "bytes: not enough memory to decode it",
+        "a.wav: not enough memory to decode it",
     ]

@@ -40,9 +40,7 @@ def test_the_default_track_is_taken_and_said() -> None:
     assert pitch(audio.waveform) == 900
     assert audio.warnings == ()
     others = "others: 1 (English), 2 (German)"
-    expected = (
-        f"audio track 3 (French, default) was taken; {others}; choose with --audio-track and a number or language"
-    )
+    expected = f"audio track 3 (French, default) was used; {others}; choose with --audio-track and a number or language"
     assert audio.notes == (expected,)
 
 
@@ -86,7 +84,7 @@ def test_of_several_in_a_language_the_best_is_taken_and_said() -> None:
     contents = film(GERMAN | {"flags": COMMENT}, ENGLISH, GERMAN | {"hz": 1200})
     audio = load_audio(contents, audio_track="de")
     assert pitch(audio.waveform) == 1200
-    assert audio.notes[0].startswith("audio track 3 (German) was taken; others: 1 (German, comment), 2 (English); ")
+    assert audio.notes[0].startswith("audio track 3 (German) was used; others: 1 (German, comment), 2 (English); ")
 
 
 @pytest.mark.parametrize("wanted", [0, -1, 4, "4", "it", "und", "xx", ""])
@@ -104,9 +102,11 @@ def test_a_track_that_cannot_be_decoded_is_passed_over_unless_asked_for() -> Non
     assert pitch(audio.waveform) == 600
     assert "others: 1 (French, cannot be decoded, default)" in audio.notes[0]
     for wanted in (1, "fr"):
-        with pytest.raises(AudioError, match=r"audio track 1 \(French, .*its audio codec is not one that FFmpeg's"):
+        with pytest.raises(
+            AudioError, match=r"audio track 1 \(French, .*FFmpeg's libraries cannot decode its audio codec"
+        ):
             load_audio(contents, audio_track=wanted)
-    with pytest.raises(AudioError, match="its audio codec is not one"):
+    with pytest.raises(AudioError, match="libraries cannot decode its audio codec"):
         load_audio(undecodable(film(ENGLISH)))
 
 
@@ -120,7 +120,7 @@ def test_a_damaged_default_track_gives_way_to_one_that_holds_sound() -> None:
     audio = load_audio(bytes(broken))
     assert pitch(audio.waveform) == 600
     assert audio.notes[0].startswith(
-        "audio track 2 (German) was taken, as 1 (French, default) holds no sound that can be decoded; "
+        "audio track 2 (German) was used, as 1 (French, default) contains no sound that can be decoded; "
     )
 
 
@@ -132,7 +132,7 @@ def test_a_silent_default_track_gives_way_to_one_that_holds_sound(container: str
         audio = load_audio(contents, **options)  # type: ignore[arg-type]
         assert np.std(audio.waveform) > 0.1
         assert audio.notes[0].startswith(
-            "audio track 3 was taken, as 1 (default) and 2 hold no sound that can be decoded; others: 1"
+            "audio track 3 was used, as 1 (default) and 2 contain no sound that can be decoded; others: 1"
         )
     assert measure_audio(contents)[0] == load_audio(contents).seconds
     assert not load_audio(contents, audio_track=1).waveform.any()

@@ -187,7 +187,7 @@ def test_links_after_a_damaged_one_are_decoded(tmp_path: Path) -> None:
     for contents, links in ((cut + second, 1), (second + cut + second, 2)):
         audio = load_audio(contents)
         assert audio.seconds == pytest.approx(links, abs=0.01)
-        assert audio.warnings == ("damaged: 1 part of it could not be read",)
+        assert audio.warnings == ("damaged: 1 part of the file could not be read",)
 
 
 def test_a_damaged_first_page_of_ogg_is_lost_sound(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_headers_that_ffmpeg_corrects_show_what_is_missing(tmp_path: Path, suffi
     whole = load_audio(path)
     assert whole.warnings == load_audio(path.read_bytes() + bytes(999)).warnings == ()
     [warning] = load_audio(truncate(path, 0.5)).warnings
-    match = re.fullmatch(r"truncated: (\S+) s decoded of the (\S+) s its header announces", warning)
+    match = re.fullmatch(r"truncated: (\S+) s decoded of the (\S+) s its header states", warning)
     assert match
     assert float(match[1]) < 1.1
     assert float(match[2]) == pytest.approx(whole.seconds, abs=0.02)

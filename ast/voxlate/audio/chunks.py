@@ -1,4 +1,4 @@
-"""A waveform as it is decoded, in memory or, where it is long, in a temporary file.
+"""A waveform that grows while it is decoded, in memory or, if it is long, in a temporary file.
 
 Shape letters: T samples of 16 kHz sound.
 """
@@ -14,15 +14,15 @@ import numpy as np
 from voxlate.audio.resampling import SAMPLE_RATE_HZ, Waveform
 from voxlate.errors import AudioError
 
-SILENT_RANGE = 2.0**-15  # between the highest and the lowest sample: one step of 16 bits
-SPOOLED_SECONDS = 60.0  # longer sound does not stay in memory, where it may go to a file
+SILENT_RANGE = 2.0**-15  # largest peak-to-peak range that counts as silence: one step of 16 bits
+SPOOLED_SECONDS = 60.0  # longer sound is moved to a temporary file
 
 
 class SpooledWaveform:
-    """A float32 waveform in a temporary file: a slice of it is read when it is asked for."""
+    """A float32 waveform of shape (T,) in a temporary file, from which slices are read on demand."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (it lives as long as the waveform)
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (open as long as the waveform exists)
         self._samples = 0
         weakref.finalize(self, self._file.close)
 
@@ -39,7 +39,7 @@ class SpooledWaveform:
         return self._samples
 
     def __getitem__(self, span: slice) -> Waveform:
-        """Return the samples of a slice, in an array of their own."""
+        """Return a copy of the samples of a slice."""
         start, end, _ = span.indices(self._samples)
         self._file.seek(4 * start)
         return np.frombuffer(bytearray(self._file.read(4 * max(0, end - start))), np.float32)
@@ -52,7 +52,7 @@ class Chunks:
         self.samples = 0
         self.first_not_finite: int | None = None
         self.holds_sound = False
-        self._held: list[Waveform] = []
+        self._chunks: list[Waveform] = []
 
     def add(self, chunk_T: Waveform) -> None:
         """Append samples."""
@@ -62,15 +62,15 @@ class Chunks:
         if not self.holds_sound and len(chunk_T):
             self.holds_sound = bool(chunk_T.max() - chunk_T.min() > SILENT_RANGE)
         self.samples += len(chunk_T)
-        self._held.append(chunk_T)
+        self._chunks.append(chunk_T)
 
     def waveform(self) -> Waveform:
         """Return all samples."""
-        return np.concatenate(self._held)
+        return np.concatenate(self._chunks)
 
 
 class Spool(Chunks):
-    """Collects a waveform, in a temporary file once it is long; AudioError where that cannot be written."""
+    """Collects a waveform, in a temporary file once it is long. AudioError if the file cannot be written."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,14 +83,14 @@ class Spool(Chunks):
             try:
                 if self._spooled is None:
                     self._spooled = SpooledWaveform()
-                for held_T in self._held:
+                for held_T in self._chunks:
                     self._spooled.append(held_T)
             except OSError as error:
                 raise AudioError(
-                    f"sound of more than {SPOOLED_SECONDS:.0f} s needs a temporary file, which cannot be written in "
+                    f"sound of more than {SPOOLED_SECONDS:.0f} s needs a temporary file, which cannot be written to "
                     f"{_temporary_folder()} ({error.strerror}); free some space, or set TMPDIR to another folder"
                 ) from error
-            self._held.clear()
+            self._chunks.clear()
 
     def finish(self) -> Waveform | SpooledWaveform:
         """Return all samples."""
@@ -100,5 +100,5 @@ class Spool(Chunks):
 def _temporary_folder() -> str:
     try:
         return tempfile.gettempdir()
-    except OSError:  # the error says which folders were tried
+    except OSError:  # its message lists the folders that were tried
         return "any folder"

@@ -1,4 +1,4 @@
-"""Media files opened without reading anything but their own bytes, the audio track chosen, frame after frame."""
+"""Open media files by their own bytes alone, choose an audio track, and decode it frame by frame."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from voxlate.audio.sources import NamelessFile
 from voxlate.audio.tracks import AudioTrack, ranked_tracks, track_note
 from voxlate.errors import AudioError
 
-# Demuxers that hold sound and read nothing but their own file: no playlists, images, subtitles, text or devices.
+# Demuxers of audio that read nothing but their own file: no playlists, images, subtitles, text or devices.
 DEMUXERS = (
     "aa,aac,aax,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,dtshd,dv,eac3,flac,flv,gsm,gxf,iff,ircam,loas"
     ",matroska,mlp,mmf,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,oga,ogg,oma,qcp,rm,shn,sox,swf,tak,truehd,tta"
@@ -28,14 +28,14 @@ DEMUXERS = (
 
 @dataclass
 class TrackChoice:
-    """Which track to decode: a place in the ranking of those that fit, whose number is known once the file is open."""
+    """The track to decode, as a rank among the matching tracks. Their number is known once the file is open."""
 
     wanted: AudioTrack | None = None
-    place: int = 0
-    fitting: int = 1
+    rank: int = 0
+    candidates: int = 1
     notes: tuple[str, ...] = ()
     fill_gaps: bool = False
-    timeline: Timeline | None = None  # of the track that was decoded last, where gaps are filled
+    timeline: Timeline | None = None  # of the latest decoded track, if gaps are filled
 
 
 def _refuse(url: str, _flags: int, _options: dict[str, str]) -> NoReturn:
@@ -44,14 +44,14 @@ def _refuse(url: str, _flags: int, _options: dict[str, str]) -> NoReturn:
 
 @contextmanager
 def open_media(file: BinaryIO, choice: TrackChoice | None = None) -> Iterator[Media]:
-    """Open a container and the track chosen; note in `choice` how many fit. Raises AudioError."""
+    """Open a container and the chosen track, and set the number of matching tracks in `choice`. Raises AudioError."""
     choice = choice or TrackChoice()
     file.seek(0)
     start = file.read(24)
     links, unreadable = find_links(file) if start.startswith(b"OggS") else [], 0
     options = {"format_whitelist": DEMUXERS}
     if (start[:4], start[8:16], start[22:]) == (b"RIFF", b"WAVEfmt ", b"\1\0"):
-        # FFmpeg tries all demuxers on the samples of a WAV, where DTS may hide: in two channels, never in one.
+        # FFmpeg probes the samples of a WAV for DTS, which is possible with two channels, but not with one.
         options["max_probe_packets"] = "1"
     while True:
         if links:
@@ -63,7 +63,7 @@ def open_media(file: BinaryIO, choice: TrackChoice | None = None) -> Iterator[Me
             )
             break
         except MEDIA_ERRORS as error:
-            if links:  # those after a damaged one may be whole
+            if links:  # links after a damaged one may be intact
                 unreadable += 1
                 continue
             file.seek(0)
@@ -76,14 +76,14 @@ def open_media(file: BinaryIO, choice: TrackChoice | None = None) -> Iterator[Me
             found = ", ".join(f"{count} {kind}" for kind, count in sorted(streams.items())) or "none"
             raise AudioError(f"no audio stream (its streams: {found})")
         tracks = ranked_tracks(container, choice.wanted)
-        stream, choice.fitting = tracks[choice.place], len(tracks)
+        stream, choice.candidates = tracks[choice.rank], len(tracks)
         several = len(container.streams.audio if choice.wanted is None else tracks) > 1
-        choice.notes = (track_note(stream, passed_over=tracks[: choice.place]),) if several else ()
+        choice.notes = (track_note(stream, skipped=tracks[: choice.rank]),) if several else ()
         yield Media(container, stream, file, links, breaks=unreadable)
 
 
 def all_frames(media: Media) -> Iterator[av.AudioFrame]:
-    """Decode frame by frame; the links of a chained Ogg file one after another, with timestamps that continue."""
+    """Decode frame by frame. The links of a chained Ogg file follow each other with continuous timestamps."""
     yield from read_frames(media)
     for window in media.later_links:
         try:

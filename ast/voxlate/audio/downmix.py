@@ -1,11 +1,14 @@
-"""Which channels become mono sound: none that holds sound is lost, and none cancels another.
+"""Downmix channels to mono so that no channel with sound is lost and none cancels another.
 
 Shape letters: C channels, T samples at the file's own rate, B blocks of a tenth of a second.
 
-FFmpeg's mix to mono is kept wherever it is right, so that ordinary files give the samples they always gave. It is wrong
-in three ways. It drops channels of layouts that it has no rule for (the third of three, top channels). It drops the
-bass effects channel (LFE), though files with one microphone a channel use its place for speech. And it adds channels of
-which one may be the other's inverse, so that both vanish; then the louder one of the two is taken alone.
+FFmpeg's downmix is used wherever it is right, so ordinary files give the same samples as with FFmpeg. It is wrong in
+three ways:
+
+- It drops channels of layouts that it has no rule for (the third of three, top channels).
+- It drops the bass effects channel (LFE), although files with one microphone per channel use it for speech.
+- It adds channels even if one is the inverse of the other, so that both vanish. In that case only the louder of the two
+  is used.
 """
 
 from __future__ import annotations
@@ -25,17 +28,20 @@ if TYPE_CHECKING:
     Samples: TypeAlias = npt.NDArray[np.float32]
     Covariances: TypeAlias = npt.NDArray[np.float64]
 
-# What PyAV raises for media it cannot read: FFmpegError itself is an Exception and no more.
+# Exceptions that PyAV raises for media it cannot read; FFmpegError itself derives only from Exception.
 MEDIA_ERRORS = (av.error.FFmpegError, OSError, EOFError, LookupError, ValueError, OverflowError, NotImplementedError)
 
-BLOCKS_PER_SECOND = 10  # of the same choice of channels
-_DIFFERENCE_HZ = 8_000  # samples this far apart are subtracted: that leaves speech, and little of hum and bass
-_CANCELED, _OPPOSITE = 0.6, -0.5  # less of a channel than this is left by another one with such a correlation
-_PREFERRED = 2.8  # a later channel is better than an earlier one if it has so many times its power (4.5 dB)
-# An LFE channel is heard if speech's band has more than this share of its power, and of what the others have there.
+BLOCKS_PER_SECOND = 10  # channels are chosen for each block
+_DIFFERENCE_HZ = 8_000  # samples this far apart are subtracted, which keeps speech and removes most hum and bass
+_CANCELED, _OPPOSITE = (
+    0.6,
+    -0.5,
+)  # a channel is canceled if less than this share is left and the correlation is below this
+_PREFERRED = 2.8  # a later channel is preferred to an earlier one from this power ratio on (4.5 dB)
+# An LFE channel is mixed in if the speech band has more than this share of its power, and of the others' power there.
 _BASS_SHARE, _BASS_LEVEL = 0.03, 0.5
 _MOST_COMPARED = 64  # channels
-_MOST_PLANES = 7  # PyAV reads beyond the last of more planes and crashes
+_MOST_PLANES = 7  # with more planes, PyAV reads past the last one and crashes
 _PROBE_SAMPLES = 16_000 // 100  # of each channel, to measure its gain
 _NOTED_SECONDS, _NOTED_SHARE = 0.5, 0.1
 _TYPES: dict[str, type[np.generic]] = {
@@ -49,26 +55,26 @@ _TYPES: dict[str, type[np.generic]] = {
 
 
 class Mixer:
-    """Prepares the frames of one stream for FFmpeg's mix to mono, and knows what to say about it."""
+    """Prepares the frames of one stream for FFmpeg's downmix, and collects notes for the user."""
 
     def __init__(self) -> None:
         self._gains: dict[str, Samples | None] = {}
         self._reused: Samples = np.empty((2, 0, 0), np.float32)
         self._seconds = 0.0
-        self._canceled: Counter[tuple[int, int]] = Counter()  # blocks by (channel kept, channel left out)
-        self._heard_bass: Counter[int] = Counter()
+        self._canceled: Counter[tuple[int, int]] = Counter()  # number of blocks by (kept channel, dropped channel)
+        self._lfe_blocks: Counter[int] = Counter()
 
     def mix(self, frame: av.AudioFrame) -> av.AudioFrame:
-        """Return a frame whose mix to mono, by FFmpeg, loses nothing: the same one where it already loses nothing.
+        """Return a frame that FFmpeg downmixes without loss: the same frame if that is already the case.
 
-        The choice is made for each tenth of a second from the beginning of the frame, by what that holds alone.
+        Channels are chosen for each tenth of a second of the frame, from its samples alone.
         """
         channels = frame.layout.nb_channels
         if channels == 1 and frame.layout.name in ("mono", "1 channels"):
             return frame
         if frame.format.is_planar and channels > _MOST_PLANES:
             frame = _packed(frame)
-        samples_CT, band_CT = self._memory(channels, frame.samples)
+        samples_CT, band_CT = self._buffers(channels, frame.samples)
         _read_samples(frame, samples_CT)
         gains_C = self._gains_of(frame.layout)
         is_bass_C = np.array([channel.name.startswith("LFE") for channel in frame.layout.channels])
@@ -97,28 +103,29 @@ class Mixer:
         return frame
 
     def notes(self) -> tuple[str, ...]:
-        """Return what the listener should know about the channels, one sentence each."""
+        """Return notes for the user about the channels, one sentence each."""
         least = min(_NOTED_SECONDS, _NOTED_SHARE * self._seconds) * BLOCKS_PER_SECOND
         canceled = [
-            f"channel {left_out + 1} cancels channel {kept + 1}, as an inverted one does, and is left out for "
-            f"{blocks / BLOCKS_PER_SECOND:.1f} s"
+            f"channel {left_out + 1} cancels channel {kept + 1}, as an inverted channel does, and is left out "
+            f"for {blocks / BLOCKS_PER_SECOND:.1f} s"
             for (kept, left_out), blocks in sorted(self._canceled.items())
             if blocks >= least
         ]
-        heard = [
-            f"channel {channel + 1} (LFE) holds more than bass and is mixed in for {blocks / BLOCKS_PER_SECOND:.1f} s"
-            for channel, blocks in sorted(self._heard_bass.items())
+        lfe = [
+            f"channel {channel + 1} (LFE) contains more than bass and is mixed in "
+            f"for {blocks / BLOCKS_PER_SECOND:.1f} s"
+            for channel, blocks in sorted(self._lfe_blocks.items())
             if blocks >= least
         ]
-        return (*canceled, *heard)
+        return (*canceled, *lfe)
 
     def _gains_of(self, layout: av.AudioLayout) -> Samples | None:
         if layout.name not in self._gains:
             self._gains[layout.name] = _ffmpeg_gains(layout)
         return self._gains[layout.name]
 
-    def _memory(self, channels: int, samples: int) -> Samples:
-        """Return room for two arrays, (2, C, T), the same as before if it fits: new memory costs more than its use."""
+    def _buffers(self, channels: int, samples: int) -> Samples:
+        """Return buffers for two arrays, (2, C, T), reused while the shape is the same: allocation is expensive."""
         if self._reused.shape != (2, channels, samples):
             self._reused = np.empty((2, channels, samples), np.float32)
         return self._reused
@@ -126,46 +133,46 @@ class Mixer:
     def _choose(
         self, samples_CT: Samples, band_CT: Samples, weights_C: Samples, rate: int, edges_B: list[int]
     ) -> npt.NDArray[np.bool_]:
-        """Return which channels of each block to mix; `band_CT` is memory to compute in."""
+        """Return which channels of each block to mix, (B, C). `band_CT` is a buffer."""
         normal_BC = np.tile(weights_C > 0, (len(edges_B) - 1, 1))
         peak = max(samples_CT.max(initial=0.0), -samples_CT.min(initial=0.0))
-        # Silence; or NaN, which the reader of the file refuses; or so many that pairs of them take too long.
+        # Silence; or NaN, which is refused later; or too many channels to compare pairs.
         if not 0 < peak < np.inf or len(samples_CT) > _MOST_COMPARED:
             return normal_BC
         covariance_BCC = _covariances(samples_CT, band_CT, peak, rate, edges_B)
-        weighted_C = np.where(weights_C > 0, weights_C, weights_C.max())
-        covariance_BCC *= np.outer(weighted_C, weighted_C)
-        taken_BC = self._without_opposites(covariance_BCC, weights_C > 0)
-        mixed_B = np.einsum("bij,bi,bj->b", covariance_BCC, taken_BC, taken_BC)
+        gain_C = np.where(weights_C > 0, weights_C, weights_C.max())
+        covariance_BCC *= np.outer(gain_C, gain_C)
+        chosen_BC = self._without_opposites(covariance_BCC, weights_C > 0)
+        mixed_B = np.einsum("bij,bi,bj->b", covariance_BCC, chosen_BC, chosen_BC)
         for channel in np.flatnonzero(weights_C == 0).tolist():
             speech_B = covariance_BCC[:, channel, channel]
             parts = [samples_CT[channel, start:stop] / peak for start, stop in pairwise(edges_B)]
-            whole_B = np.array([part_T.var() for part_T in parts]) * weighted_C[channel] ** 2
-            taken_BC[:, channel] = (speech_B > _BASS_SHARE * whole_B) & (speech_B > _BASS_LEVEL * mixed_B)
-            self._heard_bass[channel] += int(taken_BC[:, channel].sum())
-        return taken_BC
+            total_B = np.array([part_T.var() for part_T in parts]) * gain_C[channel] ** 2
+            chosen_BC[:, channel] = (speech_B > _BASS_SHARE * total_B) & (speech_B > _BASS_LEVEL * mixed_B)
+            self._lfe_blocks[channel] += int(chosen_BC[:, channel].sum())
+        return chosen_BC
 
     def _without_opposites(self, covariance_BCC: Covariances, normal_C: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Take channels from the loudest to the quietest, but for those that cancel one that was taken before."""
+        """Choose channels from the loudest to the quietest, except those that cancel one that was chosen before."""
         power_BC = np.diagonal(covariance_BCC, axis1=1, axis2=2)
         opposite_BCC = covariance_BCC < _OPPOSITE * np.sqrt(power_BC[:, :, None] * power_BC[:, None])
         if not opposite_BCC.any():
             return np.tile(normal_C, (len(power_BC), 1))
-        taken_BC = np.zeros(power_BC.shape, bool)
+        chosen_BC = np.zeros(power_BC.shape, bool)
         for channel in _by_power(power_BC.sum(axis=0), np.flatnonzero(normal_C).tolist()):
             shared_BC = covariance_BCC[:, :, channel]
-            left_BC = (covariance_BCC * taken_BC[:, None]).sum(axis=2) + shared_BC
-            canceled_BC = taken_BC & (left_BC < _CANCELED * power_BC) & opposite_BCC[:, :, channel]
+            left_BC = (covariance_BCC * chosen_BC[:, None]).sum(axis=2) + shared_BC
+            canceled_BC = chosen_BC & (left_BC < _CANCELED * power_BC) & opposite_BCC[:, :, channel]
             canceled_B = canceled_BC.any(axis=1)
-            taken_BC[:, channel] = ~canceled_B
+            chosen_BC[:, channel] = ~canceled_B
             self._canceled.update((kept, channel) for kept in canceled_BC[canceled_B].argmax(axis=1).tolist())
-        return taken_BC
+        return chosen_BC
 
 
 def _ffmpeg_gains(layout: av.AudioLayout) -> Samples | None:
-    """Measure how loud each channel is in FFmpeg's mix to mono; None where it is an error or leaves one out.
+    """Measure the gain of each channel in FFmpeg's downmix, (C,); None if it fails or drops a channel.
 
-    Without a channel mask FFmpeg would guess which channel is which: more than two are then all alike.
+    Without a channel mask FFmpeg would guess the positions of more than two channels; they are treated equally instead.
     """
     names = [channel.name for channel in layout.channels]
     if len(names) > 2 and set(names) == {"NONE"}:
@@ -192,7 +199,7 @@ def _packed(frame: av.AudioFrame) -> av.AudioFrame:
 
 
 def _views(frame: av.AudioFrame) -> list[npt.NDArray[Any]]:
-    """Return each channel's samples, (T,), in the memory of the frame."""
+    """Return views of each channel's samples, (T,), in the frame's memory."""
     kind, channels = _TYPES[frame.format.packed.name], frame.layout.nb_channels
     planes = [np.frombuffer(memoryview(plane), kind) for plane in frame.planes]
     if frame.format.is_planar:
@@ -201,7 +208,7 @@ def _views(frame: av.AudioFrame) -> list[npt.NDArray[Any]]:
 
 
 def _read_samples(frame: av.AudioFrame, samples_CT: Samples) -> None:
-    """Write all channels to `samples_CT`, at full scale 1."""
+    """Copy all channels to `samples_CT`, scaled to [-1, 1]."""
     views = _views(frame)
     for samples_T, view_T in zip(samples_CT, views, strict=True):
         np.copyto(samples_T, view_T, casting="unsafe")
@@ -212,7 +219,7 @@ def _read_samples(frame: av.AudioFrame, samples_CT: Samples) -> None:
 
 
 def _write(frame: av.AudioFrame, start: int, stop: int, mono_T: Samples) -> None:
-    """Put the same samples into a block of all channels."""
+    """Write the same samples to a block of all channels."""
     for view_T in _views(frame):
         if view_T.dtype.kind == "f":
             view_T[start:stop] = mono_T
@@ -224,19 +231,19 @@ def _write(frame: av.AudioFrame, start: int, stop: int, mono_T: Samples) -> None
 
 
 def _range(kind: np.dtype[Any]) -> tuple[int, int]:
-    """Return the value of silence, and how far full scale lies above it."""
+    """Return the sample value of silence, and the distance from it to full scale."""
     full = 1 << (8 * kind.itemsize - 1)
     return (full if kind.kind == "u" else 0), full
 
 
 def _edges(samples: int, rate: int) -> list[int]:
-    """Return where blocks begin and the last one ends; less than half a block belongs to the last."""
+    """Return the starts of the blocks and the end of the last one. Less than half a block is added to the last."""
     count = max(1, round(samples * BLOCKS_PER_SECOND / rate))
     return [*(block * rate // BLOCKS_PER_SECOND for block in range(count)), samples]
 
 
 def _covariances(samples_CT: Samples, band_CT: Samples, peak: float, rate: int, edges_B: list[int]) -> Covariances:
-    """Return the covariances of channels in each block, (B, C, C), in the band of speech, relative to the peak."""
+    """Return the covariances of channels in each block, (B, C, C), in the speech band, relative to the peak."""
     lag = min(max(1, round(rate / _DIFFERENCE_HZ)), samples_CT.shape[1] - 1)
     band_CT = band_CT[:, lag:]
     if lag:
@@ -245,15 +252,15 @@ def _covariances(samples_CT: Samples, band_CT: Samples, peak: float, rate: int, 
         np.copyto(band_CT, samples_CT)
     band_CT /= np.float32(peak)
     parts = [band_CT[:, start:stop] for start, stop in pairwise(edges_B)]
-    # Row by row, which for few channels is faster than one product of matrices.
+    # Row by row: for few channels this is faster than one matrix product.
     return np.stack([(part_CT[:, None] @ part_CT.T)[:, 0] / np.float64(max(1, part_CT.shape[1])) for part_CT in parts])
 
 
 def _by_power(power_C: npt.NDArray[np.float64], channels: list[int]) -> Iterator[int]:
-    """Yield channels, the loudest first; of those that are nearly as loud, the first one."""
+    """Yield channels from loud to quiet. Among channels of similar power, the first one comes first."""
     left = list(channels)
     while left:
-        enough = max(power_C[left]) / _PREFERRED
-        first = next(channel for channel in left if power_C[channel] >= enough)
+        threshold = max(power_C[left]) / _PREFERRED
+        first = next(channel for channel in left if power_C[channel] >= threshold)
         left.remove(first)
         yield first

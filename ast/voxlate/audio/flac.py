@@ -1,4 +1,4 @@
-"""Waveforms to FLAC files of 16 kHz."""
+"""Write waveforms as 16 kHz FLAC files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from voxlate.files import whole_file
 
 
 def write_flac(path: Path, waveform_T: Waveform) -> None:
-    """Write a mono waveform with 16 bits a sample, the file whole or not at all."""
+    """Write a mono waveform, float32 of shape (T,) at 16 kHz, atomically with 16 bits per sample."""
     samples_1T = np.clip(np.rint(waveform_T * 32768.0), -32768, 32767).astype(np.int16)[None]
     with whole_file(path, durable=False) as part, av.open(str(part), "w", format="flac") as output:
         stream = output.add_stream("flac", SAMPLE_RATE_HZ)

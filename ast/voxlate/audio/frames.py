@@ -1,4 +1,4 @@
-"""Frames of an open media file, one after another, over damage to the last readable one."""
+"""Decode an open media file frame by frame, skipping damage, to the last readable frame."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
 
-# Demuxers whose timestamps count packets, also undecodable ones of any size. Lost time is estimated from lost bytes.
+# Demuxers whose timestamps count packets, including undecodable ones of any size. Lost time is estimated from bytes.
 COUNTED = {"aac", "ac3", "eac3", "mp3"}
-# Demuxers that search for the next frame: what follows the last one they found is no sound.
+# Demuxers that search for the next frame: bytes after the last frame are not sound.
 SEARCHING = {*COUNTED, "mpeg", "mpegts", "ogg", "wv"}
 PADDED = {"aiff", "caf", "w64", "wav"}  # a pad byte may follow an odd number of bytes
-_READ_BYTES = 1 << 20  # of an undecodable end
+_READ_BYTES = 1 << 20  # of an undecodable end of file
 
 
 @dataclass
 class Media:
-    """An open container, its audio stream, and what decoding has met so far."""
+    """An open container, its audio stream, and statistics of decoding so far."""
 
     container: InputContainer
     stream: AudioStream
@@ -40,13 +40,13 @@ class Media:
     packets: int = 0
     decoded_bytes: int = 0
     damaged: int = 0  # packets
-    breaks: int = 0  # places where reading failed and could be resumed
+    breaks: int = 0  # positions where reading failed and could be resumed
     stopped: str = ""
     latest_size: int = 0  # of the latest packet
     skipped_bytes: int = 0
-    undecodable_byte: int | None = None  # where what cannot be decoded begins, since the latest decodable packet
+    undecodable_byte: int | None = None  # start of the undecodable bytes after the latest decodable packet
     undecodable: int = 0  # packets since then
-    tag_end: int = 0  # where the latest tag ends
+    tag_end: int = 0  # end of the latest tag
 
     @cached_property
     def kind(self) -> str:
@@ -55,12 +55,12 @@ class Media:
 
     @cached_property
     def tick_seconds(self) -> float:
-        """The unit of the stream's timestamps; 0 where it has none."""
+        """The unit of the stream's timestamps; 0 if it has none."""
         return float(self.stream.time_base or 0)
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether so little can be decoded that it may be noise: now and then an encrypted packet decodes by chance."""
+        """Whether too little can be decoded to be trusted: an encrypted packet occasionally decodes by chance."""
         return self.damaged > 0.8 * self.packets
 
     @property
@@ -69,7 +69,7 @@ class Media:
         return (self.origin or 0) * self.tick_seconds
 
     def add(self, link: Media) -> None:
-        """Count what was met in a further link of a chained file."""
+        """Add the statistics of another link of a chained file."""
         self.seconds += link.seconds
         self.decoded_seconds += link.decoded_seconds
         self.packets += link.packets
@@ -79,13 +79,13 @@ class Media:
 
 
 def read_frames(media: Media) -> Iterator[av.AudioFrame]:
-    """Decode frame by frame, over damaged packets, to the last readable one."""
+    """Decode frame by frame, skipping damaged packets, to the last readable one."""
     for packet in _packets(media):
         if media.packets == 0:
             media.first_byte = packet.pos or 0
         media.packets += 1
-        for frame in _decoded(media, packet):
-            yield _counted(media, frame)
+        for frame in _decode_packet(media, packet):
+            yield _record_frame(media, frame)
         media.latest_size = packet.size
     try:
         frames = media.stream.decode(None)
@@ -93,74 +93,76 @@ def read_frames(media: Media) -> Iterator[av.AudioFrame]:
         media.damaged += 1
         frames = []
     for frame in frames:
-        yield _counted(media, frame)
-    _judge_end(media)
+        yield _record_frame(media, frame)
+    _classify_end(media)
 
 
 def _packets(media: Media) -> Iterator[av.Packet[AudioStream]]:
-    """Read packets; where that fails, try again from where the demuxer stands now, as long as it gets any further."""
+    """Read packets. After an error, retry from the demuxer's position as long as it advances."""
     reached = -1
     while True:
         try:
             for packet in media.container.demux(media.stream):
-                if packet.size == 0:  # would end the decoding wherever it stands
+                if packet.size == 0:  # would flush the decoder
                     continue
                 if media.stopped:
                     media.stopped, media.breaks = "", media.breaks + 1
                 yield packet
         except MEDIA_ERRORS as error:
             media.stopped = getattr(error, "strerror", None) or str(error)
-            place = media.file.tell()
-            if place <= reached:
+            position = media.file.tell()
+            if position <= reached:
                 return
-            reached = place
+            reached = position
         else:
             return
 
 
-def _decoded(media: Media, packet: av.Packet[AudioStream]) -> list[av.AudioFrame]:
-    """Decode a packet, or what of it is sound; note what cannot be decoded."""
+def _decode_packet(media: Media, packet: av.Packet[AudioStream]) -> list[av.AudioFrame]:
+    """Decode a packet, or the part of it that is sound, and record undecodable bytes."""
     start = (packet.pos or 0) + media.skipped_bytes
     if media.undecodable and media.kind == "aac":
-        start += _skipped_before(media, packet, start)
-    is_tag = media.kind == "mp3" and bytes(packet)[:3] == b"TAG"  # dropped without an error, and the frame after it
+        start += _bytes_skipped_before(media, packet, start)
+    is_tag = (
+        media.kind == "mp3" and bytes(packet)[:3] == b"TAG"
+    )  # FFmpeg drops it and the frame after it without an error
     if start >= media.tag_end and not is_tag:
         try:
             frames = media.stream.decode(packet)
         except MEDIA_ERRORS:
             pass
         else:
-            _resume(media, start)
+            _record_decodable(media, start)
             media.decoded_bytes += packet.size
             return frames
     if media.kind == "mp3":
-        return _rescued(media, start, bytes(packet))
+        return _decode_last_frame(media, start, bytes(packet))
     frames = []
-    if media.kind in COUNTED and packet.size > media.latest_size > 0:  # the last frame and what follows it
+    if media.kind in COUNTED and packet.size > media.latest_size > 0:  # the last frame and bytes after it
         try:
             frames = media.stream.decode(av.Packet(bytes(packet)[: media.latest_size]))
         except MEDIA_ERRORS:
             pass
         else:
-            _resume(media, start)
+            _record_decodable(media, start)
             media.decoded_bytes += media.latest_size
             start += media.latest_size
-    _skip(media, start)
+    _record_undecodable(media, start)
     return frames
 
 
-def _skipped_before(media: Media, packet: av.Packet[AudioStream], start: int) -> int:
-    """Return the bytes from `start` to a packet of AAC: FFmpeg does not count those that it skips in search of it."""
-    place = media.file.tell()
+def _bytes_skipped_before(media: Media, packet: av.Packet[AudioStream], start: int) -> int:
+    """Return the number of bytes from `start` to an AAC packet: FFmpeg does not count bytes skipped while searching."""
+    position = media.file.tell()
     media.file.seek(start)
     skipped = max(0, media.file.read(_READ_BYTES).find(bytes(packet)))
-    media.file.seek(place)
+    media.file.seek(position)
     media.skipped_bytes += skipped
     return skipped
 
 
-def _rescued(media: Media, start: int, content: bytes) -> list[av.AudioFrame]:
-    """Decode the MPEG audio frame at the end of a packet that begins with a tag or something else."""
+def _decode_last_frame(media: Media, start: int, content: bytes) -> list[av.AudioFrame]:
+    """Decode the MPEG audio frame at the end of a packet that begins with a tag or other bytes."""
     rest = max(media.tag_end - start, 0)
     if tags := leading_tags(content[rest:]):
         rest += tags
@@ -169,28 +171,28 @@ def _rescued(media: Media, start: int, content: bytes) -> list[av.AudioFrame]:
     is_info = begin is not None and is_info_frame(content, begin)
     junk = content[rest:begin]
     if junk and not (is_info and not junk.strip(b"\0")):
-        _skip(media, start + rest)
+        _record_undecodable(media, start + rest)
     if begin is None or is_info:
         return []
     try:
         frames = media.stream.decode(av.Packet(content[begin:]))
     except MEDIA_ERRORS:
-        _skip(media, start + begin)
+        _record_undecodable(media, start + begin)
         return []
-    _resume(media, start + begin)
+    _record_decodable(media, start + begin)
     media.decoded_bytes += len(content) - begin
     return frames
 
 
-def _skip(media: Media, start: int) -> None:
-    """Note a packet that cannot be decoded; whether sound is lost with it is known when another can, or none."""
+def _record_undecodable(media: Media, start: int) -> None:
+    """Record an undecodable packet. Whether it is lost sound is decided at the next decodable packet or the end."""
     media.undecodable += 1
     if media.undecodable_byte is None:
         media.undecodable_byte = start
 
 
-def _resume(media: Media, start: int) -> None:
-    """Note that decoding resumes at a byte: what was skipped before it was sound."""
+def _record_decodable(media: Media, start: int) -> None:
+    """Record that decoding resumes at a byte: the undecodable bytes before it were sound."""
     if media.undecodable_byte is not None:
         media.damaged += media.undecodable
         if media.kind in COUNTED and media.decoded_bytes:
@@ -198,8 +200,8 @@ def _resume(media: Media, start: int) -> None:
         media.undecodable, media.undecodable_byte = 0, None
 
 
-def _judge_end(media: Media) -> None:
-    """Tell lost sound from tags, padding and garbage after the last sound."""
+def _classify_end(media: Media) -> None:
+    """Distinguish lost sound from tags, padding and garbage after the last frame."""
     if media.undecodable_byte is not None:
         media.file.seek(media.undecodable_byte)
         content = media.file.read(_READ_BYTES)
@@ -210,8 +212,8 @@ def _judge_end(media: Media) -> None:
         media.stopped = ""
 
 
-def _counted(media: Media, frame: av.AudioFrame) -> av.AudioFrame:
-    """Note the time of a frame, and correct its timestamp where those only count packets."""
+def _record_frame(media: Media, frame: av.AudioFrame) -> av.AudioFrame:
+    """Record the time of a frame, and correct its timestamp if timestamps only count packets."""
     seconds, tick_seconds = frame.samples / frame.sample_rate, media.tick_seconds
     if frame.pts is not None and tick_seconds:
         if media.origin is None:

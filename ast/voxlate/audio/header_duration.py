@@ -1,4 +1,4 @@
-"""The duration that a media file's header announces, to tell a whole file from a truncated one."""
+"""The duration stated in a media file's header, to detect truncated files."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from voxlate.audio.undecodable import frame_hertz
 if TYPE_CHECKING:
     from voxlate.audio.frames import Media
 
-# Demuxers whose stream duration is what the header says and not a guess from the bit rate.
+# Demuxers whose stream duration comes from the header, not from an estimate by bit rate.
 HEADER_DURATION = {"aiff", "ape", "au", "flac", "mov,mp4,m4a,3gp,3g2,mj2", "nistsphere", "tta", "wv"}
-UNKNOWN_BYTES = 0x7FFF0000  # programs that write to a pipe leave 0 or a number near the largest possible
+UNKNOWN_BYTES = 0x7FFF0000  # programs that write to a pipe leave 0 or a number near the maximum
 _AVI_HEADER_BYTES = 1 << 18
 
 
-def announced_seconds(file: BinaryIO, media: Media) -> float:
-    """Find how long the file's header promises the sound to be; 0 where it promises nothing and FFmpeg only estimates.
+def stated_seconds(file: BinaryIO, media: Media) -> float:
+    """Return the duration stated in the file's header; 0 if it states none and FFmpeg only estimates.
 
-    Ogg, AAC and MPEG streams announce nothing.
+    Ogg, AAC and MPEG streams state none.
     """
     kind, stream = media.kind, media.stream
     seconds = float((stream.duration or 0) * (stream.time_base or 0))
@@ -32,16 +32,16 @@ def announced_seconds(file: BinaryIO, media: Media) -> float:
         clock = re.match(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
         end = float(clock[1]) * 3600 + float(clock[2]) * 60 + float(clock[3]) if clock else 0.0
         return max(0.0, end - media.start_seconds)  # FFmpeg writes the end of the track, mkvmerge its length
-    # FFmpeg hides it when these are cut.
+    # For truncated AVI, CAF and Wave64 files FFmpeg does not report the stated duration.
     if kind == "avi":
         return _avi_header_seconds(file, list(media.container.streams.audio).index(stream))
     if kind in ("caf", "w64"):
-        return media.seconds * _announced_share(file, kind)
+        return media.seconds * _stated_share(file, kind)
     return seconds if kind in HEADER_DURATION else 0.0
 
 
 def _avi_header_seconds(file: BinaryIO, track: int) -> float:
-    """Read the length of an audio track, numbered from 0, in the header of an AVI; 0 where no bytes are missing."""
+    """Read the length of an audio track, numbered from 0, in the header of an AVI; 0 if no bytes are missing."""
     end = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(_AVI_HEADER_BYTES)
@@ -53,8 +53,8 @@ def _avi_header_seconds(file: BinaryIO, track: int) -> float:
     return length * scale / rate if rate else 0.0
 
 
-def _announced_share(file: BinaryIO, kind: str) -> float:
-    """Divide the bytes of sound that a CAF or Wave64 header announces by those present; 0 where none are missing."""
+def _stated_share(file: BinaryIO, kind: str) -> float:
+    """Divide the bytes of sound stated in a CAF or Wave64 header by those present; 0 if none are missing."""
     end = file.seek(0, os.SEEK_END)
     if kind == "caf":
         start, size = _find_chunk(file, end, first=8, id_bytes=4, order="big")
@@ -63,27 +63,27 @@ def _announced_share(file: BinaryIO, kind: str) -> float:
         start, size = _find_chunk(file, end, first=40, id_bytes=16, order="little")
         size -= 24  # the chunk's own header
     present = end - start
-    return size / present if 0 < present < size < 1 << 62 else 0.0  # into a pipe, -1 is written
+    return size / present if 0 < present < size < 1 << 62 else 0.0  # -1 is written to a pipe
 
 
 def _find_chunk(
     file: BinaryIO, end: int, *, first: int, id_bytes: int, order: Literal["little", "big"]
 ) -> tuple[int, int]:
-    """Return where the contents of the first data chunk begin, and the size that it announces; (end, 0) without one."""
-    place = first
-    while place < end:
-        file.seek(place)
+    """Return the start of the first data chunk's contents and its stated size; (end, 0) if there is none."""
+    position = first
+    while position < end:
+        file.seek(position)
         header = file.read(id_bytes + 8)
         size = int.from_bytes(header[id_bytes:], order)
         if header.startswith(b"data"):
-            return place + len(header), size
-        # Wave64 counts the header, and its chunks begin at multiples of 8.
-        place += max(len(header) + size if id_bytes == 4 else size + -size % 8, len(header), 1)
+            return position + len(header), size
+        # Wave64 sizes include the header, and its chunks start at multiples of 8.
+        position += max(len(header) + size if id_bytes == 4 else size + -size % 8, len(header), 1)
     return end, 0
 
 
 def _wav_header_seconds(file: BinaryIO) -> float:
-    """Divide the bytes of sound that a WAV header announces by its bytes a second; 0 where none are missing."""
+    """Divide the bytes of sound stated in a WAV header by its byte rate; 0 if none are missing."""
     file.seek(12)
     bytes_per_second = 0
     while len(header := file.read(8)) == 8:
@@ -99,7 +99,7 @@ def _wav_header_seconds(file: BinaryIO) -> float:
 
 
 def _mp3_header_seconds(file: BinaryIO, first_byte: int) -> float:
-    """Read the number of frames in a Xing or Info header, which is the frame ahead of the first sound."""
+    """Return the duration stated in a Xing or Info header, which is the frame before the first sound."""
     file.seek(max(first_byte - 3_000, 0))
     header = rb"(\xff[\xe2-\xff].).(?:.{9}|.{17}|.{32})(?:Xing|Info)...[\x01\x03\x05\x07\x09\x0b\x0d\x0f](.{4})"
     match = re.search(header, file.read(min(first_byte, 3_000)), re.DOTALL)

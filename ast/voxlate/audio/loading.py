@@ -1,7 +1,7 @@
-"""Any media file to a mono 16 kHz waveform, always by the same decoder and resampler.
+"""Decode any media file to a mono 16 kHz waveform, always with the same decoder and resampler.
 
-Shapes: T samples at 16 kHz. Files are opened by Python and FFmpeg sees only their bytes, so that neither a name nor
-a playlist inside a file can make it open anything else.
+Shapes: T samples at 16 kHz. Python opens the files and FFmpeg sees only their bytes, so neither a file name nor a
+playlist inside a file can make it open anything else.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from voxlate.audio.clock import FROM_ZERO, Clock, Timeline
 from voxlate.audio.containers import TrackChoice, all_frames, open_media
 from voxlate.audio.downmix import MEDIA_ERRORS, Mixer
 from voxlate.audio.frames import Media
-from voxlate.audio.header_duration import announced_seconds
+from voxlate.audio.header_duration import stated_seconds
 from voxlate.audio.ogg import begins_damaged, has_lost_pages
 from voxlate.audio.resampling import SAMPLE_RATE_HZ, Waveform, mono_chunks
 from voxlate.audio.sources import AudioSource, open_source
@@ -52,11 +52,11 @@ _SUFFIXES = (
 )
 MEDIA_SUFFIXES = frozenset(_SUFFIXES.split())
 
-# Demuxers whose seeks land on a known sample. Chained ogg files restart their clock, so ogg is not one of them.
+# Demuxers that seek to a known sample. Ogg is missing because chained files restart their clock.
 EXACT_SEEK = {"aiff", "au", "caf", "flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "w64", "wav"}
-PREROLL_SECONDS = 0.5  # decoded ahead of a range, and dropped, for codecs and filters that need a past
+PREROLL_SECONDS = 0.5  # decoded before a range and dropped, for codecs and filters with memory
 MISSING_SECONDS = 0.01  # in the middle of a stream without gaps
-TRUNCATION_SECONDS = 0.25  # encoders' delay and padding make smaller differences in sound files, 0.21 s at 8 kHz
+TRUNCATION_SECONDS = 0.25  # encoder delay and padding cause smaller differences in intact files (0.21 s at 8 kHz)
 
 _Collector = TypeVar("_Collector", bound=Chunks)
 
@@ -66,9 +66,10 @@ PROBE_CHECKSUM = "19200-aa6c3ab899f594ce"
 
 @dataclass(frozen=True)
 class Audio:
-    """A decoded waveform, float32 of shape (T,) at 16 kHz, and what was wrong with its file.
+    """A decoded waveform, float32 of shape (T,) at 16 kHz.
 
-    `notes` say what was chosen for the listener: a track of several, a channel where channels cancel.
+    `warnings` name damage of the file. `notes` name automatic choices: one of several tracks, one of two channels that
+    cancel each other.
     """
 
     waveform: Waveform
@@ -77,6 +78,7 @@ class Audio:
 
     @property
     def seconds(self) -> float:
+        """Length of the waveform."""
         return len(self.waveform) / SAMPLE_RATE_HZ
 
 
@@ -90,18 +92,23 @@ def load_audio(
 ) -> Audio:
     """Decode an audio track of a media file, or a time range of it.
 
-    `audio_track` is the track's number, from 1, or its language. By default it is the one flagged as default, else the
-    first that can be decoded and holds sound.
+    Channels are averaged, surround channels with FFmpeg's weights. If two channels cancel each other, the louder one is
+    used. Gaps between timestamps are removed: the result is exactly the sound in the file.
 
-    A path is opened and closed; a file object is read from its beginning and left open. Time 0 is the first sample
-    of sound, and an end after the last sample means the last sample. A range is cut to the sample (in Matroska,
-    whose clock ticks in milliseconds, to the millisecond). Channels are averaged, surround ones as FFmpeg weighs them;
-    of channels that cancel each other, the louder one is taken.
+    Args:
+        source: A path, bytes or a binary file, which is read from its beginning and left open.
+        start_seconds: Start of the range. Time 0 is the first sample of sound.
+        end_seconds: End of the range; the last sample if None or later than that. Ranges are exact to the sample (in
+            Matroska, whose timestamps are in milliseconds, to the millisecond).
+        name: Name for error messages; the path by default.
+        audio_track: Number of the track, from 1, or its language. By default the track flagged as default, else the
+            first one that can be decoded and contains sound.
 
-    Gaps between timestamps are closed up: what is returned is the sound that the file holds, and nothing else.
+    Returns:
+        The audio. If the file is damaged, it holds whatever can be decoded, with `warnings`.
 
-    Raises AudioError, its message beginning with `name` (by default the path), where nothing can be decoded. What
-    can be decoded of a damaged file is returned with `warnings`.
+    Raises:
+        AudioError: Nothing can be decoded, or the range is invalid.
     """
     with _named(source, name), open_source(source) as file:
         chunks, warnings, notes, _ = _collect(file, Chunks, _sample_range(start_seconds, end_seconds), audio_track)
@@ -111,10 +118,10 @@ def load_audio(
 def spool_audio(
     source: AudioSource, *, audio_track: AudioTrack | None = None, fill_gaps: bool = True
 ) -> tuple[Waveform | SpooledWaveform, tuple[str, ...], Clock, tuple[str, ...]]:
-    """Return waveform and warnings of `load_audio`, but with silence in gaps, then its clock (see `clock`) and notes.
+    """Return waveform, warnings, clock (see `clock`) and notes of a media file, with silence in gaps.
 
-    A long waveform lies in a temporary file, not in memory. Without `fill_gaps` the samples are those of `load_audio`,
-    and the clock counts them.
+    A long waveform is stored in a temporary file. Without `fill_gaps` the samples equal those of `load_audio`, and the
+    clock counts them from 0.
     """
     with _named(source, None), open_source(source) as file:
         spool, warnings, notes, timeline = _collect(file, Spool, (0, None), audio_track, fill_gaps=fill_gaps)
@@ -124,20 +131,20 @@ def spool_audio(
 
 
 def measure_audio(source: AudioSource, *, name: str | None = None) -> tuple[float, tuple[str, ...]]:
-    """Return the seconds and the warnings of what `load_audio` would decode, and raise what it would raise.
+    """Return the length in seconds and the warnings that `load_audio` would give; raise the same errors.
 
-    MP3 and FLAC are decoded without being resampled, which is faster and gives the same seconds to a sample.
+    MP3 and FLAC are decoded without resampling, which is faster; the length is the same to the sample.
     """
     with _named(source, name), open_source(source) as file:
-        measured = _count_samples(file)
+        measured = _measure_directly(file)
         if measured is None:
             chunks, warnings, *_ = _collect(file, Chunks, (0, None), None)
             measured = chunks.samples / SAMPLE_RATE_HZ, warnings
         return measured
 
 
-def _count_samples(file: BinaryIO) -> tuple[float, tuple[str, ...]] | None:
-    """Count the samples of an MP3 or FLAC; None if the file is anything else, or changes its sample rate."""
+def _measure_directly(file: BinaryIO) -> tuple[float, tuple[str, ...]] | None:
+    """Measure an MP3 or FLAC file; None for any other file, or if its sample rate changes."""
     with open_media(file) as media:
         kind = media.container.format.name
         if kind not in ("mp3", "flac") or not media.stream.codec_context.name.startswith(kind):
@@ -148,16 +155,16 @@ def _count_samples(file: BinaryIO) -> tuple[float, tuple[str, ...]] | None:
                 return None
             samples += frame.samples
         if samples == 0 or media.is_hopeless:
-            raise AudioError(_why_nothing(media))
+            raise AudioError(_failure_reason(media))
         seconds = samples / rate
         media.seconds = max(media.seconds, seconds)
-        announced = announced_seconds(file, media)
-    return seconds, tuple(_warnings(file, media, announced))
+        stated = stated_seconds(file, media)
+    return seconds, tuple(_warnings(file, media, stated))
 
 
 @contextmanager
 def _named(source: AudioSource, name: str | None) -> Iterator[None]:
-    """Begin the message of an AudioError with the name of its input."""
+    """Prefix the message of an AudioError with the name of its input."""
     try:
         yield
     except AudioError as error:
@@ -170,13 +177,13 @@ def _named(source: AudioSource, name: str | None) -> Iterator[None]:
 def _sample_range(start_seconds: float, end_seconds: float | None) -> tuple[int, int | None]:
     times = (start_seconds,) if end_seconds is None else (start_seconds, end_seconds)
     if start_seconds < 0 or not all(map(math.isfinite, times)):
-        raise _BadRangeError(f"bad time range {times}: expected finite seconds, not negative")
+        raise _BadRangeError(f"bad time range {times}: expected finite, non-negative seconds")
     first_sample, last_sample = round(times[0] * SAMPLE_RATE_HZ), round(times[-1] * SAMPLE_RATE_HZ)
     if end_seconds is None:
         return first_sample, None
     if last_sample <= first_sample:
         raise _BadRangeError(
-            f"bad time range: ends at {end_seconds} s, expected later than its start at {start_seconds} s"
+            f"bad time range: ends at {end_seconds} s, expected an end after its start at {start_seconds} s"
         )
     return first_sample, last_sample
 
@@ -193,13 +200,13 @@ def _collect(
     *,
     fill_gaps: bool = False,
 ) -> tuple[_Collector, tuple[str, ...], tuple[str, ...], Timeline | None]:
-    """Collect a range of the best track that fits; return it, warnings, notes and, if gaps are filled, its timeline.
+    """Decode a range of the best matching track; return it, warnings, notes and, if gaps are filled, its timeline.
 
-    Where that track cannot be decoded, or is silent from beginning to end, the next one that holds sound is taken.
+    If that track cannot be decoded or is entirely silent, the next one that contains sound is used.
     """
     choice = TrackChoice(wanted, fill_gaps=fill_gaps)
     silent, failure = None, None
-    while choice.place < choice.fitting:
+    while choice.rank < choice.candidates:
         try:
             chunks, warnings = _collect_track(file, collector, samples, choice)
         except _BadRangeError:
@@ -207,13 +214,13 @@ def _collect(
         except AudioError as error:
             failure = failure or error
         else:
-            found = chunks, warnings, choice.notes, choice.timeline
-            if choice.fitting == 1 or chunks.holds_sound:
-                return found
+            result = chunks, warnings, choice.notes, choice.timeline
+            if choice.candidates == 1 or chunks.holds_sound:
+                return result
             if samples != (0, None) and _collect_track(file, Spool, (0, None), choice)[0].holds_sound:
-                return found
-            silent = silent or found
-        choice.place += 1
+                return result
+            silent = silent or result
+        choice.rank += 1
     if silent is None:
         assert failure is not None
         raise failure
@@ -243,18 +250,20 @@ def _decode(
     *,
     seek: bool = False,
 ) -> tuple[str, ...] | None:
-    """Collect the samples from first to last and return warnings; None where seeking failed, and decoding must tell."""
+    """Collect the samples from first to last and return warnings; None if seeking failed."""
     mixer = Mixer()
     with open_media(file, choice) as media:
         frames: Iterator[av.AudioFrame] = all_frames(media)
-        position, announced = 0, 0.0
+        position, stated = 0, 0.0
         if seek and media.container.format.name in EXACT_SEEK:
-            landing = _seek(media, first_sample // SAMPLE_RATE_HZ * SAMPLE_RATE_HZ)  # whole seconds are mixed alike
+            landing = _seek(
+                media, first_sample // SAMPLE_RATE_HZ * SAMPLE_RATE_HZ
+            )  # whole seconds keep the mixing blocks the same
             if landing is None:
                 return None
             frames, position = landing
         if choice.timeline is not None:
-            frames = choice.timeline.filled(frames, media.container)
+            frames = choice.timeline.fill_gaps(frames, media.container)
         for chunk in mono_chunks(frames, start_seconds=position / SAMPLE_RATE_HZ, mixer=mixer):
             if position + len(chunk) > first_sample:
                 stop = None if last_sample is None else last_sample - position
@@ -264,25 +273,25 @@ def _decode(
                 break
         else:
             media.seconds = max(media.seconds, media.decoded_seconds)
-            announced = announced_seconds(file, media)
+            stated = stated_seconds(file, media)
     if position == 0 or media.is_hopeless:
-        raise AudioError(_why_nothing(media))
+        raise AudioError(_failure_reason(media))
     if not chunks.samples:
         start_seconds = first_sample / SAMPLE_RATE_HZ
         raise _BadRangeError(f"bad time range: starts at {start_seconds:g} s, the audio ends at {media.seconds:.2f} s")
     if chunks.first_not_finite is not None:
         seconds = (first_sample + chunks.first_not_finite) / SAMPLE_RATE_HZ
-        raise AudioError(f"holds NaN or infinite samples, the first at {seconds:.2f} s: not a usable recording")
+        raise AudioError(f"contains NaN or infinite samples, the first at {seconds:.2f} s: not a usable recording")
     choice.notes += mixer.notes()
-    return tuple(_warnings(file, media, announced))
+    return tuple(_warnings(file, media, stated))
 
 
 def _seek(media: Media, first_sample: int) -> tuple[Iterator[av.AudioFrame], int] | None:
-    """Return the frames from shortly before a sample, and the place of the first of them; None if that fails."""
-    next(all_frames(media), None)  # finds the origin
+    """Return frames that start shortly before a sample, and the index of their first sample; None if seeking fails."""
+    next(all_frames(media), None)  # sets the origin
     if media.origin is None or not media.stream.time_base:
         return None
-    # Whole hundredths of a second keep the phase of the resampler's filters for most rates and formats.
+    # Whole hundredths of a second preserve the phase of the resampler's filters for most rates and formats.
     hundredths = math.floor((first_sample / SAMPLE_RATE_HZ - PREROLL_SECONDS) * 100)
     try:
         ticks = int(Fraction(hundredths, 100) / media.stream.time_base)
@@ -298,20 +307,20 @@ def _seek(media: Media, first_sample: int) -> tuple[Iterator[av.AudioFrame], int
     return None if position > first_sample else (chain([landing], frames), position)
 
 
-def _why_nothing(media: Media) -> str:
+def _failure_reason(media: Media) -> str:
     if media.stopped:
         return f"its audio stream cannot be read: {media.stopped}"
     if media.packets and media.damaged:
         count = media.packets - media.damaged
         some = f"only {count}" if count else "none"
         return f"{some} of its {media.packets} audio packets could be decoded: damaged or encrypted"
-    return "its audio stream holds no samples"
+    return "its audio stream contains no samples"
 
 
-def _warnings(file: BinaryIO, media: Media, announced_seconds: float) -> Iterator[str]:
+def _warnings(file: BinaryIO, media: Media, stated_seconds: float) -> Iterator[str]:
     seconds = media.seconds - media.lost_seconds
-    if announced_seconds > seconds + TRUNCATION_SECONDS:
-        yield f"truncated: {seconds:.2f} s decoded of the {announced_seconds:.2f} s its header announces"
+    if stated_seconds > seconds + TRUNCATION_SECONDS:
+        yield f"truncated: {seconds:.2f} s decoded of the {stated_seconds:.2f} s its header states"
     if media.damaged:
         yield f"damaged: {media.damaged} packet{'s' * (media.damaged > 1)} could not be decoded"
     missing_seconds = media.seconds - media.decoded_seconds
@@ -320,16 +329,16 @@ def _warnings(file: BinaryIO, media: Media, announced_seconds: float) -> Iterato
     elif media.kind == "ogg" and not media.breaks and begins_damaged(file):
         yield "damaged: sound is missing at the beginning of an Ogg stream; later times are too early"
     if media.breaks:
-        yield f"damaged: {media.breaks} part{'s' * (media.breaks > 1)} of it could not be read"
+        yield f"damaged: {media.breaks} part{'s' * (media.breaks > 1)} of the file could not be read"
     if media.stopped:
         yield f"damaged: reading stopped at {media.seconds:.2f} s ({media.stopped})"
 
 
 def decoder_fingerprint() -> dict[str, str]:
-    """Name the decoder: versions of PyAV and FFmpeg's libraries, and a checksum of what they make of a VBR MP3.
+    """Return the versions of PyAV and FFmpeg's libraries, and a checksum of a VBR MP3 as they decode it.
 
-    The checksum is the number of samples and a hash of the mean levels of all 10 ms, in thousandths of full scale:
-    it is the same on processors that round differently, and another where samples are lost, added or moved.
+    The checksum consists of the number of samples and a hash of the mean level of each 10 ms, in thousandths of full
+    scale. It is the same on processors that round differently, and changes if samples are lost, added or shifted.
     """
     libraries = ("libavformat", "libavcodec", "libswresample")
     versions = {library: ".".join(map(str, av.library_versions[library])) for library in libraries}
@@ -340,7 +349,7 @@ def decoder_fingerprint() -> dict[str, str]:
 
 
 def check_decoder() -> list[str]:
-    """Decode the built-in MP3 and return what is wrong with the result, one line each."""
+    """Decode the built-in MP3 and return the problems found, one line each."""
     try:
         checksum = decoder_fingerprint()["checksum"]
     except AudioError as error:

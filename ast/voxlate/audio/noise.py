@@ -1,4 +1,4 @@
-"""Noise between white and brown.
+"""Colored noise between white and brown.
 
 Shape letter: T samples.
 """
@@ -11,10 +11,10 @@ from voxlate.audio.resampling import Waveform
 
 
 def noise(length: int, rng: np.random.Generator) -> Waveform:
-    """Make noise whose power falls with the 0th to 2nd power of the frequency, at random."""
+    """Generate noise of shape (T,) whose power spectrum falls as 1/f^a, with a random exponent a from 0 to 2."""
     step = 1 << max(0, (length - 1).bit_length() - 3)
-    size = -(-length // step) * step  # 5 to 8 times a power of 2: for some other lengths it takes ten times as long
+    size = -(-length // step) * step  # 5 to 8 times a power of 2: an FFT of some other lengths takes ten times as long
     spectrum = np.fft.rfft(rng.standard_normal(size, np.float32))
-    frequencies = np.maximum(np.arange(len(spectrum), dtype=np.float32), np.float32(size / 320))  # level below 50 Hz
+    frequencies = np.maximum(np.arange(len(spectrum), dtype=np.float32), np.float32(size / 320))  # flat below 50 Hz
     shaped = spectrum * frequencies ** np.float32(-rng.uniform(0.0, 1.0))
     return np.asarray(np.fft.irfft(shaped, size)[:length], np.float32)

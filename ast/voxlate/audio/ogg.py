@@ -1,6 +1,6 @@
 """Pages and links of Ogg files.
 
-FFmpeg stops where rate or channels change from link to link, and does not say that pages are missing.
+FFmpeg stops where rate or channels change between links, and does not report missing pages.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def find_links(file: BinaryIO) -> list[BinaryIO]:
-    """Return each link of a chained file as a file; none of a file with a single link.
+    """Return each link of a chained file as a file; an empty list for a file with a single link.
 
-    A link begins with the first page of a stream that follows other pages.
+    A link starts with the first page of a stream that follows other pages.
     """
     starts: list[int] = []
     in_headers = False
-    for place, header in _pages(file):
+    for position, header in _pages(file):
         is_first = bool(header[5] & 2)
         if is_first and not in_headers:
-            starts.append(place)
+            starts.append(position)
         in_headers = is_first
     if len(starts) < 2:
         return []
     ends = [*starts[1:], file.seek(0, os.SEEK_END)]
-    return [cast("BinaryIO", Window(file, start, end)) for start, end in zip(starts, ends, strict=True)]
+    return [cast("BinaryIO", FileRange(file, start, end)) for start, end in zip(starts, ends, strict=True)]
 
 
 def has_lost_pages(file: BinaryIO) -> bool:
-    """Return whether pages are missing between others, or damaged, so that FFmpeg skips them."""
+    """Return whether pages are missing between others, or are damaged, so that FFmpeg skips them."""
     numbers: dict[bytes, int] = {}
     for _, header in _pages(file):
         serial, number = header[14:18], int.from_bytes(header[18:22], "little")
@@ -46,7 +46,7 @@ def has_lost_pages(file: BinaryIO) -> bool:
 
 
 def begins_damaged(file: BinaryIO) -> bool:
-    """Return whether a page up to the first sound of a stream is damaged: FFmpeg counts time from the page after it."""
+    """Return whether a page up to the first sound of a stream is damaged: FFmpeg counts time from the next page."""
     begun: set[bytes] = set()
     for _, header in _pages(file):
         serial, granule = header[14:18], header[6:14]
@@ -66,56 +66,56 @@ def _is_damaged(file: BinaryIO, header: bytes) -> bool:
 
 
 def _pages(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Yield the place of each page and its header with the table of segments; the file is then positioned after it."""
-    place = searched = 0
+    """Yield the position of each page, and its header with the segment table; the file is then positioned after it."""
+    position = searched = 0
     while True:
-        file.seek(place)
+        file.seek(position)
         header = file.read(27)
         if len(header) == 27 and header.startswith(b"OggS\0"):
             header += file.read(header[26])
-            yield place, header
-            searched = place + len(header)  # if this page is cut off, the next one begins within its announced length
-            place = searched + sum(header[27:])
+            yield position, header
+            searched = position + len(header)  # if this page is truncated, the next one starts within its stated length
+            position = searched + sum(header[27:])
             continue
         file.seek(searched)
         found = file.read(_SEARCHED_BYTES)
         if len(found) < 5:
             return
         offset = found.find(b"OggS\0")
-        place = searched + (offset if offset >= 0 else len(found) - 4)
-        searched = place + 1 if offset >= 0 else place
+        position = searched + (offset if offset >= 0 else len(found) - 4)
+        searched = position + 1 if offset >= 0 else position
 
 
 def _checksum(page: bytes) -> int:
-    """Return Ogg's CRC, which is zlib's with all bits in reverse, without its first and last inversion."""
+    """Return Ogg's CRC: zlib's with reversed bits and without its initial and final inversion."""
     reflected = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int(f"{reflected:032b}"[::-1], 2)
 
 
-class Window(io.RawIOBase):
-    """A part of a file as a file, from byte `start` to `end`; the file itself stays open."""
+class FileRange(io.RawIOBase):
+    """Bytes `start` to `end` of a file as a file. The file itself stays open."""
 
     def __init__(self, file: BinaryIO, start: int, end: int) -> None:
         super().__init__()
-        self._file, self._start, self._end, self._place = file, start, end, 0
+        self._file, self._start, self._end, self._position = file, start, end, 0
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return up to so many bytes."""
-        left = max(0, self._end - self._start - self._place)
-        self._file.seek(self._start + self._place)
+        """Return up to `size` bytes."""
+        left = max(0, self._end - self._start - self._position)
+        self._file.seek(self._start + self._position)
         content = self._file.read(left if size is None or size < 0 else min(size, left))
-        self._place += len(content)
+        self._position += len(content)
         return content
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Move to a byte of the part."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._end - self._start}[whence]
-        self._place = max(0, base + offset)
-        return self._place
+        """Set the position within the range."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._end - self._start}[whence]
+        self._position = max(0, base + offset)
+        return self._position
 
     def tell(self) -> int:
-        """Return the byte of the part that is read next."""
-        return self._place
+        """Return the position within the range."""
+        return self._position
 
     def readable(self) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""Inputs decoded ahead of the model, in another thread."""
+"""Decode inputs ahead of the model, in another thread."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _AHEAD_INPUTS = 16
 
 @dataclass(frozen=True)
 class DecodedAudio:
-    """A decoded input: its samples at 16 kHz, the spans (start, end) of them to translate, and when they are heard.
+    """A decoded input: its samples at 16 kHz, the spans (start, end) to translate in samples, and its clock.
 
-    `warnings` tell of sound that is lost, `notes` of choices that were made.
+    `warnings` name lost sound, `notes` automatic choices.
     """
 
     name: str
@@ -41,17 +41,17 @@ class DecodedAudio:
 
     @property
     def seconds(self) -> float:
-        """Length of the whole input, with its gaps."""
+        """Length of the whole input, including gaps."""
         return self.end_seconds - self.clock.seconds(0)
 
     @property
     def end_seconds(self) -> float:
-        """When it ends, on the file's clock."""
+        """End of the input on the file's clock."""
         return self.clock.seconds(len(self.waveform_T))
 
     @property
     def silent_seconds(self) -> float:
-        """How much of it is not translated."""
+        """Seconds that are not translated."""
         return self.seconds - sum(end - start for start, end in self.spans) / SAMPLE_RATE_HZ
 
 
@@ -62,17 +62,17 @@ def read_ahead(
     audio_track: AudioTrack | None = None,
     whole: bool = False,
 ) -> Iterator[DecodedAudio | AudioError]:
-    """Decode inputs in their order, some seconds of sound ahead of the caller; yield each one's sound or error.
+    """Decode inputs in order, up to `seconds` of sound ahead of the caller, and yield each one's audio or error.
 
-    `audio_track` is the track of files, as for `load_audio`. With `whole`, audio of up to 30 s is one span.
-    The thread ends with the process, whatever it does: no interruption has to wait for a long file.
+    `audio_track` is the track of files, as for `load_audio`. With `whole`, audio of up to 30 s is one span. The thread
+    is a daemon: an interruption does not wait for a long file.
     """
     reader = _Reader(seconds, partial(_read, audio_track=audio_track, whole=whole))
     threading.Thread(target=reader.work, name="audio", daemon=True).start()
     waiting: deque[Future[DecodedAudio | AudioError]] = deque()
     try:
         for item in inputs:
-            waiting.append(reader.ask(item))
+            waiting.append(reader.submit(item))
             while waiting[0].done() or len(waiting) > _AHEAD_INPUTS:
                 yield reader.take(waiting.popleft())
                 if not waiting:
@@ -84,20 +84,20 @@ def read_ahead(
 
 
 class _Reader:
-    """Decodes what it is asked for, one after another, unless too much is waiting already."""
+    """Decodes submitted inputs one after another, and pauses while too much decoded audio is waiting."""
 
     def __init__(self, seconds: float, read: Callable[[AudioSource | np.ndarray], DecodedAudio | AudioError]) -> None:
         self._read = read
-        self._asked: SimpleQueue[tuple[AudioSource | np.ndarray, Future[DecodedAudio | AudioError]] | None] = (
+        self._requests: SimpleQueue[tuple[AudioSource | np.ndarray, Future[DecodedAudio | AudioError]] | None] = (
             SimpleQueue()
         )
         self._limit, self._ahead = seconds, 0.0
         self._changed = threading.Condition()
         self._stopped = False
 
-    def ask(self, item: AudioSource | np.ndarray) -> Future[DecodedAudio | AudioError]:
+    def submit(self, item: AudioSource | np.ndarray) -> Future[DecodedAudio | AudioError]:
         future: Future[DecodedAudio | AudioError] = Future()
-        self._asked.put((item, future))
+        self._requests.put((item, future))
         return future
 
     def take(self, future: Future[DecodedAudio | AudioError]) -> DecodedAudio | AudioError:
@@ -111,15 +111,15 @@ class _Reader:
         with self._changed:
             self._stopped = True
             self._changed.notify()
-        self._asked.put(None)
+        self._requests.put(None)
 
     def work(self) -> None:
-        while (asked := self._asked.get()) is not None:
+        while (request := self._requests.get()) is not None:
             with self._changed:
                 self._changed.wait_for(lambda: self._stopped or self._ahead < self._limit)
                 if self._stopped:
                     return
-            item, future = asked
+            item, future = request
             try:
                 result = self._read(item)
             except BaseException as error:
@@ -145,8 +145,8 @@ def _read(item: AudioSource | np.ndarray, audio_track: AudioTrack | None, whole:
         return DecodedAudio(_name(item), waveform_T, spans, warnings, clock, notes + about_spans)
     except AudioError as error:
         return error
-    except MemoryError:  # others may be shorter
-        return AudioError(f"{_name(item)}: not enough memory for its sound")
+    except MemoryError:  # other inputs may be shorter
+        return AudioError(f"{_name(item)}: not enough memory to decode it")
 
 
 def _name(item: AudioSource | np.ndarray) -> str:

@@ -1,4 +1,4 @@
-"""Decoded frames of any rate, layout and format to mono 16 kHz chunks, by FFmpeg's resampler where they need it."""
+"""Convert decoded frames of any rate, layout and format to mono 16 kHz chunks, with FFmpeg's resampler if needed."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 Waveform: TypeAlias = "npt.NDArray[np.float32]"
 
 SAMPLE_RATE_HZ = 16_000
-_NEED_NOTHING = {(name, "mono", SAMPLE_RATE_HZ) for name in ("s16", "s16p", "flt", "fltp")}
-LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 1_000_000  # beyond them, a damaged header could ask for all memory or time
+_UNCHANGED = {(name, "mono", SAMPLE_RATE_HZ) for name in ("s16", "s16p", "flt", "fltp")}
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 1_000_000  # limits against damaged headers, which could exhaust memory or time
 
 
 def mono_chunks(
     frames: Iterator[av.AudioFrame], *, start_seconds: float = 0.0, mixer: Mixer | None = None
 ) -> Iterator[Waveform]:
-    """Resample, with a new resampler wherever rate, layout or format change in the middle of the stream.
+    """Yield mono chunks, (T,). A new resampler is made where rate, layout or format change within the stream.
 
-    The mixer sees seconds of the whole stream, whose part that begins at `start_seconds` the frames are.
+    The frames start at `start_seconds` of the stream, and are regrouped at whole seconds of the stream for the mixer.
     """
     mixer = mixer or Mixer()
     resampler, gain, shape = _resampler(), 1.0, None
@@ -36,11 +36,11 @@ def mono_chunks(
         _check_rate(joined)
         frame = mixer.mix(joined)
         new_shape = _shape(frame)
-        # Compared here and not left to PyAV, which lets any frame pass once the first needed no conversion.
+        # Compared here because PyAV passes every frame through once the first needed no conversion.
         if new_shape != shape:
             yield from _resample(resampler, None, gain)
             resampler, gain, shape = _resampler(), _mono_gain(frame), new_shape
-        if shape in _NEED_NOTHING:
+        if shape in _UNCHANGED:
             yield _samples(frame)
         else:
             yield from _resample(resampler, frame, gain)
@@ -48,13 +48,13 @@ def mono_chunks(
 
 
 def _samples(frame: av.AudioFrame) -> Waveform:
-    """Return what the resampler would make of mono sound of our rate, bit for bit, without what its making costs."""
+    """Return the same samples as the resampler would for mono sound at 16 kHz, bit for bit, but faster."""
     samples_T = frame.to_ndarray()[0]
     return samples_T / np.float32(32768) if samples_T.dtype == np.int16 else np.asarray(samples_T, np.float32)
 
 
 def _joined(frames: Iterator[av.AudioFrame], start_seconds: float) -> Iterator[av.AudioFrame]:
-    """Join frames of one kind to whole seconds: those of FLAC are 72 ms, and each call of the resampler costs much."""
+    """Join frames of one shape into whole seconds: FLAC frames have 72 ms, and each resampler call is expensive."""
     fifo, shape, rate, missing = av.AudioFifo(), None, 1, 0
     position = Fraction(start_seconds)
 
@@ -74,7 +74,7 @@ def _joined(frames: Iterator[av.AudioFrame], start_seconds: float) -> Iterator[a
                 yield read(fifo.samples)
             fifo, shape, rate = av.AudioFifo(), new_shape, frame.sample_rate
             missing = samples_to_next_second()
-        frame.pts = None  # or a gap would be refused
+        frame.pts = None  # otherwise the FIFO refuses gaps
         fifo.write(frame)
         while fifo.samples >= missing:
             yield read(missing)
@@ -84,7 +84,7 @@ def _joined(frames: Iterator[av.AudioFrame], start_seconds: float) -> Iterator[a
 
 
 def _shape(frame: av.AudioFrame) -> tuple[str, str, int]:
-    layout = "mono" if frame.layout.nb_channels == 1 else frame.layout.name  # of WAV it is "1 channels"
+    layout = "mono" if frame.layout.nb_channels == 1 else frame.layout.name  # "1 channels" in WAV files
     return frame.format.name, layout, frame.sample_rate
 
 
@@ -95,11 +95,11 @@ def _resampler() -> av.AudioResampler:
 def _check_rate(frame: av.AudioFrame) -> None:
     if not LOWEST_RATE_HZ <= frame.sample_rate <= HIGHEST_RATE_HZ:
         limits = f"{LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}"
-        raise AudioError(f"sample rate of {frame.sample_rate} Hz, expected {limits}: its header is damaged")
+        raise AudioError(f"sample rate of {frame.sample_rate} Hz, expected {limits}: the header is damaged")
 
 
 def _mono_gain(frame: av.AudioFrame) -> float:
-    """Measure what FFmpeg's mix to mono makes of a signal common to all channels: 1.41 for stereo, 4.41 for 7.1."""
+    """Measure the gain of FFmpeg's downmix for a signal common to all channels: 1.41 for stereo, 4.41 for 7.1."""
     if frame.layout.nb_channels == 1:
         return 1.0
     ones = av.AudioFrame.from_ndarray(np.ones((1, 64 * frame.layout.nb_channels), np.float32), "flt", frame.layout)
@@ -114,5 +114,5 @@ def _resample(resampler: av.AudioResampler, frame: av.AudioFrame | None, gain: f
         source = f"{frame.layout.nb_channels} channels at {frame.sample_rate} Hz" if frame is not None else "its end"
         raise AudioError(f"{source} cannot be converted to mono: {error}") from error
     for output in outputs:
-        if output is not None and output.samples:  # flushing a resampler with nothing to convert gives [None]
+        if output is not None and output.samples:  # flushing an unused resampler gives [None]
             yield np.asarray(output.to_ndarray()[0], np.float32) / np.float32(gain)

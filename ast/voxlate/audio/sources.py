@@ -1,4 +1,4 @@
-"""Paths, bytes and file objects as seekable binary files that FFmpeg can read."""
+"""Open paths, bytes and file objects as seekable binary files that FFmpeg can read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OPEN_REASONS: dict[type[Exception], str] = {
 
 
 class NamelessFile:
-    """A file without its name: FFmpeg would trust a wrong suffix more than the contents."""
+    """A file without a name: FFmpeg would trust a wrong suffix more than the contents."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.read, self.seek, self.tell = file.read, file.seek, file.tell
@@ -29,12 +29,12 @@ class NamelessFile:
 
 @contextmanager
 def open_source(source: AudioSource) -> Iterator[BinaryIO]:
-    """Open a path, or take the file object as it is; AudioError, without a name, where that fails."""
+    """Open a path or bytes, or use a file object as it is. AudioError, without a name, if that fails."""
     if isinstance(source, bytes):
         yield _seekable(io.BytesIO(source))
     elif isinstance(source, (str, os.PathLike)):
         try:
-            file = Path(source).open("rb")  # noqa: SIM115 (what happens inside `with` is not an error of opening)
+            file = Path(source).open("rb")  # noqa: SIM115 (errors inside `with` are not errors of opening)
         except (OSError, ValueError) as error:
             raise AudioError(OPEN_REASONS.get(type(error), f"cannot be opened: {error}")) from error
         with file:
@@ -46,7 +46,7 @@ def open_source(source: AudioSource) -> Iterator[BinaryIO]:
 
 
 def _seekable(file: BinaryIO) -> BinaryIO:
-    """Return the file, or its contents in memory where FFmpeg could not read it as it is."""
+    """Return the file, or a copy of its contents in memory if FFmpeg could not read it as it is."""
     try:
         if not file.seekable():
             file = io.BytesIO(file.read())
@@ -56,7 +56,7 @@ def _seekable(file: BinaryIO) -> BinaryIO:
         tag = file.read(10)
         if not isinstance(tag, bytes):
             raise AudioError("a file opened as text; open it with mode 'rb'")
-        # Tag sizes have seven bits a byte. A wrong one that points past the end would hide the whole file.
+        # Tag sizes use seven bits per byte. A wrong size past the end would hide the whole file.
         if tag.startswith(b"ID3") and len(tag) == 10 and size < sum(b << 7 * i for i, b in enumerate(tag[:5:-1])):
             file = io.BytesIO(file.read())
     except (OSError, ValueError) as error:  # ValueError: the file is closed

@@ -1,4 +1,4 @@
-"""Which audio track of a file is heard: the one asked for, else the default one, else the first that can be decoded."""
+"""Choose the audio track of a file: the requested one, else the default one, else the first that can be decoded."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ if TYPE_CHECKING:
 
 AudioTrack: TypeAlias = int | str  # a number from 1, or a language
 
-# Descriptions and comments are spoken over or beside what the file is about.
-_ASIDE = Disposition.comment | Disposition.visual_impaired | Disposition.descriptions | Disposition.hearing_impaired
-_UNDECODABLE = "its audio codec is not one that FFmpeg's libraries can decode"
+# Tracks of commentary and audio description.
+_SECONDARY = Disposition.comment | Disposition.visual_impaired | Disposition.descriptions | Disposition.hearing_impaired
+_UNDECODABLE = "FFmpeg's libraries cannot decode its audio codec"
 _LANGUAGELESS = {"", "und", "zxx", "mis", "mul", "qaa"}
 
 
 def ranked_tracks(container: InputContainer, wanted: AudioTrack | None) -> list[AudioStream]:
-    """Return the audio tracks that may be taken, the best first: of those asked for, or of all.
+    """Return the decodable audio tracks that match `wanted`, or all, best first.
 
-    Tracks of commentary and audio description come last; of the others, the one flagged as default comes first.
-    AudioError where no track is as asked for, or none can be decoded.
+    The track flagged as default comes first, commentary and audio description come last. AudioError if no track matches
+    or none can be decoded.
     """
     streams = list(container.streams.audio)
-    fitting = [stream for number, stream in enumerate(streams, 1) if _fits(stream, number, wanted)]
-    if not fitting:
+    matching = [stream for number, stream in enumerate(streams, 1) if _matches(stream, number, wanted)]
+    if not matching:
         raise AudioError(
             f"no audio track {wanted!r}; expected the number or language of one of its audio tracks: "
             f"{', '.join(map(describe_track, streams))}"
         )
-    decodable = [stream for stream in fitting if stream.codec_context is not None]
+    decodable = [stream for stream in matching if stream.codec_context is not None]
     if not decodable:
-        track = "" if wanted is None else f"audio track {describe_track(fitting[0])}: "
+        track = "" if wanted is None else f"audio track {describe_track(matching[0])}: "
         raise AudioError(f"{track}{_UNDECODABLE}")
-    return sorted(decodable, key=lambda stream: (_has(stream, _ASIDE), not _has(stream, Disposition.default)))
+    return sorted(decodable, key=lambda stream: (_has(stream, _SECONDARY), not _has(stream, Disposition.default)))
 
 
 def describe_track(stream: AudioStream) -> str:
-    """Return the number of a track and what the file says of it: "2 (German, 'Commentary', default)"."""
+    """Return the number and metadata of a track: "2 (German, 'Commentary', default)"."""
     number = 1 + list(stream.container.streams.audio).index(stream)
     title = stream.metadata.get("title", "")[:60]
     about = [
@@ -55,18 +55,20 @@ def describe_track(stream: AudioStream) -> str:
     return f"{number} ({', '.join(filter(None, about))})" if any(about) else str(number)
 
 
-def track_note(stream: AudioStream, passed_over: Sequence[AudioStream] = ()) -> str:
-    """Say which of several tracks was taken, after others that are silent or damaged, and how to choose."""
+def track_note(stream: AudioStream, skipped: Sequence[AudioStream] = ()) -> str:
+    """Return a note on which track was used, which ones were skipped as silent or damaged, and how to choose."""
     others = [describe_track(other) for other in stream.container.streams.audio if other.index != stream.index]
-    silent = " and ".join(map(describe_track, passed_over))
-    why = f", as {silent} {'holds' if len(passed_over) == 1 else 'hold'} no sound that can be decoded" if silent else ""
+    silent = " and ".join(map(describe_track, skipped))
+    reason = (
+        f", as {silent} {'contains' if len(skipped) == 1 else 'contain'} no sound that can be decoded" if silent else ""
+    )
     return (
-        f"audio track {describe_track(stream)} was taken{why}; others: {', '.join(others)}; choose with --audio-track "
-        "and a number or language"
+        f"audio track {describe_track(stream)} was used{reason}; others: {', '.join(others)}; choose with "
+        "--audio-track and a number or language"
     )
 
 
-def _fits(stream: AudioStream, number: int, wanted: AudioTrack | None) -> bool:
+def _matches(stream: AudioStream, number: int, wanted: AudioTrack | None) -> bool:
     if wanted is None:
         return True
     if isinstance(wanted, int) or wanted.strip().isdigit():
@@ -91,7 +93,7 @@ def _language_name(stream: AudioStream) -> str:
 
 
 def _code(language: str) -> str:
-    """Return the code of a language, or what the file calls one that has none here."""
+    """Return the code of a language, or the name used in the file if it is unknown."""
     try:
         return find_language(language).code
     except VoxlateError:

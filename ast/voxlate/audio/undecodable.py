@@ -1,4 +1,4 @@
-"""Undecodable bytes of a media file: sound that is lost, or tags, padding and garbage that never were sound."""
+"""Classify undecodable bytes of a media file: lost sound, or tags, padding and garbage."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def frame_bytes(content: bytes, start: int = 0) -> int:
 
 
 def frame_hertz(header: bytes) -> int:
-    """Return the sample rate that an MPEG audio header tells; 0 if it is none."""
+    """Return the sample rate of an MPEG audio header; 0 if it is not one."""
     version, index = header[1] >> 3 & 3, header[2] >> 2 & 3
     halvings = {3: 0, 2: 1, 0: 2}.get(version)  # MPEG-1, 2 and 2.5
     return 0 if halvings is None or index == 3 else (44_100, 48_000, 32_000)[index] >> halvings
 
 
 def is_info_frame(content: bytes, start: int = 0) -> bool:
-    """Return whether the MPEG audio frame at `start` is a Xing or Info header, which holds no sound."""
+    """Return whether the MPEG audio frame at `start` is a Xing or Info header, which contains no sound."""
     return _INFO.match(content, start) is not None
 
 
@@ -50,13 +50,13 @@ def tag_bytes(content: bytes, start: int = 0) -> int:
     """Return the size of the ID3, APE or Lyrics3 tag that begins at `start`, even if it ends later; 0 if none does."""
     head = content[start : start + 32]
     if head.startswith(b"ID3") and len(head) >= 10 and max(head[6:10]) < 0x80:
-        return sum(byte << 7 * place for place, byte in enumerate(head[9:5:-1])) + (20 if head[5] & 0x10 else 10)
+        return sum(byte << 7 * index for index, byte in enumerate(head[9:5:-1])) + (20 if head[5] & 0x10 else 10)
     if head.startswith(b"TAG+"):
         return 227
     if head.startswith(b"TAG"):
         return 128
     if head.startswith(b"APETAGEX") and len(head) == 32:
-        is_header = head[23] & 0x20  # its size counts what follows it
+        is_header = head[23] & 0x20  # its size excludes the header itself
         return 32 + (int.from_bytes(head[12:16], "little") if is_header else 0)
     if head.startswith(b"LYRICSBEGIN"):
         ends = [end + 9 for mark in (b"LYRICS200", b"LYRICSEND") if (end := content.find(mark, start)) >= 0]
@@ -65,20 +65,20 @@ def tag_bytes(content: bytes, start: int = 0) -> int:
 
 
 def leading_tags(content: bytes) -> int:
-    """Return the size of the tags that the content begins with, and of the zeros around them; 0 without a tag."""
-    place = found = 0
-    while place < len(content):
-        zeros = len(content[place:]) - len(content[place:].lstrip(b"\0"))
-        tag = tag_bytes(content, place + zeros)
-        place += zeros + tag
-        found += tag
+    """Return the size of leading tags, including zeros around them; 0 if there is no tag."""
+    position = tags = 0
+    while position < len(content):
+        zeros = len(content[position:]) - len(content[position:].lstrip(b"\0"))
+        tag = tag_bytes(content, position + zeros)
+        position += zeros + tag
+        tags += tag
         if tag == 0:
             break
-    return place if found else 0
+    return position if tags else 0
 
 
 def last_frame(content: bytes, start: int) -> int | None:
-    """Return where, from `start` on, the MPEG audio frame begins that ends with the content; None without one."""
+    """Return the start of the MPEG audio frame that ends with the content, from `start` on; None if there is none."""
     for match in re.compile(rb"\xff[\xe2-\xff]").finditer(content, start):
         if match.start() + frame_bytes(content, match.start()) == len(content):
             return match.start()
@@ -86,7 +86,7 @@ def last_frame(content: bytes, start: int) -> int | None:
 
 
 def holds_sound(content: bytes, kind: str) -> bool:
-    """Return whether undecodable bytes hold a frame of sound; `kind` is the demuxer: mp3, aac, ac3 or eac3."""
+    """Return whether undecodable bytes contain a frame of sound; `kind` is the demuxer: mp3, aac, ac3 or eac3."""
     if kind == "mp3":
         starts = (match.start() for match in re.finditer(rb"\xff[\xe2-\xff]", content))
         return any(_is_frame(content, start, frame_bytes(content, start)) for start in starts)
@@ -103,6 +103,6 @@ def _adts_bytes(content: bytes, start: int) -> int:
 
 
 def _is_frame(content: bytes, start: int, size: int) -> bool:
-    """Return whether a frame begins the content, ends with it, or ends where another header of its kind begins."""
+    """Return whether a frame starts the content, ends it, or is followed by another header of its kind."""
     follower = content[start + size : start + size + 2]
     return size > 0 and (start == 0 or start + size == len(content) or follower == content[start : start + 2])
