@@ -12,19 +12,19 @@ import pytest
 from corpus import spoken, write_covost2
 from media import write_media
 from voxlate.corpora import CORPORA, MAKERS
-from voxlate.corpora.covost2 import CoVoST2
-from voxlate.corpora.parquet import Parquet
+from voxlate.corpora.covost2 import CoVoST2Preparation
+from voxlate.corpora.parquet import ParquetPreparation
 from voxlate.corpora.preparation import Preparation
-from voxlate.corpora.user_manifest import UserTable
+from voxlate.corpora.user_manifest import ManifestPreparation
 from voxlate.errors import VoxlateError
 from voxlate.registry import resolve
 
 ANY = ("source_language", "target_language", "target_text")  # what tables of these tests may lack
 
 
-def covost2(corpus: Path, output: Path, *pairs: str, **options: Any) -> CoVoST2:
+def covost2(corpus: Path, output: Path, *pairs: str, **options: Any) -> CoVoST2Preparation:
     places = {"common_voice": corpus / "common_voice", "covost": corpus / "covost"}
-    return CoVoST2(output, **{**places, "pairs": pairs or ("fr-en",), **options})
+    return CoVoST2Preparation(output, **{**places, "pairs": pairs or ("fr-en",), **options})
 
 
 def run(command: Preparation) -> int:
@@ -105,8 +105,8 @@ def mirror_of(folder: Path, splits: tuple[str, ...] = ("train", "validation", "t
 Make = Callable[[Path, Path], Preparation]
 COMMANDS: dict[str, Make] = {
     "covost2": lambda root, output: (write_covost2(root, pairs=["fr-en"]), covost2(root, output))[1],
-    "manifest": lambda root, output: UserTable(
+    "manifest": lambda root, output: ManifestPreparation(
         output / "all.jsonl", table=table_of(root), source_language="de", target_language="en"
     ),
-    "parquet": lambda root, output: Parquet(output, sources=(mirror_of(root),), pair="fr-en"),
+    "parquet": lambda root, output: ParquetPreparation(output, sources=(mirror_of(root),), pair="fr-en"),
 }

@@ -42,7 +42,7 @@ import yaml
 from voxlate.audio.loading import load_audio
 from voxlate.audio.flac import write_flac
 from voxlate.corpora.preparation import Preparation, interruptible
-from voxlate.corpora import user_manifest as user_table
+from voxlate.corpora import user_manifest
 from voxlate.errors import AudioError
 from voxlate.manifest.utterance import Utterance
 from voxlate.manifest.writing import write_manifest
@@ -79,7 +79,8 @@ def prepare(command: MustC) -> int:
     if not (command.talks / "table.jsonl").exists():
         write_manifest(command.talks / "table.jsonl", rows)
     options = {"transcode": command.transcode, "workers": command.workers}
-    return user_table.prepare(user_table.UserTable(command.output, table=command.talks / "table.jsonl", **options))
+    table = user_manifest.ManifestPreparation(command.output, table=command.talks / "table.jsonl", **options)
+    return user_manifest.prepare(table)
 '''
 CORPUS_LINE = """
 from voxlate.corpora import CORPORA

@@ -175,7 +175,9 @@ def test_timestamps_without_sense_fill_no_disk() -> None:
     seconds, silence, timeline = timeline_of((0, 2), (400_000, 2))
     assert (seconds, silence) == (4.0, [])
     [warning] = timeline.warnings
-    assert warning.startswith("damaged: timestamps jump by 4.6 days at 2.00 s, expected a day at most; later times ignore")
+    assert warning.startswith(
+        "damaged: timestamps jump by 4.6 days at 2.00 s, expected a day at most; later times ignore"
+    )
     starts = np.random.default_rng(0).uniform(0, 80_000, 400)
     assert timeline_of(*((start, 0.1) for start in starts))[0] < 4_000
     assert timeline_of((1e9, 1), (1e9 + 1, 1))[2].clock() == Clock()

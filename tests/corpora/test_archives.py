@@ -14,9 +14,9 @@ import pytest
 
 from corpus import add_member
 from voxlate.corpora.archives import read_members
-from voxlate.corpora.clip_checks import Journal
-from voxlate.corpora.common_voice import Packed
-from voxlate.corpora.covost2_tsv import Translations
+from voxlate.corpora.clip_checks import ClipJournal
+from voxlate.corpora.common_voice import PackedRelease
+from voxlate.corpora.covost2_tsv import TranslationTables
 from voxlate.errors import VoxlateError
 
 FILES = {"validated.tsv": b"path\n" * 200, "clips/a.mp3": b"a" * 512, "clips/b.mp3": b"b" * 700, "clips/empty.mp3": b""}
@@ -68,7 +68,7 @@ def test_every_flipped_bit_of_a_header_is_named(tmp_path: Path) -> None:
             path.write_bytes(damaged)
             assert error_of(path).startswith(f"{path}: damaged at byte {header:,} (header of a file: ")
             (tmp_path / "x.tar.gz").write_bytes(gzip.compress(damaged))
-            assert f"damaged at byte {header:,} of what it unpacks to (header" in error_of(tmp_path / "x.tar.gz")
+            assert f"damaged at byte {header:,} of the decompressed data (header" in error_of(tmp_path / "x.tar.gz")
 
 
 def test_every_place_where_it_is_cut_is_named(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_block_of_zeros_is_not_taken_for_the_end(tmp_path: Path) -> None:
     contents = tar_bytes(format_=tarfile.USTAR_FORMAT)
     path = tmp_path / "x.tar"
     path.write_bytes(contents[:1536] + bytes(512) + contents[2048:])
-    assert "more than padding after the mark of its end" in error_of(path)
+    assert "data after its end marker" in error_of(path)
 
 
 def test_what_is_too_large_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
@@ -118,19 +118,19 @@ def test_what_is_too_large_is_refused_before_it_is_unpacked(tmp_path: Path) -> N
     member.size = size
     path.write_bytes(gzip.compress(member.tobuf() + bytes(1 << 20)))
     tracemalloc.start()
-    release = Packed("de", path, tmp_path / "out")
-    with Journal(tmp_path / "journal.jsonl") as journal, pytest.raises(VoxlateError) as error:
+    release = PackedRelease("de", path, tmp_path / "out")
+    with ClipJournal(tmp_path / "journal.jsonl") as journal, pytest.raises(VoxlateError) as error:
         list(release.clips(["a.mp3"], journal, None))
-    assert "de/validated.tsv has 3,221,225,472 bytes when unpacked, expected at most 2,147,483,648" in str(error.value)
+    assert "de/validated.tsv has 3,221,225,472 bytes uncompressed, expected at most 2,147,483,648" in str(error.value)
     table = tarfile.TarInfo("covost_v2.de_en.tsv")
     table.size = size
     path.write_bytes(gzip.compress(table.tobuf()))
-    with pytest.raises(VoxlateError, match="unpacked, expected at most"):
-        list(Translations(path, {}))
+    with pytest.raises(VoxlateError, match="uncompressed, expected at most"):
+        list(TranslationTables(path, {}))
     header = tarfile.TarInfo("long")
     header.type, header.size = tarfile.XHDTYPE, 1 << 40
     path.write_bytes(gzip.compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20)))
-    assert "says that it has 1,099,511,627,776 bytes" in error_of(path)
+    assert "states a size of 1,099,511,627,776 bytes" in error_of(path)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 16 << 20
@@ -144,8 +144,8 @@ def test_a_large_table_passes_through_little_memory(tmp_path: Path) -> None:
     size = len(contents)
     del contents
     tracemalloc.start()
-    release = Packed("de", path, tmp_path / "out")
-    with Journal(tmp_path / "journal.jsonl") as journal:
+    release = PackedRelease("de", path, tmp_path / "out")
+    with ClipJournal(tmp_path / "journal.jsonl") as journal:
         assert [clip.name for clip in release.clips(["a.mp3"], journal, None)] == ["a.mp3"]
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -158,4 +158,4 @@ def test_a_line_without_end_is_not_read_whole(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("voxlate.manifest.table_files._LONGEST_LINE", 1 << 20)
     (tmp_path / "covost_v2.de_en.tsv").write_bytes(b"path\ttranslation\tsplit\n" + b"x" * (1 << 20))
     with pytest.raises(VoxlateError, match="line 2: is longer than 1 MiB; is the file what its name says"):
-        list(Translations(tmp_path / "covost_v2.de_en.tsv", {}))
+        list(TranslationTables(tmp_path / "covost_v2.de_en.tsv", {}))

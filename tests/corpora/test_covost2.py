@@ -21,9 +21,9 @@ from corpus import add_member, pack, write_covost2
 from media import sine, write_media
 from preparing import counts, covost2, drops, error_of, lines, results, run
 from voxlate.audio.loading import load_audio, measure_audio
-from voxlate.corpora.clip_checks import Clip, Finding
+from voxlate.corpora.clip_checks import Clip, ClipResult
 from voxlate.corpora.common_voice import unescape
-from voxlate.corpora.covost2 import CoVoST2
+from voxlate.corpora.covost2 import CoVoST2Preparation
 from voxlate.corpora.splits import official_rows
 from voxlate.languages import COVOST2_SOURCES, COVOST2_TARGETS
 from voxlate.manifest.reading import read_manifest
@@ -48,8 +48,8 @@ def test_each_defect_is_counted_and_test_loses_nothing(corpus: Path, tmp_path: P
             "clip unreadable": 1,
             "no translation": 1,
         },
-        "dev": {"labelled 'dev_covost', not of the split": 1},
-        "test": {"labelled 'test_covost', not of the split": 1},
+        "dev": {"labeled 'dev_covost', not of the split": 1},
+        "test": {"labeled 'test_covost', not of the split": 1},
     }
     assert {split: counts(found[split]["kept"]) for split in found} == {
         "train": {},
@@ -135,7 +135,7 @@ def test_paths_in_translations_stay_in_the_clips_folder(tmp_path: Path) -> None:
         file.write("../out.wav\tx\ttrain\n../out.wav\tx\ttest\n")
     assert run(covost2(tmp_path / "in", tmp_path / "out")) == 1
     assert (
-        lines(tmp_path / "out/fr-en/test.jsonl")[-1]["error"] == "../out.wav: its path leads out of the folder of clips"
+        lines(tmp_path / "out/fr-en/test.jsonl")[-1]["error"] == "../out.wav: its path is outside the folder of clips"
     )
 
 
@@ -150,7 +150,9 @@ def test_a_damaged_archive_is_named(corpus: Path, tmp_path: Path) -> None:
     assert run(covost2(tmp_path, tmp_path / "out")) == 1
     with tarfile.open(archive, "w:gz") as tar:
         add_member(tar, "readme")
-    assert "holds no validated.tsv; is it a release of Common Voice?" in error_of(covost2(tmp_path, tmp_path / "new"))
+    assert "contains no validated.tsv; is it a release of Common Voice?" in error_of(
+        covost2(tmp_path, tmp_path / "new")
+    )
 
 
 def test_an_archive_whose_checksum_fails_leaves_nothing_that_counts_as_done(tmp_path: Path) -> None:
@@ -269,7 +271,7 @@ def test_duplicate_paths_between_splits(tmp_path: Path) -> None:
     assert [row["id"] for row in lines(tmp_path / "out/fr-en/dev.jsonl")][-1] == "fr-en/common_voice_fr_1003#3"
     found = drops(tmp_path / "out/fr-en")
     assert counts(found["train"]["left_out"]) == {"its clip is in dev or test": 1}
-    assert counts(found["dev"]["kept"]) == {"path is there more than once": 1}
+    assert counts(found["dev"]["kept"]) == {"path occurs more than once": 1}
 
 
 def test_what_is_there_is_not_done_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -340,16 +342,16 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, sent: signal.Signals, transc
     known = len(journal.read_bytes().splitlines()) - 1
     assert 0 < known < 300
     examined: list[str] = []
-    finding = Finding("", "", 40.0)
+    finding = ClipResult("", "", 40.0)
 
-    def cheaply(clip: Clip) -> Finding:
+    def cheaply(clip: Clip) -> ClipResult:
         examined.append(clip.name)
         if clip.flac is not None:
             clip.flac.touch()
         return replace(finding, name=clip.name, state=clip.state)
 
     with pytest.MonkeyPatch.context() as patch:  # they need not all be decoded to see which would be
-        patch.setattr("voxlate.corpora.clip_checks._examine", cheaply)
+        patch.setattr("voxlate.corpora.clip_checks._check", cheaply)
         run(replace(command, workers=1))
     assert len(examined) == 318 - known
     assert len(lines(journal)) == 318
@@ -370,7 +372,7 @@ def test_all_that_is_wrong_is_said_at_once(corpus: Path, tmp_path: Path) -> None
     message = error_of(covost2(corpus, tmp_path / "out", "fr-xx", "es-en", "ca-en"))
     pairs, *others = message.splitlines()[1:]
     assert pairs == (
-        "  --pairs: 'fr-xx' (did you mean fr-en?): no pair of languages; expected pairs such as fr-en "
+        "  --pairs: 'fr-xx' (did you mean fr-en?): not a pair of languages; expected pairs such as fr-en "
         "and en-de, or x-en, en-x or all for the 36 of CoVoST-2"
     )
     voice, covost = corpus / "common_voice", corpus / "covost"
@@ -418,7 +420,7 @@ def test_releases_that_cannot_be_used(corpus: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("contents", "expected"),
     [
-        ("", "holds nothing; fetch it again"),
+        ("", "empty; fetch it again"),
         ("path\ttranslation\n", "no column split; its columns: path, translation"),
         ("path\ttranslation\tsplit\na.mp3\tx\n", "line 2: 2 columns, expected 3 as in the first line"),
     ],
@@ -436,7 +438,7 @@ def test_archives_of_translations_that_cannot_be_used(corpus: Path, tmp_path: Pa
     )
     with tarfile.open(path, "w:gz") as tar:
         add_member(tar, "readme")
-    assert "holds no TSV files, expected one" in error_of(covost2(corpus, tmp_path / "out", covost=tmp_path))
+    assert "contains no TSV files, expected one" in error_of(covost2(corpus, tmp_path / "out", covost=tmp_path))
 
 
 def test_escapes_are_undone_and_other_backslashes_stay(tmp_path: Path) -> None:
@@ -465,7 +467,7 @@ def test_the_real_german_texts_are_kept_to_the_byte(
         official[split] = [line.split("\t") for line in table.read_text(encoding="utf-8").split("\n")[1:] if line]
         for row in official[split]:
             (clips / row[0]).hardlink_to(sound)
-    command = CoVoST2(
+    command = CoVoST2Preparation(
         tmp_path / "out", common_voice=tmp_path / "voice", covost=shared / "covost2-de-en", pairs=("de-en",)
     )
     assert run(command) == 0

@@ -20,7 +20,7 @@ from voxlate.audio.flac import write_flac
 from voxlate.audio.loading import load_audio, measure_audio
 from voxlate.cli import app
 from voxlate.corpora import CORPORA
-from voxlate.corpora.clip_checks import Clip, Journal, examine
+from voxlate.corpora.clip_checks import Clip, ClipJournal, check_clips
 from voxlate.corpora.preparation import Preparation
 from voxlate.errors import VoxlateError
 from voxlate.manifest.reading import read_manifest
@@ -126,10 +126,10 @@ def test_flac_is_true_to_a_16_bit_step(tmp_path: Path) -> None:
 
 def test_a_killed_worker_is_reported(tmp_path: Path) -> None:
     clips = [Clip(f"clip{i}", tmp_path / "none.wav", "x") for i in range(40)]
-    with Journal(tmp_path / "journal.jsonl") as journal, pytest.MonkeyPatch.context() as patch:
+    with ClipJournal(tmp_path / "journal.jsonl") as journal, pytest.MonkeyPatch.context() as patch:
         patch.setattr("voxlate.corpora.process_pool._start_worker", die)
         with pytest.raises(VoxlateError, match=r"a worker process died, .* between clip0 and clip15; rerun"):
-            examine(clips, journal, 2, lambda count: None)
+            check_clips(clips, journal, 2, lambda count: None)
 
 
 def die() -> None:

@@ -14,8 +14,8 @@ import pytest
 from media import sine, write_media
 from preparing import ANY, counts, drops, error_of, lines, mirror_of, results, run, table_of
 from voxlate.audio.loading import load_audio
-from voxlate.corpora.parquet import Parquet
-from voxlate.corpora.user_manifest import UserTable, file_name
+from voxlate.corpora.parquet import ParquetPreparation
+from voxlate.corpora.user_manifest import ManifestPreparation, file_name
 from voxlate.data.corpus import read_corpus
 from voxlate.manifest.reading import read_manifest
 
@@ -26,7 +26,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_table_keeps_what_it_can(tmp_path: Path) -> None:
-    command = UserTable(
+    command = ManifestPreparation(
         tmp_path / "out/all.jsonl", table=table_of(tmp_path), source_language="de", target_language="English"
     )
     assert run(command) == 1
@@ -44,7 +44,9 @@ def test_a_table_is_split_by_speaker(tmp_path: Path) -> None:
     write_media(tmp_path / "a.wav", sine(440, 0.1))
     rows = [f"{i}\ta.wav\tspeaker{i % 40}" for i in range(80)]
     (tmp_path / "t.csv").write_text("\n".join(["id\taudio\tspeaker", *rows]).replace("\t", ","))
-    command = UserTable(tmp_path / "out", table=tmp_path / "t.csv", split_by="speaker", dev=0.1, test=0.05, allow=ANY)
+    command = ManifestPreparation(
+        tmp_path / "out", table=tmp_path / "t.csv", split_by="speaker", dev=0.1, test=0.05, allow=ANY
+    )
     assert run(command) == 0
     parts = {split: read_manifest(tmp_path / "out" / f"{split}.jsonl") for split in ("train", "dev", "test")}
     assert {split: len(part) for split, part in parts.items()} == {"train": 68, "dev": 8, "test": 4}
@@ -62,10 +64,10 @@ def test_a_table_with_audio_in_it(tmp_path: Path) -> None:
     sound = write_media(tmp_path / "a.wav", sine(440, 0.1)).read_bytes()
     rows = [{"id": f"a/{i}", "audio": {"bytes": sound, "path": None}} for i in range(2)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
-    command = UserTable(tmp_path / "out/m.jsonl", table=tmp_path / "t.parquet", allow=ANY)
+    command = ManifestPreparation(tmp_path / "out/m.jsonl", table=tmp_path / "t.parquet", allow=ANY)
     assert error_of(command).endswith(
-        "t.parquet: holds its audio, which a jsonl manifest cannot; name an --output that ends in .parquet, or write "
-        "the clips to files with --transcode flac"
+        "t.parquet: contains embedded audio, which a jsonl manifest cannot; choose an --output that ends in .parquet, "
+        "or write the clips to files with --transcode flac"
     )
     assert run(replace(command, transcode=True)) == 0
     assert [row["audio"] for row in lines(tmp_path / "out/m.jsonl")] == ["audio/a%2F0.flac", "audio/a%2F1.flac"]
@@ -77,12 +79,12 @@ def test_options_of_a_table_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text("id\taudio\na\ta.wav\n")
     (tmp_path / "t.tsv").write_text("id\taudio\tsplit\ttarget_text\na\ta.wav\tvalid\t\na\ta.wav\ttest\tText\n")
     wrong: dict[str, Any] = {"dev": 2, "source_language": "qq", "allow": ("speaker",)}
-    message = error_of(UserTable(tmp_path / "m.txt", table=tmp_path / "t.tsv", split_by=None, **wrong))
+    message = error_of(ManifestPreparation(tmp_path / "m.txt", table=tmp_path / "t.tsv", split_by=None, **wrong))
     found = message.replace(f"{tmp_path}/", "").splitlines()
     assert found[:-1] == [
         "nothing was prepared:",
         "  --output m.txt: expected a file that ends in .jsonl or .parquet; a folder needs --split-by",
-        "  --dev 2 --test 0.05: expected shares of the rows, below 1 together",
+        "  --dev 2 --test 0.05: expected shares of the rows with a sum below 1",
         "  --allow speaker: expected some of audio, source_language, target_language, target_text, split",
         "  unknown language 'qq'; give a code such as de, an ISO 639-3 code, or an English name",
         "  manifest t.tsv: 6 problems",
@@ -95,15 +97,19 @@ def test_options_of_a_table_that_cannot_be(tmp_path: Path) -> None:
     ]
     assert found[-1].endswith("or accept rows without them with --allow target_language,target_text")
     (tmp_path / "t.tsv").write_text("id\taudio\na\ta.wav\n")
-    message = error_of(UserTable(tmp_path / "t.tsv", table=tmp_path / "t.tsv", split_by="age"))
+    message = error_of(ManifestPreparation(tmp_path / "t.tsv", table=tmp_path / "t.tsv", split_by="age"))
     assert "--split-by age: expected random, speaker, column" in message
     assert "t.tsv: is a file, expected a folder for train, dev and test" in message
     (tmp_path / "t.jsonl").touch()
-    assert "would overwrite the table itself" in error_of(UserTable(tmp_path / "t.jsonl", table=tmp_path / "t.jsonl"))
-    assert "no column 'speaker'; its columns: id, audio" in error_of(
-        UserTable(tmp_path / "out", table=tmp_path / "t.tsv", split_by="speaker")
+    assert "would overwrite the table itself" in error_of(
+        ManifestPreparation(tmp_path / "t.jsonl", table=tmp_path / "t.jsonl")
     )
-    assert "line 2: audio 'a.wav' not found" in error_of(UserTable(tmp_path / "m.jsonl", table=tmp_path / "t.tsv"))
+    assert "no column 'speaker'; its columns: id, audio" in error_of(
+        ManifestPreparation(tmp_path / "out", table=tmp_path / "t.tsv", split_by="speaker")
+    )
+    assert "line 2: audio 'a.wav' not found" in error_of(
+        ManifestPreparation(tmp_path / "m.jsonl", table=tmp_path / "t.tsv")
+    )
 
 
 def table_with(folder: Path, *rows: dict[str, Any], name: str = "t.jsonl") -> Path:
@@ -123,7 +129,7 @@ def divided(folder: Path) -> dict[str, list[str]]:
 
 def test_a_folder_is_divided_by_the_column_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"split": split} for split in ("train", "test", "train", "dev")]
-    command = UserTable(tmp_path / "out", table=table_with(tmp_path, *rows))
+    command = ManifestPreparation(tmp_path / "out", table=table_with(tmp_path, *rows))
     assert run(command) == 0
     assert divided(tmp_path / "out") == {"train": ["0", "2"], "dev": ["3"], "test": ["1"]}
     table_with(tmp_path, *rows[:3])
@@ -145,7 +151,7 @@ def test_a_folder_is_divided_by_the_column_split(tmp_path: Path, capsys: pytest.
 
 
 def test_a_table_is_divided_at_random(tmp_path: Path) -> None:
-    command = UserTable(
+    command = ManifestPreparation(
         tmp_path / "out", table=table_with(tmp_path, *[{} for _ in range(4)]), split_by="random", dev=0.25, test=0.25
     )
     for i in range(40):
@@ -166,7 +172,7 @@ def test_a_table_is_divided_at_random(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("speakers", "expected", "note"),
     [
-        ("abc", [1, 1, 1], "dev has 33.3% of the rows, asked for 5.0%: each speaker is in one split only"),
+        ("abc", [1, 1, 1], "dev has 33.3% of the rows, requested 5.0%: each speaker is in one split only"),
         ("aaaabc", [4, 1, 1], "test has 16.7% of the rows"),
         ("ab", [1, 1, 0], "no speaker is left for test: the table has 2; --split-by random divides"),
         ("aaa", [3, 0, 0], "no speaker is left for dev and test: the table has 1; --split-by random"),
@@ -176,7 +182,7 @@ def test_few_speakers(
     tmp_path: Path, speakers: str, expected: list[int], note: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = table_with(tmp_path, *[{"speaker": speaker} for speaker in speakers])
-    assert run(UserTable(tmp_path / "out", table=table, split_by="speaker")) == 0
+    assert run(ManifestPreparation(tmp_path / "out", table=table, split_by="speaker")) == 0
     parts = divided(tmp_path / "out")
     assert [len(parts.get(split, [])) for split in ("train", "dev", "test")] == expected
     shown = capsys.readouterr().err
@@ -187,7 +193,9 @@ def test_few_speakers(
 
 def test_what_training_would_refuse_is_refused_unless_allowed(tmp_path: Path) -> None:
     rows = [{"target_text": "", "split": "train"}, {"target_text": " ", "split": "dev"}, {"split": "valid"}]
-    command = UserTable(tmp_path / "m.jsonl", table=table_with(tmp_path, *rows, {"audio": "gone.wav", "split": "dev"}))
+    command = ManifestPreparation(
+        tmp_path / "m.jsonl", table=table_with(tmp_path, *rows, {"audio": "gone.wav", "split": "dev"})
+    )
     message = error_of(command)
     assert "accept rows without them with --allow source_language,target_language,target_text" in message
     for problem in (
@@ -215,26 +223,29 @@ def test_what_training_would_refuse_is_refused_unless_allowed(tmp_path: Path) ->
 
 def test_columns_that_are_left_out_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = table_with(tmp_path, {"n_frames": 3700, "note": "x"})
-    assert run(UserTable(tmp_path / "m.jsonl", table=table)) == 0
-    assert "t.jsonl: columns left out, which manifests do not have: n_frames, note" in (capsys.readouterr().err)
+    assert run(ManifestPreparation(tmp_path / "m.jsonl", table=table)) == 0
+    assert "t.jsonl: columns left out because manifests do not have them: n_frames, note" in (capsys.readouterr().err)
 
 
 def test_a_row_with_an_error_and_no_audio_stays(tmp_path: Path) -> None:
     write_media(tmp_path / "a.wav", sine(440, 0.1))
     (tmp_path / "t.jsonl").write_text('{"id": "a", "audio": "a.wav"}\n{"id": "b", "error": "was not readable"}\n')
     for name in ("m.jsonl", "flac/m.jsonl"):
-        assert run(UserTable(tmp_path / name, table=tmp_path / "t.jsonl", allow=ANY, transcode="flac" in name)) == 1
+        assert (
+            run(ManifestPreparation(tmp_path / name, table=tmp_path / "t.jsonl", allow=ANY, transcode="flac" in name))
+            == 1
+        )
         assert lines(tmp_path / name)[1] == {"id": "b", "error": "was not readable"}
 
 
 def test_a_table_may_have_any_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = table_with(tmp_path, {"note": "x"}, name=os.fsdecode(b"caf\xe9.jsonl"))
-    assert run(UserTable(tmp_path / "m.jsonl", table=table)) == 0
+    assert run(ManifestPreparation(tmp_path / "m.jsonl", table=table)) == 0
     assert "caf\\xe9.jsonl  all" in capsys.readouterr().out
 
 
 def test_a_damaged_drops_file_is_counted_again(tmp_path: Path) -> None:
-    command = Parquet(tmp_path / "out", sources=(mirror_of(tmp_path / "in"),), pair="fr-en")
+    command = ParquetPreparation(tmp_path / "out", sources=(mirror_of(tmp_path / "in"),), pair="fr-en")
     for contents in ("", "[]", '{"title": "x"}', '{"title": "x", "inputs": {}, "splits": {"dev": {}}}'):
         (tmp_path / "out/fr-en").mkdir(parents=True, exist_ok=True)
         (tmp_path / "out/fr-en/drops.json").write_text(contents)
@@ -250,7 +261,7 @@ def test_file_names_of_any_id() -> None:
 
 
 def test_a_mirror_gives_manifests(tmp_path: Path) -> None:
-    command = Parquet(tmp_path / "out", sources=(mirror_of(tmp_path / "in"),), pair="fr_en")
+    command = ParquetPreparation(tmp_path / "out", sources=(mirror_of(tmp_path / "in"),), pair="fr_en")
     assert run(command) == 1
     found = drops(tmp_path / "out/fr-en")
     assert [found[split]["rows"] for split in ("train", "dev", "test")] == [1, 3, 3]
@@ -272,7 +283,7 @@ def test_a_mirror_gives_manifests(tmp_path: Path) -> None:
 
 
 def test_splits_of_a_mirror_come_one_after_the_other(tmp_path: Path) -> None:
-    command = Parquet(tmp_path / "out", sources=(mirror_of(tmp_path / "in"),), pair="fr-en", split="test")
+    command = ParquetPreparation(tmp_path / "out", sources=(mirror_of(tmp_path / "in"),), pair="fr-en", split="test")
     assert run(command) == 1
     assert [*drops(tmp_path / "out/fr-en")] == ["test"]
     assert run(replace(command, split="train")) == 1
@@ -291,7 +302,7 @@ def test_mirrors_without_names_and_with_bad_ones(tmp_path: Path) -> None:
     rows = [{"audio": {"bytes": sound, "path": path}, **texts} for path in ("../../a.wav", None, "/b/.c.wav", "a.wav")]
     rows.append({"audio": {"bytes": None, "path": "d.wav"}, **texts})
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "test.parquet")
-    assert run(Parquet(tmp_path / "out", sources=(tmp_path / "test.parquet",), pair="de-fr")) == 1
+    assert run(ParquetPreparation(tmp_path / "out", sources=(tmp_path / "test.parquet",), pair="de-fr")) == 1
     rows = lines(tmp_path / "out/de-fr/test.jsonl")
     assert [row["id"] for row in rows] == ["de-fr/a", "de-fr/test-1", "de-fr/c", "de-fr/a#2", "de-fr/d"]
     assert sorted(path.name for path in (tmp_path / "out/clips/de").iterdir()) == ["a.wav", "c.wav", "test-1"]
@@ -307,16 +318,16 @@ def test_a_mirror_with_paths_and_no_bytes(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [{"audio": {"bytes": None, "path": name}, **texts} for name in names]
     rows[4]["audio"]["bytes"] = (tmp_path / "far.wav").read_bytes()
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in/test.parquet")
-    command = Parquet(tmp_path / "out", sources=(tmp_path / "in/test.parquet",), pair="de-fr")
+    command = ParquetPreparation(tmp_path / "out", sources=(tmp_path / "in/test.parquet",), pair="de-fr")
     for _ in range(2):
         assert run(command) == 1
         found = read_manifest(tmp_path / "out/de-fr/test.jsonl")
         assert [row.audio for row in found][:2] == [tmp_path / "in/clips/a.wav", tmp_path / "far.wav"]
         assert [row.seconds for row in found] == [0.1, 0.1, None, None, 0.1]
-        gone = f"holds no bytes, only a path, and there is no such file ('{tmp_path / 'in/gone.wav'}')"
+        gone = f"has a path but no bytes, and the file does not exist ('{tmp_path / 'in/gone.wav'}')"
         assert [row.error for row in found][2:4] == [
             f"gone.wav: its row {gone}",
-            "test-3: its row holds neither bytes nor a path",
+            "test-3: its row has neither bytes nor a path",
         ]
     journal = (tmp_path / "out/durations/de.jsonl").read_text()
     assert journal.count("\n") == 5  # the second run found all but what is missing
@@ -331,7 +342,7 @@ def test_a_mirror_with_paths_and_no_bytes(tmp_path: Path) -> None:
 def test_mirrors_with_columns_of_other_kinds(tmp_path: Path) -> None:
     rows = {"audio": [{"bytes": 5}], "sentence": [["x"]], "translation": ["x"], "client_id": [1.5]}
     pq.write_table(pa.table(rows), tmp_path / "test.parquet")
-    message = error_of(Parquet(tmp_path / "out", sources=(tmp_path / "test.parquet",), pair="fr-en"))
+    message = error_of(ParquetPreparation(tmp_path / "out", sources=(tmp_path / "test.parquet",), pair="fr-en"))
     assert message.replace(f"{tmp_path}/", "").splitlines()[1:] == [
         "  test.parquet: column sentence is list<element: string>, expected string",
         "  test.parquet: column audio.bytes is int64, expected binary",
@@ -345,7 +356,9 @@ def test_mirrors_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "dev.parquet").write_text("no more than text")
     (tmp_path / "empty").mkdir()
     sources = [tmp_path / name for name in ("train.parquet", "test.parquet", "dev.parquet", "x.parquet", "empty")]
-    message = error_of(Parquet(tmp_path / "out", sources=(*sources, tmp_path / "gone_test.parquet"), pair="frenglish"))
+    message = error_of(
+        ParquetPreparation(tmp_path / "out", sources=(*sources, tmp_path / "gone_test.parquet"), pair="frenglish")
+    )
     parts = message.replace(f"{tmp_path}/", "").splitlines()
     assert parts[1:4] == [
         "  --pair frenglish: expected two languages, such as fr-en",
@@ -358,12 +371,12 @@ def test_mirrors_that_cannot_be_used(tmp_path: Path) -> None:
     )
     assert parts[5].startswith("  dev.parquet: not a complete parquet file (Parquet magic bytes not found")
     assert parts[6:] == [
-        "  x.parquet: its name does not say of which split it is; say so with --split",
+        "  x.parquet: its name does not contain the split; name it with --split",
         "  gone_test.parquet: no such file",
     ]
     assert "--split best: expected train, dev, test" in error_of(
-        Parquet(tmp_path / "out", sources=(tmp_path / "x.parquet",), pair="fr-en", split="best")
+        ParquetPreparation(tmp_path / "out", sources=(tmp_path / "x.parquet",), pair="fr-en", split="best")
     )
     assert "no files of the split dev among 1" in error_of(
-        Parquet(tmp_path / "out", sources=(tmp_path / "test.parquet",), pair="fr-en", split="dev")
+        ParquetPreparation(tmp_path / "out", sources=(tmp_path / "test.parquet",), pair="fr-en", split="dev")
     )

@@ -12,9 +12,9 @@ from preparing import covost2, drops, error_of, lines, run
 from voxlate.audio.loading import SAMPLE_RATE_HZ, load_audio
 from voxlate.corpora import espeak as espeak_module
 from voxlate.corpora.common_voice import escape, unescape
-from voxlate.corpora.espeak import Manner, espeak
-from voxlate.corpora.speech_synthesis import VARIANTS, Reading, make_line, mix
-from voxlate.corpora.spoken import Spoken
+from voxlate.corpora.espeak import Prosody, espeak
+from voxlate.corpora.speech_synthesis import VARIANTS, SpeechVariation, add_background, make_prompt
+from voxlate.corpora.spoken import SpokenPreparation
 
 TEXT = """id\tsplit\tfr\ten\tde
 a\ttrain\tBonjour à tous.\tGood morning, everybody.\tGuten Morgen zusammen.
@@ -31,8 +31,8 @@ def text(tmp_path: Path) -> Path:
     return path
 
 
-def spoken(text: Path, output: Path, **options: Any) -> Spoken:
-    return Spoken(output, **{"text": text, "pairs": ("fr-en,en-de",), **options})
+def spoken(text: Path, output: Path, **options: Any) -> SpokenPreparation:
+    return SpokenPreparation(output, **{"text": text, "pairs": ("fr-en,en-de",), **options})
 
 
 def voices_of(corpus: Path, language: str) -> list[list[str]]:
@@ -93,10 +93,13 @@ def test_the_seed_decides_who_reads_and_how(text: Path, tmp_path: Path) -> None:
         assert run(spoken(text, tmp_path / name, **options)) == 0
     assert voices_of(tmp_path / "a", "en") == voices_of(tmp_path / "again", "en") != voices_of(tmp_path / "other", "en")
     voices = [voice for voice in espeak().voices if voice.name in ("en-us", "en-gb")]
-    drawn = [make_line(Reading(), voices, f"{number}.flac", "Hello.") for number in range(2000)]
+    drawn = [make_prompt(SpeechVariation(), voices, f"{number}.flac", "Hello.") for number in range(2000)]
     assert {line.voice.name for line in drawn} == {"en-us", "en-gb"}
-    assert {line.manner.variant for line in drawn} == {*VARIANTS}
-    assert (min(line.manner.words_per_minute for line in drawn), max(line.manner.pitch for line in drawn)) == (130, 70)
+    assert {line.prosody.variant for line in drawn} == {*VARIANTS}
+    assert (min(line.prosody.words_per_minute for line in drawn), max(line.prosody.pitch for line in drawn)) == (
+        130,
+        70,
+    )
 
 
 def test_clips_do_not_depend_on_what_a_process_read_before(tmp_path: Path) -> None:
@@ -125,7 +128,7 @@ def test_every_default_variant_is_there_and_speaks() -> None:
     assert {*VARIANTS} <= {*espeak().variants}
     [voice] = [voice for voice in espeak().voices if voice.name == "fr-fr"]
     for variant in VARIANTS:
-        assert len(espeak().speak("Bonjour à tous.", voice, Manner(variant))) > SAMPLE_RATE_HZ / 2
+        assert len(espeak().speak("Bonjour à tous.", voice, Prosody(variant))) > SAMPLE_RATE_HZ / 2
 
 
 @pytest.mark.parametrize("babble", [0.0, 1.0])
@@ -134,8 +137,8 @@ def test_the_background_is_as_loud_as_it_should_be(babble: float) -> None:
     speech_T = np.sin(np.arange(32_000) / 7).astype(np.float32)
     others = [np.sin(np.arange(9_000 + 500 * i) / (9 + i)).astype(np.float32) for i in range(6)]
     for _ in range(5):
-        reading = Reading(silence=(0.5, 0.5), snr=(10, 10), volume=(-6, -6), babble=babble)
-        clip_T = mix(speech_T, others, reading, rng)
+        reading = SpeechVariation(silence=(0.5, 0.5), snr=(10, 10), volume=(-6, -6), babble=babble)
+        clip_T = add_background(speech_T, others, reading, rng)
         assert np.abs(clip_T).max() == pytest.approx(10 ** (-6 / 20), rel=1e-4)
         # Of a known signal, what is left after its projection is the background.
         core_T = clip_T[8_000:-8_000]
@@ -147,7 +150,7 @@ def test_the_background_is_as_loud_as_it_should_be(babble: float) -> None:
 
 def test_a_clip_alone_has_a_babble_too() -> None:
     speech_T = np.sin(np.arange(16_000) / 7).astype(np.float32)
-    clip_T = mix(speech_T, [], Reading(babble=1.0, snr=(0, 0)), np.random.default_rng(0))
+    clip_T = add_background(speech_T, [], SpeechVariation(babble=1.0, snr=(0, 0)), np.random.default_rng(0))
     assert np.isfinite(clip_T).all()
 
 
@@ -168,9 +171,7 @@ def test_a_second_run_makes_what_is_missing(text: Path, tmp_path: Path) -> None:
 def test_clips_of_other_settings_are_not_mixed(text: Path, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     run(spoken(text, corpus))
-    message = (
-        f"{corpus} was made with other settings (seed, snr); name another --output, or do it again with --overwrite"
-    )
+    message = f"{corpus} was made with other settings (seed, snr); choose another --output, or use --overwrite"
     other = {"seed": 3, "spans": {"snr": "5:10"}}
     assert error_of(spoken(text, corpus, **other)) == message
     assert run(spoken(text, corpus, **other, overwrite=True)) == 0
@@ -201,7 +202,7 @@ def test_all_that_is_wrong_is_said_at_once(text: Path, tmp_path: Path) -> None:
     }
     first, *problems = error_of(spoken(text, tmp_path / "corpus", **wrong)).splitlines()
     assert first == "nothing was prepared:"
-    assert problems[0] == "  --pairs: 'english' is no pair of languages; expected pairs such as fr-en, with commas"
+    assert problems[0] == "  --pairs: 'english' is not a pair of languages; expected pairs such as fr-en, with commas"
     assert problems[1] == "  --voices: espeak-ng has no nobody; of these languages it has fr-fr, fr-be, fr-ch"
     assert problems[2].startswith("  --variants: espeak-ng has no f99; it has Alex, Alicia,")
     assert problems[3] == "  --snr 20:10: expected LOW:HIGH, both between -30 and 100"
@@ -209,7 +210,7 @@ def test_all_that_is_wrong_is_said_at_once(text: Path, tmp_path: Path) -> None:
     assert problems[5] == f"  {text}: 3 problems"
     assert problems[6:] == [
         "  line 6: id 'a' occurs twice",
-        "  line 7: id '../x' cannot name a file; use letters, digits, - and _",
+        "  line 7: id '../x' cannot be a file name; use letters, digits, - and _",
         "  line 8: split 'eval'; expected train, dev, test",
     ]
     assert not (tmp_path / "corpus").exists()

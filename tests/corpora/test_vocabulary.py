@@ -38,6 +38,6 @@ def test_its_texts_come_back_whole(tmp_path: Path) -> None:
 def test_too_few_texts_for_the_size(tmp_path: Path) -> None:
     with pytest.raises(VoxlateError, match=r"--size 5000: .*too high"):
         make_vocabulary([write(tmp_path / "a.jsonl", [*TEXTS])], tmp_path / "x.model", 5000)
-    with pytest.raises(VoxlateError, match="no target_text to make a vocabulary of"):
+    with pytest.raises(VoxlateError, match="no target_text to train a vocabulary on"):
         make_vocabulary([write(tmp_path / "b.jsonl", [None, None])], tmp_path / "x.model", 50)
     assert not (tmp_path / "x.model").exists()

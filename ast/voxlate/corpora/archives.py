@@ -1,7 +1,7 @@
-"""Tar archives read once from their beginning to their end, with every check that the format has.
+"""Read tar archives as a stream, with all checks that the format offers.
 
-Python's own reader takes a damaged header for the end of the archive, and compares no checksum of what it unpacks as a
-stream. Here both are errors that name the file, the damage and the place.
+Python's tarfile treats a damaged header as the end of the archive, and does not verify the checksum of a compressed
+stream. Here both are errors that name the file, the damage and its position.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import Any, BinaryIO, NoReturn, cast
 
 from voxlate.errors import VoxlateError
 
-MOST_TABLE_BYTES = 2 << 30  # of a table of text when it is unpacked; the largest of Common Voice has a quarter of it
+MOST_TABLE_BYTES = 2 << 30  # of an uncompressed table; the largest one of Common Voice has a quarter of that
 MOST_CLIP_BYTES = 64 << 20
 _MOST_EXTRA_BYTES = 1 << 20  # of a header's long name or pax fields
-_MOST_PADDING_BYTES = 64 << 20  # after the end mark
-_COPIED_BYTES = 1 << 20  # at once
+_MOST_PADDING_BYTES = 64 << 20  # after the end marker
+_CHUNK_BYTES = 1 << 20
 _EXTRA = (
     tarfile.XHDTYPE,
     tarfile.XGLTYPE,
@@ -35,8 +35,8 @@ _EXTRA = (
 
 
 @dataclass(frozen=True)
-class Member:
-    """A regular file of an archive, to be read before the next one is asked for."""
+class ArchiveMember:
+    """A regular file of an archive. It must be read before the next one is requested."""
 
     archive: Path
     name: str
@@ -44,88 +44,90 @@ class Member:
     file: BinaryIO
 
     def check_size(self, most: int) -> None:
-        """Raise VoxlateError if this is larger than it can be: an archive of some MB can hold terabytes of zeros."""
+        """Raise VoxlateError if the file is implausibly large: a small archive can expand to terabytes of zeros."""
         if self.size > most:
             raise VoxlateError(
-                f"{self.archive}: {self.name} has {self.size:,} bytes when unpacked, expected at most {most:,}; "
-                "is it a bomb? nothing of it was read"
+                f"{self.archive}: {self.name} has {self.size:,} bytes uncompressed, expected at most {most:,}; "
+                "it may be a decompression bomb and was not read"
             )
 
     def read(self, most: int) -> bytes:
-        """Return the contents; VoxlateError where they are damaged, or of more than `most` bytes."""
+        """Return the contents. VoxlateError if they are damaged or have more than `most` bytes."""
         self.check_size(most)
         return self.file.read()
 
     def copy(self, output: Path, most: int) -> None:
-        """Write the contents to a file, piece by piece; VoxlateError as for `read`."""
+        """Write the contents to a file in chunks. VoxlateError as for `read`."""
         self.check_size(most)
         with output.open("wb") as file:
-            while piece := self.file.read(_COPIED_BYTES):
-                file.write(piece)
+            while chunk := self.file.read(_CHUNK_BYTES):
+                file.write(chunk)
 
 
-def read_members(archive: Path) -> Iterator[Member]:
-    """Yield the regular files of a .tar, plain or compressed by gzip, bzip2 or xz, in its order.
+def read_members(archive: Path) -> Iterator[ArchiveMember]:
+    """Yield the regular files of a .tar in order, uncompressed or compressed with gzip, bzip2 or xz.
 
-    VoxlateError names a header whose checksum is wrong, contents whose checksum is, and an archive that ends too early
-    or continues after its end mark. What was yielded before may be damaged, too: it is to be trusted only once the last
-    member was asked for.
+    Files yielded before an error may be damaged, too. Trust them only after the iterator is exhausted.
+
+    Raises:
+        VoxlateError: A header or the contents have a wrong checksum, or the archive ends too early or continues after
+            its end marker.
     """
-    with archive.open("rb") as packed, closing(_Unpacked(archive, packed)) as unpacked:
+    with archive.open("rb") as packed, closing(DecompressedStream(archive, packed)) as unpacked:
         try:
-            with tarfile.open(fileobj=cast("BinaryIO", unpacked), mode="r|", tarinfo=_StrictInfo) as tar:
+            with tarfile.open(fileobj=cast("BinaryIO", unpacked), mode="r|", tarinfo=StrictHeader) as tar:
                 while (info := tar.next()) is not None:
-                    cast("Any", tar).members.clear()  # it would grow with the archive
+                    cast("Any", tar).members.clear()  # otherwise it grows with the archive
                     if info.isreg():
                         found: Any = tar.extractfile(info)
-                        file = io.BufferedReader(_MemberFile(unpacked, found), _COPIED_BYTES)
-                        yield Member(archive, info.name, info.size, cast("BinaryIO", file))
+                        file = io.BufferedReader(MemberStream(unpacked, found), _CHUNK_BYTES)
+                        yield ArchiveMember(archive, info.name, info.size, cast("BinaryIO", file))
                 _check_end(unpacked, tar.fileobj)
         except tarfile.TarError as error:
             unpacked.fail(str(error), tar_offset=getattr(error, "offset", None))
 
 
-def _check_end(unpacked: _Unpacked, file: Any) -> None:
-    """Read what follows the end mark: nothing but zeros, as far as the end of the compressed file."""
+def _check_end(unpacked: DecompressedStream, file: Any) -> None:
+    """Read to the end of the compressed file. VoxlateError if anything but zeros follows the end marker."""
     left = _MOST_PADDING_BYTES
-    while piece := file.read(1 << 16):
-        left -= len(piece)
-        if piece.strip(b"\0") or left < 0:
-            unpacked.fail("more than padding after the mark of its end: a block of zeros lies where a file began")
+    while chunk := file.read(1 << 16):
+        left -= len(chunk)
+        if chunk.strip(b"\0") or left < 0:
+            unpacked.fail("data after its end marker: a block of zeros has replaced a header")
 
 
-class _DamagedHeader(tarfile.TarError):
-    """Not a HeaderError, for which tarfile would end without a word."""
+class DamagedHeaderError(tarfile.TarError):
+    """A damaged header. Not a HeaderError, at which tarfile would end silently."""
 
     def __init__(self, reason: str, offset: int) -> None:
         super().__init__(reason)
         self.offset = offset
 
 
-class _StrictInfo(tarfile.TarInfo):
-    """A header of an archive, which must be whole."""
+class StrictHeader(tarfile.TarInfo):
+    """A header of an archive that must be intact."""
 
     @classmethod
-    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> _StrictInfo:
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> StrictHeader:
         offset = tarfile_.offset
         try:
             return super().fromtarfile(tarfile_)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
-            raise  # the mark of the end
+            raise  # the end marker
         except tarfile.HeaderError as error:
-            reason = "ends without the mark of its end" if str(error) in ("empty header", "truncated header") else error
-            raise _DamagedHeader(f"header of a file: {reason}", offset) from None
+            reason = "ends without an end marker" if str(error) in ("empty header", "truncated header") else error
+            raise DamagedHeaderError(f"header of a file: {reason}", offset) from None
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _StrictInfo:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> StrictHeader:
         info = super().frombuf(buf, encoding, errors)
         if info.size < 0 or (info.size > _MOST_EXTRA_BYTES and info.type in _EXTRA):  # read into memory by tarfile
-            raise tarfile.HeaderError(f"says that it has {info.size:,} bytes")
+            raise tarfile.HeaderError(f"states a size of {info.size:,} bytes")
         return info
 
 
-class _Unpacked:
-    """The unpacked bytes of a file, compressed or not. VoxlateError where that fails."""
+class DecompressedStream:
+    """The decompressed bytes of a file, which may be uncompressed. VoxlateError if decompression fails."""
 
     def __init__(self, path: Path, packed: BinaryIO) -> None:
         self._path, self._packed = path, packed
@@ -139,7 +141,7 @@ class _Unpacked:
                 self._file = opened(packed)
 
     def read(self, size: int) -> bytes:
-        """Return that many bytes, fewer at the end."""
+        """Return `size` bytes, fewer at the end."""
         try:
             return cast("bytes", self._file.read(size))
         except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
@@ -152,18 +154,18 @@ class _Unpacked:
             self._file.close()
 
     def fail(self, reason: str, tar_offset: int | None = None) -> NoReturn:
-        """Raise a VoxlateError that says where, in the unpacked bytes if that is known."""
+        """Raise a VoxlateError that names the position, in the decompressed bytes if it is known."""
         if tar_offset is None:
-            place = f"before byte {self._packed.tell():,}"
+            position = f"before byte {self._packed.tell():,}"
         else:
-            place = f"at byte {tar_offset:,}{'' if self._file is self._packed else ' of what it unpacks to'}"
-        raise VoxlateError(f"{self._path}: damaged {place} ({reason}); fetch it again") from None
+            position = f"at byte {tar_offset:,}{'' if self._file is self._packed else ' of the decompressed data'}"
+        raise VoxlateError(f"{self._path}: damaged {position} ({reason}); fetch it again") from None
 
 
-class _MemberFile(io.RawIOBase):
-    """A member's contents, whose damage is a VoxlateError."""
+class MemberStream(io.RawIOBase):
+    """The contents of a file in an archive. Damage raises a VoxlateError."""
 
-    def __init__(self, unpacked: _Unpacked, file: BinaryIO) -> None:
+    def __init__(self, unpacked: DecompressedStream, file: BinaryIO) -> None:
         self._unpacked, self._file = unpacked, file
 
     def readable(self) -> bool:
@@ -171,8 +173,8 @@ class _MemberFile(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         try:
-            piece = self._file.read(len(buffer))
+            chunk = self._file.read(len(buffer))
         except tarfile.TarError as error:
             self._unpacked.fail(str(error))
-        buffer[: len(piece)] = piece
-        return len(piece)
+        buffer[: len(chunk)] = chunk
+        return len(chunk)

@@ -1,4 +1,4 @@
-"""The seconds of a corpus's clips, or why one cannot be read: found by parallel workers, noted in a journal."""
+"""Measure the clips of a corpus, or find out why they cannot be read, in parallel and with a journal of results."""
 
 from __future__ import annotations
 
@@ -16,127 +16,130 @@ from voxlate.corpora.process_pool import map_in_processes
 from voxlate.errors import AudioError
 from voxlate.files import whole_file
 
-_CHUNK = 16  # clips that a worker gets at once
+_CHUNK = 16  # clips per task of a worker
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A clip to be examined, and written as FLAC if `flac` says where."""
+    """A clip to check, and to write as FLAC to `flac` if that is given."""
 
     name: str
     source: Path | bytes
-    state: str  # another one if the source may hold something else
+    state: str  # changes if the contents of the source may have changed
     flac: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What a clip is: its seconds and perhaps what is damaged in it, or the error that keeps it from being read."""
+class ClipResult:
+    """The length of a clip in seconds and a warning if it is damaged, or the error if it cannot be read."""
 
     name: str
     state: str
     seconds: float | None = None
     warning: str | None = None
     error: str | None = None
-    size: int | None = None  # bytes of the file that was made of it, or read
+    size: int | None = None  # bytes of the written or measured file
 
 
 def file_state(path: Path) -> str:
-    """Return what changes when a file does; "missing" where there is none."""
+    """Return a string that changes when the file does; "missing" if there is none."""
     try:
         status = path.stat()
-    except (OSError, ValueError):  # ValueError: no file can have such a name
+    except (OSError, ValueError):  # ValueError: not a valid file name
         return "missing"
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
-class Journal:
-    """Findings in a file to which each is added as it comes, so that an interrupted run loses none.
+class ClipJournal:
+    """A file of results to which each one is appended at once, so that an interrupted run loses none.
 
-    Lines that are damaged are left out: their clips are examined again.
+    Damaged lines are ignored, and their clips are checked again.
     """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.findings: dict[str, Finding] = {}
+        self.results: dict[str, ClipResult] = {}
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-        whole = []
+        intact = []
         for line in lines:
-            finding = _read_finding(line)
-            if finding is not None:
-                self.findings[finding.name] = finding
-                whole.append(line)
-        if len(whole) < len(lines):
-            if lines[-1].endswith(b"\n") or len(lines) - len(whole) > 1:  # more than a killed process leaves
-                _LOG.warning("%s: %d damaged lines; their clips are examined again", path, len(lines) - len(whole))
+            result = _parse_result(line)
+            if result is not None:
+                self.results[result.name] = result
+                intact.append(line)
+        if len(intact) < len(lines):
+            if (
+                lines[-1].endswith(b"\n") or len(lines) - len(intact) > 1
+            ):  # a killed process leaves at most one incomplete line
+                _LOG.warning("%s: %d damaged lines; their clips are checked again", path, len(lines) - len(intact))
             with whole_file(path) as part:
-                part.write_bytes(b"".join(whole))
+                part.write_bytes(b"".join(intact))
         self._file = path.open("ab")
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> ClipJournal:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def knows(self, name: str, state: str, file: Path | None = None) -> bool:
-        """Return whether a clip was examined in this state and, if it could be read, `file` made of it is there whole.
+    def is_current(self, name: str, state: str, file: Path | None = None) -> bool:
+        """Return whether a clip was checked in this state and, if it was readable, `file` was written completely.
 
-        A power failure can leave files empty that had been written.
+        A power failure can leave written files empty.
         """
-        finding = self.findings.get(name)
-        if finding is None or finding.state != state:
+        result = self.results.get(name)
+        if result is None or result.state != state:
             return False
-        return file is None or finding.error is not None or _is_whole(file, finding.size)
+        return file is None or result.error is not None or _is_whole(file, result.size)
 
-    def add(self, findings: Iterable[Finding]) -> None:
-        for finding in findings:
-            self.findings[finding.name] = finding
-            filled = {name: value for name, value in asdict(finding).items() if value is not None}
+    def add(self, results: Iterable[ClipResult]) -> None:
+        """Append results and flush the file."""
+        for result in results:
+            self.results[result.name] = result
+            filled = {name: value for name, value in asdict(result).items() if value is not None}
             self._file.write(json.dumps(filled, ensure_ascii=False).encode() + b"\n")
         self._file.flush()
 
 
-def examine(clips: Iterable[Clip], journal: Journal, workers: int, advance: Callable[[int], None]) -> None:
-    """Add findings of all clips to the journal, in their order; `advance` gets how many are done."""
+def check_clips(clips: Iterable[Clip], journal: ClipJournal, workers: int, advance: Callable[[int], None]) -> None:
+    """Check all clips and append their results to the journal in order. `advance` gets the number of new results."""
     source = iter(clips)
     chunks = iter(lambda: list(islice(source, _CHUNK)), [])
-    for findings in map_in_processes(_examine_all, chunks, workers, name=lambda clip: clip.name):
-        journal.add(findings)
-        advance(len(findings))
+    for results in map_in_processes(_check_all, chunks, workers, name=lambda clip: clip.name):
+        journal.add(results)
+        advance(len(results))
 
 
-def _examine_all(clips: list[Clip]) -> list[Finding]:
-    return [_examine(clip) for clip in clips]
+def _check_all(clips: list[Clip]) -> list[ClipResult]:
+    return [_check(clip) for clip in clips]
 
 
 def _is_whole(file: Path, size: int | None) -> bool:
-    """Return whether a file has so many bytes; whether it has any, where they were not counted."""
+    """Return whether a file has `size` bytes, or is not empty if its size was not recorded."""
     try:
-        found = file.stat().st_size
+        actual = file.stat().st_size
     except (OSError, ValueError):
         return False
-    return found == size if size is not None else found > 0
+    return actual == size if size is not None else actual > 0
 
 
-def _read_finding(line: bytes) -> Finding | None:
-    """Return the finding that a line of the journal holds, None where it is damaged."""
+def _parse_result(line: bytes) -> ClipResult | None:
+    """Parse a line of the journal; None if it is damaged."""
     try:
-        finding = Finding(**json.loads(line)) if line.endswith(b"\n") else None
+        result = ClipResult(**json.loads(line)) if line.endswith(b"\n") else None
     except (ValueError, TypeError, RecursionError):
         return None
-    if finding is None or not isinstance(finding.name, str) or not isinstance(finding.state, str):
+    if result is None or not isinstance(result.name, str) or not isinstance(result.state, str):
         return None
-    seconds, texts, size = finding.seconds, (finding.warning, finding.error), finding.size
+    seconds, texts, size = result.seconds, (result.warning, result.error), result.size
     number = type(seconds) in (int, float) and seconds is not None and 0 <= seconds < math.inf
-    if not (number or (seconds is None and isinstance(finding.error, str))):
+    if not (number or (seconds is None and isinstance(result.error, str))):
         return None
-    whole = all(text is None or isinstance(text, str) for text in texts) and (size is None or type(size) is int)
-    return finding if whole else None
+    is_valid = all(text is None or isinstance(text, str) for text in texts) and (size is None or type(size) is int)
+    return result if is_valid else None
 
 
-def _examine(clip: Clip) -> Finding:
+def _check(clip: Clip) -> ClipResult:
     try:
         if clip.flac is None:
             seconds, warnings = measure_audio(clip.source, name=clip.name)
@@ -145,7 +148,7 @@ def _examine(clip: Clip) -> Finding:
             write_flac(clip.flac, audio.waveform)
             seconds, warnings = audio.seconds, audio.warnings
     except AudioError as error:
-        return Finding(clip.name, clip.state, error=str(error))
-    made = clip.flac or clip.source
-    size = made.stat().st_size if isinstance(made, Path) else None
-    return Finding(clip.name, clip.state, seconds, "; ".join(warnings) or None, size=size)
+        return ClipResult(clip.name, clip.state, error=str(error))
+    file = clip.flac or clip.source
+    size = file.stat().st_size if isinstance(file, Path) else None
+    return ClipResult(clip.name, clip.state, seconds, "; ".join(warnings) or None, size=size)

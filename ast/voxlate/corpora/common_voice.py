@@ -1,4 +1,4 @@
-"""Releases of Common Voice, unpacked or packed, as a source of clips and of the sentences that were read."""
+"""Releases of Common Voice, as folders or archives: their clips and the sentences that were read."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
 from voxlate.corpora.archives import MOST_CLIP_BYTES, MOST_TABLE_BYTES, read_members
-from voxlate.corpora.clip_checks import Clip, Journal, file_state
+from voxlate.corpora.clip_checks import Clip, ClipJournal, file_state
 from voxlate.errors import VoxlateError
 from voxlate.files import whole_file
 from voxlate.languages import find_language
 from voxlate.manifest.table_files import Problems, text_lines
 
-# How Common Voice and CoVoST-2 write the codes that differ from ours.
+# Codes of Common Voice and CoVoST-2 that differ from ours.
 LONG_CODES = {"zh": "zh-CN", "sv": "sv-SE"}
 _ARCHIVE = (".tar.gz", ".tgz", ".tar")
 
@@ -24,7 +24,7 @@ Sentences = dict[str, tuple[str, str]]  # clip -> sentence, speaker
 
 
 def codes(language: str) -> list[str]:
-    """Return how a language is called in names of files: `zh-CN` and `zh`."""
+    """Return the codes of a language in file names: `zh-CN` and `zh`."""
     return [LONG_CODES[language], language] if language in LONG_CODES else [language]
 
 
@@ -33,24 +33,24 @@ class Release(Protocol):
 
     @property
     def language(self) -> str:
-        """Return its code."""
+        """Return the code of the language."""
 
     def path(self, clip: str) -> Path:
-        """Return where a clip lies, or will lie."""
+        """Return the path of a clip, which may not exist yet."""
 
-    def clips(self, wanted: Collection[str], journal: Journal, flac: Path | None) -> Iterator[Clip]:
-        """Give the wanted clips that the journal does not know, to be written into the folder `flac` if it is given."""
+    def clips(self, wanted: Collection[str], journal: ClipJournal, flac: Path | None) -> Iterator[Clip]:
+        """Yield the wanted clips without a current result, to be written to the folder `flac` if it is given."""
 
     def sentences(self, wanted: Collection[str]) -> Sentences:
-        """Return what validated.tsv says of the clips, after `clips` was run through."""
+        """Return the sentences of clips from validated.tsv. Call it after `clips` is exhausted."""
 
     def inputs(self) -> dict[str, str]:
-        """Return the files that are read, and their states."""
+        """Return the input files and their states."""
 
 
 @dataclass(frozen=True)
-class Unpacked:
-    """A folder with clips/ and, unless the translations hold the sentences, validated.tsv."""
+class UnpackedRelease:
+    """A folder with clips/ and validated.tsv, which may be missing if the translations contain the sentences."""
 
     language: str
     folder: Path
@@ -58,11 +58,11 @@ class Unpacked:
     def path(self, clip: str) -> Path:
         return self.folder / "clips" / clip
 
-    def clips(self, wanted: Collection[str], journal: Journal, flac: Path | None) -> Iterator[Clip]:
+    def clips(self, wanted: Collection[str], journal: ClipJournal, flac: Path | None) -> Iterator[Clip]:
         for name in wanted:
             source = self.path(name)
             target, state = flac_path(flac, name), file_state(source)
-            if not journal.knows(name, state, target):
+            if not journal.is_current(name, state, target):
                 yield Clip(name, source, state, target)
 
     def sentences(self, wanted: Collection[str]) -> Sentences:
@@ -75,8 +75,8 @@ class Unpacked:
 
 
 @dataclass(frozen=True)
-class Packed:
-    """An archive, which is read once from its beginning to its end; `folder` is for what is taken out of it."""
+class PackedRelease:
+    """An archive, which is read once from start to end. Files are extracted to `folder`."""
 
     language: str
     archive: Path
@@ -85,32 +85,34 @@ class Packed:
     def path(self, clip: str) -> Path:
         return self.folder / clip
 
-    def clips(self, wanted: Collection[str], journal: Journal, flac: Path | None) -> Iterator[Clip]:
+    def clips(self, wanted: Collection[str], journal: ClipJournal, flac: Path | None) -> Iterator[Clip]:
         state = f"{self.archive.name}-{file_state(self.archive)}"
-        todo = {name for name in wanted if not journal.knows(name, state, flac_path(flac, name) or self.path(name))}
+        todo = {
+            name for name in wanted if not journal.is_current(name, state, flac_path(flac, name) or self.path(name))
+        }
         if not todo and self._validated().exists():
             return
         try:
             yield from self._unpack(todo, state, flac)
-        except VoxlateError:  # what came out before the damage was found may be damaged: none of it counts as done
-            spoiled = [finding for finding in journal.findings.values() if finding.state == state]
-            journal.add(replace(finding, state="from a damaged archive") for finding in spoiled)
+        except VoxlateError:  # files extracted before the damage was found may be damaged, too
+            untrusted = [result for result in journal.results.values() if result.state == state]
+            journal.add(replace(result, state="from a damaged archive") for result in untrusted)
             raise
-        for name in sorted(todo):  # not in the archive; reading a file that is not there says so
+        for name in sorted(todo):  # not in the archive; reading the missing file reports it
             yield Clip(name, self.path(name), state, flac_path(flac, name))
 
     def _unpack(self, todo: set[str], state: str, flac: Path | None) -> Iterator[Clip]:
-        """Yield the clips to do, which leave `todo`; validated.tsv is kept once the archive was read to its end."""
+        """Yield the clips in `todo` and remove them from it. validated.tsv is kept after reading the whole archive."""
         with ExitStack() as stack:
             validated = None
             for member in read_members(self.archive):
-                name, folder = _place(member.name)
+                name, folder = _name_and_folder(member.name)
                 if name == "validated.tsv":
                     if validated is not None:
-                        raise VoxlateError(f"{self.archive}: holds several validated.tsv, expected one language")
+                        raise VoxlateError(f"{self.archive}: contains several validated.tsv, expected one language")
                     validated = stack.enter_context(whole_file(self._validated()))
                     member.copy(validated, MOST_TABLE_BYTES)
-                    _check_header(validated, f"{self.archive}: {name}")  # before hours are spent on clips
+                    _check_header(validated, f"{self.archive}: {name}")  # fail before hours are spent on clips
                 elif name in todo and folder == "clips":
                     todo.remove(name)
                     contents = member.read(MOST_CLIP_BYTES)
@@ -123,7 +125,7 @@ class Packed:
 
     def sentences(self, wanted: Collection[str]) -> Sentences:
         if not self._validated().exists():
-            raise VoxlateError(f"{self.archive}: holds no validated.tsv; is it a release of Common Voice?")
+            raise VoxlateError(f"{self.archive}: contains no validated.tsv; is it a release of Common Voice?")
         with self._validated().open("rb") as file:
             return _sentences(file, wanted, f"{self.archive}: validated.tsv")
 
@@ -135,14 +137,14 @@ class Packed:
 
 
 def flac_path(folder: Path | None, clip: str) -> Path | None:
-    """Return where the FLAC file of a clip goes."""
+    """Return the path of a clip's FLAC file; None without a folder."""
     return None if folder is None else folder / f"{Path(clip).stem}.flac"
 
 
 def find_release(root: Path, language: str, unpacked: Path, *, with_sentences: bool) -> Release:
-    """Find a language's release in a folder (or the release that `root` is itself); VoxlateError if there is none.
+    """Find a language's release in `root`, which may be the release itself. VoxlateError if there is none.
 
-    `unpacked` is the folder for what is taken out of an archive.
+    Archives are extracted to `unpacked`.
     """
     names = codes(language)
     folders = [root / name for name in names]
@@ -161,12 +163,12 @@ def find_release(root: Path, language: str, unpacked: Path, *, with_sentences: b
         expected = f"clips/, {names[0]}/clips/, VERSION/{names[0]}/clips/ or an archive such as {names[0]}.tar.gz"
         raise VoxlateError(f"no Common Voice in {find_language(language).name} under {root}; expected {expected}")
     if found[0].is_file():
-        return Packed(language, found[0], unpacked)
+        return PackedRelease(language, found[0], unpacked)
     if with_sentences and not (found[0] / "validated.tsv").is_file():
-        raise VoxlateError(f"{found[0]}: no validated.tsv, which holds the sentences; copy it from the release")
+        raise VoxlateError(f"{found[0]}: no validated.tsv, which contains the sentences; copy it from the release")
     if with_sentences:
         _check_header(found[0] / "validated.tsv", str(found[0] / "validated.tsv"))
-    return Unpacked(language, found[0])
+    return UnpackedRelease(language, found[0])
 
 
 def _is_release(folder: Path) -> bool:
@@ -174,7 +176,7 @@ def _is_release(folder: Path) -> bool:
 
 
 def _is_of(folder: Path, names: list[str]) -> bool:
-    """Return whether a folder that holds one language is that of `names`, as far as it says."""
+    """Return whether a folder of one language is of the language `names`, unless nothing indicates another one."""
     validated = folder / "validated.tsv"
     if not validated.is_file():
         return True
@@ -187,14 +189,14 @@ def _is_archive(path: Path, names: list[str]) -> bool:
     stem = next((path.name[: -len(end)] for end in _ARCHIVE if path.name.lower().endswith(end)), None)
     if stem is None or not path.is_file():
         return False
-    # As a word of its own, not followed by a region of another language: zh-TW is not zh.
+    # As a separate word that is not followed by another region: zh-TW is not zh.
     return any(re.search(rf"(?<![A-Za-z]){name}(?![A-Za-z]|-[A-Z]{{2}}(?![A-Za-z]))", stem) for name in names)
 
 
-def _place(name: str) -> tuple[str, str]:
-    """Return the name of an archive's member and that of its folder, both empty where it leads out of the archive.
+def _name_and_folder(name: str) -> tuple[str, str]:
+    """Return the file name and the folder name of a file in an archive; both empty if its path leaves the archive.
 
-    Nothing else is taken of it: nothing in an archive can make its reader write outside its own folder.
+    Nothing else of the path is used, so an archive cannot make its reader write outside the output folder.
     """
     parts = PurePosixPath(name).parts
     if not parts or ".." in parts or name.startswith("/"):
@@ -203,7 +205,7 @@ def _place(name: str) -> tuple[str, str]:
 
 
 def _check_header(table: Path, name: str) -> None:
-    """Raise VoxlateError where the first line of a table cannot be used."""
+    """Raise VoxlateError if the first line of a table is not a valid header."""
     with table.open("rb") as file:
         next(_sentence_rows(file, name), None)
 
@@ -217,9 +219,9 @@ def _sentences(file: BinaryIO, wanted: Collection[str], path: str) -> Sentences:
 
 
 def _sentence_rows(file: BinaryIO, path: str) -> Iterator[tuple[str, str, str]]:
-    """Give clip, sentence and speaker of each row. Releases differ in the columns after them, and so do rows."""
+    """Yield clip, sentence and speaker of each row. Releases, and rows, differ in the columns after these."""
     problems = Problems(path)
-    places: list[int] = []
+    indices: list[int] = []
     for line, text in text_lines(file, problems):
         cells = text.rstrip("\r\n").split("\t")
         if line == 1:
@@ -228,24 +230,24 @@ def _sentence_rows(file: BinaryIO, path: str) -> Iterator[tuple[str, str, str]]:
                 raise VoxlateError(
                     f"{path}: no column {', '.join(missing)} in its first line; expected a TSV of Common Voice"
                 )
-            places = [cells.index(name) for name in ("path", "sentence", "client_id")]
-        elif len(cells) > max(places):
-            yield unescape(cells[places[0]]), unescape(cells[places[1]]), cells[places[2]]
+            indices = [cells.index(name) for name in ("path", "sentence", "client_id")]
+        elif len(cells) > max(indices):
+            yield unescape(cells[indices[0]]), unescape(cells[indices[1]]), cells[indices[2]]
     problems.raise_any()
-    if not places:
-        raise VoxlateError(f"{path}: holds nothing; fetch it again")
+    if not indices:
+        raise VoxlateError(f"{path}: empty; fetch it again")
 
 
 def unescape(cell: str) -> str:
-    r"""Undo the escapes of CoVoST-2's TSV files: a backslash ahead of a backslash, a quotation mark or a tab.
+    r"""Undo the escapes of CoVoST-2's TSV files: a backslash before a backslash, a quotation mark or a tab.
 
-    They are what pandas writes with `quoting=QUOTE_NONE, escapechar="\\"`, which is how CoVoST-2's script
-    (get_covost_splits.py) reads and writes TSVs. Read so, any other backslash would vanish from its text (`C:\new`
-    would be `C:new`): here it stays. Quotation marks are text.
+    CoVoST-2's script (get_covost_splits.py) reads and writes TSVs with pandas and `quoting=QUOTE_NONE,
+    escapechar="\\"`. Reading them that way would remove any other backslash from the text (`C:\new` becomes `C:new`);
+    here it stays. Quotation marks are text.
     """
     return re.sub(r'\\([\\"\t])', r"\1", cell) if "\\" in cell else cell
 
 
 def escape(cell: str) -> str:
-    """Write a cell so that `unescape` gives it back."""
+    """Escape a cell; the inverse of `unescape`."""
     return re.sub(r'([\\"\t])', r"\\\1", cell)

@@ -1,4 +1,4 @@
-"""CoVoST-2 from Common Voice and the TSV files of its translations, by the official join and split rule."""
+"""Prepare CoVoST-2 from Common Voice and the TSV files of translations, with the official join and split rule."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from voxlate.corpora.clip_checks import Finding, Journal, examine
+from voxlate.corpora.clip_checks import ClipJournal, ClipResult, check_clips
 from voxlate.corpora.common_voice import Release, find_release, flac_path
-from voxlate.corpora.covost2_tsv import Translations, find_translations
+from voxlate.corpora.covost2_tsv import TranslationTables, find_translations
 from voxlate.corpora.preparation import (
     Preparation,
-    conclude,
-    find_pair,
+    collect_error,
     interruptible,
-    known_drops,
-    noted,
     output_folder,
-    refuse,
+    parse_pair,
+    print_summary,
+    raise_problems,
     remove_parts,
+    reusable_drops,
 )
-from voxlate.corpora.splits import SPLITS, Row, Tallies, official_rows, unique, write_splits
+from voxlate.corpora.splits import SPLITS, CorpusRow, SplitTallies, drop_duplicates, official_rows, write_splits
 from voxlate.progress import progress_bar, stderr
 
-# The official rule: train takes in what version 1 of the corpus had added to it, dev and test do not.
+# The official rule: train includes the rows added from version 1 of the corpus, dev and test do not.
 _SPLIT_OF = {"train": "train", "train_covost": "train", "dev": "dev", "test": "test"}
-_LEFT_OUT = {"dev_covost": "dev", "test_covost": "test"}
+_EXCLUDED = {"dev_covost": "dev", "test_covost": "test"}
 
 
 @dataclass(frozen=True)
-class CoVoST2(Preparation):
+class CoVoST2Preparation(Preparation):
     """The options of ``voxlate prepare covost2``."""
 
     common_voice: Path = Path()
@@ -43,22 +43,22 @@ class CoVoST2(Preparation):
 class _Pair:
     name: str
     release: Release
-    translations: Translations
+    translations: TranslationTables
 
-    def inputs(self, command: CoVoST2) -> dict[str, Any]:
-        """Return what the pair is made from: while it is the same, the pair need not be done again."""
+    def inputs(self, command: CoVoST2Preparation) -> dict[str, Any]:
+        """Return the inputs of the pair. While they are unchanged, the pair need not be prepared again."""
         return {**self.release.inputs(), **self.translations.inputs(), "transcoded": command.transcode}
 
 
 @interruptible
-def prepare(command: CoVoST2) -> int:
+def prepare(command: CoVoST2Preparation) -> int:
     """Write OUTPUT/PAIR/{train,dev,test}.jsonl and drops.json of each pair; return 1 if some clips failed, else 0."""
     pairs = _find_inputs(command)
     drops: dict[str, dict[str, Any]] = {}
     with output_folder(command.output):
         for pair in pairs:
             folder, splits = command.output / pair.name, pair.translations.present()
-            known = known_drops(folder, splits, pair.inputs(command))
+            known = reusable_drops(folder, splits, pair.inputs(command))
             if known is not None and not command.overwrite:
                 drops[pair.name] = known
         if drops:
@@ -70,11 +70,11 @@ def prepare(command: CoVoST2) -> int:
     for pair in pairs:
         for split in sorted({*SPLITS} - {*pair.translations.present()}):
             stderr().print(f"{pair.name}: no file of {split} among its translations", style="yellow")
-    return conclude([drops[pair.name] for pair in pairs])
+    return print_summary([drops[pair.name] for pair in pairs])
 
 
 def parse_pairs(texts: tuple[str, ...], problems: list[str]) -> list[str]:
-    """Return the pairs that are meant, of CoVoST-2 or another corpus in its layout; add what is wrong to `problems`."""
+    """Parse language pairs and groups such as `x-en`, of CoVoST-2 or a corpus in its layout; append to `problems`."""
     known = official_rows()
     groups = {
         "all": list(known),
@@ -83,7 +83,7 @@ def parse_pairs(texts: tuple[str, ...], problems: list[str]) -> list[str]:
     }
     pairs, unknown = [], []
     for text in (part.strip() for item in texts for part in item.split(",")):
-        pair = find_pair(text)
+        pair = parse_pair(text)
         if text.lower() in groups:
             pairs += groups[text.lower()]
         elif pair is not None:
@@ -94,36 +94,36 @@ def parse_pairs(texts: tuple[str, ...], problems: list[str]) -> list[str]:
             unknown.append(f"{text!r}{hint}")
     if unknown or not pairs:
         problems.append(
-            f"--pairs: {', '.join(unknown) or 'none given'}: no pair of languages; expected pairs such as fr-en and "
+            f"--pairs: {', '.join(unknown) or 'none given'}: not a pair of languages; expected pairs such as fr-en and "
             f"en-de, or x-en, en-x or all for the {len(known)} of CoVoST-2"
         )
     return list(dict.fromkeys(pairs))
 
 
-def _find_inputs(command: CoVoST2) -> list[_Pair]:
-    """Find what all pairs are made from; one VoxlateError names all that is missing."""
+def _find_inputs(command: CoVoST2Preparation) -> list[_Pair]:
+    """Find the inputs of all pairs. One VoxlateError names everything that is missing."""
     problems: list[str] = []
     names = parse_pairs(command.pairs, problems)
-    found: dict[str, Translations] = {}
+    found: dict[str, TranslationTables] = {}
     releases: dict[str, Release] = {}
     if not command.covost.exists():
         problems.append(f"--covost {command.covost}: no such folder")
     for name in names if command.covost.exists() else ():
-        with noted(problems):
+        with collect_error(problems):
             found[name] = find_translations(command.covost, *name.split("-"))
     if not command.common_voice.exists():
         problems.append(f"--common-voice {command.common_voice}: no such folder")
     for language in dict.fromkeys(name.split("-")[0] for name in names) if command.common_voice.exists() else ():
-        joined = not any(tables.whole for name, tables in found.items() if name.startswith(f"{language}-"))
+        joined = not any(tables.official for name, tables in found.items() if name.startswith(f"{language}-"))
         unpacked = command.output / "clips" / language
-        with noted(problems):
+        with collect_error(problems):
             releases[language] = find_release(command.common_voice, language, unpacked, with_sentences=not joined)
-    refuse(problems)
+    raise_problems(problems)
     return [_Pair(name, releases[name.split("-")[0]], found[name]) for name in names]
 
 
-def _prepare_language(command: CoVoST2, language: str, pairs: list[_Pair]) -> dict[str, dict[str, Any]]:
-    """Prepare the pairs of one source language, which share their clips."""
+def _prepare_language(command: CoVoST2Preparation, language: str, pairs: list[_Pair]) -> dict[str, dict[str, Any]]:
+    """Prepare all pairs of one source language, which share their clips."""
     release = pairs[0].release
     flac = command.output / "audio" / language if command.transcode else None
     if flac is not None:
@@ -131,37 +131,37 @@ def _prepare_language(command: CoVoST2, language: str, pairs: list[_Pair]) -> di
     remove_parts(command.output / "clips" / language)
     names = dict.fromkeys(row.clip for pair in pairs for row in pair.translations if row.label in _SPLIT_OF)
     wanted = {name: None for name in names if _is_plain(name)}
-    with Journal(command.output / "durations" / f"{language}{'.flac' if flac else ''}.jsonl") as journal:
+    with ClipJournal(command.output / "durations" / f"{language}{'.flac' if flac else ''}.jsonl") as journal:
         with progress_bar(f"{language}: clips", len(wanted)) as advance:
-            advance(sum(name in journal.findings for name in wanted))
-            examine(release.clips(wanted, journal, flac), journal, command.workers, advance)
-        needed = any(pair.translations.whole is not None for pair in pairs)
+            advance(sum(name in journal.results for name in wanted))
+            check_clips(release.clips(wanted, journal, flac), journal, command.workers, advance)
+        needed = any(pair.translations.official is not None for pair in pairs)
         sentences = release.sentences(names) if needed else {}
 
-        def finding(clip: str) -> Finding:
+        def clip_result(clip: str) -> ClipResult:
             if not _is_plain(clip):
-                return Finding(clip, "", error=f"{clip}: its path leads out of the folder of clips")
-            return journal.findings[clip]
+                return ClipResult(clip, "", error=f"{clip}: its path is outside the folder of clips")
+            return journal.results[clip]
 
         def audio(clip: str) -> Path:
             return flac_path(flac, clip) or release.path(clip)
 
         drops = {}
         for pair in pairs:
-            tallies = Tallies()
-            rows = unique(_rows(pair, sentences, tallies), tallies)
+            tallies = SplitTallies()
+            rows = drop_duplicates(_rows(pair, sentences, tallies), tallies)
             folder = command.output / pair.name
             splits, inputs = pair.translations.present(), pair.inputs(command)
-            drops[pair.name] = write_splits(folder, pair.name, splits, rows, tallies, finding, audio, inputs)
+            drops[pair.name] = write_splits(folder, pair.name, splits, rows, tallies, clip_result, audio, inputs)
         return drops
 
 
-def _rows(pair: _Pair, sentences: dict[str, tuple[str, str]], tallies: Tallies) -> Iterator[Row]:
-    """Join translations and sentences, and apply the rule of the splits."""
+def _rows(pair: _Pair, sentences: dict[str, tuple[str, str]], tallies: SplitTallies) -> Iterator[CorpusRow]:
+    """Join translations with sentences, and apply the split rule."""
     for row in pair.translations:
         split = _SPLIT_OF.get(row.label)
         if split is None:
-            tallies[_LEFT_OUT.get(row.label, "train")].leave_out(f"labelled {row.label!r}, not of the split", row.clip)
+            tallies[_EXCLUDED.get(row.label, "train")].leave_out(f"labeled {row.label!r}, not of the split", row.clip)
             continue
         sentence, speaker = row.sentence, row.speaker
         if sentence is None:
@@ -169,7 +169,7 @@ def _rows(pair: _Pair, sentences: dict[str, tuple[str, str]], tallies: Tallies) 
                 tallies[split].leave_out("not in validated.tsv", row.clip)
                 continue
             sentence, speaker = sentences[row.clip]
-        yield Row(Path(row.clip).stem, row.clip, split, sentence, row.translation, speaker or None)
+        yield CorpusRow(Path(row.clip).stem, row.clip, split, sentence, row.translation, speaker or None)
 
 
 def _is_plain(name: str) -> bool:

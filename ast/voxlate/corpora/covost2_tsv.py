@@ -1,4 +1,4 @@
-"""The TSV files of CoVoST-2's translations: one for a pair, or one for each of its splits, plain or packed."""
+"""TSV files of CoVoST-2's translations: one for a pair, or one for each of its splits, uncompressed or in archives."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from voxlate.manifest.table_files import Problems, text_lines
 
 
 @dataclass(frozen=True, slots=True)
-class Translation:
-    """One row. `label` is the split's official one; sentence and speaker are there where they were joined already."""
+class TranslationRow:
+    """One row. `label` is the official name of the split; sentence and speaker are set if they are already joined."""
 
     clip: str
     translation: str
@@ -26,32 +26,32 @@ class Translation:
 
 
 @dataclass(frozen=True)
-class Translations:
-    """The rows of a pair, read again each time: `whole` is the official file, else `splits` are what was made of it."""
+class TranslationTables:
+    """The rows of a pair, read on iteration: from the official file `official`, else from files of the splits."""
 
-    whole: Path | None
+    official: Path | None
     splits: Mapping[str, Path]
 
-    def __iter__(self) -> Iterator[Translation]:
-        if self.whole is not None:
-            for clip, translation, label in _rows(self.whole, ("path", "translation", "split")):
-                yield Translation(clip, translation, label)
+    def __iter__(self) -> Iterator[TranslationRow]:
+        if self.official is not None:
+            for clip, translation, label in _rows(self.official, ("path", "translation", "split")):
+                yield TranslationRow(clip, translation, label)
         for split, path in self.splits.items():
             for clip, translation, sentence, speaker in _rows(path, ("path", "translation", "sentence", "client_id")):
-                yield Translation(clip, translation, split, sentence, speaker)
+                yield TranslationRow(clip, translation, split, sentence, speaker)
 
     def present(self) -> list[str]:
-        """Return the splits of which there are rows."""
-        return [split for split in SPLITS if self.whole is not None or split in self.splits]
+        """Return the splits that have rows."""
+        return [split for split in SPLITS if self.official is not None or split in self.splits]
 
     def inputs(self) -> dict[str, str]:
-        """Return the names of the files and their states."""
-        files = [self.whole] if self.whole is not None else [*self.splits.values()]
+        """Return the file names and their states."""
+        files = [self.official] if self.official is not None else [*self.splits.values()]
         return {file.name: file_state(file) for file in files}
 
 
-def find_translations(root: Path, source: str, target: str) -> Translations:
-    """Find the files of a pair in `root` or a folder in it named after the pair or a language."""
+def find_translations(root: Path, source: str, target: str) -> TranslationTables:
+    """Find the files of a pair in `root` or in a subfolder named after the pair or a language."""
     pairs = [(a, b) for a in codes(source) for b in codes(target)]
     folders = [
         root,
@@ -66,20 +66,20 @@ def find_translations(root: Path, source: str, target: str) -> Translations:
         paths = (folder / f"{name}{end}" for folder in folders for name in names for end in ends)
         return next((path for path in paths if path.is_file()), None)
 
-    whole = find("")
-    if whole is not None:
-        return Translations(whole, {})
+    official = find("")
+    if official is not None:
+        return TranslationTables(official, {})
     splits = {split: path for split in SPLITS if (path := find(f".{split}")) is not None}
     if not splits:
         raise VoxlateError(
             f"no {names[0]}.tsv under {root}; expected it, {names[0]}.tsv.tar.gz or {names[0]}.train.tsv, .dev.tsv and "
             f".test.tsv there or in {pairs[0][0]}_{pairs[0][1]}/"
         )
-    return Translations(None, splits)
+    return TranslationTables(None, splits)
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[list[str]]:
-    """Give the cells of the named columns, row by row."""
+    """Yield the cells of the named columns, row by row."""
     problems = Problems(str(path))
     header: list[str] = []
     for line, text in _lines(path, problems):
@@ -91,18 +91,18 @@ def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[list[str]]:
                 found = ", ".join(header)
                 found = found if len(found) <= 200 else f"{found[:200]}…"
                 raise VoxlateError(f"{path}: no column {', '.join(missing)}; its columns: {found}")
-            places = [header.index(name) for name in columns]
+            indices = [header.index(name) for name in columns]
         elif len(cells) != len(header):
             problems.add(line, f"{len(cells)} columns, expected {len(header)} as in the first line")
         else:
-            yield [unescape(cells[place]) for place in places]
+            yield [unescape(cells[index]) for index in indices]
     problems.raise_any()
     if not header:
-        raise VoxlateError(f"{path}: holds nothing; fetch it again")
+        raise VoxlateError(f"{path}: empty; fetch it again")
 
 
 def _cells(line: str, count: int) -> list[str]:
-    """Split at tabs; where that gives too many cells, not at those after a backslash, which are text."""
+    """Split at tabs. If that gives too many cells, tabs after a backslash are text."""
     cells = line.split("\t")
     if 0 < count < len(cells):
         for i in range(len(cells) - 1, 0, -1):
@@ -113,7 +113,7 @@ def _cells(line: str, count: int) -> list[str]:
 
 
 def _lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
-    """Give the lines of a TSV file, plain or the only one in an archive, which is read to its end."""
+    """Yield the lines of a TSV file, which may be the only one in an archive. Archives are read to the end."""
     if path.suffix == ".tsv":
         with path.open("rb") as file:
             yield from text_lines(file, problems)
@@ -127,4 +127,4 @@ def _lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
             member.check_size(MOST_TABLE_BYTES)
             yield from text_lines(member.file, problems)
     if count != 1:
-        raise VoxlateError(f"{path}: holds {'several' if count else 'no'} TSV files, expected one")
+        raise VoxlateError(f"{path}: contains {'several' if count else 'no'} TSV files, expected one")

@@ -1,7 +1,7 @@
-"""Text to speech by espeak-ng, a formant synthesizer that speaks about a hundred languages, through its C library.
+"""Text to speech with espeak-ng, a formant synthesizer for about a hundred languages, through its C library.
 
 The library comes with the wheel espeakng-loader (`pip install voxlate[spoken]`) or with the system (Debian's
-`espeak-ng`). Its state belongs to the process: use it from one thread. The API is that of its speak_lib.h.
+`espeak-ng`). Its state is global to the process, so use it from one thread. The API is declared in its speak_lib.h.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _RATE, _PITCH = 1, 3  # espeak_PARAMETER
 
 @dataclass(frozen=True)
 class Voice:
-    """A voice of espeak-ng: its name there (`fr-be`), our code of its language, and the file it stands in."""
+    """A voice of espeak-ng: its name (`fr-be`), our code of its language, and its file."""
 
     name: str
     language: str
@@ -38,8 +38,8 @@ class Voice:
 
 
 @dataclass(frozen=True)
-class Manner:
-    """How a voice reads: the name of a variant ("" for none), words per minute (80 to 450), pitch (0 to 99)."""
+class Prosody:
+    """How a voice speaks: name of a variant ("" for none), words per minute (80 to 450), pitch (0 to 99)."""
 
     variant: str = ""
     words_per_minute: int = 175
@@ -49,7 +49,7 @@ class Manner:
 class _VoiceStruct(ctypes.Structure):
     _fields_ = [
         ("name", ctypes.c_char_p),
-        ("languages", ctypes.c_char_p),  # a byte of priority, then the code, then more of them
+        ("languages", ctypes.c_char_p),  # a priority byte followed by a code, repeated
         ("identifier", ctypes.c_char_p),
         ("gender", ctypes.c_ubyte),
         ("age", ctypes.c_ubyte),
@@ -64,11 +64,11 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 class Espeak:
-    """The library, loaded once per process: `espeak()`."""
+    """The library. Use `espeak()`, which loads it once per process."""
 
     def __init__(self) -> None:
         self._samples: list[Any] = []
-        self._callback = _Callback(self._take)  # kept: the library calls it as long as it lives
+        self._callback = _Callback(self._collect)  # a reference is kept because the library calls it
         self._load()
         self._library.espeak_Info.restype = ctypes.c_char_p
         self._library.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_VoiceStruct))
@@ -89,9 +89,9 @@ class Espeak:
         self._library.espeak_SetSynthCallback(self._callback)
 
     def restart(self, seed: int) -> None:
-        """Forget all that was said, in 15 ms: flutter, noise and traces of voices carry over from one text to the next.
+        """Reset the synthesizer (15 ms): flutter, noise and traces of voices carry over from one text to the next.
 
-        Only a library that is loaded again forgets them, and Windows cannot do that.
+        Only reloading the library resets them, which is not possible on Windows.
         """
         if not hasattr(_ctypes, "dlclose"):
             return
@@ -104,16 +104,16 @@ class Espeak:
 
     @property
     def variants(self) -> list[str]:
-        """The names of the variants, each of which makes another speaker of every voice."""
+        """The names of the variants. Each makes another speaker of any voice."""
         return sorted(path.name for path in self._variants.iterdir()) if self._variants.is_dir() else []
 
-    def speak(self, text: str, voice: Voice, manner: Manner) -> Waveform:
-        """Return the sound of a text, (T,), mono at 16 kHz, with a short pause at its end; empty if it has no words."""
-        library, name = self._library, f"{voice.file}+{manner.variant}" if manner.variant else voice.file
+    def speak(self, text: str, voice: Voice, prosody: Prosody) -> Waveform:
+        """Return the speech of a text, (T,), mono at 16 kHz, with a short pause at the end; empty without words."""
+        library, name = self._library, f"{voice.file}+{prosody.variant}" if prosody.variant else voice.file
         if library.espeak_SetVoiceByName(name.encode()):
             raise VoxlateError(f"espeak-ng has no voice {voice.name!r}")
-        library.espeak_SetParameter(_RATE, manner.words_per_minute, 0)
-        library.espeak_SetParameter(_PITCH, manner.pitch, 0)
+        library.espeak_SetParameter(_RATE, prosody.words_per_minute, 0)
+        library.espeak_SetParameter(_PITCH, prosody.pitch, 0)
         self._samples.clear()
         data = text.encode()
         library.espeak_Synth(
@@ -126,14 +126,14 @@ class Espeak:
         frame.sample_rate = self.rate_hz
         return np.concatenate(list(mono_chunks(iter([frame]))))
 
-    def _take(self, samples: Any, count: int, _: Any) -> int:
+    def _collect(self, samples: Any, count: int, _: Any) -> int:
         if samples and count > 0:
             self._samples.append(np.ctypeslib.as_array(samples, (count,)).copy())
         return 0
 
     def _list_voices(self) -> list[Voice]:
-        """Return the voices, of each language the plainest first."""
-        found, pointer, index = [], self._library.espeak_ListVoices(None), 0
+        """Return the voices, the default one of each language first."""
+        ranked, pointer, index = [], self._library.espeak_ListVoices(None), 0
         while pointer[index]:
             struct, index = pointer[index].contents, index + 1
             priority, name = struct.languages[0], struct.languages[1:].decode()
@@ -142,13 +142,13 @@ class Espeak:
             except VoxlateError:
                 continue
             file = struct.identifier.decode()
-            found.append((priority, len(file), name, Voice(name, language, file)))
-        return [entry[-1] for entry in sorted(found, key=lambda entry: entry[:3])]
+            ranked.append((priority, len(file), name, Voice(name, language, file)))
+        return [entry[-1] for entry in sorted(ranked, key=lambda entry: entry[:3])]
 
 
 @lru_cache(1)
 def espeak() -> Espeak:
-    """Return this process's espeak-ng. VoxlateError where it is not installed."""
+    """Return this process's espeak-ng. VoxlateError if it is not installed."""
     return Espeak()
 
 

@@ -1,4 +1,4 @@
-"""How the rows of a table are divided into train, dev and test: by its own column, by speaker, or at random."""
+"""Partition the rows of a table into train, dev and test: by its own column, by speaker, or at random."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from voxlate.manifest.reading import Manifest
 WAYS = ("random", "speaker", "column")
 
 
-def divide(manifest: Manifest, by: str, dev: float, test: float, seed: int) -> tuple[list[str], list[str]]:
-    """Return the split of each row, and notes on what is not as it was asked for.
+def partition(manifest: Manifest, by: str, dev: float, test: float, seed: int) -> tuple[list[str], list[str]]:
+    """Return the split of each row, and notes on deviations from the request.
 
-    Dev and test take whole speakers, or whole clips at random, up to their shares of the rows; where all are too large
-    for that, they take the smallest one as long as one is left for train.
+    Dev and test receive whole speakers, or whole clips at random, up to their shares of the rows. If all are larger
+    than that, they receive the smallest one, as long as one is left for train.
     """
     if by == "column":
         splits = manifest.column("split")
@@ -30,14 +30,14 @@ def divide(manifest: Manifest, by: str, dev: float, test: float, seed: int) -> t
     split_of = _allocate(groups, shares, seed)
     splits = [split_of[group] for group in groups]
     notes = _notes(splits, shares, "speaker" if by == "speaker" else "clip", len(split_of))
-    places = Counter(clip for clip, _ in set(zip(clips, splits, strict=True)))
-    if shared := sum(count > 1 for count in places.values()):
-        notes.append(f"clips that are in several splits, because their rows name several speakers: {shared:,}")
+    splits_of_clip = Counter(clip for clip, _ in set(zip(clips, splits, strict=True)))
+    if shared := sum(count > 1 for count in splits_of_clip.values()):
+        notes.append(f"clips in several splits, because their rows name several speakers: {shared:,}")
     return splits, notes
 
 
 def _clips(manifest: Manifest) -> list[str]:
-    """Return what tells the clip of each row from others: its path from the manifest's folder, which may move."""
+    """Return an identifier of each row's clip: its path from the manifest's folder, which may be moved."""
     folder = manifest.path.parent
     names = zip(manifest.column("audio"), manifest.column("id"), strict=True)
     return [name if audio is None else relpath(folder / audio, folder) for audio, name in names]
@@ -46,8 +46,8 @@ def _clips(manifest: Manifest) -> list[str]:
 def _allocate(groups: Sequence[str], shares: dict[str, float], seed: int) -> dict[str, str]:
     """Return the split of each group.
 
-    Groups are taken in an order that depends on their names and the seed alone, so that a table that grows keeps most
-    of them where they were.
+    Groups are ordered by a hash of the seed and their names, so that most of them keep their split when the table
+    grows.
     """
     rows = Counter(groups)
     order = sorted(rows, key=lambda group: hashlib.sha256(f"{seed}\0{group}".encode()).digest())
@@ -66,15 +66,15 @@ def _allocate(groups: Sequence[str], shares: dict[str, float], seed: int) -> dic
 
 
 def _notes(splits: Sequence[str], shares: dict[str, float], unit: str, groups: int) -> list[str]:
-    """Say which splits are empty, or much larger than was asked for."""
+    """Return notes on splits that are empty or much larger than requested."""
     counts = Counter(splits)
     notes = []
     empty = [name for name in sorted(shares) if not counts[name]]
     if empty:
-        cure = "; --split-by random divides the rows of one speaker, too" if unit == "speaker" else ""
-        notes.append(f"no {unit} is left for {' and '.join(empty)}: the table has {groups:,}{cure}")
+        hint = "; --split-by random also divides the rows of one speaker" if unit == "speaker" else ""
+        notes.append(f"no {unit} is left for {' and '.join(empty)}: the table has {groups:,}{hint}")
     for name, share in sorted(shares.items()):
         taken = counts[name] / len(splits)
         if taken > 2 * share:
-            notes.append(f"{name} has {taken:.1%} of the rows, asked for {share:.1%}: each {unit} is in one split only")
+            notes.append(f"{name} has {taken:.1%} of the rows, requested {share:.1%}: each {unit} is in one split only")
     return notes

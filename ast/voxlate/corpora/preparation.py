@@ -1,4 +1,4 @@
-"""What all commands that prepare a corpus share: their options, the output folder, progress, and how they end."""
+"""Shared parts of all commands that prepare a corpus: options, output folder, drops.json, summary."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Preparation:
     """The options of every command that prepares a corpus."""
 
     output: Path
-    transcode: bool = False  # to FLAC of 16 kHz; else the corpus's own clips are referenced
+    transcode: bool = False  # to 16 kHz FLAC; otherwise manifests refer to the original clips
     workers: int = 1
     overwrite: bool = False
 
@@ -34,7 +34,7 @@ Command = TypeVar("Command", bound=Preparation)
 
 
 def interruptible(prepare: Callable[[Command], int]) -> Callable[[Command], int]:
-    """Let Ctrl-C end a command with a line that says how to resume, and exit code 130."""
+    """Make Ctrl-C end a command with exit code 130 and a line on how to resume."""
 
     @wraps(prepare)
     def wrapper(command: Command) -> int:
@@ -47,8 +47,8 @@ def interruptible(prepare: Callable[[Command], int]) -> Callable[[Command], int]
     return wrapper
 
 
-def find_pair(text: str) -> str | None:
-    """Return the pair that a text such as en-zh-CN or en_zh means, in our codes; None if it means none."""
+def parse_pair(text: str) -> str | None:
+    """Parse a language pair such as en-zh-CN or en_zh to our codes; None if it is not a pair."""
     for match in re.finditer("[-_]", text):
         with suppress(VoxlateError):
             return f"{find_language(text[: match.start()]).code}-{find_language(text[match.end() :]).code}"
@@ -56,15 +56,15 @@ def find_pair(text: str) -> str | None:
 
 
 @contextmanager
-def noted(problems: list[str]) -> Iterator[None]:
-    """Add what is wrong to the problems, to be reported with the others."""
+def collect_error(problems: list[str]) -> Iterator[None]:
+    """Append the message of a VoxlateError to the problems instead of raising it."""
     try:
         yield
     except VoxlateError as error:
         problems.append(str(error))
 
 
-def refuse(problems: list[str]) -> None:
+def raise_problems(problems: list[str]) -> None:
     """Raise one VoxlateError that names all problems, if there are any."""
     if problems:
         raise VoxlateError(problems[0] if len(problems) == 1 else "\n  ".join(["nothing was prepared:", *problems]))
@@ -72,7 +72,7 @@ def refuse(problems: list[str]) -> None:
 
 @contextmanager
 def output_folder(folder: Path) -> Iterator[None]:
-    """Make the folder and keep it to this process."""
+    """Create the folder and lock it for this process."""
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(folder))
@@ -84,19 +84,19 @@ def output_folder(folder: Path) -> Iterator[None]:
 
 
 def add_drops(path: Path, title: str, splits: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
-    """Write what became of the rows of some splits; a drops.json keeps what it says of the others."""
-    known = _read_drops(path)
+    """Write counts of kept and dropped rows of some splits to drops.json; counts of other splits are kept."""
+    previous = _read_drops(path)
     drops = {
         "title": title,
-        "splits": {**known.get("splits", {}), **splits},
-        "inputs": {**known.get("inputs", {}), **inputs},
+        "splits": {**previous.get("splits", {}), **splits},
+        "inputs": {**previous.get("inputs", {}), **inputs},
     }
     write_text(path, json.dumps(drops, indent=1, ensure_ascii=False) + "\n")
     return {**drops, "splits": splits}
 
 
-def known_drops(folder: Path, splits: Iterable[str], inputs: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what drops.json says of splits made from the same inputs, unless some of their clips failed."""
+def reusable_drops(folder: Path, splits: Iterable[str], inputs: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the counts in drops.json if the splits were made from the same inputs and no clips failed; else None."""
     drops = _read_drops(folder / "drops.json")
     if not drops or not inputs.items() <= drops["inputs"].items():
         return None
@@ -108,7 +108,7 @@ def known_drops(folder: Path, splits: Iterable[str], inputs: dict[str, Any]) -> 
 
 
 def _read_drops(path: Path) -> dict[str, Any]:
-    """Return what a drops.json holds; nothing where it is missing or damaged, so that it is made again."""
+    """Return the contents of drops.json; empty if it is missing or damaged, so that it is written again."""
     try:
         drops = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -122,7 +122,7 @@ def _read_drops(path: Path) -> dict[str, Any]:
 
 
 def _are_counts(value: object) -> bool:
-    """Return whether this is what `Tally.report` gives."""
+    """Return whether a value has the form of `SplitTally.report`."""
     if not isinstance(value, dict):
         return False
     optional = [value[name] for name in ("official", "difference") if name in value]
@@ -135,14 +135,14 @@ def _are_counts(value: object) -> bool:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what a killed run left of half-written files."""
+    """Remove partial files left by a killed run."""
     if folder.is_dir():
         for entry in os.scandir(folder):
             if entry.name.startswith(".") and entry.name.endswith(".part"):
                 Path(entry.path).unlink(missing_ok=True)
 
 
-def conclude(all_drops: list[dict[str, Any]]) -> int:
+def print_summary(all_drops: list[dict[str, Any]]) -> int:
     """Print the summary and return the exit code."""
     print(summary(all_drops))
     for drops in all_drops:
@@ -157,7 +157,7 @@ def conclude(all_drops: list[dict[str, Any]]) -> int:
 
 
 def summary(all_drops: Iterable[dict[str, Any]]) -> str:
-    """Return a table of the splits and, below it, what was left out of them or kept with a remark."""
+    """Return a table of the splits, followed by the rows that were left out or kept with a remark."""
     lines = [("", "split", "rows", "official", "", "hours", "errors")]
     remarks: dict[str, dict[str, int]] = {}
     for drops in all_drops:
@@ -178,6 +178,6 @@ def summary(all_drops: Iterable[dict[str, Any]]) -> str:
     table = ["  ".join(cells).rstrip() for cells in zip(*aligned, strict=True)]
     for text, counts in remarks.items():
         verb, _, reason = text.partition(": ")
-        places = ", ".join(f"{title} {count:,}" for title, count in counts.items())
-        table.append(f"{sum(counts.values()):,} {verb}: {reason} ({places})")
+        titles = ", ".join(f"{title} {count:,}" for title, count in counts.items())
+        table.append(f"{sum(counts.values()):,} {verb}: {reason} ({titles})")
     return "\n".join(table)

@@ -1,4 +1,4 @@
-"""Chunks of work in several processes, their results in order."""
+"""Process chunks of work in several processes and yield their results in order."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ Result = TypeVar("Result")
 def map_in_processes(
     function: Callable[[list[Item]], Result], chunks: Iterator[list[Item]], workers: int, *, name: Callable[[Item], str]
 ) -> Iterator[Result]:
-    """Yield the results of a module's function for each chunk, in their order.
+    """Yield the results of a module-level function for each chunk, in order.
 
-    VoxlateError if a process is killed; it says which items it may have been, by their names.
+    VoxlateError if a process is killed; it names the items that may be the cause.
     """
     first = list(islice(chunks, 2))
-    if workers == 1 or len(first) < 2:  # a process is not worth its start
+    if workers == 1 or len(first) < 2:  # not worth starting a process
         yield from map(function, first)
         yield from map(function, chunks)
         return
-    # Spawned and not forked: the threads of the progress bar and of libraries do not survive a fork.
+    # Spawned, not forked: threads of the progress bar and of libraries do not survive a fork.
     context = multiprocessing.get_context("spawn")
     pending: deque[tuple[list[Item], Future[Result]]] = deque()
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
@@ -43,8 +43,8 @@ def map_in_processes(
             return future.result()
         except BrokenProcessPool:
             raise VoxlateError(
-                f"a worker process died, perhaps of too little memory or of a clip between {name(chunk[0])} and "
-                f"{name(chunk[-1])}; rerun the same command to resume, with --workers 1 to take the clips one by one"
+                f"a worker process died, perhaps for lack of memory or because of a clip between {name(chunk[0])} and "
+                f"{name(chunk[-1])}; rerun the same command to resume, with --workers 1 to process clips one by one"
             ) from None
 
     try:
@@ -61,13 +61,13 @@ def map_in_processes(
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end when it is killed."""
+    """Ignore Ctrl-C, which the parent handles, and exit when the parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
 
-    def follow() -> None:
+    def exit_with_parent() -> None:
         wait([parent.sentinel])
         os._exit(1)
 
-    threading.Thread(target=follow, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()

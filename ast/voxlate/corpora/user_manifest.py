@@ -1,4 +1,4 @@
-"""A user's own table of clips and texts, checked, measured and perhaps divided into train, dev and test."""
+"""Prepare a user's own table of clips and texts: check it, measure the clips, and optionally split it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from voxlate.corpora.clip_checks import Clip, Finding, Journal, examine, file_state
-from voxlate.corpora.partition import WAYS, divide
+from voxlate.corpora.clip_checks import Clip, ClipJournal, ClipResult, check_clips, file_state
+from voxlate.corpora.partition import WAYS, partition
 from voxlate.corpora.preparation import (
     Preparation,
     add_drops,
-    conclude,
+    collect_error,
     interruptible,
-    noted,
     output_folder,
-    refuse,
+    print_summary,
+    raise_problems,
     remove_parts,
 )
-from voxlate.corpora.splits import SPLITS, Tally, settle
+from voxlate.corpora.splits import SPLITS, SplitTally, apply_clip_result
 from voxlate.errors import VoxlateError
 from voxlate.languages import find_language
 from voxlate.manifest.column_names import listed
@@ -36,11 +36,11 @@ ALLOWED = ("audio", *_LANGUAGES, "target_text", "split")
 
 
 @dataclass(frozen=True)
-class UserTable(Preparation):
-    """The options of ``voxlate prepare manifest``; `output` is a file, or a folder where the table is divided.
+class ManifestPreparation(Preparation):
+    """The options of ``voxlate prepare manifest``. `output` is a file, or a folder if the table is split.
 
-    `allow` names columns (of ALLOWED) that may have what training and evaluation refuse: no such file, nothing, or
-    another split.
+    `allow` names columns (of ALLOWED) whose values training and evaluation would refuse: missing files, empty cells or
+    other splits.
     """
 
     table: Path = Path()
@@ -53,67 +53,69 @@ class UserTable(Preparation):
     allow: tuple[str, ...] = ()
 
     @property
-    def way(self) -> str | None:
-        """How to divide the table; None where all goes into one file."""
+    def partition_by(self) -> str | None:
+        """How to split the table; None if it is written to one file."""
         is_folder = self.output.is_dir() or not self.output.suffix
         return self.split_by or ("column" if is_folder else None)
 
     @property
     def title(self) -> str:
-        """The table's name, as it can be printed."""
+        """The table's name in printable form."""
         return os.fsencode(self.table.name).decode("utf-8", "backslashreplace")
 
     @property
     def folder(self) -> Path:
         """The folder of the manifests."""
-        return self.output if self.way else self.output.parent
+        return self.output if self.partition_by else self.output.parent
 
 
 @interruptible
-def prepare(command: UserTable) -> int:
+def prepare(command: ManifestPreparation) -> int:
     """Write the manifest, or one for each split, and drops.json; return 1 if some clips failed, else 0."""
     manifest = _read(command)
-    splits, notes = manifest.column("split"), [*_unused(manifest)]
-    if command.way:
-        splits, found = divide(manifest, command.way, command.dev, command.test, command.seed)
-        notes += found
+    splits, notes = manifest.column("split"), [*_unused_columns(manifest)]
+    if command.partition_by:
+        splits, deviations = partition(manifest, command.partition_by, command.dev, command.test, command.seed)
+        notes += deviations
     for note in notes:
         stderr().print(f"{command.title}: {note}", style="yellow")
     audio = command.folder / "audio" if command.transcode else None
-    drops = command.folder / ("drops.json" if command.way else f"{command.output.stem}.drops.json")
-    tallies: dict[str, Tally] = {}
+    drops = command.folder / ("drops.json" if command.partition_by else f"{command.output.stem}.drops.json")
+    tallies: dict[str, SplitTally] = {}
     with output_folder(command.folder):
         if audio is not None:
             remove_parts(audio)
-        with Journal(command.folder / "durations" / f"{command.table.name}{'.flac' if audio else ''}.jsonl") as journal:
+        with ClipJournal(
+            command.folder / "durations" / f"{command.table.name}{'.flac' if audio else ''}.jsonl"
+        ) as journal:
             with progress_bar(f"{command.title}: clips", len(manifest)) as advance:
-                advance(sum(name in journal.findings for name in manifest.column("id")))
-                examine(_clips(manifest, journal, audio), journal, command.workers, advance)
+                advance(sum(name in journal.results for name in manifest.column("id")))
+                check_clips(_clips(manifest, journal, audio), journal, command.workers, advance)
             paths = (
                 {split: command.folder / f"{split}.jsonl" for split in SPLITS}
-                if command.way
+                if command.partition_by
                 else {None: command.output}
             )
             for split, path in paths.items():
-                if not write_manifest(path, _settled(command, manifest, journal, splits, split, tallies)):
-                    path.unlink()  # an empty manifest is taken for a mistake
+                if not write_manifest(path, _checked_utterances(command, manifest, journal, splits, split, tallies)):
+                    path.unlink()  # reading an empty manifest is an error
     report = {split: tally.report(None) for split, tally in tallies.items()}
     inputs = {command.title: file_state(command.table)}
-    return conclude([add_drops(drops, command.title, report, inputs)])
+    return print_summary([add_drops(drops, command.title, report, inputs)])
 
 
-def _read(command: UserTable) -> Manifest:
-    """Check the options and the table, and read it; VoxlateError names all that is wrong with both."""
+def _read(command: ManifestPreparation) -> Manifest:
+    """Check the options, and read and check the table. VoxlateError names all problems of both."""
     problems = _wrong_options(command)
     given = {"source_language": command.source_language, "target_language": command.target_language}
     needed = [name for name in (*_LANGUAGES, "target_text") if name not in command.allow and not given.get(name)]
-    divided_by = {"speaker": ["speaker"], "column": ["split"]}.get(command.way or "", [])
+    divided_by = {"speaker": ["speaker"], "column": ["split"]}.get(command.partition_by or "", [])
     try:
         manifest = read_manifest(
             command.table,
             need=("audio", *needed, *divided_by),
             check_audio="audio" not in command.allow,
-            splits=None if "split" in command.allow and command.way != "column" else SPLITS,
+            splits=None if "split" in command.allow and command.partition_by != "column" else SPLITS,
         )
     except VoxlateError as error:
         problems.append(str(error))
@@ -126,54 +128,56 @@ def _read(command: UserTable) -> Manifest:
             if f"no column {name!r}" in str(error) or f"{name} is empty" in str(error):
                 problems.append(f"to split a table without a {name} for each row, use {others}")
     else:
-        if not command.transcode and (command.way or command.output.suffix.lower() != ".parquet"):
-            with noted(problems):
+        if not command.transcode and (command.partition_by or command.output.suffix.lower() != ".parquet"):
+            with collect_error(problems):
                 _refuse_embedded(manifest)
-    refuse(problems)
+    raise_problems(problems)
     return manifest
 
 
-def _wrong_options(command: UserTable) -> list[str]:
+def _wrong_options(command: ManifestPreparation) -> list[str]:
     problems: list[str] = []
     if command.split_by not in (None, *WAYS):
         problems.append(f"--split-by {command.split_by}: expected {', '.join(WAYS)}")
-    if command.way and command.output.is_file():
+    if command.partition_by and command.output.is_file():
         problems.append(f"--output {command.output}: is a file, expected a folder for train, dev and test")
-    if not command.way and command.output.suffix.lower() not in (".jsonl", ".parquet"):
+    if not command.partition_by and command.output.suffix.lower() not in (".jsonl", ".parquet"):
         problems.append(
             f"--output {command.output}: expected a file that ends in .jsonl or .parquet; a folder needs --split-by"
         )
-    paths = [command.folder / f"{split}.jsonl" for split in SPLITS] if command.way else [command.output]
+    paths = [command.folder / f"{split}.jsonl" for split in SPLITS] if command.partition_by else [command.output]
     if command.table.resolve() in [path.resolve() for path in paths]:
-        problems.append(f"--output {command.output}: would overwrite the table itself; name another one")
+        problems.append(f"--output {command.output}: would overwrite the table itself; choose another output")
     if not (command.dev >= 0 and command.test >= 0 and command.dev + command.test < 1):
-        problems.append(f"--dev {command.dev:g} --test {command.test:g}: expected shares of the rows, below 1 together")
+        problems.append(
+            f"--dev {command.dev:g} --test {command.test:g}: expected shares of the rows with a sum below 1"
+        )
     unknown = [name for name in command.allow if name not in ALLOWED]
     if unknown:
         problems.append(f"--allow {','.join(unknown)}: expected some of {', '.join(ALLOWED)}")
     for language in filter(None, (command.source_language, command.target_language)):
-        with noted(problems):
+        with collect_error(problems):
             find_language(language)
     return problems
 
 
-def _unused(manifest: Manifest) -> Iterator[str]:
-    """Say which columns are lost; those with the name of another tool were named when the table was read."""
+def _unused_columns(manifest: Manifest) -> Iterator[str]:
+    """Yield a note on columns that are left out. Lookalikes of known columns were named when the table was read."""
     unused = [name for name in manifest.columns if name not in COLUMNS]
     if unused:
-        yield f"columns left out, which manifests do not have: {listed(unused)}"
+        yield f"columns left out because manifests do not have them: {listed(unused)}"
 
 
 def _refuse_embedded(manifest: Manifest) -> None:
     embedded = (isinstance(item.audio, EmbeddedAudio) and item.audio != NO_AUDIO for item in manifest)
     if manifest.path.suffix.lower() == ".parquet" and any(embedded):
         raise VoxlateError(
-            f"{manifest.path}: holds its audio, which a jsonl manifest cannot; name an --output that ends in .parquet, "
-            "or write the clips to files with --transcode flac"
+            f"{manifest.path}: contains embedded audio, which a jsonl manifest cannot; choose an --output that ends in "
+            ".parquet, or write the clips to files with --transcode flac"
         )
 
 
-def _clips(manifest: Manifest, journal: Journal, folder: Path | None) -> Iterator[Clip]:
+def _clips(manifest: Manifest, journal: ClipJournal, folder: Path | None) -> Iterator[Clip]:
     table = f"{manifest.path.name}-{file_state(manifest.path)}"
     for utterance in manifest:
         audio = utterance.audio
@@ -181,32 +185,32 @@ def _clips(manifest: Manifest, journal: Journal, folder: Path | None) -> Iterato
             continue
         state = table if isinstance(audio, EmbeddedAudio) else file_state(audio)
         flac = None if folder is None else folder / file_name(utterance.id)
-        if not journal.knows(utterance.id, state, flac):
+        if not journal.is_current(utterance.id, state, flac):
             yield Clip(utterance.id, audio.read() if isinstance(audio, EmbeddedAudio) else audio, state, flac)
 
 
 def file_name(name: str) -> str:
-    """Return the name of an utterance's FLAC file: readable where it can be, and no two the same."""
+    """Return a unique name of an utterance's FLAC file, readable if possible."""
     safe = quote(name, safe=" ,+=@()")
     if len(safe) > 150:
         safe = f"{safe[:150]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     return f"{re.sub('^[.]', '%2E', safe)}.flac"
 
 
-def _settled(
-    command: UserTable,
+def _checked_utterances(
+    command: ManifestPreparation,
     manifest: Manifest,
-    journal: Journal,
+    journal: ClipJournal,
     splits: Sequence[str | None],
     wanted: str | None,
-    tallies: dict[str, Tally],
+    tallies: dict[str, SplitTally],
 ) -> Iterator[Utterance]:
-    """Give the utterances of a split, or all of them, as they are to be written."""
+    """Yield the utterances of a split, or all of them, in their final form."""
     source = command.source_language and find_language(command.source_language).code
     target = command.target_language and find_language(command.target_language).code
     has_targets = "target_text" in manifest.columns
     if wanted is not None:
-        tallies[wanted] = Tally()
+        tallies[wanted] = SplitTally()
     for utterance, split in zip(manifest, splits, strict=True):
         if wanted not in (None, split):
             continue
@@ -220,9 +224,11 @@ def _settled(
             target_language=utterance.target_language or target,
             split=split,
         )
-        finding = journal.findings[utterance.id] if has_audio else Finding(utterance.id, "", error=utterance.error)
+        result = journal.results[utterance.id] if has_audio else ClipResult(utterance.id, "", error=utterance.error)
         untranslated = has_targets and not (utterance.target_text or "").strip()
-        tally = tallies.setdefault(split or "all", Tally())
-        settled = settle(filled, utterance.id, finding, "its translation is empty" if untranslated else None, tally)
-        if settled is not None:
-            yield settled
+        tally = tallies.setdefault(split or "all", SplitTally())
+        checked = apply_clip_result(
+            filled, utterance.id, result, "its translation is empty" if untranslated else None, tally
+        )
+        if checked is not None:
+            yield checked

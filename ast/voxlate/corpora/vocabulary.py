@@ -1,4 +1,4 @@
-"""A SentencePiece vocabulary of one's own, for models without pretrained parts."""
+"""Train a SentencePiece vocabulary, for models without pretrained parts."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from voxlate.manifest.reading import read_manifest
 
 
 def make_vocabulary(manifests: list[Path], output: Path, size: int) -> int:
-    """Train a unigram model (Kudo 2018) on the target texts of manifests, each text once; return its pieces.
+    """Train a unigram model (Kudo 2018) on the distinct target texts of manifests; return its number of pieces.
 
-    Its pieces begin with <unk>, <s> and </s>, as `voxlate.tokenizer.Tokenizer` and mBART want them. VoxlateError where
-    there are no texts, or too few for so many pieces.
+    The first pieces are <unk>, <s> and </s>, as `voxlate.tokenizer.Tokenizer` and mBART expect. VoxlateError if there
+    are no texts, or too few for `size` pieces.
     """
     texts = list(dict.fromkeys(_texts(manifests)))
     if not texts:
-        raise VoxlateError(f"{', '.join(map(str, manifests))}: no target_text to make a vocabulary of")
+        raise VoxlateError(f"{', '.join(map(str, manifests))}: no target_text to train a vocabulary on")
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
@@ -29,7 +29,7 @@ def make_vocabulary(manifests: list[Path], output: Path, size: int) -> int:
             model_writer=model,
             vocab_size=size,
             character_coverage=1.0,
-            num_threads=1,  # with more, the pieces differ from run to run
+            num_threads=1,  # with more threads, the pieces differ from run to run
             minloglevel=2,
         )
     except RuntimeError as error:
