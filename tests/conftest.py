@@ -9,7 +9,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks anything of the net
 # Tiny models gain nothing by threads, which wait for each other dearly where the machine has other work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import datasets
+
 from corpus import write_covost2
+from media import FORMATS, sweep, write_media
 from paths import SHARED
 from tiny import transformers_model, write_model, write_vocabulary
 from toy import write_toy_corpus
@@ -51,3 +54,19 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_toy_corpus(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of cached manifests, one for each test that uses it."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    return tmp_path / "cache" / "voxlate"
+
+
+@pytest.fixture(scope="module")
+def media_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one sweep of 4 s at 48 kHz in every format."""
+    folder = tmp_path_factory.mktemp("media")
+    for name, options in FORMATS.items():
+        write_media(folder / name, sweep(100, 600, 4.0, 48_000), 48_000, **options)
+    return folder

@@ -101,7 +101,7 @@ def truncate(path: Path, fraction: float) -> Path:
 
 
 def write_vbr_probe(path: Path) -> Path:
-    """Write what voxlate/data/vbr_probe.mp3 is: 1.2 s of MP3 whose frames have different bit rates.
+    """Write what voxlate/audio/vbr_probe.mp3 is: 1.2 s of MP3 whose frames have different bit rates.
 
     A rising tone that grows louder, noise that comes and goes, and near silence, at 48 kHz. Encoders differ between
     versions, so that a file written today need not equal the one in the package.
@@ -153,3 +153,43 @@ def shift_and_error(longer_T: npt.NDArray[Any], start: int, part_T: npt.NDArray[
 
 def rms(waveform_T: npt.NDArray[Any]) -> float:
     return float(np.sqrt(np.mean(np.square(waveform_T, dtype=np.float64))))
+
+
+VARIABLE_RATE = {"flags": "+qscale", "global_quality": str(4 * 118)}
+
+
+FORMATS: dict[str, dict[str, Any]] = {
+    "s16.wav": {"codec": "pcm_s16le"},
+    "f32.wav": {"codec": "pcm_f32le"},
+    "pcm.w64": {},
+    "pcm.aiff": {},
+    "pcm.au": {},
+    "pcm.caf": {"codec": "pcm_s16le"},
+    "lossless.flac": {},
+    "lossless.wv": {},
+    "constant.mp3": {},
+    "variable.mp3": {"codec_options": VARIABLE_RATE},
+    "no_xing.mp3": {"codec_options": VARIABLE_RATE, "container_options": {"write_xing": "0"}},
+    "plain.m4a": {},
+    "moov_first.m4a": {"container_options": {"movflags": "+faststart"}},
+    "fragments.mp4": {"codec": "aac", "container_options": {"movflags": "+frag_keyframe+empty_moov"}},
+    "apple.m4a": {"codec": "alac"},
+    "stream.aac": {},
+    "dolby.ac3": {},
+    "speech.opus": {"codec": "libopus"},
+    "lossless.ogg": {"codec": "flac"},
+    "aac.mka": {"codec": "aac"},
+    "opus.webm": {"codec": "libopus", "container": "webm"},
+    "film.mp4": {"codec": "aac", "video_seconds": 6.0},
+    "film.mkv": {"codec": "aac", "video_seconds": 6.0},
+    "film.webm": {"codec": "libopus", "video_seconds": 6.0},
+    "film.avi": {"codec": "libmp3lame", "video_seconds": 6.0},
+    "film.mov": {"codec": "pcm_s16le", "video_seconds": 6.0},
+    "film.ts": {"codec": "aac"},
+    "film.mpg": {"codec": "mp2"},
+}
+
+
+def id3_tag(frames: bytes) -> bytes:
+    size = len(frames)
+    return b"ID3\x03\x00\x00" + bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0)) + frames

@@ -171,7 +171,7 @@ def test_only_what_is_missing_becomes_silence(
     assert timeline.clock().seconds(SAMPLE_RATE_HZ) == stretches[0][0] + 1
 
 
-def test_timestamps_without_sense_fill_no_disk() -> None:
+def test_implausible_timestamps_do_not_fill_the_disk() -> None:
     seconds, silence, timeline = timeline_of((0, 2), (400_000, 2))
     assert (seconds, silence) == (4.0, [])
     [warning] = timeline.warnings

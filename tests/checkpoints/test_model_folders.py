@@ -111,7 +111,7 @@ def test_a_file_that_says_what_cannot_be(folder: Path, name: str, content: bytes
 
 
 @pytest.mark.parametrize("name", ["config.json", "languages.json", "preprocessor_config.json", "tokenizer.json"])
-def test_what_is_no_regular_file_is_not_waited_for(folder: Path, name: str) -> None:
+def test_pipes_and_devices_are_refused_at_once(folder: Path, name: str) -> None:
     if name == "tokenizer.json":
         (folder / "sentencepiece.bpe.model").unlink()
     (folder / name).unlink(missing_ok=True)

@@ -103,14 +103,14 @@ def test_every_flipped_bit_of_compressed_contents_is_named(pack: Callable[[bytes
     assert named > len(contents) // 7 - 6
 
 
-def test_a_block_of_zeros_is_not_taken_for_the_end(tmp_path: Path) -> None:
+def test_a_block_of_zeros_is_not_mistaken_for_the_end(tmp_path: Path) -> None:
     contents = tar_bytes(format_=tarfile.USTAR_FORMAT)
     path = tmp_path / "x.tar"
     path.write_bytes(contents[:1536] + bytes(512) + contents[2048:])
     assert "data after its end marker" in error_of(path)
 
 
-def test_what_is_too_large_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+def test_implausibly_large_files_are_refused_before_extraction(tmp_path: Path) -> None:
     """A gigabyte of zeros, of which every reader takes a little at once; a header that claims terabytes."""
     path = tmp_path / "de.tar.gz"
     size = 3 << 30
@@ -155,7 +155,7 @@ def test_a_large_table_passes_through_little_memory(tmp_path: Path) -> None:
 
 
 def test_a_line_without_end_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("voxlate.manifest.table_files._LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr("voxlate.manifest.table_files.LONGEST_LINE_BYTES", 1 << 20)
     (tmp_path / "covost_v2.de_en.tsv").write_bytes(b"path\ttranslation\tsplit\n" + b"x" * (1 << 20))
     with pytest.raises(VoxlateError, match="line 2: is longer than 1 MiB; is the file what its name says"):
         list(TranslationTables(tmp_path / "covost_v2.de_en.tsv", {}))

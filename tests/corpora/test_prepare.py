@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -25,10 +24,7 @@ from voxlate.corpora.preparation import Preparation
 from voxlate.errors import VoxlateError
 from voxlate.manifest.reading import read_manifest
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture(params=CORPORA)
@@ -127,7 +123,7 @@ def test_flac_is_true_to_a_16_bit_step(tmp_path: Path) -> None:
 def test_a_killed_worker_is_reported(tmp_path: Path) -> None:
     clips = [Clip(f"clip{i}", tmp_path / "none.wav", "x") for i in range(40)]
     with ClipJournal(tmp_path / "journal.jsonl") as journal, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("voxlate.corpora.process_pool._start_worker", die)
+        patch.setattr("voxlate.corpora.process_pool.start_worker", die)
         with pytest.raises(VoxlateError, match=r"a worker process died, .* between clip0 and clip15; rerun"):
             check_clips(clips, journal, 2, lambda count: None)
 

@@ -6,23 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from media import sine, write_media
-from preparing import ANY, counts, drops, error_of, lines, mirror_of, results, run, table_of
-from voxlate.audio.loading import load_audio
-from voxlate.corpora.parquet import ParquetPreparation
+from preparing import ANY, counts, error_of, lines, results, run, table_of
 from voxlate.corpora.user_manifest import ManifestPreparation, file_name
 from voxlate.data.corpus import read_corpus
 from voxlate.manifest.reading import read_manifest
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def test_a_table_keeps_what_it_can(tmp_path: Path) -> None:
@@ -60,7 +54,7 @@ def test_a_table_is_split_by_speaker(tmp_path: Path) -> None:
     assert set(read_manifest(tmp_path / "2/test.jsonl").column("speaker")) != speakers[2]
 
 
-def test_a_table_with_audio_in_it(tmp_path: Path) -> None:
+def test_a_table_with_embedded_audio(tmp_path: Path) -> None:
     sound = write_media(tmp_path / "a.wav", sine(440, 0.1)).read_bytes()
     rows = [{"id": f"a/{i}", "audio": {"bytes": sound, "path": None}} for i in range(2)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
@@ -75,7 +69,7 @@ def test_a_table_with_audio_in_it(tmp_path: Path) -> None:
     assert read_manifest(tmp_path / "2/m.parquet")[0].seconds == 0.1
 
 
-def test_options_of_a_table_that_cannot_be(tmp_path: Path) -> None:
+def test_invalid_options_for_a_table(tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text("id\taudio\na\ta.wav\n")
     (tmp_path / "t.tsv").write_text("id\taudio\tsplit\ttarget_text\na\ta.wav\tvalid\t\na\ta.wav\ttest\tText\n")
     wrong: dict[str, Any] = {"dev": 2, "source_language": "qq", "allow": ("speaker",)}
@@ -127,7 +121,7 @@ def divided(folder: Path) -> dict[str, list[str]]:
     return {split: read_manifest(path).column("id") for split, path in paths.items() if path.exists()}
 
 
-def test_a_folder_is_divided_by_the_column_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_is_split_by_the_column_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"split": split} for split in ("train", "test", "train", "dev")]
     command = ManifestPreparation(tmp_path / "out", table=table_with(tmp_path, *rows))
     assert run(command) == 0
@@ -150,7 +144,7 @@ def test_a_folder_is_divided_by_the_column_split(tmp_path: Path, capsys: pytest.
     assert "to split a table without a speaker for each row, use --split-by random" in message
 
 
-def test_a_table_is_divided_at_random(tmp_path: Path) -> None:
+def test_a_table_is_split_at_random(tmp_path: Path) -> None:
     command = ManifestPreparation(
         tmp_path / "out", table=table_with(tmp_path, *[{} for _ in range(4)]), split_by="random", dev=0.25, test=0.25
     )
@@ -191,7 +185,7 @@ def test_few_speakers(
     assert ("in several splits, because their rows name several speakers: 1" in shown) == (expected != [3, 0, 0])
 
 
-def test_what_training_would_refuse_is_refused_unless_allowed(tmp_path: Path) -> None:
+def test_rows_that_training_refuses_need_allow(tmp_path: Path) -> None:
     rows = [{"target_text": "", "split": "train"}, {"target_text": " ", "split": "dev"}, {"split": "valid"}]
     command = ManifestPreparation(
         tmp_path / "m.jsonl", table=table_with(tmp_path, *rows, {"audio": "gone.wav", "split": "dev"})
@@ -221,7 +215,7 @@ def test_what_training_would_refuse_is_refused_unless_allowed(tmp_path: Path) ->
     assert [*lines(tmp_path / "m.jsonl")[0]] == ["id", "audio", "seconds"]
 
 
-def test_columns_that_are_left_out_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dropped_columns_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = table_with(tmp_path, {"n_frames": 3700, "note": "x"})
     assert run(ManifestPreparation(tmp_path / "m.jsonl", table=table)) == 0
     assert "t.jsonl: columns left out because manifests do not have them: n_frames, note" in (capsys.readouterr().err)
@@ -244,139 +238,8 @@ def test_a_table_may_have_any_name(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "caf\\xe9.jsonl  all" in capsys.readouterr().out
 
 
-def test_a_damaged_drops_file_is_counted_again(tmp_path: Path) -> None:
-    command = ParquetPreparation(tmp_path / "out", sources=(mirror_of(tmp_path / "in"),), pair="fr-en")
-    for contents in ("", "[]", '{"title": "x"}', '{"title": "x", "inputs": {}, "splits": {"dev": {}}}'):
-        (tmp_path / "out/fr-en").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "out/fr-en/drops.json").write_text(contents)
-        assert run(command) == 1
-        assert drops(tmp_path / "out/fr-en")["dev"]["rows"] == 3
-
-
 def test_file_names_of_any_id() -> None:
     names = ["a", "a/b", "a%2Fb", "..", ".a", "x" * 300, "x" * 301, "ä\0", "A"]
     files = [file_name(name) for name in names]
     assert len(set(files)) == len(files)
     assert all(len(file.encode()) <= 255 and "/" not in file and not file.startswith(".") for file in files)
-
-
-def test_a_mirror_gives_manifests(tmp_path: Path) -> None:
-    command = ParquetPreparation(tmp_path / "out", sources=(mirror_of(tmp_path / "in"),), pair="fr_en")
-    assert run(command) == 1
-    found = drops(tmp_path / "out/fr-en")
-    assert [found[split]["rows"] for split in ("train", "dev", "test")] == [1, 3, 3]
-    assert counts(found["train"]["left_out"]) == {"clip of 0 bytes": 1, "no translation": 1}
-    assert found["dev"]["difference"] == 3 - 14760
-    first = lines(tmp_path / "out/fr-en/dev.jsonl")[0]
-    assert first == {
-        "id": "fr-en/common_voice_fr_validation0",
-        "audio": "../clips/fr/common_voice_fr_validation0.mp3",
-        "seconds": first["seconds"],
-        "source_language": "fr",
-        "target_language": "en",
-        "source_text": "un",
-        "target_text": "text 0",
-        "speaker": "s0",
-        "split": "dev",
-    }
-    assert load_audio(tmp_path / "out/clips/fr/common_voice_fr_validation0.mp3").seconds == first["seconds"]
-
-
-def test_splits_of_a_mirror_come_one_after_the_other(tmp_path: Path) -> None:
-    command = ParquetPreparation(tmp_path / "out", sources=(mirror_of(tmp_path / "in"),), pair="fr-en", split="test")
-    assert run(command) == 1
-    assert [*drops(tmp_path / "out/fr-en")] == ["test"]
-    assert run(replace(command, split="train")) == 1
-    assert (tmp_path / "out/fr-en/test.jsonl").exists()
-    assert [*drops(tmp_path / "out/fr-en")] == ["test", "train"]
-    folder = tmp_path / "elsewhere" / "fr_en"
-    folder.mkdir(parents=True)
-    (tmp_path / "in/fr_en/validation-00000-of-00001.parquet").rename(folder / "part0.parquet")
-    assert run(replace(command, sources=(folder,), split="validation")) == 1
-    assert (tmp_path / "out/fr-en/dev.jsonl").exists()
-
-
-def test_mirrors_without_names_and_with_bad_ones(tmp_path: Path) -> None:
-    sound = write_media(tmp_path / "a.wav", sine(440, 0.1)).read_bytes()
-    texts = {"sentence": "x", "translation": "y"}
-    rows = [{"audio": {"bytes": sound, "path": path}, **texts} for path in ("../../a.wav", None, "/b/.c.wav", "a.wav")]
-    rows.append({"audio": {"bytes": None, "path": "d.wav"}, **texts})
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "test.parquet")
-    assert run(ParquetPreparation(tmp_path / "out", sources=(tmp_path / "test.parquet",), pair="de-fr")) == 1
-    rows = lines(tmp_path / "out/de-fr/test.jsonl")
-    assert [row["id"] for row in rows] == ["de-fr/a", "de-fr/test-1", "de-fr/c", "de-fr/a#2", "de-fr/d"]
-    assert sorted(path.name for path in (tmp_path / "out/clips/de").iterdir()) == ["a.wav", "c.wav", "test-1"]
-    assert "error" in rows[4]
-
-
-def test_a_mirror_with_paths_and_no_bytes(tmp_path: Path) -> None:
-    (tmp_path / "in/clips").mkdir(parents=True)
-    write_media(tmp_path / "in/clips/a.wav", sine(440, 0.1))
-    write_media(tmp_path / "far.wav", sine(440, 0.1))
-    names = ["clips/a.wav", str(tmp_path / "far.wav"), "gone.wav", None, "in.wav"]
-    texts = {"sentence": "x", "translation": "y"}
-    rows: list[dict[str, Any]] = [{"audio": {"bytes": None, "path": name}, **texts} for name in names]
-    rows[4]["audio"]["bytes"] = (tmp_path / "far.wav").read_bytes()
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in/test.parquet")
-    command = ParquetPreparation(tmp_path / "out", sources=(tmp_path / "in/test.parquet",), pair="de-fr")
-    for _ in range(2):
-        assert run(command) == 1
-        found = read_manifest(tmp_path / "out/de-fr/test.jsonl")
-        assert [row.audio for row in found][:2] == [tmp_path / "in/clips/a.wav", tmp_path / "far.wav"]
-        assert [row.seconds for row in found] == [0.1, 0.1, None, None, 0.1]
-        gone = f"has a path but no bytes, and the file does not exist ('{tmp_path / 'in/gone.wav'}')"
-        assert [row.error for row in found][2:4] == [
-            f"gone.wav: its row {gone}",
-            "test-3: its row has neither bytes nor a path",
-        ]
-    journal = (tmp_path / "out/durations/de.jsonl").read_text()
-    assert journal.count("\n") == 5  # the second run found all but what is missing
-    write_media(tmp_path / "in/gone.wav", sine(440, 0.2))
-    assert run(replace(command, transcode=True)) == 1
-    assert [row.error is None for row in read_manifest(tmp_path / "out/de-fr/test.jsonl")] == [True] * 3 + [False, True]
-    only_paths = [{"audio": {"path": "clips/a.wav"}, **texts}]
-    pq.write_table(pa.Table.from_pylist(only_paths), tmp_path / "in/dev.parquet")
-    assert run(replace(command, sources=(tmp_path / "in/dev.parquet",), output=tmp_path / "3")) == 0
-
-
-def test_mirrors_with_columns_of_other_kinds(tmp_path: Path) -> None:
-    rows = {"audio": [{"bytes": 5}], "sentence": [["x"]], "translation": ["x"], "client_id": [1.5]}
-    pq.write_table(pa.table(rows), tmp_path / "test.parquet")
-    message = error_of(ParquetPreparation(tmp_path / "out", sources=(tmp_path / "test.parquet",), pair="fr-en"))
-    assert message.replace(f"{tmp_path}/", "").splitlines()[1:] == [
-        "  test.parquet: column sentence is list<element: string>, expected string",
-        "  test.parquet: column audio.bytes is int64, expected binary",
-        "  test.parquet: column client_id is double, expected string",
-    ]
-
-
-def test_mirrors_that_cannot_be_used(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"audio": ["a.wav"], "sentence": ["x"], "translation": ["x"]}), tmp_path / "train.parquet")
-    pq.write_table(pa.table({"text": ["x"]}), tmp_path / "test.parquet")
-    (tmp_path / "dev.parquet").write_text("no more than text")
-    (tmp_path / "empty").mkdir()
-    sources = [tmp_path / name for name in ("train.parquet", "test.parquet", "dev.parquet", "x.parquet", "empty")]
-    message = error_of(
-        ParquetPreparation(tmp_path / "out", sources=(*sources, tmp_path / "gone_test.parquet"), pair="frenglish")
-    )
-    parts = message.replace(f"{tmp_path}/", "").splitlines()
-    assert parts[1:4] == [
-        "  --pair frenglish: expected two languages, such as fr-en",
-        "  empty: no .parquet files in this folder",
-        "  train.parquet: column audio is string, expected a struct of bytes and path",
-    ]
-    assert parts[4] == (
-        "  test.parquet: no column audio, sentence, translation; its columns: text; rename text to sentence if that is "
-        "what it holds"
-    )
-    assert parts[5].startswith("  dev.parquet: not a complete parquet file (Parquet magic bytes not found")
-    assert parts[6:] == [
-        "  x.parquet: its name does not contain the split; name it with --split",
-        "  gone_test.parquet: no such file",
-    ]
-    assert "--split best: expected train, dev, test" in error_of(
-        ParquetPreparation(tmp_path / "out", sources=(tmp_path / "x.parquet",), pair="fr-en", split="best")
-    )
-    assert "no files of the split dev among 1" in error_of(
-        ParquetPreparation(tmp_path / "out", sources=(tmp_path / "test.parquet",), pair="fr-en", split="dev")
-    )

@@ -190,7 +190,7 @@ def test_a_text_without_sound_is_named_and_stays_a_row(tmp_path: Path, capsys: p
     ]
 
 
-def test_all_that_is_wrong_is_said_at_once(text: Path, tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once(text: Path, tmp_path: Path) -> None:
     text.write_text(
         TEXT + "a\ttrain\tOui\tYes\tJa\n../x\ttest\tOui\tYes\tJa\ne\teval\tOui\tYes\tJa\n", encoding="utf-8"
     )

@@ -213,7 +213,7 @@ def test_other_languages_are_other_files(tiny_model: Path, clips: Path, tmp_path
     assert len(list(tmp_path.rglob("*.txt"))) == 6
 
 
-def test_what_is_there_is_not_done_again(tiny_model: Path, clips: Path, tmp_path: Path) -> None:
+def test_finished_work_is_not_repeated(tiny_model: Path, clips: Path, tmp_path: Path) -> None:
     arguments = (clips, "--model", tiny_model, "--to", "de", "--output-dir", tmp_path)
     assert "3 translated" in cli(*arguments).stderr
     first, *others = sorted(tmp_path.rglob("*.txt"))

@@ -1,24 +1,18 @@
 """Manifests: what is read is what was meant, and every problem is named with its line."""
 
-import csv
-import io
 import json
 import os
 import pickle
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
+from manifests import clip, write
 from voxlate.errors import VoxlateError
-from voxlate.manifest.reading import Manifest, read_manifest
+from voxlate.manifest.reading import read_manifest
 from voxlate.manifest.table_files import Problems, Table
 from voxlate.manifest.utterance import EmbeddedAudio, Utterance
 from voxlate.manifest.writing import write_manifest
@@ -26,29 +20,7 @@ from voxlate.manifest.writing import write_manifest
 TEXTS = ["NA", "null", "None", "00123", "1e5", "2020-01-01", ' "quoted" ', "a\\tb", "“„", "line\u2028separator", "true"]
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of its own for each test."""
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    return tmp_path / "cache" / "voxlate"
-
-
-def write(path: Path, *records: dict[str, Any]) -> Path:
-    """Write a table by other means than Voxlate's."""
-    names = list(dict.fromkeys(name for record in records for name in record))
-    if path.suffix == ".jsonl":
-        path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    elif path.suffix == ".parquet":
-        pq.write_table(pa.Table.from_pylist(list(records)), path)
-    elif path.suffix == ".tsv":
-        rows = [names, *([record.get(name, "") for name in names] for record in records)]
-        path.write_text("".join("\t".join(map(str, row)) + "\n" for row in rows), encoding="utf-8")
-    else:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(records)
-    return path
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def problems_of(path: Path, **options: Any) -> str:
@@ -57,15 +29,11 @@ def problems_of(path: Path, **options: Any) -> str:
     return str(error.value).replace(f"{path.parent}/", "")
 
 
-def clip(i: int, **more: Any) -> dict[str, Any]:
-    return {"id": f"clip{i}", "audio": f"{i}.wav", **more}
-
-
 SUFFIXES = pytest.mark.parametrize("suffix", [".jsonl", ".tsv", ".csv", ".parquet"])
 
 
 @SUFFIXES
-def test_texts_stay_what_they_are(tmp_path: Path, suffix: str) -> None:
+def test_texts_are_never_converted(tmp_path: Path, suffix: str) -> None:
     rows = [clip(i, target_text=text, seconds=0.5 * i, source_language="zh-CN") for i, text in enumerate(TEXTS)]
     manifest = read_manifest(write(tmp_path / f"m{suffix}", *rows), check_audio=False, need=["audio", "target_text"])
     assert [utterance.target_text for utterance in manifest] == TEXTS == manifest.column("target_text")
@@ -92,7 +60,7 @@ def test_unknown_seconds_are_nan_in_columns_and_none_in_utterances(tmp_path: Pat
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
-def test_what_is_written_is_read(tmp_path: Path, suffix: str) -> None:
+def test_manifests_round_trip(tmp_path: Path, suffix: str) -> None:
     for name in ("a.wav", "out/b.wav"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
@@ -260,13 +228,13 @@ def test_missing_columns_have_suggestions(tmp_path: Path) -> None:
         ("m.txt", b"x", "m.txt: unknown kind of table '.txt'; expected .csv, .jsonl, .parquet, .tsv"),
     ],
 )
-def test_files_that_are_none(tmp_path: Path, cache: Path, name: str, contents: bytes, expected: str) -> None:
+def test_files_that_are_not_manifests(tmp_path: Path, cache: Path, name: str, contents: bytes, expected: str) -> None:
     (tmp_path / name).write_bytes(contents)
     assert problems_of(tmp_path / name, check_audio=False).startswith(expected)
     assert not list(cache.iterdir())
 
 
-def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+def test_pipes_and_devices_are_refused_at_once(tmp_path: Path) -> None:
     expected = "expected a regular file ending in .csv, .jsonl, .parquet, .tsv"
     (tmp_path / "folder.tsv").mkdir()
     os.mkfifo(tmp_path / "pipe.jsonl")
@@ -312,45 +280,3 @@ def test_portable_manifests_stay_in_their_folder(tmp_path: Path) -> None:
         "  line 4: audio '../a.wav' is outside the manifest's folder",
         "  line 5: audio 'b/../../a.wav' is outside the manifest's folder",
     ]
-
-
-def test_a_file_written_again_is_read_again(tmp_path: Path) -> None:
-    path = write(tmp_path / "m.tsv", clip(0, target_text="one"))
-    time_ns = path.stat().st_mtime_ns
-    assert read_manifest(path, check_audio=False)[0].target_text == "one"
-    write(path, clip(0, target_text="two"))
-    os.utime(path, ns=(time_ns, time_ns))
-    assert read_manifest(path, check_audio=False)[0].target_text == "two"
-
-
-def test_the_second_reading_comes_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write(tmp_path / "m.tsv", *map(clip, range(3)))
-    first = list(read_manifest(path, check_audio=False))
-    monkeypatch.setattr("voxlate.manifest.reading.Table", None)
-    assert list(read_manifest(path, check_audio=False)) == first
-
-
-@pytest.mark.parametrize("make", [Path.touch, lambda path: path.mkdir(mode=0o555)], ids=["no folder", "read-only"])
-def test_a_cache_that_cannot_be_written(tmp_path: Path, cache: Path, make: Callable[[Path], None]) -> None:
-    if os.geteuid() == 0 and make is not Path.touch:
-        pytest.skip("root writes anywhere")
-    cache.parent.mkdir()
-    make(cache)
-    manifest = read_manifest(write(tmp_path / "m.tsv", clip(0)), check_audio=False)
-    assert manifest[0].id == "clip0"
-    assert len(pickle.loads(pickle.dumps(manifest))) == 1
-
-
-def test_a_large_manifest_is_read_in_seconds(tmp_path: Path) -> None:
-    path = tmp_path / "m.jsonl"
-    (tmp_path / "0.wav").touch()
-    utterances = (
-        Utterance(f"clip{i}", tmp_path / "0.wav", 1.0, "en", "de", f"source {i}", f"target {i}") for i in range(30_000)
-    )
-    write_manifest(path, utterances)
-    started = time.process_time()
-    manifest = read_manifest(path, need=["audio", "seconds", "target_text", "target_language"])
-    assert time.process_time() - started < 5
-    assert isinstance(manifest, Manifest)
-    assert len(manifest) == 30_000
-    assert io.BytesIO(pickle.dumps(manifest)).getbuffer().nbytes < 10_000

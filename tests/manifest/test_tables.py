@@ -3,15 +3,14 @@
 import csv
 import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from manifests import error_of
 from voxlate.errors import VoxlateError, shown
 from voxlate.evaluation.references import read_references
 from voxlate.manifest.column_names import lookalikes
@@ -22,10 +21,7 @@ from voxlate.manifest.writing import write_manifest
 SAYING = 'He said "yes" today.'
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    return tmp_path / "cache" / "voxlate"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def written(path: Path, *rows: dict[str, str], **dialect: Any) -> Path:
@@ -40,12 +36,6 @@ def written(path: Path, *rows: dict[str, str], **dialect: Any) -> Path:
 
 def row(name: str, text: str, **others: str) -> dict[str, str]:
     return {"id": name, "audio": f"{name}.wav", **others, "target_text": text}
-
-
-def error_of(path: Path, **options: Any) -> str:
-    with pytest.raises(VoxlateError) as error:
-        read_manifest(path, **{"check_audio": False, **options})
-    return str(error.value).replace(f"{path.parent}/", "")
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
@@ -126,7 +116,7 @@ def test_a_header_in_quotation_marks_is_refused(tmp_path: Path) -> None:
     )
 
 
-def test_tabs_and_ends_of_line_in_quoted_cells_are_explained(tmp_path: Path) -> None:
+def test_tabs_and_line_ends_in_quoted_cells_are_explained(tmp_path: Path) -> None:
     hint = "in a .tsv, a cell in quotation marks cannot contain a tab or a line end"
     message = error_of(written(tmp_path / "m.tsv", row("a", "one\ttwo")))
     assert message.endswith(f"line 2: 4 columns, expected 3 as in the first line; {hint}")
@@ -142,7 +132,7 @@ LITERAL = [
 
 
 @pytest.mark.parametrize("texts", LITERAL)
-def test_quotation_marks_that_are_text_stay(tmp_path: Path, texts: list[str]) -> None:
+def test_literal_quotation_marks_are_kept(tmp_path: Path, texts: list[str]) -> None:
     rows = "".join(f"{i}\t{i}.wav\t{text}\n" for i, text in enumerate(texts))
     (tmp_path / "m.tsv").write_text(f"id\taudio\ttarget_text\n{rows}")
     assert read_manifest(tmp_path / "m.tsv", check_audio=False).column("target_text") == texts
@@ -170,7 +160,7 @@ def test_tables_of_other_systems(tmp_path: Path, contents: bytes, expected: str)
     assert expected in error_of(tmp_path / "m.tsv")
 
 
-def test_columns_with_the_names_of_other_tools_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unused_columns_with_names_of_other_tools_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "m.tsv"
     path.write_text("id\taudio\tn_frames\ttgt_text\tspeaker\tnote\na\ta.wav\t37000\thello\tx\ty\n")
     for _ in range(2):
@@ -183,7 +173,7 @@ def test_columns_with_the_names_of_other_tools_are_named(tmp_path: Path, caplog:
     assert "no column 'target_text'; its columns: id, audio, target_language" in error_of(path, need=["target_text"])
 
 
-def test_names_of_columns_that_other_tools_use() -> None:
+def test_column_names_of_other_tools() -> None:
     wanted = ["audio", "seconds", "source_text", "target_text", "target_language", "speaker"]
     found = lookalikes(["path", "Duration", "sentence", "Target Text", "tgt_lang", "client_id", "age"], wanted)
     assert found == {
@@ -197,7 +187,7 @@ def test_names_of_columns_that_other_tools_use() -> None:
     assert lookalikes(["audio_filepath", "audio", "translation"], ["audio"]) == {}
 
 
-def test_a_row_with_an_error_may_name_no_audio(tmp_path: Path) -> None:
+def test_a_row_with_an_error_may_lack_audio(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     path.write_text('{"id": "a", "audio": "c.wav"}\n{"id": "b", "error": "was not readable"}\n')
     manifest = read_manifest(path, check_audio=False)
@@ -227,12 +217,12 @@ def test_a_row_with_an_error_may_name_no_audio(tmp_path: Path) -> None:
         ("c\0.wav", "audio 'c\\x00.wav' not found (looked for c\\x00.wav)"),
     ],
 )
-def test_audio_that_is_none(tmp_path: Path, value: object, expected: str) -> None:
+def test_invalid_audio_values(tmp_path: Path, value: object, expected: str) -> None:
     (tmp_path / "m.jsonl").write_text(json.dumps({"id": "a", "audio": value}) + "\n")
     assert error_of(tmp_path / "m.jsonl", check_audio=True) == f"manifest m.jsonl: line 1: {expected}"
 
 
-def test_parquet_columns_of_other_kinds_are_named(tmp_path: Path) -> None:
+def test_parquet_columns_of_wrong_types_are_named(tmp_path: Path) -> None:
     days = pa.Array.from_buffers(pa.date32(), 1, [None, pa.py_buffer((-(10**9)).to_bytes(4, "little", signed=True))])
     times = pa.array([1], pa.timestamp("ns", tz="Nowhere/At_all"))
     columns = {"id": pa.array(["a"]), "audio": pa.array(["a.wav"]), "split": days, "speaker": times, "other": days}
@@ -249,7 +239,7 @@ def test_parquet_columns_of_other_kinds_are_named(tmp_path: Path) -> None:
     assert "column 'id' occurs 2 times" in error_of(tmp_path / "m.parquet")
 
 
-def test_a_name_that_is_there_twice_in_an_object_is_refused(tmp_path: Path) -> None:
+def test_a_repeated_name_in_an_object_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.jsonl").write_text('{"id": "a", "audio": "a.wav", "target_text": "x", "target_text": "y"}\n')
     assert "line 1: not JSON (a name occurs twice in an object)" in error_of(tmp_path / "m.jsonl")
 
@@ -267,12 +257,12 @@ def test_a_name_that_is_there_twice_in_an_object_is_refused(tmp_path: Path) -> N
         (f"id,audio\na,{'x' * 200_000}\n", "line 2: not CSV (field larger than field limit (131072))"),
     ],
 )
-def test_what_is_wrong_with_a_csv_file(tmp_path: Path, text: str, expected: str) -> None:
+def test_problems_of_csv_files(tmp_path: Path, text: str, expected: str) -> None:
     (tmp_path / "m.csv").write_text(text)
     assert expected in error_of(tmp_path / "m.csv")
 
 
-def test_messages_hold_no_more_of_a_row_than_can_be_read(tmp_path: Path) -> None:
+def test_messages_shorten_long_values(tmp_path: Path) -> None:
     long = "x" * 100_000
     rows: list[dict[str, Any]] = [
         {"id": long, "audio": long, "source_language": long, "seconds": long, "split": [long] * 99}
@@ -288,7 +278,7 @@ def test_messages_hold_no_more_of_a_row_than_can_be_read(tmp_path: Path) -> None
     assert len(shown({str(i): long for i in range(99)})) < 500
 
 
-def test_some_problems_of_every_kind_are_shown(tmp_path: Path) -> None:
+def test_some_problems_of_each_kind_are_shown(tmp_path: Path) -> None:
     rows = [{"id": f"r{i}", "audio": "gone.wav"} for i in range(100)]
     rows[90] |= {"target_language": "frensh"}
     rows[95] |= {"id": "r0"}
@@ -304,74 +294,3 @@ def test_many_unknown_languages_are_found_at_once(tmp_path: Path) -> None:
     rows = [{"id": str(i), "audio": "a.wav", "source_language": f"sentence {i}"} for i in range(5_000)]
     (tmp_path / "m.jsonl").write_text("".join(json.dumps(item) + "\n" for item in rows))
     assert error_of(tmp_path / "m.jsonl").startswith("manifest m.jsonl: 5,000 problems")
-
-
-@pytest.mark.parametrize("damage", ["empty", "cut", "cut at a batch", "flipped", "folder", "no end"])
-def test_a_damaged_cache_is_made_again(tmp_path: Path, cache: Path, damage: str) -> None:
-    path = tmp_path / "m.jsonl"
-    path.write_text("".join(json.dumps({"id": str(i), "audio": f"{i}.wav"}) + "\n" for i in range(50)))
-    expected = list(read_manifest(path, check_audio=False))
-    [cached] = cache.glob("*.arrow")
-    whole = cached.read_bytes()
-    assert list(read_manifest(path, check_audio=False)) == expected
-    if damage == "folder":
-        cached.unlink()
-        cached.mkdir()
-    else:
-        place = whole.index(b"27.wav")
-        contents = {
-            "empty": b"",
-            "cut": whole[: len(whole) // 2],
-            "cut at a batch": whole[: whole.index(b"\xff\xff\xff\xff\x00\x00\x00\x00")],
-            "flipped": whole[:place] + b"99" + whole[place + 2 :],
-            "no end": whole[:-3],
-        }
-        cached.write_bytes(contents[damage])
-    assert list(read_manifest(path, check_audio=False)) == expected
-    assert cached.read_bytes() == whole
-
-
-def test_what_nobody_used_for_a_month_leaves_the_cache(
-    tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    pq.write_table(
-        pa.Table.from_pylist([{"id": "a", "audio": {"bytes": b"x" * 10_000, "path": None}}]), tmp_path / "m.parquet"
-    )
-    manifest = read_manifest(tmp_path / "m.parquet")
-    assert "m.parquet: its clips (0.0 MB) were copied to" in caplog.text
-    [old] = cache.glob("*.arrow")
-    os.utime(old, (0, 0))
-    (cache / ".half.part").touch()
-    os.utime(cache / ".half.part", (0, 0))
-    read_manifest(tmp_path / "m.parquet")
-    assert old.stat().st_mtime > 0  # in use again
-    os.utime(old, (0, 0))
-    (tmp_path / "m.tsv").write_text("id\taudio\na\ta.wav\n")
-    caplog.clear()
-    read_manifest(tmp_path / "m.tsv", check_audio=False)
-    assert not caplog.text  # it holds no clips
-    assert not old.exists()
-    assert [path.suffix for path in cache.iterdir()] == [".arrow"]
-    assert manifest[0].audio.read() == b"x" * 10_000  # type: ignore[union-attr]
-
-
-def test_a_cache_that_is_full_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("voxlate.manifest.reading.write_columns", full)
-    (tmp_path / "m.tsv").write_text("id\taudio\na\ta.wav\n")
-    assert error_of(tmp_path / "m.tsv") == (
-        "manifest m.tsv: its columns cannot be written to cache/voxlate (No space left on device); set the environment "
-        "variable HF_DATASETS_CACHE to another folder"
-    )
-
-
-def test_a_subset_is_a_manifest(tmp_path: Path) -> None:
-    rows = [{"id": str(i), "audio": f"{i}.wav", "seconds": i / 2} for i in range(6)]
-    (tmp_path / "m.jsonl").write_text("".join(json.dumps(item) + "\n" for item in rows))
-    manifest = read_manifest(tmp_path / "m.jsonl", check_audio=False)
-    some = manifest.subset([1, 3, 4]).subset([0, 2])
-    assert [item.id for item in some] == some.column("id") == ["1", "4"]
-    assert some.column("seconds").tolist() == [0.5, 2.0]
-    assert (some[-1], len(some), some.is_subset, manifest.is_subset) == (manifest[4], 2, True, False)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Waveform: TypeAlias = "npt.NDArray[np.float32]"
 
 SAMPLE_RATE_HZ = 16_000
-_UNCHANGED = {(name, "mono", SAMPLE_RATE_HZ) for name in ("s16", "s16p", "flt", "fltp")}
+UNCHANGED_SHAPES = {(name, "mono", SAMPLE_RATE_HZ) for name in ("s16", "s16p", "flt", "fltp")}
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 1_000_000  # limits against damaged headers, which could exhaust memory or time
 
 
@@ -38,13 +38,13 @@ def mono_chunks(
         new_shape = _shape(frame)
         # Compared here because PyAV passes every frame through once the first needed no conversion.
         if new_shape != shape:
-            yield from _resample(resampler, None, gain)
+            yield from resample(resampler, None, gain)
             resampler, gain, shape = _resampler(), _mono_gain(frame), new_shape
-        if shape in _UNCHANGED:
+        if shape in UNCHANGED_SHAPES:
             yield _samples(frame)
         else:
-            yield from _resample(resampler, frame, gain)
-    yield from _resample(resampler, None, gain)
+            yield from resample(resampler, frame, gain)
+    yield from resample(resampler, None, gain)
 
 
 def _samples(frame: av.AudioFrame) -> Waveform:
@@ -104,10 +104,10 @@ def _mono_gain(frame: av.AudioFrame) -> float:
         return 1.0
     ones = av.AudioFrame.from_ndarray(np.ones((1, 64 * frame.layout.nb_channels), np.float32), "flt", frame.layout)
     ones.sample_rate = SAMPLE_RATE_HZ
-    return float(next(_resample(_resampler(), ones, 1.0))[32])
+    return float(next(resample(_resampler(), ones, 1.0))[32])
 
 
-def _resample(resampler: av.AudioResampler, frame: av.AudioFrame | None, gain: float) -> Iterator[Waveform]:
+def resample(resampler: av.AudioResampler, frame: av.AudioFrame | None, gain: float) -> Iterator[Waveform]:
     try:
         outputs = resampler.resample(frame)
     except MEDIA_ERRORS as error:

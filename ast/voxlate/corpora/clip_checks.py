@@ -111,7 +111,7 @@ def check_clips(clips: Iterable[Clip], journal: ClipJournal, workers: int, advan
 
 
 def _check_all(clips: list[Clip]) -> list[ClipResult]:
-    return [_check(clip) for clip in clips]
+    return [check_clip(clip) for clip in clips]
 
 
 def _is_whole(file: Path, size: int | None) -> bool:
@@ -139,7 +139,7 @@ def _parse_result(line: bytes) -> ClipResult | None:
     return result if is_valid else None
 
 
-def _check(clip: Clip) -> ClipResult:
+def check_clip(clip: Clip) -> ClipResult:
     try:
         if clip.flac is None:
             seconds, warnings = measure_audio(clip.source, name=clip.name)

@@ -35,7 +35,7 @@ def map_in_processes(
     # Spawned, not forked: threads of the progress bar and of libraries do not survive a fork.
     context = multiprocessing.get_context("spawn")
     pending: deque[tuple[list[Item], Future[Result]]] = deque()
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker)
 
     def result() -> Result:
         chunk, future = pending.popleft()
@@ -60,7 +60,7 @@ def map_in_processes(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
     """Ignore Ctrl-C, which the parent handles, and exit when the parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

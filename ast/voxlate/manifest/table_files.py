@@ -24,7 +24,7 @@ from voxlate.manifest.quoting import IN_CSV, IN_TSV, Quoting, odd_header
 Row: TypeAlias = tuple[int, dict[str, Any]]
 Rows: TypeAlias = Generator[Row, None, None]
 
-_LONGEST_LINE = 64 << 20  # bytes
+LONGEST_LINE_BYTES = 64 << 20  # bytes
 _SHOWN, _SHOWN_OF_A_KIND = 20, 3
 _LONGEST_PROBLEM = 500  # characters
 _PARQUET_ROWS = 500  # read at a time: they can hold audio
@@ -117,9 +117,9 @@ def text_lines(file: BinaryIO, problems: Problems, *, headed: bool = True) -> It
 
     Lines that cannot be decoded are problems. If that happens to the header line (`headed`), reading stops.
     """
-    for line, raw in enumerate(iter(partial(file.readline, _LONGEST_LINE), b""), 1):
-        if len(raw) == _LONGEST_LINE:
-            problems.add(line, f"is longer than {_LONGEST_LINE >> 20} MiB; is the file what its name says?")
+    for line, raw in enumerate(iter(partial(file.readline, LONGEST_LINE_BYTES), b""), 1):
+        if len(raw) == LONGEST_LINE_BYTES:
+            problems.add(line, f"is longer than {LONGEST_LINE_BYTES >> 20} MiB; is the file what its name says?")
             return
         if line == 1:
             if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
