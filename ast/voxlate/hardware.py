@@ -1,4 +1,7 @@
-"""Which device and precision a model runs in."""
+"""The device and precision that a model runs in."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -7,16 +10,11 @@ from voxlate.errors import VoxlateError
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 INT8 = "int8"
 DTYPE_NAMES = ("auto", *_DTYPES, INT8)
-SMALL_BYTES = 200_000_000  # models below it keep to float32 on a CPU: they are fast enough
+SMALL_BYTES = 200_000_000  # smaller models run in float32 on a CPU, which is fast enough
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device of a name such as ``cpu``, ``cuda`` or ``cuda:1``; auto takes a GPU where there is one.
-
-    From then on torch leaves no attention to cuDNN, which it prefers on recent GPUs: for each new shape, and nearly
-    every batch of speech is one, it builds a plan, far longer than the attention takes (meta-pytorch/torchtune#1652).
-    """
-    torch.backends.cuda.enable_cudnn_sdp(False)
+    """Return the device named ``cpu``, ``cuda``, ``cuda:1``, …; auto is a GPU if there is one, else the CPU."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -29,9 +27,9 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device, weight_bytes: int = 0) -> torch.dtype:
-    """Return the precision of a name. auto is bfloat16 where the device has it, on a CPU for large models only.
+    """Return the named precision; auto is bfloat16 if the device supports it, on a CPU only for large models.
 
-    int8 is a matter of linear layers on a CPU: this is the precision of all that is around them.
+    int8 applies to linear layers on a CPU. The precision returned for it is that of everything else.
     """
     if name not in DTYPE_NAMES:
         raise VoxlateError(f"unknown dtype {name!r}; expected one of {', '.join(DTYPE_NAMES)}")
@@ -39,13 +37,28 @@ def choose_dtype(name: str, device: torch.device, weight_bytes: int = 0) -> torc
         return _DTYPES[name]
     if device.type == "cuda":
         if name == INT8:
-            raise VoxlateError("dtype int8 is for CPUs; on a GPU take bfloat16")
+            raise VoxlateError("dtype int8 is for CPUs; use bfloat16 on a GPU")
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     wanted = name == INT8 or weight_bytes >= SMALL_BYTES
     return torch.bfloat16 if wanted and has_bfloat16_products() else torch.float32
 
 
+@contextmanager
+def without_cudnn_attention() -> Iterator[None]:
+    """Keep torch from using cuDNN for attention, inside a `with` block or a decorated function.
+
+    Torch prefers it on recent GPUs. But cuDNN plans each new shape, which takes far longer than the attention itself,
+    and nearly every batch of speech has a new shape (meta-pytorch/torchtune#1652).
+    """
+    enabled = torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(enabled)
+
+
 def has_bfloat16_products() -> bool:
-    """Return whether the processor multiplies matrices in bfloat16: AVX512_BF16 or AMX."""
+    """Return whether the CPU has instructions for bfloat16 matrix products: AVX512_BF16 or AMX."""
     checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return any(check() for check in checks if check is not None)

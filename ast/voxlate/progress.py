@@ -1,4 +1,4 @@
-"""How far a command is: a bar on a terminal, elsewhere a line now and then."""
+"""Progress of a command on standard error: a bar on a terminal, a line every 30 s elsewhere."""
 
 import sys
 import threading
@@ -17,66 +17,80 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
-class Pace:
-    """Seconds of sound translated and read so far, and what is left, judged by the inputs' sizes in bytes.
+class AudioProgress:
+    """Adds up the seconds of audio that are done and read, and reports both to a callback after each change."""
 
-    `state` is what is being done before any sound is read.
+    def __init__(self, callback: Callable[[float, float], None] | None) -> None:
+        self._callback = callback
+        self._done = self._read = 0.0
+
+    def add(self, *, done: float = 0.0, read: float = 0.0) -> None:
+        """Add seconds of audio."""
+        self._done, self._read = self._done + done, self._read + read
+        if self._callback is not None:
+            self._callback(self._done, self._read)
+
+
+class TimeEstimate:
+    """Seconds of audio that are done, read and estimated in total, and the time left. File sizes weight the estimate.
+
+    `state` describes what is being done, such as "loading the model" before any audio is read.
     """
 
     def __init__(self, sizes: Sequence[int], state: str = "reading", now: Callable[[], float] = time.monotonic) -> None:
         self._sizes = sizes if all(sizes) else [1] * len(sizes)
-        self._now, self._began = now, now()
-        self.state, self.translated, self.read = state, 0.0, 0.0
+        self._now, self._started = now, now()
+        self.state, self.done, self.read = state, 0.0, 0.0
         self._inputs_read = 0
 
     def begin(self, state: str) -> None:
-        """Note that what took time until now, such as loading a model, is done."""
-        self.state, self._began = state, self._now()
+        """Start the clock; earlier work, such as loading a model, does not count."""
+        self.state, self._started = state, self._now()
 
-    def update(self, translated: float, read: float) -> None:
-        """Take the seconds translated and read so far."""
+    def update(self, done: float, read: float) -> None:
+        """Set the seconds of audio that are done and read so far."""
         if read > self.read:
             self._inputs_read += 1
-        self.translated, self.read = translated, read
+        self.done, self.read = done, read
 
     def failed(self) -> None:
-        """Note an input that gives no sound."""
+        """Count an input that has no audio."""
         self._inputs_read += 1
 
     @property
     def total(self) -> float:
-        """The seconds of sound of all inputs, estimated from those that are read."""
-        known = sum(self._sizes[: self._inputs_read])
-        return self.read * max(1.0, sum(self._sizes) / known) if known else self.read
+        """Seconds of audio of all inputs, estimated from those read so far."""
+        bytes_read = sum(self._sizes[: self._inputs_read])
+        return self.read * max(1.0, sum(self._sizes) / bytes_read) if bytes_read else self.read
 
     @property
     def left(self) -> str:
-        """How long it will take from now on, as far as that is known."""
-        if not self.translated:
+        """The estimated time left, empty until something is done."""
+        if not self.done:
             return ""
-        seconds = (self._now() - self._began) * max(0.0, self.total / self.translated - 1)
+        seconds = (self._now() - self._started) * max(0.0, self.total / self.done - 1)
         if seconds < 60:
             return "less than a minute left"
         minutes = round(seconds / 60)
         return f"about {minutes // 60} h {minutes % 60:02} min left" if minutes >= 60 else f"about {minutes} min left"
 
     def line(self) -> str:
-        """Say all of it."""
+        """Return the progress as one line."""
         if not self.read:
             return f"{self.state} …"
         about = "" if self.total <= self.read else "about "
-        parts = [f"{self.translated:.0f} of {about}{self.total:.0f} s of sound {self.state}", self.left]
+        parts = [f"{self.done:.0f} of {about}{self.total:.0f} s of audio {self.state}", self.left]
         return ", ".join(filter(None, parts))
 
 
 @contextmanager
-def lines(console: Console, pace: Pace) -> Iterator[None]:
-    """Print a line every 30 s where the console is no terminal, from another thread: nothing has to call it."""
+def progress_lines(console: Console, estimate: TimeEstimate) -> Iterator[None]:
+    """Print a line every 30 s, from a thread, unless the console is a terminal."""
     ended = threading.Event()
 
     def report() -> None:
         while not ended.wait(REPORT_SECONDS):
-            console.print(pace.line())
+            console.print(estimate.line())
 
     thread = threading.Thread(target=report, name="progress", daemon=True)
     if not console.is_terminal:
@@ -88,12 +102,12 @@ def lines(console: Console, pace: Pace) -> Iterator[None]:
 
 
 @contextmanager
-def bar(console: Console, pace: Pace) -> Iterator[Callable[[float, float], None]]:
-    """Show a bar where the console is a terminal; give the function to call with the seconds translated and read."""
+def audio_progress_bar(console: Console, estimate: TimeEstimate) -> Iterator[Callable[[float, float], None]]:
+    """Show a bar if the console is a terminal; yield the function that sets the seconds of audio done and read."""
     columns = (
-        TextColumn(pace.state),
+        TextColumn(estimate.state),
         BarColumn(),
-        TextColumn("{task.completed:.0f} of {task.total:.0f} s of sound"),
+        TextColumn("{task.completed:.0f} of {task.total:.0f} s of audio"),
         TimeElapsedColumn(),
         TextColumn("{task.fields[left]}"),
     )
@@ -106,18 +120,18 @@ def bar(console: Console, pace: Pace) -> Iterator[Callable[[float, float], None]
         redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
         redirect_stderr=False,
     ) as progress:
-        task = progress.add_task(pace.state, total=0, left="")
+        task = progress.add_task(estimate.state, total=0, left="")
 
-        def update(translated: float, read: float) -> None:
-            pace.update(translated, read)
-            progress.update(task, completed=pace.translated, total=pace.total, left=pace.left)
+        def update(done: float, read: float) -> None:
+            estimate.update(done, read)
+            progress.update(task, completed=estimate.done, total=estimate.total, left=estimate.left)
 
         yield update
 
 
 @contextmanager
 def progress_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on standard error where that is a terminal; give the function that moves it."""
+    """Show a bar on standard error if that is a terminal; yield the function that advances it by a count."""
     console = stderr()
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

@@ -1,9 +1,11 @@
-"""How to search: options that are checked without loading torch."""
+"""Options of beam search, checked without loading torch."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias
 
+from voxlate.deprecation import renamed_keywords
 from voxlate.errors import VoxlateError
 
 EarlyStopping: TypeAlias = bool | Literal["never"]
@@ -11,15 +13,21 @@ EarlyStopping: TypeAlias = bool | Literal["never"]
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """What the user says about the search; None leaves it to the model's generation_config.json (see `settled`).
+    """Search options of the user. None takes the value of the model's generation_config.json (see `resolve`).
 
-    `beam` 1 is greedy. `max_length` counts every token of the hypothesis: ``</s>`` at the start, tag, pieces, ``</s>``.
-    `max_repeats` is how many times in a row a phrase of up to 12 tokens may occur at most (None: no limit, as in
-    benchmarks). `mbr` orders the beam's hypotheses by their agreement (see `voxlate.decoding.mbr`), where they become
-    text. VoxlateError names every value out of its range.
+    - `beam_size`: hypotheses kept per step; 1 is greedy search.
+    - `length_penalty`: scores are divided by the length to this power.
+    - `max_length`: maximum number of tokens, with the start token, the language tag and ``</s>``.
+    - `early_stopping`: True ends a search as soon as `beam_size` hypotheses have ended, False when no running one is
+      likely to be better, "never" when none can be.
+    - `n_best`: hypotheses to return.
+    - `max_repeats`: how many times in a row a phrase of up to 12 tokens may occur (None: no limit, as in benchmarks).
+    - `mbr`: rerank the beam by minimum Bayes risk (see `voxlate.decoding.mbr`).
+
+    VoxlateError names every value out of its range. `beam`, the former name of `beam_size`, is deprecated.
     """
 
-    beam: int | None = None
+    beam_size: int | None = None
     length_penalty: float | None = None
     max_length: int | None = None
     early_stopping: EarlyStopping | None = None
@@ -29,38 +37,53 @@ class SearchOptions:
 
     def __post_init__(self) -> None:
         problems = []
-        if self.beam is not None and not 1 <= self.beam <= 1000:
-            problems.append(f"beam is {self.beam}, expected 1 (greedy) to 1000")
-        if self.n_best < 1 or (self.beam is not None and self.n_best > max(self.beam, 1)):
-            most = "more" if self.beam is None else f"the beam, {self.beam}"
-            problems.append(f"n_best is {self.n_best}, expected 1 {'or' if self.beam is None else 'to'} {most}")
+        if self.beam_size is not None and not 1 <= self.beam_size <= 1000:
+            problems.append(f"beam_size is {self.beam_size}, expected 1 (greedy) to 1000")
+        if self.n_best < 1 or (self.beam_size is not None and self.n_best > max(self.beam_size, 1)):
+            expected = "1 or more" if self.beam_size is None else f"1 to the beam size, {self.beam_size}"
+            problems.append(f"n_best is {self.n_best}, expected {expected}")
         if self.max_length is not None and self.max_length < 3:
             problems.append(f"max_length is {self.max_length}, expected 3 tokens or more (start, tag, end)")
-        if self.length_penalty is not None and not abs(self.length_penalty) <= 10:  # a NaN is not either
+        if self.length_penalty is not None and not abs(self.length_penalty) <= 10:  # false for NaN, too
             problems.append(f"length_penalty is {self.length_penalty}, expected a number between -10 and 10")
         if self.max_repeats is not None and self.max_repeats < 1:
             problems.append(f"max_repeats is {self.max_repeats}, expected 1 or more, or None")
         if problems:
             raise VoxlateError("; ".join(problems))
 
-    def settled(self, stated: Mapping[str, Any] | None = None) -> "SearchSettings":
-        """Return all settings: what is said here, else what a model states, else the published setting."""
-        said = {field.name: getattr(self, field.name) for field in fields(self)}
-        missing = [name for name in ("beam", "length_penalty", "max_length", "early_stopping") if said[name] is None]
-        for name in missing:
-            del said[name]
-        return SearchSettings(**{name: value for name, value in (stated or {}).items() if name in missing}, **said)
+    def resolve(self, model_defaults: Mapping[str, Any] | None = None) -> "SearchSettings":
+        """Return complete settings: the user's options, else the model's defaults, else the published setting.
+
+        `model_defaults` are those of `voxlate.checkpoints.generation_config.stated_search`.
+        """
+        chosen = {one.name: getattr(self, one.name) for one in fields(self)}
+        for name in ("beam_size", "length_penalty", "max_length", "early_stopping"):
+            if chosen[name] is None:
+                del chosen[name]
+                if model_defaults and name in model_defaults:
+                    chosen[name] = model_defaults[name]
+        return SearchSettings(**chosen)
+
+    @property
+    def beam(self) -> int | None:
+        """The former name of `beam_size`."""
+        warnings.warn("beam is now called beam_size", DeprecationWarning, stacklevel=2)
+        return self.beam_size
+
+
+SearchOptions.__init__ = renamed_keywords(beam="beam_size")(SearchOptions.__init__)  # type: ignore[method-assign]
 
 
 @dataclass(frozen=True)
 class SearchSettings(SearchOptions):
-    """How to search, nothing left open. The defaults are the published setting: beam 5, length penalty 1, 200 tokens.
+    """Complete search settings. The defaults are the published setting: beam size 5, length penalty 1, 200 tokens."""
 
-    With early stopping a search ends as soon as `beam` hypotheses have ended; without, when none that still runs is
-    likely to enter them; with "never", when none can.
-    """
-
-    beam: int = 5
+    beam_size: int = 5
     length_penalty: float = 1.0
     max_length: int = 200
     early_stopping: EarlyStopping = True
+
+    def recorded(self) -> dict[str, object]:
+        """Return the settings under the names of result files and journals, where the beam size is called beam."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {"beam": values.pop("beam_size"), **values}

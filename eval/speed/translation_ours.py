@@ -30,10 +30,10 @@ class Parts:
         self.seconds: dict[str, float] = defaultdict(float)
         model: Any = translator.checkpoint.model
         self._wrap(model, "encode", "encoder and adapter")
-        self._wrap(model.decoder, "remember", "cross-attention keys and values")
+        self._wrap(model.decoder, "cross_attention_cache", "cross-attention keys and values")
         self._wrap(model.decoder, "step", "decoder")
         self._wrap(search, "top_k_ids", "output layer")
-        self._wrap(Search, "_expand", "search, with the output layer")
+        self._wrap(Search, "_extend", "search, with the output layer")
         self._wrap(schedule.AudioSegment, "waveform", "copies of the waveform")
 
     def _wrap(self, owner: Any, name: str, part: str) -> None:
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="tell where the time goes, which costs some on a GPU")
     arguments = parser.parse_args()
     clips = sorted(arguments.clips.iterdir())
-    options = SearchOptions(beam=arguments.beam, max_length=arguments.max_length, max_repeats=None)
+    options = SearchOptions(beam_size=arguments.beam, max_length=arguments.max_length, max_repeats=None)
     started = time.perf_counter()
     translator = Translator(
         arguments.model,

@@ -18,7 +18,7 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from voxlate.errors import VoxlateError
-from voxlate.hardware import choose_device, choose_dtype
+from voxlate.hardware import choose_device, choose_dtype, without_cudnn_attention
 from voxlate.manifest.reading import read_manifest
 
 
@@ -63,6 +63,7 @@ class Teacher:
             self._forced = {"forced_bos_token_id": tag}
 
     @torch.inference_mode()
+    @without_cudnn_attention()
     def translate(self, texts: Sequence[str], beam: int | None = None, max_length: int | None = None) -> list[str]:
         """Return a translation of each text. None is what the model's generation_config.json states, else 5 and 200."""
         settings: dict[str, int] = {"num_beams": beam or self._stated.get("num_beams") or 5}

@@ -21,7 +21,7 @@ from voxlate.decoding.output_layer import shortlisted
 from voxlate.errors import VoxlateError
 from voxlate.search_options import SearchOptions
 
-OPTIONS = SearchOptions(beam=5, max_length=40)
+OPTIONS = SearchOptions(beam_size=5, max_length=40)
 
 
 @pytest.fixture(scope="module")

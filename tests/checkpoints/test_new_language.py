@@ -40,7 +40,7 @@ def ours(checkpoint: Checkpoint, *codes: str, beam: int = 5) -> list[list[int]]:
     model = checkpoint.model
     with torch.inference_mode():
         memory = model.cross_attention_cache(*collate_waveforms(waveforms(7, 1.3, 0.9)[: len(codes)], normalize=True))
-    options = SearchOptions(beam=beam, max_length=20, max_repeats=None)
+    options = SearchOptions(beam_size=beam, max_length=20, max_repeats=None)
     found = search(model.decoder, memory, [checkpoint.target_id(code) for code in codes], options)
     return [list(hypotheses[0].ids) for hypotheses in found]
 

@@ -80,7 +80,7 @@ def test_utterances_keep_to_their_languages_part_and_to_nothing_else(beam: int) 
     size = len(decoder.output_weight)
     clips = waveforms(2, 0.4, 2.0, 1.1, 0.7)
     tag_ids = [TAGS[index % 2] for index in range(4)]
-    options = SearchOptions(beam=beam, max_length=20, n_best=beam)
+    options = SearchOptions(beam_size=beam, max_length=20, n_best=beam)
     memory = model.cross_attention_cache(*collate_waveforms(clips, normalize=True))
 
     def found(vocabulary: Vocabulary | None, indices: list[int]) -> dict[int, list[tuple[int, ...]]]:
@@ -106,7 +106,7 @@ def test_utterances_that_come_later_change_nothing() -> None:
     """A pool that is filled up while it searches finds what each utterance finds alone."""
     model = ours(transformers_model(4))
     clips = waveforms(2, 0.4, 2.0, 1.1, 0.7, 1.6, 0.9, 2.4)
-    options = SearchOptions(beam=3, max_length=24, n_best=2, max_repeats=2)
+    options = SearchOptions(beam_size=3, max_length=24, n_best=2, max_repeats=2)
     pool, waiting = Search(model.decoder, options), [*range(len(clips))]
     found: dict[int, list[Hypothesis]] = {}
 

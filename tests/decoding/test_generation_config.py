@@ -59,7 +59,7 @@ def test_the_published_files_state_the_published_setting(tmp_path: Path) -> None
         "eos_token_id": 2, "forced_bos_token_id": 250004, "forced_eos_token_id": 2, "max_length": 200, "num_beams": 5,
         "pad_token_id": 1,
     }  # fmt: skip
-    assert SearchOptions().settled(stated_search(state(tmp_path, **published))) == SearchOptions().settled()
+    assert SearchOptions().resolve(stated_search(state(tmp_path, **published))) == SearchOptions().resolve()
 
 
 @pytest.mark.parametrize(
@@ -135,9 +135,11 @@ def test_the_recipe_states_slots_shortlists_and_settings(folder: Path, tmp_path:
     plain = Translator(folder).recipe(options, "lv")
     assert plain["slots"] == {"lv": Translator(folder).checkpoint.target_id("lv")}
     assert plain["shortlist"] is False
-    other = Translator(folder, slots={"lv": "my_MM"}).recipe(options, "lv")
+    other = Translator(folder, language_tokens={"lv": "my_MM"}).recipe(options, "lv")
     assert {name for name in plain if plain[name] != other[name]} == {"slots"}
-    assert Translator(folder, slots={"lv": "my_MM"}).recipe(options, "de") == Translator(folder).recipe(options, "de")
+    assert Translator(folder, language_tokens={"lv": "my_MM"}).recipe(options, "de") == Translator(folder).recipe(
+        options, "de"
+    )
     texts = tmp_path / "text.txt"
     found = []
     for text in ("der zug", "der zug fährt um sieben uhr"):

@@ -23,7 +23,7 @@ from voxlate.checkpoints.identifier_files import load_identifier, save_identifie
 from voxlate.cli import app
 from voxlate.data.batching import collate_waveforms
 from voxlate.decoding.auto import AutoTranslator
-from voxlate.decoding.identifier import Identified, Identifier
+from voxlate.decoding.identifier import Identification, Identifier
 from voxlate.decoding.results import Candidate, Segment, Translation
 from voxlate.models.language_identifier import LanguageIdentifier
 from voxlate.training.identifier_training import fit
@@ -159,7 +159,7 @@ def test_translation_notes_the_language_that_was_found(
     common = ["--model", model, "--to", "en", "--max-length", 8, "--format", "json", "--output-dir"]
     result = cli("translate", *clips, tmp_path / "broken.wav", *common, tmp_path / "auto", *auto)
     assert result.exit_code == 1
-    assert "heard: French 1, German 1" in result.stderr
+    assert "identified: French 1, German 1" in result.stderr
     assert cli("translate", *clips, *common, tmp_path / "plain").exit_code == 0
     for clip, language in zip(clips, ("fr", "de"), strict=True):
         found, plain = (
@@ -206,9 +206,9 @@ def test_names_with_ends_of_lines_end_no_line(
 class Heard:
     """An identifier that hears what the names of the inputs say."""
 
-    def stream(self, inputs: list[Path], **_: object) -> Iterator[tuple[int, Identified | AudioError]]:
+    def stream(self, inputs: list[Path], **_: object) -> Iterator[tuple[int, Identification | AudioError]]:
         for index, path in enumerate(inputs):
-            yield index, AudioError(f"{path}: no sound") if path.stem == "none" else Identified(path.stem[:2], {})
+            yield index, AudioError(f"{path}: no sound") if path.stem == "none" else Identification(path.stem[:2], {})
 
     def recipe(self) -> dict[str, object]:
         return {"identifier": "heard"}
@@ -221,14 +221,12 @@ class Echo:
         self.model = model
         asked.append((model, source))
 
-    def recipe(self, *_: object) -> dict[str, object]:
-        return {"model": self.model}
-
     def stream(self, inputs: list[Path], *, to: Any, source: Any, **_: object) -> Iterator[tuple[int, Translation]]:
         for index, path in enumerate(inputs):
             for target in to[index]:
                 text = Segment(0, 1, (Candidate(self.model, 0.0),))
-                yield index, Translation(str(path), 1.0, target, (text,), source[index])
+                recipe = {"model": self.model}
+                yield index, Translation(str(path), 1.0, target, (text,), source[index], recipe=recipe)
 
 
 def auto(inputs: str, target: Any, model: str | None = None) -> tuple[list[Any], list[tuple[str, str | None]]]:
@@ -264,7 +262,7 @@ def test_what_is_heard_goes_into_several_languages() -> None:
     found = [(index, one.target_language, one.text) for index, one in results if isinstance(one, Translation)]
     assert found == [(0, "en", "300m-21-to-en"), (0, "de", "2b-22-to-16"), (1, "de", "300m-en-to-15")]
     assert [(index, type(one)) for index, one in results[3:]] == [(1, AudioError)]
-    assert results[0][1].recipe == {"model": "300m-21-to-en", "identifier": "heard"}
+    assert dict(results[0][1].recipe) == {"model": "300m-21-to-en", "identifier": "heard"}
     results, asked = auto("fr en sw", ["en", "de"], model="mine")
     assert (len(results), asked) == (6, [("mine", None)])
 
@@ -281,7 +279,7 @@ def test_labels_that_mean_one_language_add_up(tmp_path: Path) -> None:
     classifier.bias.data = torch.tensor(probabilities).log()
     save_identifier(tmp_path, LanguageIdentifier(encoder, projector, classifier, ["deu", "zho", "cmn", "tlh"]))
     [(_, found)] = Identifier(tmp_path, device="cpu", dtype="float32").stream([tone("de", 1)])
-    assert isinstance(found, Identified)
+    assert isinstance(found, Identification)
     assert found.language == "zh"
     assert found.probabilities == pytest.approx({"de": 0.4 / 0.95, "zh": 0.55 / 0.95}, abs=1e-5)
 

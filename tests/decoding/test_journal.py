@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from voxlate.decoding.results import Candidate, Segment, Translation
-from voxlate.decoding.run_inputs import InputsCommand, process
+from voxlate.decoding.run_inputs import InputsCommand, run_inputs
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.files import whole_file, write_text
 
 
 class Reader:
-    """Runs `process` with a stream that repeats what files say: broken ones fail, cut ones give a warning."""
+    """Runs `run_inputs` with a stream that repeats what files say: broken ones fail, cut ones give a warning."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self.capsys = capsys
@@ -42,11 +42,8 @@ class Reader:
             for language in languages:
                 warnings = ("truncated",) if text.startswith("cut") else ()
                 segment = Segment(0.0, 1.0, (Candidate(f"{language} {text}", -1.0),))
-                yield index, Translation(str(item), 1.0, str(language), (segment,), warnings=warnings)
-
-    @staticmethod
-    def recipe(language: str) -> dict[str, object]:
-        return {"reads": language}
+                recipe = {"reads": language}
+                yield index, Translation(str(item), 1.0, str(language), (segment,), warnings=warnings, recipe=recipe)
 
     def __call__(
         self,
@@ -59,7 +56,7 @@ class Reader:
     ) -> int:
         command = InputsCommand(audio, formats, None if out is None else Path(out), overwrite)
         self.asked.clear()
-        code = process(command, to, "read", lambda _: {"model": model, "beam": 5}, lambda _: (self.stream, self.recipe))
+        code = run_inputs(command, to, "read", lambda _: {"model": model, "beam": 5}, lambda _: self.stream)
         self.stdout, self.stderr = self.capsys.readouterr()
         return code
 
@@ -279,7 +276,7 @@ def test_files_that_no_journal_knows_are_kept(read: Reader) -> None:
     Path("out/.voxlate.jsonl").unlink()
     assert (read("a.wav"), read.asked) == (0, [])
     assert read.stderr == (
-        "note: 1 result is kept whose input and settings out/.voxlate.jsonl does not know (out/a.wav.de.txt); "
+        "note: 1 result is kept whose input and settings are not recorded in out/.voxlate.jsonl (out/a.wav.de.txt); "
         "--overwrite replaces it\n0 read, 0 failed, 1 already done (--overwrite redoes them)\n"
     )
     assert "1 read" in (read("a.wav", overwrite=True), read.stderr)[1]
@@ -309,7 +306,7 @@ def test_damaged_lines_are_left_out_once(read: Reader, damage: bytes) -> None:
         file.write(damage)
     assert read(*names) == 0
     assert read.asked == [("two", "de")]
-    assert "of out/.voxlate.jsonl left out" in read.stderr
+    assert "of out/.voxlate.jsonl dropped" in read.stderr
     assert (read(*names), read.stderr) == (0, "0 read, 0 failed, 2 already done (--overwrite redoes them)\n")
 
 

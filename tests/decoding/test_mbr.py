@@ -8,7 +8,7 @@ import pytest
 import sacrebleu
 
 from voxlate import SearchOptions, Translator
-from voxlate.decoding.mbr import by_agreement, chrf_table
+from voxlate.decoding.mbr import chrf_table, rerank
 
 TEXTS = [
     "The train leaves at seven.",
@@ -32,17 +32,17 @@ def test_chrf_is_sacrebleus() -> None:
 
 def test_the_one_that_agrees_with_most_of_the_probability_comes_first() -> None:
     texts = ["A cat sat here.", "The dog sat there.", "The dog sits there.", "The dog sat there"]
-    assert by_agreement(texts, [-1.0, -1.1, -1.2, -1.3])[0] in (1, 3)
-    assert by_agreement(texts, [-1.0, -9.0, -9.0, -9.0])[0] == 0
-    assert by_agreement(["a", "a", "b"], [-3.0, -3.0, -2.9]) == [0, 1, 2]  # the same text counts together
-    assert by_agreement(["only"], [-5.0]) == [0]
+    assert rerank(texts, [-1.0, -1.1, -1.2, -1.3])[0] in (1, 3)
+    assert rerank(texts, [-1.0, -9.0, -9.0, -9.0])[0] == 0
+    assert rerank(["a", "a", "b"], [-3.0, -3.0, -2.9]) == [0, 1, 2]  # the same text counts together
+    assert rerank(["only"], [-5.0]) == [0]
 
 
 def test_a_translator_chooses_so(tiny_model: Path) -> None:
     """Among the hypotheses of its beam, which stay the same; what comes out is the first by agreement."""
     translator = Translator(tiny_model)
     noise = np.random.default_rng(0).normal(size=16_000).astype(np.float32) * 0.1
-    options = SearchOptions(beam=5, n_best=5, max_length=12)
+    options = SearchOptions(beam_size=5, n_best=5, max_length=12)
     [plain] = translator.translate(noise, to="de", options=options).segments
     [chosen] = translator.translate(noise, to="de", options=dataclasses.replace(options, mbr=True)).segments
     assert {one.text for one in chosen.candidates} == {one.text for one in plain.candidates}

@@ -37,13 +37,13 @@ def generated(theirs: Any, clip: torch.Tensor, tag: int, **settings: Any) -> tup
 
 
 SETTINGS = [
-    SearchSettings(beam=1, max_length=24, max_repeats=None),
-    SearchSettings(beam=5, max_length=24, n_best=5, max_repeats=None),
-    SearchSettings(beam=5, max_length=24, n_best=5, early_stopping=False, max_repeats=None),
-    SearchSettings(beam=3, max_length=16, n_best=3, length_penalty=0.3, max_repeats=None),
-    SearchSettings(beam=4, max_length=20, n_best=2, length_penalty=2.0, early_stopping=False, max_repeats=None),
+    SearchSettings(beam_size=1, max_length=24, max_repeats=None),
+    SearchSettings(beam_size=5, max_length=24, n_best=5, max_repeats=None),
+    SearchSettings(beam_size=5, max_length=24, n_best=5, early_stopping=False, max_repeats=None),
+    SearchSettings(beam_size=3, max_length=16, n_best=3, length_penalty=0.3, max_repeats=None),
+    SearchSettings(beam_size=4, max_length=20, n_best=2, length_penalty=2.0, early_stopping=False, max_repeats=None),
 ]
-NEVER = SearchSettings(beam=3, max_length=14, n_best=3, early_stopping="never", max_repeats=None)
+NEVER = SearchSettings(beam_size=3, max_length=14, n_best=3, early_stopping="never", max_repeats=None)
 
 
 @pytest.mark.parametrize("options", SETTINGS, ids=str)
@@ -71,7 +71,7 @@ def compared(options: SearchSettings, seeds: range) -> set[int]:
                 theirs,
                 clip,
                 TAG + index % 2,
-                num_beams=options.beam,
+                num_beams=options.beam_size,
                 num_return_sequences=options.n_best,
                 max_length=options.max_length,
                 length_penalty=options.length_penalty,
@@ -109,7 +109,7 @@ def test_score_is_log_prob_by_length() -> None:
 
 def test_no_search_beyond_the_positions_of_the_decoder() -> None:
     model = ours(transformers_model(4, decoder={"max_position_embeddings": 9}))
-    for hypotheses in found(model, waveforms(2, 1.0, 0.5), SearchOptions(beam=2)):
+    for hypotheses in found(model, waveforms(2, 1.0, 0.5), SearchOptions(beam_size=2)):
         assert len(hypotheses[0].ids) <= 8
 
 
@@ -121,7 +121,7 @@ def test_scores_that_are_not_numbers_are_an_error(beam: int) -> None:
     with pytest.raises(
         VoxlateError, match="scores are not numbers in float32: its weights are damaged; fetch the model again"
     ):
-        found(model, waveforms(2, 1.0), SearchOptions(beam=beam, max_length=9))
+        found(model, waveforms(2, 1.0), SearchOptions(beam_size=beam, max_length=9))
 
 
 def repeats(ids: tuple[int, ...], period: int) -> int:
@@ -141,8 +141,8 @@ def test_the_guard_forbids_loops_and_nothing_else(beam: int) -> None:
     for seed in range(12):
         model = ours(transformers_model(seed))
         clips = waveforms(seed, 1.0)
-        [[free]] = found(model, clips, SearchOptions(beam=beam, max_length=40, max_repeats=None))
-        [[guarded]] = found(model, clips, SearchOptions(beam=beam, max_length=40, max_repeats=2))
+        [[free]] = found(model, clips, SearchOptions(beam_size=beam, max_length=40, max_repeats=None))
+        [[guarded]] = found(model, clips, SearchOptions(beam_size=beam, max_length=40, max_repeats=2))
         assert max(repeats(guarded.ids[1:-1], period) for period in range(1, 13)) <= 2
         if max(repeats(free.ids[1:-1], period) for period in range(1, 13)) > 2:
             looping += 1
@@ -164,34 +164,34 @@ def test_a_phrase_occurs_as_often_as_it_may_and_no_more(most: int) -> None:
         model.decoder.layer_norm.weight.zero_()
         model.decoder.output_weight[7] = direction_D
         model.decoder.output_weight[9] = direction_D * 0.9
-    options = SearchOptions(beam=1, max_length=30, max_repeats=most)
+    options = SearchOptions(beam_size=1, max_length=30, max_repeats=most)
     [[guarded]] = found(model, waveforms(0, 1.0), options)
     assert repeats(guarded.ids[1:-1], 1) == most
     assert max(repeats(guarded.ids[1:-1], period) for period in range(1, 13)) == most
 
 
 def test_what_is_not_said_is_what_the_model_states_and_else_the_published_setting() -> None:
-    assert SearchOptions().settled() == SearchSettings() == SearchSettings(5, 1.0, 200, True, 1, 4, False)
-    stated = {"beam": 3, "max_length": 50, "early_stopping": "never"}
-    settled = SearchOptions(beam=2, max_repeats=None).settled(stated)
+    assert SearchOptions().resolve() == SearchSettings() == SearchSettings(5, 1.0, 200, True, 1, 4, False)
+    stated = {"beam_size": 3, "max_length": 50, "early_stopping": "never"}
+    settled = SearchOptions(beam_size=2, max_repeats=None).resolve(stated)
     assert settled == SearchSettings(2, 1.0, 50, "never", 1, None)
-    assert settled.settled(stated) == settled
-    with pytest.raises(VoxlateError, match="n_best is 4, expected 1 to the beam, 3"):
-        SearchOptions(n_best=4).settled(stated)
+    assert settled.resolve(stated) == settled
+    with pytest.raises(VoxlateError, match="n_best is 4, expected 1 to the beam size, 3"):
+        SearchOptions(n_best=4).resolve(stated)
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"beam": 0}, "beam is 0, expected 1"),
-        ({"beam": 10**9}, r"beam is 1000000000, expected 1 \(greedy\) to 1000"),
+        ({"beam_size": 0}, "beam_size is 0, expected 1"),
+        ({"beam_size": 10**9}, r"beam_size is 1000000000, expected 1 \(greedy\) to 1000"),
         ({"n_best": 0}, "n_best is 0, expected 1 or more"),
-        ({"beam": 2, "n_best": 3}, "n_best is 3, expected 1 to the beam, 2"),
+        ({"beam_size": 2, "n_best": 3}, "n_best is 3, expected 1 to the beam size, 2"),
         ({"max_length": 2}, "max_length is 2, expected 3"),
         ({"length_penalty": float("nan")}, "length_penalty is nan, expected a number between -10 and 10"),
         ({"length_penalty": 1e308}, r"length_penalty is 1e\+308"),
         ({"max_repeats": 0}, "max_repeats is 0, expected 1 or more, or None"),
-        ({"beam": 0, "max_length": 0}, "beam is 0.*; max_length is 0"),
+        ({"beam_size": 0, "max_length": 0}, "beam_size is 0.*; max_length is 0"),
     ],
 )
 def test_options_that_make_no_sense(fields: dict[str, Any], message: str) -> None:

@@ -20,7 +20,7 @@ from tiny import KINDS, waveforms
 from voxlate import VoxlateError
 from voxlate.checkpoints.ctc_labels import Labels, read_labels
 from voxlate.cli import app
-from voxlate.decoding.ctc_best_path import FoundWord, best_path
+from voxlate.decoding.ctc_best_path import AlignedWord, best_path
 from voxlate.decoding.results import Translation
 from voxlate.decoding.transcriber import Transcriber
 from voxlate.manifest.reading import read_manifest
@@ -31,7 +31,7 @@ def test_the_best_path_merges_repeats_and_leaves_out_blanks() -> None:
     path = [0, 2, 2, 0, 2, 3, 1, 1, 0, 3, 0, 3, 1, 0]
     log_probs_SV = torch.full((len(path), 4), -9.0)
     log_probs_SV[range(len(path)), path] = -0.5
-    assert best_path(log_probs_SV, labels) == [FoundWord("aab", 1, 5, -0.5), FoundWord("bb", 9, 11, -0.5)]
+    assert best_path(log_probs_SV, labels) == [AlignedWord("aab", 1, 5, -0.5), AlignedWord("bb", 9, 11, -0.5)]
     assert best_path(log_probs_SV[:1], labels) == []
 
 

@@ -428,7 +428,9 @@ def test_wrong_commands(tiny_model: Path, clips: Path, tmp_path: Path) -> None:
     fails("several formats (txt, srt) need --output-dir", clips, *model, "--to", "de", "--format", "txt,srt")
     fails("srt of several inputs needs --output-dir", clips, *model, "--to", "de", "--format", "srt")
     table = ("--format", "tsv")
-    fails("n_best is 3, expected 1 to the beam, 2", clips, *model, *table, "--to", "de", "--beam", 2, "--n-best", 3)
+    fails(
+        "n_best is 3, expected 1 to the beam size, 2", clips, *model, *table, "--to", "de", "--beam", 2, "--n-best", 3
+    )
     for device in ("tpu9", "meta"):
         fails(
             f"device '{device}' is not usable here; expected one of auto, cpu",
@@ -620,8 +622,8 @@ def test_arrays_bytes_and_file_objects(tiny_model: Path, clips: Path) -> None:
 
 def test_arrays_that_are_no_waveforms(tiny_model: Path) -> None:
     translator = Translator(tiny_model)
-    for array in (np.zeros((2, 100), np.float32), np.zeros(100, np.int16), np.full(100, np.nan, np.float32)):
-        with pytest.raises(AudioError, match=r"array: expected finite floats of shape \(samples,\) at 16000 Hz, got"):
+    for array in (np.zeros((2, 100), np.float32), np.zeros(100, np.int32), np.full(100, np.nan, np.float32)):
+        with pytest.raises(AudioError, match="array: expected "):
             translator.translate(array, to="de")
 
 
@@ -646,7 +648,7 @@ def test_several_languages_of_an_input_share_its_encoding(tiny_model: Path, clip
         clips / "1.wav",
     ]
     targets = [["de", "fr", "en"], ["de", "fr"], ["fr", "German"], ["en", "de"], "en"]
-    options, told, encoded = SearchOptions(beam=2, max_length=12), [(0.0, 0.0)], []
+    options, told, encoded = SearchOptions(beam_size=2, max_length=12), [(0.0, 0.0)], []
     encoder: Any = translator.checkpoint.model.encoder
     hook = encoder.register_forward_hook(lambda _, given, __: encoded.append(len(given[0])))
     found = list(translator.stream(inputs, to=targets, options=options, progress=lambda *pair: told.append(pair)))
@@ -673,7 +675,7 @@ def test_several_languages_of_an_input_share_its_encoding(tiny_model: Path, clip
 
 
 def test_one_input_into_several_languages(tiny_model: Path) -> None:
-    translator, options = Translator(tiny_model), SearchOptions(beam=1, max_length=12)
+    translator, options = Translator(tiny_model), SearchOptions(beam_size=1, max_length=12)
     found = translator.translate(sine(300, 0.5), to=["fr", "de", "French"], options=options)
     assert [one.target_language for one in found] == ["fr", "de"]
     for one in found:
@@ -689,7 +691,7 @@ def test_results_come_when_they_are_complete_and_count_their_seconds(tiny_model:
     inputs[7] = np.zeros(SAMPLE_RATE_HZ, np.float32)
     inputs[9] = np.concatenate([sine(300, 1.0), np.zeros(31 * SAMPLE_RATE_HZ, np.float32), sine(300, 1.0)])
     stream = translator.stream(
-        inputs, to="de", options=SearchOptions(beam=1), progress=lambda done, read: told.append((done, read))
+        inputs, to="de", options=SearchOptions(beam_size=1), progress=lambda done, read: told.append((done, read))
     )
     order = [index for index, _ in stream]
     assert sorted(order) == list(range(40))
@@ -708,6 +710,6 @@ def test_inputs_are_read_as_they_are_needed(tiny_model: Path) -> None:
             taken += 1
             yield sine(300, 0.2)
 
-    stream = Translator(tiny_model, batch_size=1).stream(inputs(), to="de", options=SearchOptions(beam=1))
+    stream = Translator(tiny_model, batch_size=1).stream(inputs(), to="de", options=SearchOptions(beam_size=1))
     next(stream)
     assert taken <= 30

@@ -64,7 +64,7 @@ def test_hypotheses_scores_and_sentences(tiny_model: Path, data: Path, tmp_path:
     done = run(tiny_model, data, tmp_path / "run")
     assert done.exit_code == 1  # clips failed
     translator = Translator(tiny_model, dtype="float32", device="cpu")
-    options = SearchOptions(beam=2, max_length=12, max_repeats=None)
+    options = SearchOptions(beam_size=2, max_length=12, max_repeats=None)
     for direction in DIRECTIONS:
         folder = tmp_path / "run" / direction
         made = lines(folder / "hypotheses.jsonl")
@@ -310,8 +310,8 @@ class TestDamagedState:
 def test_a_slot_can_be_named(tiny_model: Path, data: Path, tmp_path: Path) -> None:
     given = ["--directions", "fr-en", "--slot"]
     run(tiny_model, data, tmp_path / "tag", *given, "en=de_DE")
-    expected = Translator(tiny_model, dtype="float32", device="cpu", slots={"en": "de_DE"}).translate(
-        data / "fr-en/0.wav", to="en", options=SearchOptions(beam=2, max_length=12, max_repeats=None)
+    expected = Translator(tiny_model, dtype="float32", device="cpu", language_tokens={"en": "de_DE"}).translate(
+        data / "fr-en/0.wav", to="en", options=SearchOptions(beam_size=2, max_length=12, max_repeats=None)
     )
     assert lines(tmp_path / "tag/fr-en/hypotheses.jsonl")[0]["text"] == expected.text
     for wrong in ("en", "en=", "²"):

@@ -13,7 +13,7 @@ from paths import DEMO
 from tiny import transformers_model, waveforms
 from voxlate import Translator, VoxlateError
 from voxlate.data.batching import collate_waveforms
-from voxlate.hardware import SMALL_BYTES, choose_device, choose_dtype
+from voxlate.hardware import SMALL_BYTES, choose_device, choose_dtype, without_cudnn_attention
 from voxlate.manifest.reading import read_manifest
 from voxlate.models.cpu.attention import plain_attention
 from voxlate.models.cpu.convolutions import PackedConvolution
@@ -30,14 +30,16 @@ def test_auto_goes_by_the_processor_and_the_size_of_the_model(bfloat16: bool, mo
     assert choose_dtype("auto", cpu) == choose_dtype("auto", cpu, SMALL_BYTES - 1) == torch.float32
     assert choose_dtype("auto", cpu, SMALL_BYTES) == choose_dtype("int8", cpu) == fast
     assert choose_dtype("float32", cpu, SMALL_BYTES) == torch.float32
-    with pytest.raises(VoxlateError, match="dtype int8 is for CPUs; on a GPU take bfloat16"):
+    with pytest.raises(VoxlateError, match="dtype int8 is for CPUs; use bfloat16 on a GPU"):
         choose_dtype("int8", torch.device("cuda"))
 
 
-def test_attention_is_not_left_to_cudnn_which_plans_each_shape_anew() -> None:
-    torch.backends.cuda.enable_cudnn_sdp(True)
+def test_cudnn_attention_is_off_only_inside_the_block() -> None:
+    assert torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
+    with without_cudnn_attention():
+        assert not torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
     choose_device("cpu")
-    assert not torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
+    assert torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize(("seed", "stable"), [(3, True), (4, False)])

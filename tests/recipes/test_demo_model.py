@@ -62,7 +62,7 @@ def test_plain_transformers_gives_the_same_text(translator: Translator, rows: li
         tag = translator.checkpoint.target_id(row.target_language or "")
         [ids] = theirs.generate(**inputs, forced_bos_token_id=tag, num_beams=beam, max_length=100).tolist()
         ours = translator.translate(
-            cast("Path", row.audio), to=row.target_language or "", options=SearchOptions(beam=beam, max_length=100)
+            cast("Path", row.audio), to=row.target_language or "", options=SearchOptions(beam_size=beam, max_length=100)
         )
         assert translator.checkpoint.tokenizer.decode(ids) == ours.text
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from voxlate.audio.chunks import SpooledWaveform
 from voxlate.audio.clock import FROM_ZERO, Clock
-from voxlate.audio.loading import SAMPLE_RATE_HZ, AudioSource, Waveform, spool_audio
+from voxlate.audio.loading import SAMPLE_RATE_HZ, Waveform, spool_audio
+from voxlate.audio.python_inputs import AudioInput, to_audio_source
 from voxlate.audio.segmentation import segment_with_notes
 from voxlate.audio.tracks import AudioTrack
 from voxlate.errors import AudioError
@@ -56,18 +57,19 @@ class DecodedAudio:
 
 
 def read_ahead(
-    inputs: Iterable[AudioSource | np.ndarray],
+    inputs: Iterable[AudioInput],
     seconds: float = AHEAD_SECONDS,
     *,
+    sampling_rate: int = SAMPLE_RATE_HZ,
     audio_track: AudioTrack | None = None,
     whole: bool = False,
 ) -> Iterator[DecodedAudio | AudioError]:
     """Decode inputs in order, up to `seconds` of sound ahead of the caller, and yield each one's audio or error.
 
-    `audio_track` is the track of files, as for `load_audio`. With `whole`, audio of up to 30 s is one span. The thread
-    is a daemon: an interruption does not wait for a long file.
+    `sampling_rate` is that of arrays and tensors, `audio_track` the track of files, as for `load_audio`. With `whole`,
+    audio of up to 30 s is one span. The thread is a daemon: an interruption does not wait for a long file.
     """
-    reader = _Reader(seconds, partial(_read, audio_track=audio_track, whole=whole))
+    reader = _Reader(seconds, partial(_read, sampling_rate=sampling_rate, audio_track=audio_track, whole=whole))
     threading.Thread(target=reader.work, name="audio", daemon=True).start()
     waiting: deque[Future[DecodedAudio | AudioError]] = deque()
     try:
@@ -86,16 +88,14 @@ def read_ahead(
 class _Reader:
     """Decodes submitted inputs one after another, and pauses while too much decoded audio is waiting."""
 
-    def __init__(self, seconds: float, read: Callable[[AudioSource | np.ndarray], DecodedAudio | AudioError]) -> None:
+    def __init__(self, seconds: float, read: Callable[[AudioInput], DecodedAudio | AudioError]) -> None:
         self._read = read
-        self._requests: SimpleQueue[tuple[AudioSource | np.ndarray, Future[DecodedAudio | AudioError]] | None] = (
-            SimpleQueue()
-        )
+        self._requests: SimpleQueue[tuple[AudioInput, Future[DecodedAudio | AudioError]] | None] = SimpleQueue()
         self._limit, self._ahead = seconds, 0.0
         self._changed = threading.Condition()
         self._stopped = False
 
-    def submit(self, item: AudioSource | np.ndarray) -> Future[DecodedAudio | AudioError]:
+    def submit(self, item: AudioInput) -> Future[DecodedAudio | AudioError]:
         future: Future[DecodedAudio | AudioError] = Future()
         self._requests.put((item, future))
         return future
@@ -134,28 +134,22 @@ def _seconds(result: DecodedAudio | AudioError) -> float:
     return result.seconds if isinstance(result, DecodedAudio) else 0.0
 
 
-def _read(item: AudioSource | np.ndarray, audio_track: AudioTrack | None, whole: bool) -> DecodedAudio | AudioError:
+def _read(
+    item: AudioInput, sampling_rate: int, audio_track: AudioTrack | None, whole: bool
+) -> DecodedAudio | AudioError:
     try:
-        if isinstance(item, np.ndarray):
-            array_T = _checked(item)
-            spans, notes = segment_with_notes(array_T, whole=whole)
-            return DecodedAudio(type(item).__name__, array_T, spans, notes=notes)
-        waveform_T, warnings, clock, notes = spool_audio(item, audio_track=audio_track, fill_gaps=not whole)
+        source = to_audio_source(item, sampling_rate)
+        if isinstance(source, np.ndarray):
+            spans, notes = segment_with_notes(source, whole=whole)
+            return DecodedAudio(type(item).__name__, source, spans, notes=notes)
+        waveform_T, warnings, clock, notes = spool_audio(source, audio_track=audio_track, fill_gaps=not whole)
         spans, about_spans = segment_with_notes(waveform_T, whole=whole)
-        return DecodedAudio(_name(item), waveform_T, spans, warnings, clock, notes + about_spans)
+        return DecodedAudio(_name(source), waveform_T, spans, warnings, clock, notes + about_spans)
     except AudioError as error:
         return error
     except MemoryError:  # other inputs may be shorter
         return AudioError(f"{_name(item)}: not enough memory to decode it")
 
 
-def _name(item: AudioSource | np.ndarray) -> str:
+def _name(item: AudioInput) -> str:
     return str(item) if isinstance(item, str | PathLike) else str(getattr(item, "name", type(item).__name__))
-
-
-def _checked(array: np.ndarray) -> Waveform:
-    if array.ndim != 1 or array.dtype.kind != "f" or not np.isfinite(array).all():
-        raise AudioError(
-            f"array: expected finite floats of shape (samples,) at {SAMPLE_RATE_HZ} Hz, got {array.dtype} {array.shape}"
-        )
-    return array.astype(np.float32)

@@ -53,7 +53,7 @@ def stated_search(folder: Path) -> dict[str, Any]:
     raw = {name: value for name, value in raw.items() if value is not None}
     stated: dict[str, Any] = {}
     for name, field, kinds, expected in (
-        ("num_beams", "beam", (int,), "a whole number"),
+        ("num_beams", "beam_size", (int,), "a whole number"),
         ("length_penalty", "length_penalty", (int, float), "a number"),
         ("max_length", "max_length", (int,), "a whole number"),
         ("max_new_tokens", "max_length", (int,), "a whole number"),
@@ -80,7 +80,7 @@ def stated_search(folder: Path) -> dict[str, Any]:
 def copy_stated_search(source: Path, output: Path) -> None:
     """Let a model folder that was made from another one state the same search; nothing where that states none."""
     stated = stated_search(source)
-    names = {"beam": "num_beams"}
+    names = {"beam_size": "num_beams"}
     if stated:
         raw = json.loads((output / FILE).read_text(encoding="utf-8"))
         raw |= {names.get(field, field): value for field, value in stated.items()}

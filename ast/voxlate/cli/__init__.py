@@ -163,7 +163,7 @@ def translate(
             device=device,
             dtype=dtype,
             batch_size=batch_size,
-            slots=dict(parse_slot(item) for item in slot or []),
+            language_tokens=dict(parse_slot(item) for item in slot or []),
             shortlist=shortlist,
             identifier=identifier,
             overwrite=overwrite,

@@ -43,7 +43,8 @@ def identify(
     """Identify the language spoken. Prints file, language and probability; with --data, the accuracy per language."""
     if bool(audio) == bool(data):
         raise VoxlateError("expected either audio or --data with manifests")
-    from voxlate.decoding.identifier import Identifier, print_languages
+    from voxlate.decoding.commands import print_languages
+    from voxlate.decoding.identifier import Identifier
     from voxlate.evaluation.identification_accuracy import print_accuracy
 
     identifier = Identifier(model, device=device, dtype=dtype)

@@ -1,4 +1,4 @@
-"""Translation of speech in languages that are found out first: each input by the model that fits it."""
+"""Translation of speech in unknown languages: each input is identified first, then translated by a suitable model."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,7 +10,7 @@ from rich.console import Console
 from voxlate.audio.loading import AudioSource
 from voxlate.audio.tracks import AudioTrack
 from voxlate.decoding.identifier import Identifier
-from voxlate.decoding.results import Translation
+from voxlate.decoding.results import Recipe, Translation
 from voxlate.decoding.translator import Translator, target_codes
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.languages import default_checkpoint, find_language
@@ -18,10 +18,10 @@ from voxlate.search_options import SearchOptions
 
 
 class AutoTranslator:
-    """Inputs are heard twice: first by the identifier, then by the models that `load` gives for a model and a source.
+    """Reads each input twice: for the identifier, and for the translator that `load` returns for a model and a source.
 
-    `target` is one language or several. With `model` all go there; without, each to the published checkpoint of its
-    direction.
+    `target` is one language or several. All inputs go to `model`, or if it is None, each to the published checkpoint of
+    its direction.
     """
 
     def __init__(
@@ -45,46 +45,48 @@ class AutoTranslator:
     ) -> Iterator[tuple[int, Translation | AudioError]]:
         """Yield each input's index and result as soon as it is complete, one for each target language.
 
-        An input for which a direction has no model yields an AudioError after its other translations.
+        If a direction has no model, the input yields an AudioError after its other translations.
         """
         items = list(inputs)
-        groups: dict[str, dict[int, list[str]]] = {}  # model -> input -> target languages
+        targets_by_model: dict[str, dict[int, list[str]]] = {}  # model -> index of the input -> target languages
         languages: list[str | None] = [None] * len(items)
         errors: dict[int, list[str]] = {}
-        for index, found in self._identifier.stream(items, audio_track=audio_track):
-            if isinstance(found, AudioError):
-                yield index, found
+        for index, identified in self._identifier.stream(items, audio_track=audio_track):
+            if isinstance(identified, AudioError):
+                yield index, identified
                 continue
-            languages[index] = found.language
+            languages[index] = identified.language
             for target in self._targets:
                 try:
-                    model = self._model or default_checkpoint(target, found.language)
+                    model = self._model or default_checkpoint(target, identified.language)
                 except VoxlateError as error:
                     errors.setdefault(index, []).append(str(error))
                 else:
-                    groups.setdefault(model, {}).setdefault(index, []).append(target)
+                    targets_by_model.setdefault(model, {}).setdefault(index, []).append(target)
         counts = Counter(find_language(language).name for language in languages if language).most_common()
-        self._console.print("heard: " + (", ".join(f"{name} {count}" for name, count in counts) or "nothing"))
-        for model, wanted in groups.items():
-            spoken = {languages[index] for index in wanted}
-            translator = self._load(model, spoken.pop() if len(spoken) == 1 else None)
-            targets = {target for several in wanted.values() for target in several}
-            identified = self._identifier.recipe()
-            recipes = {target: translator.recipe(self._options, target) | identified for target in targets}
-            indices = list(wanted)
-            for place, result in translator.stream(
+        names = ", ".join(f"{name} {count}" for name, count in counts)
+        self._console.print(f"identified: {names or 'no speech'}")
+        for model, targets in targets_by_model.items():
+            sources = {languages[index] for index in targets}
+            translator = self._load(model, sources.pop() if len(sources) == 1 else None)
+            indices = list(targets)
+            for position, result in translator.stream(
                 [items[index] for index in indices],
-                to=[*wanted.values()],
+                to=[*targets.values()],
                 source=[languages[index] for index in indices],
                 options=self._options,
                 progress=progress,
                 audio_track=audio_track,
             ):
-                if isinstance(result, Translation):
-                    result = replace(result, recipe=recipes[str(result.target_language)])  # noqa: PLW2901
-                yield indices[place], result
+                yield indices[position], self._with_identifier(result)
         for index, reasons in errors.items():
             yield index, AudioError(f"{_name(items[index])}: {'; '.join(dict.fromkeys(reasons))}")
+
+    def _with_identifier(self, result: Translation | AudioError) -> Translation | AudioError:
+        """Add the recipe of the identifier to that of a translation."""
+        if isinstance(result, AudioError):
+            return result
+        return replace(result, recipe=Recipe(lambda: {**result.recipe, **self._identifier.recipe()}))
 
 
 def _name(item: AudioSource) -> str:

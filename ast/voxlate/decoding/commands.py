@@ -1,30 +1,36 @@
-"""The commands ``voxlate translate`` and ``voxlate transcribe``. What is wrong is answered before torch is loaded."""
+"""The commands ``voxlate translate``, ``transcribe`` and ``identify``. Mistakes are reported before torch is loaded."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from voxlate.audio.sources import AudioSource
 from voxlate.checkpoints.generation_config import stated_search
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.model_identity import contents_sha256, model_identity
+from voxlate.decoding.inputs import find_inputs
 from voxlate.decoding.result_files import Settings
-from voxlate.decoding.run_inputs import InputsCommand, RecipeOf, Stream, process
-from voxlate.errors import VoxlateError
+from voxlate.decoding.results import Translation
+from voxlate.decoding.run_inputs import InputsCommand, ResultStream, run_inputs
+from voxlate.decoding.writers import message_line, one_cell
+from voxlate.errors import AudioError, VoxlateError
 from voxlate.languages import UNSETTLED_SLOTS, default_checkpoint, find_language, published_targets
+from voxlate.progress import TimeEstimate, progress_lines, stderr
 from voxlate.search_options import SearchOptions
 
 if TYPE_CHECKING:
+    from voxlate.decoding.identifier import Identifier
     from voxlate.decoding.translator import Translator
 
-AUTO = "auto"  # as a source language: it is found out
+AUTO = "auto"  # as a source language: identify it
 
 
 @dataclass(frozen=True)
 class TranslateCommand(InputsCommand):
-    """What the user asked for; the fields are the options of the command line."""
+    """The options of ``voxlate translate``."""
 
     to: Sequence[str]
     source: str | None
@@ -33,31 +39,32 @@ class TranslateCommand(InputsCommand):
     device: str
     dtype: str
     batch_size: int | None
-    slots: Mapping[str, int | str]
+    language_tokens: Mapping[str, int | str]
     shortlist: bool
     identifier: str | None = None
 
 
 @dataclass(frozen=True)
 class TranscribeCommand(InputsCommand):
-    """What the user asked for; the fields are the options of the command line."""
+    """The options of ``voxlate transcribe``."""
 
     model: str
     language: str | None
     device: str
     dtype: str
+    batch_size: int | None = None
 
 
-# What no result depends on, and what `_settings` and `translate` put in another way.
-_NOT_SETTINGS = {
+# Options that do not change results, and those that `_settings` and `translate` record in another form.
+_NOT_RECORDED = {
     *("audio", "formats", "output_dir", "overwrite", "batch_size"),
-    *("to", "language", "model", "identifier", "slots", "shortlist", "search", "device"),
+    *("to", "language", "model", "identifier", "language_tokens", "shortlist", "search", "device"),
 }
 _ALL_DIRECTIONS = "facebook/wav2vec2-xls-r-2b-22-to-16"
 
 
 def translate(command: TranslateCommand) -> int:
-    """Translate; return 0 if every input was translated whole, 1 if some failed (each is named)."""
+    """Translate; return 0 if every input was translated completely, 1 if some failed (each is reported)."""
     targets = list(dict.fromkeys(find_language(language).code for language in command.to))
     is_auto = command.source == AUTO
     if is_auto != (command.identifier is not None):
@@ -69,13 +76,18 @@ def translate(command: TranslateCommand) -> int:
     model = command.model if command.model or is_auto else _default_model(targets, source)
 
     def settings(target: str) -> Settings:
-        identifier = model_identity(find_model(command.identifier)) if command.identifier else None
-        shortlist = _shortlist_identity(model, target) if command.shortlist else None
-        stated = stated_search(find_model(model)) if model else {}
-        asked = {"slot": command.slots.get(target), "shortlist": shortlist, "identifier": identifier}
-        return _settings("translate", command, model, **asdict(command.search.settled(stated)), **asked)
+        defaults = stated_search(find_model(model)) if model else {}
+        return _settings(
+            "translate",
+            command,
+            model,
+            **command.search.resolve(defaults).recorded(),
+            slot=command.language_tokens.get(target),
+            shortlist=_shortlist_identity(model, target) if command.shortlist else None,
+            identifier=model_identity(find_model(command.identifier)) if command.identifier else None,
+        )
 
-    def start(console: Console) -> tuple[Stream, RecipeOf]:
+    def start(console: Console) -> ResultStream:
         load = partial(_load, command, targets, console)
         if command.identifier is not None:
             find_model(command.identifier, named="with --identifier")
@@ -83,55 +95,85 @@ def translate(command: TranslateCommand) -> int:
             from voxlate.decoding.identifier import Identifier  # noqa: PLC0415
 
             identifier = Identifier(command.identifier, device=command.device)
-            several = targets[0] if len(targets) == 1 else targets
-            auto = AutoTranslator(identifier, several, command.model, command.search, load, console)
-            heard = partial(auto.stream, audio_track=command.audio_track)
-            return lambda inputs, *, to, progress: heard(inputs, progress=progress), lambda _: {}  # noqa: ARG005
+            auto = AutoTranslator(identifier, targets, command.model, command.search, load, console)
+            return _without_targets(partial(auto.stream, audio_track=command.audio_track))
         assert model is not None
         translator = load(model, source)
+        return partial(translator.stream, source=source, options=command.search, audio_track=command.audio_track)
 
-        def recipe(target: str) -> dict[str, object]:
-            return translator.recipe(command.search, target) | _chosen(command) if "json" in command.formats else {}
-
-        stream = partial(translator.stream, source=source, options=command.search, audio_track=command.audio_track)
-        return stream, recipe
-
-    return process(command, targets, "translated", settings, start)
+    return run_inputs(command, targets, "translated", settings, start)
 
 
 def transcribe(command: TranscribeCommand) -> int:
-    """Transcribe; return 0 if every input was transcribed whole, 1 if some failed (each is named)."""
+    """Transcribe; return 0 if every input was transcribed completely, 1 if some failed (each is reported)."""
     language = find_language(command.language).code if command.language else None
-
-    def start(_: Console) -> tuple[Stream, RecipeOf]:
-        find_model(command.model)
-        from voxlate.decoding.transcriber import Transcriber  # noqa: PLC0415 (torch takes seconds)
-
-        transcriber = Transcriber(command.model, device=command.device, dtype=command.dtype)
-        stream = partial(transcriber.stream, language=language, audio_track=command.audio_track)
-        recipe = transcriber.recipe() | _chosen(command) if "json" in command.formats else {}
-        return lambda inputs, *, to, progress: stream(inputs, progress=progress), lambda _: recipe  # noqa: ARG005
 
     def settings(_: str) -> Settings:
         return _settings("transcribe", command, command.model)
 
-    return process(command, [language or "transcript"], "transcribed", settings, start)
+    def start(_: Console) -> ResultStream:
+        find_model(command.model)
+        from voxlate.decoding.transcriber import Transcriber  # noqa: PLC0415 (torch takes seconds)
+
+        transcriber = Transcriber(
+            command.model, device=command.device, dtype=command.dtype, batch_size=command.batch_size
+        )
+        return _without_targets(partial(transcriber.stream, language=language, audio_track=command.audio_track))
+
+    return run_inputs(command, [language or "transcript"], "transcribed", settings, start)
+
+
+def print_languages(audio: Sequence[str], identifier: "Identifier", audio_track: int | str | None = None) -> int:
+    """Print name, language and probability of each input, separated by tabs; return the exit code, 1 if some failed."""
+    console = stderr()
+    inputs = find_inputs(audio)
+    failures: list[AudioError] = [*inputs.failed]
+    paths = [item.path for item in inputs.found if item.path is not None]
+    if len(paths) != len(inputs.found):
+        raise VoxlateError("voxlate identify takes files and folders; '-' is for voxlate translate")
+    estimate = TimeEstimate([], f"0 of {len(paths)} inputs identified")
+    with progress_lines(console, estimate):
+        for number, (index, result) in enumerate(identifier.stream(paths, audio_track=audio_track), start=1):
+            estimate.state = f"{number} of {len(paths)} inputs identified"
+            if isinstance(result, AudioError):
+                failures.append(result)
+                continue
+            name = inputs.found[index].name
+            for note in result.notes:
+                console.print(message_line(f"note: {name}: {note}"))
+            language = result.language or ""
+            probability = f"{result.probabilities[language]:.3f}" if language else ""
+            print(f"{one_cell(name)}\t{language}\t{probability}", flush=True)
+    for error in failures:
+        console.print(f"error: {message_line(str(error))}", style="red")
+    return 1 if failures else 0
+
+
+def _without_targets(
+    stream: Callable[..., Iterator[tuple[int, Translation | AudioError]]],
+) -> ResultStream:
+    """Return a stream that ignores `to`: it has one language for all inputs, or none."""
+
+    def without_targets(
+        inputs: Iterable[AudioSource],
+        *,
+        to: Sequence[str | Sequence[str]],  # noqa: ARG001
+        progress: Callable[[float, float], None],
+    ) -> Iterator[tuple[int, Translation | AudioError]]:
+        return stream(inputs, progress=progress)
+
+    return without_targets
 
 
 def _settings(
     task: str, command: TranslateCommand | TranscribeCommand, model: str | None, **others: object
 ) -> Settings:
-    """Return what results depend on besides the input: every option that is not known to change nothing."""
-    options = {one.name: getattr(command, one.name) for one in fields(command) if one.name not in _NOT_SETTINGS}
-    device = command.device.partition(":")[0]  # which one of several does not matter
+    """Return everything that results depend on besides the input, under the names that journals use."""
+    options = {one.name: getattr(command, one.name) for one in fields(command) if one.name not in _NOT_RECORDED}
+    device = command.device.partition(":")[0]  # which of several GPUs does not matter
     identity = model_identity(find_model(model)) if model else "of the direction"
     settings = {"command": task, "model": identity, "device": device, **options, **others}
     return {name: value for name, value in settings.items() if value is not None and value is not False}
-
-
-def _chosen(command: InputsCommand) -> dict[str, object]:
-    """Return what of the input was asked for."""
-    return {} if command.audio_track is None else {"audio_track": command.audio_track}
 
 
 def _shortlist_identity(model: str | None, target: str) -> str:
@@ -140,7 +182,7 @@ def _shortlist_identity(model: str | None, target: str) -> str:
 
 
 def _default_model(targets: Sequence[str], source: str | None) -> str:
-    """Return the published model that translates into all of the languages."""
+    """Return the published model that translates into all targets."""
     models = {default_checkpoint(target, source) for target in targets}
     return models.pop() if len(models) == 1 else _ALL_DIRECTIONS
 
@@ -148,6 +190,7 @@ def _default_model(targets: Sequence[str], source: str | None) -> str:
 def _load(
     command: TranslateCommand, targets: Sequence[str], console: Console, model: str, source: str | None
 ) -> "Translator":
+    """Load a model; print which, if the user did not name it, and which of its language tokens are ambiguous."""
     find_model(model)
     from voxlate.decoding.translator import Translator  # noqa: PLC0415 (torch takes seconds)
 
@@ -156,21 +199,21 @@ def _load(
         device=command.device,
         dtype=command.dtype,
         batch_size=command.batch_size,
-        slots=command.slots,
+        language_tokens=command.language_tokens,
         shortlist=command.shortlist,
     )
     if command.model is None:
         names = ", ".join(find_language(target).name for target in targets)
-        console.print(f"model {model}: speech in {_heard(targets, model, source)} → {names}")
+        console.print(f"model {model}: speech in {_source_name(targets, model, source)} → {names}")
     published = published_targets(str(translator.checkpoint.folder.resolve()))
     for target in targets:
-        if published and target in UNSETTLED_SLOTS and target not in command.slots:
+        if published and target in UNSETTLED_SLOTS and target not in command.language_tokens:
             note = f"the token of {target} is ambiguous: {UNSETTLED_SLOTS[target]}"
             console.print(f"note: {note}; try --slot {target}=…")
     return translator
 
 
-def _heard(targets: Sequence[str], model: str, source: str | None) -> str:
+def _source_name(targets: Sequence[str], model: str, source: str | None) -> str:
     if source:
         return find_language(source).name
     if model == _ALL_DIRECTIONS:

@@ -1,4 +1,4 @@
-"""From the labels of frames to words and their times, by the best path of CTC (Graves et al. 2006).
+"""CTC best-path decoding (Graves et al. 2006): from label probabilities of frames to words and their times.
 
 Shape letters: S frames, V labels.
 """
@@ -11,8 +11,8 @@ from voxlate.checkpoints.ctc_labels import Labels
 
 
 @dataclass(frozen=True)
-class FoundWord:
-    """A word, the frames where it begins and ends, and the mean log-probability of its labels."""
+class AlignedWord:
+    """A word, its first and last frame, and the mean log-probability of its labels."""
 
     text: str
     first_frame: int
@@ -20,29 +20,29 @@ class FoundWord:
     log_prob: float
 
 
-def best_path(log_probs_SV: Tensor, labels: Labels) -> list[FoundWord]:
-    """Return the words of the most probable label of each frame: repeated ones are one, blanks are none."""
+def best_path(log_probs_SV: Tensor, labels: Labels) -> list[AlignedWord]:
+    """Return the words that the most probable labels of the frames spell: repeats are merged, blanks dropped."""
     best_S = log_probs_SV.max(dim=1)
-    words: list[FoundWord] = []
+    words: list[AlignedWord] = []
     letters: list[tuple[str, int, int, float]] = []  # text, first and last frame, log-probability
 
-    def finish() -> None:
+    def end_word() -> None:
         if letters:
             text = "".join(letter[0] for letter in letters)
             text = text.lower() if labels.lower else text
             mean = sum(letter[3] for letter in letters) / len(letters)
-            words.append(FoundWord(text, letters[0][1], letters[-1][2], mean))
+            words.append(AlignedWord(text, letters[0][1], letters[-1][2], mean))
             letters.clear()
 
     previous = labels.blank
     for frame, (label, log_prob) in enumerate(zip(best_S.indices.tolist(), best_S.values.tolist(), strict=True)):
         repeated, previous = label == previous, label
         if label == labels.space:
-            finish()
+            end_word()
         elif label != labels.blank and labels.texts[label]:
             if repeated and letters:
                 letters[-1] = (letters[-1][0], letters[-1][1], frame, letters[-1][3])
             else:
                 letters.append((labels.texts[label], frame, frame, log_prob))
-    finish()
+    end_word()
     return words

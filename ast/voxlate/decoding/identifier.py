@@ -1,124 +1,179 @@
-"""Which language is spoken in each audio input."""
+"""From audio inputs to the languages spoken in them.
+
+Shape letters: L languages.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any, overload
 
-import numpy as np
 import torch
-from rich.console import Console
+from torch import Tensor
 
-from voxlate.audio.loading import SAMPLE_RATE_HZ, AudioSource
-from voxlate.audio.prefetch import DecodedAudio, read_ahead
+from voxlate.audio.loading import SAMPLE_RATE_HZ
+from voxlate.audio.prefetch import DecodedAudio, Span, read_ahead
+from voxlate.audio.python_inputs import AudioInput, check_is_several, is_list
 from voxlate.audio.tracks import AudioTrack
-from voxlate.checkpoints.hub import find_model, hub_revision
+from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.identifier_files import load_identifier
-from voxlate.checkpoints.weights import adapter_recipe, weight_files, weights_sha256
+from voxlate.checkpoints.weights import weight_files
 from voxlate.data.batching import collate_waveforms
-from voxlate.decoding.inputs import find_inputs
-from voxlate.decoding.writers import message_line, one_cell
+from voxlate.decoding.recipes import ModelFiles
+from voxlate.decoding.results import Recipe, result_or_raise
+from voxlate.decoding.schedule import AudioSegment
+from voxlate.decoding.segment_batches import choose_batch_size, compute_segments
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import INT8, choose_device, choose_dtype
 from voxlate.models.precision import not_numbers
-from voxlate.progress import Pace, lines
-from voxlate.provenance import settings_sha256
 
-_MAX_SECONDS = 30.0  # of speech that is listened to
+_MAX_SECONDS = 30.0  # of speech from the beginning of an input
 
 
 @dataclass(frozen=True)
-class Identified:
-    """The most probable language of an input, and the probabilities of all, by code. None where nothing is said.
+class Identification:
+    """The most probable language of an input, by code, and the probabilities of all. Silence has no language.
 
-    `warnings` tell of sound that is lost, `notes` of choices that were made.
+    `warnings`, `notes` and `recipe` are those of a `Translation`.
     """
 
     language: str | None
     probabilities: Mapping[str, float]
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    recipe: Mapping[str, object] = field(default_factory=Recipe, repr=False, compare=False)
 
 
 class Identifier:
-    """A loaded language identifier. `device` and `dtype` as in `voxlate identify`."""
+    """A loaded model that identifies the language spoken.
 
-    def __init__(self, model: str | Path, *, device: str = "auto", dtype: str = "auto") -> None:
+    - `model`: a folder written by `voxlate train-identifier`, or a folder, Hub id or id@revision of a
+      …ForSequenceClassification model whose labels are languages.
+    - `device`: auto, cpu, cuda, cuda:1, …
+    - `dtype`: auto, float32, bfloat16 or float16.
+    - `batch_size`: maximum number of segments per batch, 16 by default, 64 on a GPU. It does not change results.
+
+    VoxlateError if the model cannot be found or loaded, or an argument is wrong.
+
+        identifier = Identifier("facebook/mms-lid-126")
+        print(identifier.identify("talk.mp3").language)
+    """
+
+    def __init__(
+        self, model: str | Path, *, device: str = "auto", dtype: str = "auto", batch_size: int | None = None
+    ) -> None:
         if dtype == INT8:
             raise VoxlateError("dtype int8 is for translation; expected auto, float32, bfloat16 or float16")
         folder = find_model(model)
-        place = choose_device(device)
+        self._device = choose_device(device)
+        self._batch_size = choose_batch_size(batch_size, self._device.type)
         weight_bytes = sum(path.stat().st_size for path in weight_files(folder))
-        self.name = str(model)
-        self.model = load_identifier(folder, device=place, dtype=choose_dtype(dtype, place, weight_bytes))
-        self._folder = folder
+        precision = choose_dtype(dtype, self._device, weight_bytes)
+        self.model = load_identifier(folder, device=self._device, dtype=precision)
+        self._dtype = str(precision).removeprefix("torch.")
+        self._files = ModelFiles(str(model), folder, adapter=folder)
+
+    @overload
+    def identify(
+        self,
+        audio: list[Any] | tuple[Any, ...],
+        *,
+        sampling_rate: int = SAMPLE_RATE_HZ,
+        audio_track: AudioTrack | None = None,
+    ) -> list[Identification]: ...
+
+    @overload
+    def identify(
+        self, audio: AudioInput, *, sampling_rate: int = SAMPLE_RATE_HZ, audio_track: AudioTrack | None = None
+    ) -> Identification: ...
+
+    def identify(
+        self,
+        audio: AudioInput | list[Any] | tuple[Any, ...],
+        *,
+        sampling_rate: int = SAMPLE_RATE_HZ,
+        audio_track: AudioTrack | None = None,
+    ) -> Identification | list[Identification]:
+        """Identify the language of one input, or of each of a list. Inputs and arguments are those of `stream`.
+
+        AudioError if an input cannot be read. `stream` yields it instead, and continues with the other inputs.
+        """
+        inputs: Any = audio if is_list(audio) else [audio]
+        stream = self.stream(inputs, sampling_rate=sampling_rate, audio_track=audio_track)
+        results = [result_or_raise(result) for _, result in stream]
+        return results if is_list(audio) else results[0]
 
     def stream(
-        self, inputs: Iterable[AudioSource | np.ndarray], *, audio_track: AudioTrack | None = None
-    ) -> Iterator[tuple[int, Identified | AudioError]]:
-        """Yield each input's index and language, in their order; of `audio_track` in files that have several."""
-        for index, sound in enumerate(read_ahead(inputs, audio_track=audio_track, whole=True)):
-            yield index, sound if isinstance(sound, AudioError) else self._identify(sound)
+        self,
+        inputs: Iterable[AudioInput],
+        *,
+        sampling_rate: int = SAMPLE_RATE_HZ,
+        audio_track: AudioTrack | None = None,
+    ) -> Iterator[tuple[int, Identification | AudioError]]:
+        """Identify the languages of many inputs; yield the index and the result of each, in their order.
+
+        - `inputs`: paths, bytes, binary files, arrays or tensors of shape (T,) or (1, T), or audio dicts of `datasets`.
+          They are read as they are needed, and their first 30 s of speech are used.
+        - `sampling_rate`: that of arrays and tensors, in Hz.
+        - `audio_track`: the track of files that have several, by number (from 1) or language.
+
+        An input that cannot be read yields an AudioError.
+        """
+        check_is_several(inputs)
+        audio = read_ahead(inputs, sampling_rate=sampling_rate, audio_track=audio_track, whole=True)
+        recipe = Recipe(partial(_recipe, self._files, self._dtype, self._device.type))
+        for index, decoded, probabilities in compute_segments(
+            audio, self._probabilities, self._batch_size, spans=_first_spans
+        ):
+            if isinstance(decoded, AudioError):
+                yield index, decoded
+                continue
+            by_language = self._mean(decoded, probabilities)
+            language = max(by_language, key=lambda code: by_language[code]) if by_language else None
+            yield index, Identification(language, by_language, decoded.warnings, decoded.notes, recipe)
 
     def recipe(self) -> dict[str, object]:
-        """Return what an answer depends on, besides the audio."""
-        adapter = {f"identifier_{name}": value for name, value in adapter_recipe(self._folder).items()}
-        return {
-            "identifier": self.name,
-            "identifier_revision": hub_revision(self._folder),
-            "identifier_sha256": weights_sha256(self._folder),
-            **adapter,
-            "identifier_settings_sha256": settings_sha256(self._folder),
-            "identifier_dtype": str(self.model.classifier.weight.dtype).removeprefix("torch."),
-            "identifier_device": self.model.classifier.weight.device.type,
-        }
+        """Return what an identification depends on besides the audio."""
+        return _recipe(self._files, self._dtype, self._device.type)
 
     @torch.inference_mode()
-    def _identify(self, sound: DecodedAudio) -> Identified:
-        """Listen to the first pieces of speech, and weigh what each says by its length."""
-        heard, samples = [], []
-        left = round(_MAX_SECONDS * SAMPLE_RATE_HZ)
-        for start, end in sound.spans:
-            waveform_T = torch.from_numpy(sound.waveform_T[slice(start, min(end, start + left))])
-            batch = collate_waveforms([waveform_T], normalize=self.model.encoder.normalize_waveform)
-            log_probs_L = self.model(*batch)[0].cpu()
-            if log_probs_L.isnan().any():
-                raise not_numbers(self.model.classifier.weight.dtype)
-            heard.append(log_probs_L.exp() * len(waveform_T))
-            samples.append(len(waveform_T))
-            left -= len(waveform_T)
-            if left <= 0:
-                break
-        if not heard:
-            return Identified(None, {}, sound.warnings, sound.notes)
-        probabilities_L = torch.stack(heard).sum(0) / sum(samples)
-        found: dict[str, float] = {}
-        for name, probability in zip(self.model.languages, probabilities_L.tolist(), strict=True):
-            if name is not None:  # several labels may mean one language, such as zho and cmn
-                found[name] = found.get(name, 0.0) + probability
-        return Identified(max(found, key=lambda name: found[name]), found, sound.warnings, sound.notes)
+    def _probabilities(self, segments: Sequence[AudioSegment]) -> list[Tensor]:
+        """Return the probabilities of all labels, (L,), for each segment."""
+        waveforms = [segment.waveform() for segment in segments]
+        normalize = self.model.encoder.normalize_waveform
+        log_probs_BL = self.model(*collate_waveforms(waveforms, normalize=normalize)).cpu()
+        if log_probs_BL.isnan().any():
+            raise not_numbers(self.model.classifier.weight.dtype)
+        return list(log_probs_BL.exp())
+
+    def _mean(self, audio: DecodedAudio, probabilities: Sequence[Tensor]) -> dict[str, float]:
+        """Return the probability of each language: the mean over segments, weighted by their lengths."""
+        if not probabilities:
+            return {}
+        samples = [end - start for start, end in _first_spans(audio)]
+        weighted = [one_L * count for one_L, count in zip(probabilities, samples, strict=True)]
+        mean_L = torch.stack(weighted).sum(0) / sum(samples)
+        by_language: dict[str, float] = {}
+        for language, probability in zip(self.model.languages, mean_L.tolist(), strict=True):
+            if language is not None:  # several labels may be one language, such as zho and cmn
+                by_language[language] = by_language.get(language, 0.0) + probability
+        return by_language
 
 
-def print_languages(audio: Sequence[str], identifier: Identifier, audio_track: AudioTrack | None = None) -> int:
-    """Print a line of tab-separated name, language and probability for each input; return the exit code."""
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    inputs = find_inputs(audio)
-    failures: list[AudioError] = [*inputs.failed]
-    paths = [item.path for item in inputs.found if item.path is not None]
-    if len(paths) != len(inputs.found):
-        raise VoxlateError("voxlate identify takes files and folders; '-' is for voxlate translate")
-    pace = Pace([], f"0 of {len(paths)} inputs identified")
-    with lines(console, pace):
-        for number, (index, found) in enumerate(identifier.stream(paths, audio_track=audio_track), start=1):
-            pace.state = f"{number} of {len(paths)} inputs identified"
-            if isinstance(found, AudioError):
-                failures.append(found)
-                continue
-            name = inputs.found[index].name
-            for note in found.notes:
-                console.print(message_line(f"note: {name}: {note}"))
-            language = found.language or ""
-            probability = f"{found.probabilities[language]:.3f}" if language else ""
-            print(f"{one_cell(name)}\t{language}\t{probability}", flush=True)
-    for error in failures:
-        console.print(f"error: {message_line(str(error))}", style="red")
-    return 1 if failures else 0
+def _first_spans(audio: DecodedAudio) -> list[Span]:
+    """Return the first segments of an input, up to 30 s in all."""
+    spans = []
+    left = round(_MAX_SECONDS * SAMPLE_RATE_HZ)
+    for start, end in audio.spans:
+        if left > 0:
+            spans.append((start, min(end, start + left)))
+            left -= end - start
+    return spans
+
+
+def _recipe(files: ModelFiles, dtype: str, device: str) -> dict[str, object]:
+    """Return the recipe under names that do not collide with those of a translator."""
+    names = {"model": "identifier", "weights_sha256": "identifier_sha256"}
+    recipe = {names.get(name, f"identifier_{name}"): value for name, value in files.recipe.items()}
+    return {**recipe, "identifier_dtype": dtype, "identifier_device": device}

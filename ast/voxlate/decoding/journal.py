@@ -1,7 +1,7 @@
-"""The journal of an output folder: which input and which settings each result was made from.
+"""The journal of an output folder: the input and the settings that each result was made from.
 
-It is a file of JSON lines that is only appended to. A line that cannot be read is ignored, and so is a journal that is
-missing: the results are kept, without anything being known of them. Several processes may share a folder.
+It is a file of JSON lines, which is only appended to. Damaged lines are dropped. Without a journal, existing results
+are kept, though nothing is known of them. Several processes may share a folder.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -22,8 +22,8 @@ _LOCK_NAME = ".voxlate.lock"
 _LOCK_SECONDS = 60.0  # a lock is held for milliseconds; after this the journal is written without it
 
 
-class Stamp(NamedTuple):
-    """What changes whenever a file is written to, copied or replaced."""
+class FileState(NamedTuple):
+    """Attributes of a file, at least one of which changes when the file is written to, copied or replaced."""
 
     size: int
     mtime_ns: int
@@ -31,77 +31,93 @@ class Stamp(NamedTuple):
     inode: int
 
 
-def stamp_of(path: Path) -> Stamp | None:
-    """Return the stamp of a file, None where there is none that can be read."""
+def file_state(path: Path) -> FileState | None:
+    """Return the state of a file, None if it cannot be read."""
     try:
-        state = path.stat()
+        stat = path.stat()
     except (OSError, ValueError):
         return None
-    return Stamp(state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+    return FileState(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What is known of the results of one input in one language.
+class JournalEntry:
+    """The origin of the results of one input in one language.
 
-    `place` is the path of the results in the folder, without their endings; `input` the absolute path of the input.
-    `stamp` and `sha256` are None where the contents of the input are not known, as of standard input.
+    `stem` is the path of the results in the folder without .LANGUAGE.FORMAT, `input` the absolute path of the input.
+    `state` and `sha256` are None if the contents of the input are unknown, as for standard input.
     """
 
-    place: str
+    stem: str
     input: str
     language: str
     formats: tuple[str, ...]
     settings: str
-    stamp: Stamp | None
+    state: FileState | None
     sha256: str | None
     warnings: tuple[str, ...] = ()
 
-    def is_of(self, stamp: Stamp | None, digest: Callable[[], str | None]) -> bool:
-        """Return whether an input with this stamp holds what the results were made from."""
-        if stamp is None or self.stamp is None or stamp.size != self.stamp.size:
+    def has_contents(self, state: FileState | None, digest: Callable[[], str | None]) -> bool:
+        """Return whether an input in this state has the contents that the results were made from."""
+        if state is None or self.state is None or state.size != self.state.size:
             return False
-        return stamp == self.stamp or (self.sha256 is not None and self.sha256 == digest())
+        return state == self.state or (self.sha256 is not None and self.sha256 == digest())
+
+    def to_json(self) -> dict[str, object]:
+        """Return the entry as a line of the journal holds it."""
+        return {
+            "place": self.stem,
+            "input": self.input,
+            "language": self.language,
+            "formats": self.formats,
+            "settings": self.settings,
+            "stamp": self.state,
+            "sha256": self.sha256,
+            "warnings": self.warnings,
+        }
 
 
-class Journal:
-    """Reads and appends to the journal of a folder; `warn` is given a line if it cannot be read or written."""
+class ResultJournal:
+    """Reads and appends to the journal of a folder. `warn` receives a line if it cannot be read or written.
+
+    `owners` maps the stem of results to their input.
+    """
 
     def __init__(self, folder: Path, warn: Callable[[str], None]) -> None:
         self._folder, self._path, self._warn = folder, folder / JOURNAL_NAME, warn
         self._failed = False
-        self._forget()
+        self._clear()
 
-    def _forget(self) -> None:
-        self.owners: dict[str, str] = {}  # place -> input
-        self._results: dict[tuple[str, str, str], Entry] = {}
+    def _clear(self) -> None:
+        self.owners: dict[str, str] = {}
+        self._results: dict[tuple[str, str, str], JournalEntry] = {}
         self._settings: dict[str, Mapping[str, object]] = {}
 
-    def find(self, place: str, language: str, form: str) -> Entry | None:
-        """Return what is known of a result."""
-        return self._results.get((place, language, form))
+    def find(self, stem: str, language: str, form: str) -> JournalEntry | None:
+        """Return the entry of a result, None if it is unknown."""
+        return self._results.get((stem, language, form))
 
-    def entries(self, place: str) -> list[Entry]:
-        """Return what is known of all results at a place."""
-        return [entry for (where, _, _), entry in self._results.items() if where == place]
+    def entries(self, stem: str) -> list[JournalEntry]:
+        """Return the entries of all results with a stem."""
+        return [entry for (other, _, _), entry in self._results.items() if other == stem]
 
     @contextmanager
     def claiming(self) -> Iterator[Callable[[str, str], None]]:
-        """Read the journal and keep other processes from it; the function notes whose a place is."""
+        """Lock and read the journal; yield a function that reserves a stem for an input."""
         with self._locked():
             self._read()
             lines: list[object] = []
 
-            def claim(place: str, owner: str) -> None:
-                self.owners[place] = owner
-                lines.append({"place": place, "input": owner})
+            def claim(stem: str, owner: str) -> None:
+                self.owners[stem] = owner
+                lines.append({"place": stem, "input": owner})
 
             yield claim
             self._append(lines)
 
-    def record(self, entry: Entry, settings: Mapping[str, object]) -> None:
-        """Note the results of an input, and the settings that the entry names if they are new."""
-        lines: list[object] = [asdict(entry)]
+    def record(self, entry: JournalEntry, settings: Mapping[str, object]) -> None:
+        """Append the entry of new results, and its settings if they are new."""
+        lines: list[object] = [entry.to_json()]
         if entry.settings not in self._settings:
             lines.insert(0, {"settings": entry.settings, "values": settings})
             self._settings[entry.settings] = settings
@@ -110,34 +126,36 @@ class Journal:
             self._append(lines)
 
     def differences(self, settings: Mapping[str, object], others: Sequence[str]) -> list[str]:
-        """Return the names of the settings that differ from noted ones."""
+        """Return the names of settings that differ from recorded ones, which are given by their digests."""
         known = [self._settings[other] for other in others if other in self._settings]
         names = {name: None for other in known for name in (*settings, *other)}
         return [name for name in names if any(settings.get(name) != other.get(name) for other in known)]
 
-    def _add(self, entry: Entry) -> None:
-        self.owners[entry.place] = entry.input
+    def _add(self, entry: JournalEntry) -> None:
+        self.owners[entry.stem] = entry.input
         for form in entry.formats:
-            self._results[entry.place, entry.language, form] = entry
+            self._results[entry.stem, entry.language, form] = entry
 
     def _read(self) -> None:
-        self._forget()
+        self._clear()
         try:
             lines = self._path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return
         except OSError as error:
-            self._warn(f"note: {self._path} cannot be read ({error.strerror}); what it tells of results is not known")
+            self._warn(
+                f"note: {self._path} cannot be read ({error.strerror}); the origin of existing results is unknown"
+            )
             return
-        kept = [line for line in lines if line and self._take(line)]
+        kept = [line for line in lines if line and self._parse(line)]
         damaged = sum(map(bool, lines)) - len(kept)
         if damaged:
-            self._warn(f"note: {damaged} damaged line{'s' * (damaged > 1)} of {self._path} left out")
+            self._warn(f"note: {damaged} damaged line{'s' * (damaged > 1)} of {self._path} dropped")
             with suppress(OSError):
                 write_text(self._path, b"".join(line + b"\n" for line in kept).decode())
 
-    def _take(self, line: bytes) -> bool:
-        """Note what a line says; False if it is damaged."""
+    def _parse(self, line: bytes) -> bool:
+        """Take in a line; return False if it is damaged."""
         try:
             fields = json.loads(line.decode("ascii"))
             if "values" in fields:
@@ -145,7 +163,7 @@ class Journal:
             elif "language" in fields:
                 self._add(_entry(fields))
             else:
-                self.owners[_place(fields["place"])] = _text(fields["input"])
+                self.owners[_stem(fields["place"])] = _text(fields["input"])
         except (ValueError, TypeError, KeyError, RecursionError):
             return False
         return True
@@ -158,14 +176,14 @@ class Journal:
             descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
             with os.fdopen(descriptor, "ab+", buffering=0) as file:
                 size = file.seek(0, os.SEEK_END)
-                if size and os.pread(descriptor, 1, size - 1) != b"\n":  # a killed process wrote half a line
+                if size and os.pread(descriptor, 1, size - 1) != b"\n":  # a killed process left half a line
                     data = b"\n" + data
                 file.write(data)
         except OSError as error:
             if not self._failed:
                 self._warn(
-                    f"warning: {self._path} cannot be written ({error.strerror}); the results are, but another run "
-                    "will not know what they were made from"
+                    f"warning: {self._path} cannot be written ({error.strerror}); the results are written, but the "
+                    "next run will not know their origin"
                 )
             self._failed = True
 
@@ -181,36 +199,36 @@ class Journal:
 
 
 def settings_digest(settings: Mapping[str, object]) -> str:
-    """Return a short name for settings that are equal."""
+    """Return a short digest, which is the same for equal settings."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def input_sha256(path: Path, stamp: Stamp | None) -> str | None:
-    """Return the digest of a file; None if it is not what it was when it had the stamp, or cannot be read."""
+def input_sha256(path: Path, state: FileState | None) -> str | None:
+    """Return the digest of a file; None if it cannot be read, or is no longer in the given state."""
     try:
-        digest = file_sha256(path) if stamp is not None else None
+        digest = file_sha256(path) if state is not None else None
     except OSError:
         return None
-    return digest if stamp_of(path) == stamp else None
+    return digest if file_state(path) == state else None
 
 
-def _entry(fields: Mapping[str, object]) -> Entry:
-    """Return the entry of a line; ValueError, TypeError or KeyError where it is not one."""
-    stamp, sha256 = fields["stamp"], fields["sha256"]
-    return Entry(
-        _place(fields["place"]),
+def _entry(fields: Mapping[str, object]) -> JournalEntry:
+    """Return the entry of a line. ValueError, TypeError or KeyError if it is none."""
+    state, sha256 = fields["stamp"], fields["sha256"]
+    return JournalEntry(
+        _stem(fields["place"]),
         _text(fields["input"]),
         _text(fields["language"]),
         _texts(fields["formats"]),
         _text(fields["settings"]),
-        None if stamp is None else Stamp(*map(_whole, _list(stamp))),
+        None if state is None else FileState(*map(_integer, _list(state))),
         None if sha256 is None else _text(sha256),
         _texts(fields["warnings"]),
     )
 
 
-def _place(value: object) -> str:
-    """Return a relative path that stays in the folder: nobody's journal may send results elsewhere."""
+def _stem(value: object) -> str:
+    """Return a relative path that stays in the folder: a foreign journal must not send results elsewhere."""
     parts = PurePosixPath(_text(value)).parts
     if not parts or ".." in parts or parts[0].startswith("/") or "\0" in _text(value):
         raise ValueError(value)
@@ -223,7 +241,7 @@ def _text(value: object) -> str:
     return value
 
 
-def _whole(value: object) -> int:
+def _integer(value: object) -> int:
     if not isinstance(value, int):
         raise TypeError(value)
     return value

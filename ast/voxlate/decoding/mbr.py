@@ -1,6 +1,6 @@
-"""Minimum Bayes risk: of the hypotheses found, the one that agrees most with all of them.
+"""Minimum Bayes risk: rerank hypotheses by their expected chrF against all others.
 
-Shape letters: N hypotheses, G different n-grams.
+Shape letters: N hypotheses, G distinct n-grams.
 """
 
 from collections.abc import Sequence
@@ -11,25 +11,25 @@ import numpy.typing as npt
 _ORDER, _BETA = 6, 2.0  # of chrF
 
 
-def by_agreement(texts: Sequence[str], log_probs: Sequence[float]) -> list[int]:
-    """Return the places of hypotheses, those first whose expected chrF is highest (Kumar and Byrne 2004).
+def rerank(texts: Sequence[str], log_probs: Sequence[float]) -> list[int]:
+    """Return the indices of hypotheses, highest expected chrF first (Kumar and Byrne 2004).
 
-    What is expected goes by the probabilities of the hypotheses, among themselves.
+    The expectation is over the hypotheses themselves, weighted by their probabilities. Ties keep their order.
     """
-    different = list(dict.fromkeys(texts))
+    distinct = list(dict.fromkeys(texts))
     weights_N = np.exp(np.asarray(log_probs) - max(log_probs))
-    shares = np.array([weights_N[[text == one for text in texts]].sum() for one in different]) / weights_N.sum()
-    expected = dict(zip(different, chrf_table(different) @ shares, strict=True))
-    return sorted(range(len(texts)), key=lambda place: (-expected[texts[place]], place))
+    shares = np.array([weights_N[[text == one for text in texts]].sum() for one in distinct]) / weights_N.sum()
+    expected = dict(zip(distinct, chrf_table(distinct) @ shares, strict=True))
+    return sorted(range(len(texts)), key=lambda index: (-expected[texts[index]], index))
 
 
 def chrf_table(texts: Sequence[str]) -> npt.NDArray[np.float64]:
-    """Return chrF (Popović 2015; sacreBLEU's, from 0 to 100) of each text, by row, with each as its reference."""
+    """Return chrF from 0 to 100, (N, N): rows are hypotheses, columns references (Popović 2015, as in sacreBLEU)."""
     stripped = ["".join(text.split()) for text in texts]
     precision_NN = np.zeros((len(texts), len(texts)))
     recall_NN, orders_NN = np.zeros_like(precision_NN), np.zeros_like(precision_NN)
     for order in range(1, _ORDER + 1):
-        counts_NG = _counts(stripped, order)
+        counts_NG = _count_ngrams(stripped, order)
         totals_N = counts_NG.sum(1)
         matches_NN = np.stack([np.minimum(row_G, counts_NG).sum(1) for row_G in counts_NG])
         both_NN = (totals_N[:, None] > 0) & (totals_N[None] > 0)
@@ -37,16 +37,16 @@ def chrf_table(texts: Sequence[str]) -> npt.NDArray[np.float64]:
         recall_NN += np.where(both_NN, matches_NN / np.maximum(totals_N[None], 1), 0.0)
         orders_NN += both_NN
     precision_NN, recall_NN = (table / np.maximum(orders_NN, 1) for table in (precision_NN, recall_NN))
-    below_NN = _BETA**2 * precision_NN + recall_NN
-    above_NN = (1 + _BETA**2) * precision_NN * recall_NN
-    return 100 * np.divide(above_NN, below_NN, out=np.zeros_like(below_NN), where=below_NN > 0)
+    numerator_NN = (1 + _BETA**2) * precision_NN * recall_NN
+    denominator_NN = _BETA**2 * precision_NN + recall_NN
+    return 100 * np.divide(numerator_NN, denominator_NN, out=np.zeros_like(denominator_NN), where=denominator_NN > 0)
 
 
-def _counts(texts: Sequence[str], order: int) -> npt.NDArray[np.int64]:
-    """Count the n-grams of each text, (N, G)."""
-    grams = [[text[start : start + order] for start in range(len(text) - order + 1)] for text in texts]
-    columns = {gram: column for column, gram in enumerate(dict.fromkeys(gram for own in grams for gram in own))}
+def _count_ngrams(texts: Sequence[str], order: int) -> npt.NDArray[np.int64]:
+    """Count the character n-grams of each text, (N, G)."""
+    ngrams = [[text[start : start + order] for start in range(len(text) - order + 1)] for text in texts]
+    columns = {ngram: column for column, ngram in enumerate(dict.fromkeys(ngram for own in ngrams for ngram in own))}
     counts_NG = np.zeros((len(texts), len(columns)), np.int64)
-    for row, own in enumerate(grams):
-        np.add.at(counts_NG[row], [columns[gram] for gram in own], 1)
+    for row, own in enumerate(ngrams):
+        np.add.at(counts_NG[row], [columns[ngram] for ngram in own], 1)
     return counts_NG

@@ -1,4 +1,4 @@
-"""What takes results, and results on standard output."""
+"""Results on standard output, and the interface that result files share with it."""
 
 import io
 import sys
@@ -13,8 +13,8 @@ from voxlate.errors import VoxlateError
 
 
 @dataclass(frozen=True)
-class Job:
-    """An input and the languages of the results that it lacks, one or more."""
+class PendingInput:
+    """An input, and the languages of its missing results, one or more."""
 
     item: Input
     languages: tuple[str, ...]
@@ -22,38 +22,38 @@ class Job:
 
 @dataclass
 class WorkList:
-    """What is to be done, and what is said of the inputs that are not."""
+    """The inputs to process, and messages about the others."""
 
-    jobs: list[Job] = field(default_factory=list)
+    pending: list[PendingInput] = field(default_factory=list)
     skipped: int = 0  # inputs that have all their results
-    in_part: list[str] = field(default_factory=list)  # of which something was lost when they were done
+    incomplete: list[str] = field(default_factory=list)  # of those, inputs of which an earlier run lost a part
     failed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
 class Outputs(Protocol):
-    """What takes the results of jobs, in any order."""
+    """A destination of results, which come in any order. Inputs are numbered by their index in the work list."""
 
     def work_list(self, inputs: Sequence[Input]) -> WorkList:
-        """Say what is to be done."""
+        """Return what is to be done."""
 
     def begin(self, index: int) -> None:
-        """Note that an input is about to be read."""
+        """Prepare for an input that is about to be read."""
 
     def put(self, index: int, result: Translation | None) -> None:
-        """Write a result of a job; None stands for all those of one that failed."""
+        """Write a result of an input; None means that the input failed and has no further results."""
 
     def close(self) -> None:
-        """Write what waits for others that will not come any more."""
+        """Write the results that wait for others, which will not come any more."""
 
-    def written(self) -> str:
-        """Say what was written where; nothing if that is plain to see."""
+    def summary(self) -> str:
+        """Return which files were written, as the end of a message."""
 
 
 class StandardOutput:
-    """Results on standard output in the order of the inputs; those that come early wait for others before them.
+    """Writes results to standard output in the order of the inputs. Early results wait for those before them.
 
-    Where there are several languages, each result says which one it is in.
+    If there are several languages, each result states its own.
     """
 
     def __init__(self, formats: Sequence[str], languages: Sequence[str], count: int) -> None:
@@ -67,7 +67,7 @@ class StandardOutput:
         if sys.stdout is None:
             raise VoxlateError("standard output is closed; open it, or name an --output-dir")
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8")  # whatever the locale: it may lack the target's script
+            sys.stdout.reconfigure(encoding="utf-8")  # the locale may lack the target's script
         self._single = not several
         self._next = 0
         self._waiting: dict[int, list[Translation]] = {}
@@ -75,14 +75,14 @@ class StandardOutput:
         self._header = tsv_header(languages=len(languages) > 1) if self._format == "tsv" else ""
 
     def work_list(self, inputs: Sequence[Input]) -> WorkList:
-        """Take all inputs: nothing of an earlier run is on standard output."""
-        return WorkList([Job(item, self._languages) for item in inputs])
+        """Return all inputs: standard output keeps no results of earlier runs."""
+        return WorkList([PendingInput(item, self._languages) for item in inputs])
 
     def begin(self, index: int) -> None:
-        """Do nothing: no result is kept."""
+        """Do nothing: no record is kept of the input."""
 
     def put(self, index: int, result: Translation | None) -> None:
-        """Take a result of an input; write it and those that waited for it, if those before it are written."""
+        """Take a result of an input; write all inputs that are complete up to the first that is not."""
         results = self._waiting.setdefault(index, [])
         if result is not None:
             results.append(result)
@@ -93,12 +93,12 @@ class StandardOutput:
             self._next += 1
 
     def close(self) -> None:
-        """Write what waits, for inputs before it that will not come any more."""
+        """Write all waiting results."""
         for index in sorted(self._waiting):
             self._write(self._waiting.pop(index))
 
-    def written(self) -> str:
-        """Say nothing: the results are there to see."""
+    def summary(self) -> str:
+        """Return nothing: the results are on the screen."""
         return ""
 
     def _write(self, results: list[Translation]) -> None:

@@ -1,4 +1,4 @@
-"""Results as files of a folder, each written whole or not at all; which of them are already done."""
+"""Results as files in a folder, each written atomically, and which of them are already done."""
 
 import errno
 import os
@@ -10,9 +10,16 @@ from itertools import count
 from pathlib import Path
 
 from voxlate.decoding.inputs import Input
-from voxlate.decoding.journal import JOURNAL_NAME, Entry, Journal, input_sha256, settings_digest, stamp_of
-from voxlate.decoding.output_paths import claim_places
-from voxlate.decoding.outputs import Job, WorkList
+from voxlate.decoding.journal import (
+    JOURNAL_NAME,
+    JournalEntry,
+    ResultJournal,
+    file_state,
+    input_sha256,
+    settings_digest,
+)
+from voxlate.decoding.output_paths import claim_stems
+from voxlate.decoding.outputs import PendingInput, WorkList
 from voxlate.decoding.results import Translation
 from voxlate.decoding.writers import WRITERS
 from voxlate.errors import VoxlateError
@@ -22,9 +29,10 @@ Settings = dict[str, object]
 
 
 class ResultFiles:
-    """Results as files of a folder, called PLACE.LANGUAGE.FORMAT, and the journal of what they were made from.
+    """Writes results to files STEM.LANGUAGE.FORMAT of a folder, and records their origin in its journal.
 
-    `settings` gives what results in a language depend on besides the input; it is asked only when that matters.
+    `settings` returns everything that results in a language depend on besides the input. It is called only when that
+    matters.
     """
 
     def __init__(
@@ -46,171 +54,175 @@ class ResultFiles:
             raise VoxlateError(f"--output-dir {folder}: {reason}") from None
         if not os.access(folder, os.W_OK | os.X_OK):
             raise VoxlateError(f"--output-dir {folder}: no permission to write there")
-        self._journal, self._warn = Journal(folder, warn), warn
-        self._jobs: list[_FileJob] = []
-        self._paths: list[Path] = []
+        self._journal, self._warn = ResultJournal(folder, warn), warn
+        self._pending: list[_InputFiles] = []
+        self._written: list[Path] = []
 
     def work_list(self, inputs: Sequence[Input]) -> WorkList:
-        """Decide for each result whether it is already done, by the contents of the input and the settings."""
-        todo, census = WorkList(), _Census()
-        places = claim_places(inputs, self._journal, _longest_name(self._folder))
-        for folder in {(self._folder / place).parent for place in places}:
+        """Find the missing results, by the contents of the inputs and the settings."""
+        work, kept = WorkList(), _KeptResults()
+        stems = claim_stems(inputs, self._journal, _max_name_bytes(self._folder))
+        for folder in {(self._folder / stem).parent for stem in stems}:
             remove_abandoned_parts(folder)
-        for item, place in zip(inputs, places, strict=True):
-            job = _FileJob(item, place)
+        for item, stem in zip(inputs, stems, strict=True):
+            files = _InputFiles(item, stem)
             try:
                 for language in self._languages:
-                    lacking = [form for form in self._formats if self._lacks(job, language, form, census)]
-                    if lacking:
-                        job.lacking[language] = lacking
+                    missing = [form for form in self._formats if self._is_missing(files, language, form, kept)]
+                    if missing:
+                        files.missing[language] = missing
             except OSError as error:
-                todo.failed.append(f"{item.name}: its result cannot be written ({error.strerror})")
+                work.failed.append(f"{item.name}: its result cannot be written ({error.strerror})")
                 continue
-            if job.lacking:
-                todo.jobs.append(Job(item, tuple(job.lacking)))
-                self._jobs.append(job)
+            if files.missing:
+                work.pending.append(PendingInput(item, tuple(files.missing)))
+                self._pending.append(files)
             else:
-                todo.skipped += 1
-                if job.warnings:
-                    todo.in_part.append(f"{item.name}: {'; '.join(job.warnings)}")
-        todo.notes += census.lines(self._journal, self._folder, self._settings)
-        return todo
+                work.skipped += 1
+                if files.warnings:
+                    work.incomplete.append(f"{item.name}: {'; '.join(files.warnings)}")
+        work.notes += kept.notes(self._journal, self._folder, self._settings)
+        return work
 
-    def _lacks(self, job: "_FileJob", language: str, form: str, census: "_Census") -> bool:
-        """Return whether a result must be made; note what is kept though it may be another. OSError of its path."""
-        path = self._path(job, language, form)
-        if not _is_file(path) or self._overwrite or job.item.is_nameless:
+    def _is_missing(self, files: "_InputFiles", language: str, form: str, kept: "_KeptResults") -> bool:
+        """Return whether a result must be made; note one that is kept though it may differ. OSError of its path."""
+        path = self._path(files, language, form)
+        if not _is_file(path) or self._overwrite or files.item.is_nameless:
             return True
-        entry = self._journal.find(job.place, language, form)
+        entry = self._journal.find(files.stem, language, form)
         if entry is None:
-            census.unknown.append(path)
+            kept.unknown.append(path)
             return False
-        if not entry.is_of(job.stamp, lambda: job.sha256):
+        if not entry.has_contents(files.state, lambda: files.sha256):
             return True
         if entry.settings != settings_digest(self._settings(language)):
-            census.others[job.place, language] = entry.settings
-        elif entry.stamp != job.stamp or entry.input != job.item.key:  # touched or moved: next time that is known
-            self._record(job, language, (form,), entry.warnings)
-        job.warnings = job.warnings or entry.warnings
+            kept.with_other_settings[files.stem, language] = entry.settings
+        elif entry.state != files.state or entry.input != files.item.key:  # touched or moved: record the new state
+            self._record(files, language, (form,), entry.warnings)
+        files.warnings = files.warnings or entry.warnings
         return False
 
     def begin(self, index: int) -> None:
-        """Note what the input looks like before it is read: if it changes from then on, its result is not of it."""
-        self._jobs[index].look_again()
+        """Record the state of the input before it is read. If it changes later, its result counts as outdated."""
+        self._pending[index].refresh()
 
     def put(self, index: int, result: Translation | None) -> None:
-        """Write the results of a job in one language, and note them. OSError names the file that cannot be written."""
+        """Write and record the results of an input in one language. OSError names a file that cannot be written."""
         if result is None:
             return
-        job = self._jobs[index]
+        files = self._pending[index]
         language = result.target_language or self._languages[0]  # a transcript has none
-        texts = {self._path(job, language, form): WRITERS[form](result) for form in job.lacking[language]}
-        # If this process is killed between the two, the next one must not take an older file for this result, nor this
-        # result for one that nobody knows.
-        if job.item.is_nameless and not self._overwrite:
-            self._keep_former(job, language, texts)
+        texts = {self._path(files, language, form): WRITERS[form](result) for form in files.missing[language]}
+        # If the process is killed between writing and recording, the next run must neither take an older file for this
+        # result, nor this result for one of unknown origin.
+        if files.item.is_nameless and not self._overwrite:
+            self._keep_earlier(files, language, texts)
         is_new = not any(map(_is_file, texts))
         if is_new:
-            self._record(job, language, job.lacking[language], result.warnings)
+            self._record(files, language, files.missing[language], result.warnings)
         for path, text in texts.items():
             try:
                 write_text(path, text)
             except OSError as error:
                 error.filename = str(path)
                 raise
-            self._paths.append(path)
+            self._written.append(path)
         if not is_new:
-            self._record(job, language, job.lacking[language], result.warnings)
+            self._record(files, language, files.missing[language], result.warnings)
 
-    def _keep_former(self, job: "_FileJob", language: str, texts: Mapping[Path, str]) -> None:
-        """Rename results of an earlier recording, which perhaps cannot be made again, and say so."""
-        forms = [path.suffix for path, text in texts.items() if _is_file(path) and path.read_bytes() != text.encode()]
-        if not forms:
+    def _keep_earlier(self, files: "_InputFiles", language: str, texts: Mapping[Path, str]) -> None:
+        """Rename different results of an earlier recording, which may be impossible to make again, and report it."""
+        suffixes = [
+            path.suffix for path, text in texts.items() if _is_file(path) and path.read_bytes() != text.encode()
+        ]
+        if not suffixes:
             return
-        places = (f"{job.place}~{number}" for number in count(1))
-        place = next(
+        stems = (f"{files.stem}~{number}" for number in count(1))
+        stem = next(
             one
-            for one in places
+            for one in stems
             if one not in self._journal.owners
-            and not any((self._folder / f"{one}.{language}{form}").exists() for form in forms)
+            and not any((self._folder / f"{one}.{language}{suffix}").exists() for suffix in suffixes)
         )
-        for form in forms:
-            (self._folder / f"{job.place}.{language}{form}").replace(self._folder / f"{place}.{language}{form}")
-        kept = ", ".join(Input(self._folder / f"{place}.{language}{form}").name for form in forms)
-        self._warn(f"note: {job.item.name}: the result of an earlier recording is kept as {kept}")
+        for suffix in suffixes:
+            (self._folder / f"{files.stem}.{language}{suffix}").replace(self._folder / f"{stem}.{language}{suffix}")
+        kept = ", ".join(Input(self._folder / f"{stem}.{language}{suffix}").name for suffix in suffixes)
+        self._warn(f"note: {files.item.name}: the result of an earlier recording is kept as {kept}")
 
-    def _record(self, job: "_FileJob", language: str, formats: Sequence[str], warnings: tuple[str, ...]) -> None:
+    def _record(self, files: "_InputFiles", language: str, formats: Sequence[str], warnings: tuple[str, ...]) -> None:
         settings = self._settings(language)
         digest = settings_digest(settings)
-        item = job.item
-        entry = Entry(job.place, item.key, language, tuple(formats), digest, job.stamp, job.sha256, warnings)
+        entry = JournalEntry(
+            files.stem, files.item.key, language, tuple(formats), digest, files.state, files.sha256, warnings
+        )
         self._journal.record(entry, settings)
 
     def close(self) -> None:
-        """Do nothing: every result is written when it comes."""
+        """Do nothing: every result has been written."""
 
-    def written(self) -> str:
-        """Say which file was written, or how many."""
-        if len(self._paths) == 1:
-            return f"; wrote {Input(self._paths[0]).name}"
-        return f"; wrote {len(self._paths)} files in {self._folder}" if self._paths else ""
+    def summary(self) -> str:
+        """Return the file that was written, or how many."""
+        if len(self._written) == 1:
+            return f"; wrote {Input(self._written[0]).name}"
+        return f"; wrote {len(self._written)} files in {self._folder}" if self._written else ""
 
-    def _path(self, job: "_FileJob", language: str, form: str) -> Path:
-        return self._folder / f"{job.place}.{language}.{form}"
+    def _path(self, files: "_InputFiles", language: str, form: str) -> Path:
+        return self._folder / f"{files.stem}.{language}.{form}"
 
 
-class _FileJob:
-    """An input, the place of its results, which of them it lacks, and what it holds."""
+class _InputFiles:
+    """An input, its state, the stem of its results, and the formats that are missing for each language."""
 
-    def __init__(self, item: Input, place: str) -> None:
-        self.item, self.place = item, place
-        self.lacking: dict[str, list[str]] = {}
+    def __init__(self, item: Input, stem: str) -> None:
+        self.item, self.stem = item, stem
+        self.missing: dict[str, list[str]] = {}
         self.warnings: tuple[str, ...] = ()
-        self.look_again()
+        self.refresh()
 
-    def look_again(self) -> None:
-        """Forget what the input held before."""
-        self.stamp = None if self.item.is_nameless else stamp_of(self.item.absolute)
+    def refresh(self) -> None:
+        """Read the state of the input again."""
+        self.state = None if self.item.is_nameless else file_state(self.item.absolute)
         self._sha256: tuple[str | None] | None = None
 
     @property
     def sha256(self) -> str | None:
-        """The digest of the input; None if it has changed since it was looked at."""
+        """The digest of the input; None if it has changed since its state was read."""
         if self._sha256 is None:
-            self._sha256 = (input_sha256(self.item.absolute, self.stamp),)
+            self._sha256 = (input_sha256(self.item.absolute, self.state),)
         return self._sha256[0]
 
 
 @dataclass
-class _Census:
-    """Results that are kept though they may not be what this command would make."""
+class _KeptResults:
+    """Existing results that are kept though this command might make others."""
 
     unknown: list[Path] = field(default_factory=list)
-    others: dict[tuple[str, str], str] = field(default_factory=dict)  # (place, language) -> digest of settings
+    with_other_settings: dict[tuple[str, str], str] = field(default_factory=dict)  # (stem, language) -> digest
 
-    def lines(self, journal: Journal, folder: Path, settings: Callable[[str], Settings]) -> Iterator[str]:
-        """Yield a line for each kind."""
-        if self.others:
+    def notes(self, journal: ResultJournal, folder: Path, settings: Callable[[str], Settings]) -> Iterator[str]:
+        """Yield a message for each kind."""
+        others = self.with_other_settings
+        if others:
             names: dict[str, None] = {}
-            for language in dict.fromkeys(language for _, language in self.others):
-                digests = {digest for (_, other), digest in self.others.items() if other == language}
+            for language in dict.fromkeys(language for _, language in others):
+                digests = {digest for (_, other), digest in others.items() if other == language}
                 names |= dict.fromkeys(journal.differences(settings(language), sorted(digests)))
             differing = f" ({', '.join(names)})" if names else ""
-            one = len(self.others) == 1
-            what = "1 result was" if one else f"{len(self.others)} results were"
-            yield f"note: {what} made with other settings{differing}; --overwrite redoes {'it' if one else 'them'}"
+            one = len(others) == 1
+            results = "1 result was" if one else f"{len(others)} results were"
+            yield f"note: {results} made with other settings{differing}; --overwrite redoes {'it' if one else 'them'}"
         if self.unknown:
             one = len(self.unknown) == 1
-            what = "1 result is" if one else f"{len(self.unknown)} results are"
-            these, more = ("it", "") if one else ("them", ", …")
+            results = "1 result is" if one else f"{len(self.unknown)} results are"
+            them, more = ("it", "") if one else ("them", ", …")
             yield (
-                f"note: {what} kept whose input and settings {folder / JOURNAL_NAME} does not know "
-                f"({Input(self.unknown[0]).name}{more}); --overwrite replaces {these}"
+                f"note: {results} kept whose input and settings are not recorded in {folder / JOURNAL_NAME} "
+                f"({Input(self.unknown[0]).name}{more}); --overwrite replaces {them}"
             )
 
 
 def _is_file(path: Path) -> bool:
-    """Return whether a file is there; OSError if none can be written there."""
+    """Return whether a file exists; OSError if none can be written there."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -220,9 +232,9 @@ def _is_file(path: Path) -> bool:
     return True
 
 
-def _longest_name(folder: Path) -> int:
-    """Return how many bytes the name of a file may have."""
+def _max_name_bytes(folder: Path) -> int:
+    """Return how many bytes a file name may have in a folder."""
     try:
         return os.pathconf(folder, "PC_NAME_MAX")
-    except (AttributeError, ValueError, OSError):  # not asked for on every system
+    except (AttributeError, ValueError, OSError):  # not available on every system
         return 255

@@ -1,13 +1,48 @@
-"""What the translation of one audio input is, or its transcript."""
+"""Results of one audio input: its translation or transcript, in segments."""
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeVar
 
+from voxlate.errors import AudioError
 from voxlate.text import join_texts
+
+Result = TypeVar("Result")
+
+
+class Recipe(Mapping[str, object]):
+    """What a result depends on besides the audio: model, search settings, precision, versions.
+
+    It is a read-only dict that is computed when it is first read, as that takes the checksum of the model's weights.
+    """
+
+    def __init__(self, compute: Callable[[], Mapping[str, object]] = dict) -> None:
+        self._compute = compute
+
+    @cached_property
+    def _values(self) -> Mapping[str, object]:
+        return self._compute()
+
+    def __getitem__(self, name: str) -> object:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+    def __reduce__(self) -> tuple[type[dict[str, object]], tuple[dict[str, object]]]:
+        return dict, (dict(self),)  # pickled and copied as a plain dict
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One hypothesis as text; `score` is its log-probability divided by its length (see `Hypothesis`)."""
+    """A hypothesis as text. `score` is its log-probability divided by length ** length_penalty (see `Hypothesis`)."""
 
     text: str
     score: float
@@ -15,7 +50,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Word:
-    """A word of a transcript, in seconds on the file's clock (see `Segment`)."""
+    """A word of a transcript; `start` and `end` are in seconds, as in `Segment`."""
 
     text: str
     start: float
@@ -24,11 +59,11 @@ class Word:
 
 @dataclass(frozen=True)
 class Segment:
-    """One piece of the audio, in seconds on the file's clock, and its hypotheses, best first.
+    """A stretch of the audio and its hypotheses, best first. A transcript has one, with its words.
 
-    Time 0 is where the container's timeline begins; in MPEG and Ogg streams, whose timestamps begin anywhere, it is the
-    earliest one of all tracks. Of an array, it is the first sample.
-    Of a transcript there is one hypothesis, with the times of its words.
+    `start` and `end` are in seconds on the file's own clock. Time 0 is the beginning of the container's timeline; in
+    MPEG and Ogg streams, whose timestamps begin anywhere, it is the earliest timestamp of all tracks. For an array,
+    it is the first sample.
     """
 
     start: float
@@ -44,10 +79,13 @@ class Segment:
 
 @dataclass(frozen=True)
 class Translation:
-    """The translation of one input. There are no segments where there is no sound.
+    """The translation of one input, or its transcript, which has no target language. Silence has no segments.
 
-    `seconds` is when the sound ends, on the file's clock. `warnings` tell of sound that is lost, `notes` of choices
-    that were made. A transcript has no target language.
+    - `audio`: the path, or the type of an input that has none.
+    - `seconds`: end of the audio, on the file's clock.
+    - `warnings`: sound that was lost, such as the missing part of a truncated file.
+    - `notes`: choices that were made, such as the audio track.
+    - `recipe`: what the result depends on besides the audio, as in json files (see `Recipe`).
     """
 
     audio: str
@@ -57,9 +95,17 @@ class Translation:
     source_language: str | None = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=(), kw_only=True)
-    recipe: dict[str, object] = field(default_factory=dict)
+    # Neither printed nor compared: that would compute it.
+    recipe: Mapping[str, object] = field(default_factory=Recipe, repr=False, compare=False)
 
     @property
     def text(self) -> str:
-        """The whole translation, or transcript, on one line, joined as its language is written."""
+        """All segments on one line, joined as the language is written."""
         return join_texts((segment.text for segment in self.segments), self.target_language or self.source_language)
+
+
+def result_or_raise(result: Result | AudioError) -> Result:
+    """Return a result; raise it if it is an error."""
+    if isinstance(result, AudioError):
+        raise result
+    return result

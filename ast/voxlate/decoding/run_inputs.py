@@ -1,4 +1,4 @@
-"""Inputs to results on standard output or in files, by a model that is loaded once there is something to do."""
+"""The inputs of a command to results on standard output or in files. The model is loaded only if there is work."""
 
 import errno
 import io
@@ -7,30 +7,29 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from rich.console import Console
 
 from voxlate.audio.sources import OPEN_REASONS, AudioSource
 from voxlate.decoding.inputs import Input, Inputs, find_inputs
-from voxlate.decoding.outputs import Job, Outputs, StandardOutput
+from voxlate.decoding.outputs import Outputs, PendingInput, StandardOutput
 from voxlate.decoding.result_files import ResultFiles, Settings
 from voxlate.decoding.results import Translation
 from voxlate.decoding.writers import message_line
 from voxlate.errors import AudioError, VoxlateError
-from voxlate.progress import Pace, bar, lines
+from voxlate.progress import TimeEstimate, audio_progress_bar, progress_lines, stderr
 
-# What keeps every further result from being written, too.
-_HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+# Errors that would also prevent all further results from being written.
+_FATAL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
-class Stream(Protocol):
-    """What makes results of inputs, each with its index, as soon as it is there.
+class ResultStream(Protocol):
+    """A function that yields the results of inputs, each with the index of its input, as soon as they are complete.
 
-    `to` has the language or the languages that each input is wanted in. There is a result for each, or one AudioError
-    for the input.
+    `to` has the language or languages of each input. It yields a result for each language, or one AudioError.
+    `progress` is called with the seconds of audio that are done and read so far.
     """
 
     def __call__(
@@ -42,12 +41,9 @@ class Stream(Protocol):
     ) -> Iterator[tuple[int, Translation | AudioError]]: ...
 
 
-RecipeOf: TypeAlias = Callable[[str], dict[str, object]]  # of results in a language, where they have none of their own
-
-
 @dataclass(frozen=True)
 class InputsCommand:
-    """Which inputs, and where their results go; the fields are options of the command line."""
+    """The inputs and the destination of their results. The fields are options of the command line."""
 
     audio: Sequence[str]
     formats: Sequence[str]
@@ -56,62 +52,66 @@ class InputsCommand:
     audio_track: str | None = field(default=None, kw_only=True)
 
 
-def process(
+def run_inputs(
     command: InputsCommand,
     languages: Sequence[str],
     done: str,
     settings: Callable[[str], Settings],
-    start: Callable[[Console], tuple[Stream, RecipeOf]],
+    start: Callable[[Console], ResultStream],
 ) -> int:
-    """Give the inputs to what `start` loads, if there is something to do; write results, return the exit code.
+    """Process the inputs that lack results and write those; return the exit code: 0, 1 if inputs failed, or 130.
 
-    Results in files are called AUDIO.LANGUAGE.FORMAT; `done` says what became of an input; `settings`
-    tells what results in a language depend on besides the input.
+    `start` loads the model and returns the function that processes inputs. `done` is the participle for messages, such
+    as "translated". `settings` returns everything that results in a language depend on besides the input.
     """
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    console = stderr()
     inputs = find_inputs(command.audio)
-    tally = Tally(console, done)
-    outputs = _outputs(command, languages, settings, tally, len(inputs.found))
-    todo = outputs.work_list(inputs.found)
-    tally.skipped = todo.skipped
-    tally.left_out(inputs)
-    for message in todo.failed:
-        tally.fail(message)
-    for message in todo.in_part:
-        tally.recall(message)
-    for message in todo.notes:
-        tally.say(message)
+    summary = RunSummary(console, done)
+    outputs = _outputs(command, languages, settings, summary, len(inputs.found))
+    work = outputs.work_list(inputs.found)
+    summary.skipped = work.skipped
+    summary.report_left_out(inputs)
+    for message in work.failed:
+        summary.count_failed(message)
+    for message in work.incomplete:
+        summary.warn(f"{message}; what was decoded is already {done}")
+    for message in work.notes:
+        summary.print(message)
     try:
-        if todo.jobs and all(_is_missing(job.item) for job in todo.jobs):
-            for index, job in enumerate(todo.jobs):
-                tally.fail(f"{job.item.name}: {OPEN_REASONS[FileNotFoundError]}")
+        if work.pending and all(_does_not_exist(pending.item) for pending in work.pending):
+            for index, pending in enumerate(work.pending):
+                summary.count_failed(f"{pending.item.name}: {OPEN_REASONS[FileNotFoundError]}")
                 outputs.put(index, None)
-        elif todo.jobs:
-            _check_stdin(todo.jobs)
-            pace = Pace([_size(job.item) for job in todo.jobs], "loading the model")
-            with lines(console, pace):
-                stream, recipe = start(console)
-                pace.begin(done)
-                _Run(todo.jobs, cache(recipe), outputs, tally, pace).write_results(stream)
+        elif work.pending:
+            _check_stdin(work.pending)
+            estimate = TimeEstimate([_size(pending.item) for pending in work.pending], "loading the model")
+            with progress_lines(console, estimate):
+                stream = start(console)
+                estimate.begin(done)
+                _ResultWriter(work.pending, outputs, summary, estimate).write_results(stream)
     except KeyboardInterrupt:
         outputs.close()
-        tally.interrupted(len(todo.jobs), in_files=command.output_dir is not None)
+        summary.report_interruption(len(work.pending), in_files=command.output_dir is not None)
         return 130
     except (BrokenPipeError, VoxlateError):
         raise
     except Exception:
         with suppress(OSError):
             outputs.close()
-        if tally.whole or tally.in_part:
-            tally.say(f"stopped by an error: {tally.counts()}{outputs.written()}")
+        if summary.complete or summary.incomplete:
+            summary.print(f"stopped by an error: {summary.counts()}{outputs.summary()}")
         raise
-    if command.output_dir is not None or len(inputs.found) != 1 or tally.whole != 1:
-        tally.say(f"{tally.counts()}{outputs.written()}")
-    return 1 if tally.failed or tally.in_part or todo.in_part else 0
+    if command.output_dir is not None or len(inputs.found) != 1 or summary.complete != 1:
+        summary.print(f"{summary.counts()}{outputs.summary()}")
+    return 1 if summary.failed or summary.incomplete or work.incomplete else 0
 
 
 def _outputs(
-    command: InputsCommand, languages: Sequence[str], settings: Callable[[str], Settings], tally: "Tally", count: int
+    command: InputsCommand,
+    languages: Sequence[str],
+    settings: Callable[[str], Settings],
+    summary: "RunSummary",
+    count: int,
 ) -> Outputs:
     if command.output_dir is None:
         return StandardOutput(command.formats, languages, count)
@@ -121,89 +121,90 @@ def _outputs(
         languages,
         overwrite=command.overwrite,
         settings=settings,
-        warn=tally.say,
+        warn=summary.print,
     )
 
 
-class _Run:
-    """Jobs on their way through a stream."""
+class _ResultWriter:
+    """Sends pending inputs through a stream, and writes and counts the results."""
 
-    def __init__(self, jobs: Sequence[Job], recipe: RecipeOf, outputs: Outputs, tally: "Tally", pace: Pace) -> None:
-        self._jobs, self._recipe, self._outputs, self._tally, self._pace = jobs, recipe, outputs, tally, pace
-        self._left = [len(job.languages) for job in jobs]  # results that are still to come
+    def __init__(
+        self, pending: Sequence[PendingInput], outputs: Outputs, summary: "RunSummary", estimate: TimeEstimate
+    ) -> None:
+        self._pending, self._outputs, self._summary, self._estimate = pending, outputs, summary, estimate
+        self._missing = [len(one.languages) for one in pending]  # results of each input
         self._failed: set[int] = set()
 
-    def write_results(self, stream: Stream) -> None:
-        """Write what the stream makes of the jobs, and count it."""
-        to = [job.languages if len(job.languages) > 1 else job.languages[0] for job in self._jobs]
-        with bar(self._tally.console, self._pace) as progress:
+    def write_results(self, stream: ResultStream) -> None:
+        """Write the results of the stream, and count them."""
+        to = [one.languages if len(one.languages) > 1 else one.languages[0] for one in self._pending]
+        with audio_progress_bar(self._summary.console, self._estimate) as progress:
             for index, result in stream(self._sources(), to=to, progress=progress):
                 if isinstance(result, AudioError):
-                    self._pace.failed()
+                    self._estimate.failed()
                     self._outputs.put(index, None)
                     self._fail(index, str(result))
                 else:
                     self._put(index, result)
 
     def _sources(self) -> Iterator[AudioSource]:
-        for index, job in enumerate(self._jobs):
+        for index, one in enumerate(self._pending):
             self._outputs.begin(index)
             # Standard input is read by this thread, which an interruption reaches while it waits.
-            yield _Stdin(sys.stdin.buffer.read()) if job.item.path is None else job.item.path
+            yield _Stdin(sys.stdin.buffer.read()) if one.item.path is None else one.item.path
 
     def _put(self, index: int, result: Translation) -> None:
-        job = self._jobs[index]
-        if result.target_language not in (None, *job.languages):  # which is already done
+        pending = self._pending[index]
+        if result.target_language not in (None, *pending.languages):  # already done by an earlier run
             return
-        name = job.item.name
-        recipe = result.recipe or self._recipe(result.target_language or job.languages[0])
-        result = replace(result, audio=name, recipe=recipe)
+        name = pending.item.name
         try:
-            self._outputs.put(index, result)
+            self._outputs.put(index, replace(result, audio=name))
         except BrokenPipeError:
             raise
         except OSError as error:
-            if error.errno in _HOPELESS:
+            if error.errno in _FATAL_ERRORS:
                 where = f"{error.strerror}: {error.filename or 'standard output'}"
-                raise VoxlateError(f"results cannot be written ({where}); {self._tally.counts()}") from None
+                raise VoxlateError(f"results cannot be written ({where}); {self._summary.counts()}") from None
             self._fail(index, f"{name}: its result cannot be written ({error.strerror})")
-        self._left[index] -= 1
-        if self._left[index] or index in self._failed:
+        self._missing[index] -= 1
+        if self._missing[index] or index in self._failed:
             return
         if result.warnings:
-            self._tally.partial(f"{name}: {'; '.join(result.warnings)}; what was decoded is {self._tally.done}")
+            self._summary.incomplete += 1
+            self._summary.warn(f"{name}: {'; '.join(result.warnings)}; what was decoded is {self._summary.done}")
         else:
-            self._tally.whole += 1
+            self._summary.complete += 1
         for note in result.notes:
-            self._tally.say(f"note: {name}: {note}")
+            self._summary.print(f"note: {name}: {note}")
 
     def _fail(self, index: int, message: str) -> None:
-        self._tally.fail(message, again=index in self._failed)
+        self._summary.count_failed(message, counted=index in self._failed)
         self._failed.add(index)
 
 
-def _is_missing(item: Input) -> bool:
+def _does_not_exist(item: Input) -> bool:
     if item.path is None:
         return False
     try:
         os.lstat(item.path)
     except FileNotFoundError:
         return True
-    except (OSError, ValueError):  # a name that no file can have: reading it says so
+    except (OSError, ValueError):  # an impossible file name, which is reported when it is read
         pass
     return False
 
 
 def _size(item: Input) -> int:
-    """Return the bytes of a file, 0 where they are not known."""
+    """Return the size of a file in bytes, 0 if it is unknown."""
     try:
         return 0 if item.path is None else item.path.stat().st_size
     except (OSError, ValueError):
         return 0
 
 
-def _check_stdin(jobs: Sequence[Job]) -> None:
-    if any(job.item.path is None for job in jobs) and (sys.stdin is None or sys.stdin.isatty()):
+def _check_stdin(pending: Sequence[PendingInput]) -> None:
+    if any(one.item.path is None for one in pending) and (sys.stdin is None or sys.stdin.isatty()):
         state = "is closed" if sys.stdin is None else "is a terminal"
         raise VoxlateError(f"'-' reads audio from standard input, but that {state}; pipe a file into it")
 
@@ -212,43 +213,38 @@ class _Stdin(io.BytesIO):
     name = "<stdin>"
 
 
-class Tally:
-    """Counts what became of the inputs, and names each one that failed."""
+class RunSummary:
+    """Counts complete, incomplete and failed inputs, and prints messages about them."""
 
     def __init__(self, console: Console, done: str) -> None:
         self.console, self.done, self.skipped = console, done, 0
-        self.whole = self.in_part = self.failed = 0
+        self.complete = self.incomplete = self.failed = 0
 
-    def say(self, message: str, style: str | None = None) -> None:
-        """Print a message on one line, whatever characters the name of a file has."""
+    def print(self, message: str, style: str | None = None) -> None:
+        """Print a message on one line, whatever characters a file name has."""
         self.console.print(message_line(message), style=style)
 
-    def fail(self, message: str, *, again: bool = False) -> None:
-        """Name an input that failed; count it, unless that is done."""
-        self.failed += not again
-        self.say(f"error: {message}", "red")
+    def warn(self, message: str) -> None:
+        """Print a warning about an input of which a part was lost."""
+        self.print(f"warning: {message}", "yellow")
 
-    def partial(self, message: str) -> None:
-        """Name an input of which something was lost."""
-        self.in_part += 1
-        self.say(f"warning: {message}", "yellow")
+    def count_failed(self, message: str, *, counted: bool = False) -> None:
+        """Print why an input failed, and count it unless it is `counted` already."""
+        self.failed += not counted
+        self.print(f"error: {message}", "red")
 
-    def recall(self, message: str) -> None:
-        """Name an input of which something was lost by an earlier run."""
-        self.say(f"warning: {message}; what was decoded is already {self.done}", "yellow")
-
-    def left_out(self, inputs: Inputs) -> None:
-        """Say which inputs there are not, and which files of folders are none."""
+    def report_left_out(self, inputs: Inputs) -> None:
+        """Print which arguments give no inputs, and which files of folders are skipped."""
         for error in inputs.failed:
-            self.fail(str(error))
+            self.count_failed(str(error))
         if inputs.left_out:
             names = ", ".join(Input(Path(path.name)).name for path in inputs.left_out[:3])
             more = ", …" if len(inputs.left_out) > 3 else ""
-            self.say(f"skipped in folders: {len(inputs.left_out)} hidden or non-media files: {names}{more}")
+            self.print(f"skipped in folders: {len(inputs.left_out)} hidden or non-media files: {names}{more}")
 
-    def interrupted(self, wanted: int, *, in_files: bool) -> None:
-        """Say how far an interrupted run came, and what the same command would do."""
-        left = wanted - self.whole - self.in_part
+    def report_interruption(self, pending: int, *, in_files: bool) -> None:
+        """Print the counts of an interrupted run, and what a rerun would do."""
+        left = pending - self.complete - self.incomplete
         if not in_files:
             hint = "with --output-dir, finished inputs are kept and a rerun does the others"
         elif not left:
@@ -256,10 +252,10 @@ class Tally:
         else:
             others = "input from its" if left == 1 else f"{left} inputs from their"
             hint = f"rerun the same command to do the remaining {others} beginning"
-        self.say(f"interrupted: {self.counts()}; {hint}", "bold")
+        self.print(f"interrupted: {self.counts()}; {hint}", "bold")
 
     def counts(self) -> str:
-        """Return the numbers."""
-        in_part = f", {self.in_part} in part" if self.in_part else ""
+        """Return the counts as text."""
+        incomplete = f", {self.incomplete} in part" if self.incomplete else ""
         skipped = f", {self.skipped} already done (--overwrite redoes them)" if self.skipped else ""
-        return f"{self.whole} {self.done}{in_part}, {self.failed} failed{skipped}"
+        return f"{self.complete} {self.done}{incomplete}, {self.failed} failed{skipped}"

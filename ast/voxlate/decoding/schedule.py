@@ -1,4 +1,4 @@
-"""Which utterances are encoded and searched together, and when: a result does not depend on it.
+"""Which segments are encoded and searched together, and when. Results do not depend on it.
 
 Shape letters: T samples.
 """
@@ -15,112 +15,109 @@ from voxlate.data.batching import collate_waveforms
 from voxlate.decoding.output_layer import Vocabulary
 from voxlate.decoding.search import Hypothesis, Search
 from voxlate.models.caches import CrossAttentionCache
-from voxlate.models.cpu.malloc import FreedMemory
 from voxlate.models.speech_translator import SpeechTranslator
 from voxlate.search_options import SearchOptions
 
-_MEAN_SECONDS = 10.0  # for each utterance of the pool, all counted like the longest: this bounds its memory
-_ENCODED_SECONDS = 320.0  # of sound in the encoder at once, with padding
-_GROUPS = 4  # the pool is filled up as soon as a quarter of it is free
+# The caches of a search are padded to its longest segment. This many seconds per segment bound their memory.
+_MEAN_SECONDS = 10.0
+_ENCODED_SECONDS = 320.0  # of audio in the encoder at a time, with padding
+_GROUPS = 4  # new segments join the search as soon as a quarter of it is free
 
 
 @dataclass(frozen=True)
 class AudioSegment:
-    """What is encoded once and searched once for each tag: a span of a sound, translated into the tags' languages."""
+    """A stretch of an input. It is encoded once, and searched once for each target language.
 
-    job: int
+    `index` is the number of the input, `span` the first and last sample of the stretch, `tag_ids` are the tags of the
+    target languages, if there are any.
+    """
+
+    index: int
     span: Span
-    sound: DecodedAudio
-    tag_ids: tuple[int, ...]
+    audio: DecodedAudio
+    tag_ids: tuple[int, ...] = ()
 
     @property
     def seconds(self) -> float:
-        """Length of the span."""
+        """Length of the segment."""
         return (self.span[1] - self.span[0]) / SAMPLE_RATE_HZ
 
     def waveform(self) -> Tensor:
         """Return the samples, (T,)."""
-        return torch.from_numpy(self.sound.waveform_T[slice(*self.span)])
+        return torch.from_numpy(self.audio.waveform_T[slice(*self.span)])
+
+
+def encoder_batches(segments: Sequence[AudioSegment], size: int) -> Iterator[list[AudioSegment]]:
+    """Group segments, in their order, into batches of at most `size` and 320 s of padded audio."""
+    batch: list[AudioSegment] = []
+    for segment in segments:
+        longest = max([segment.seconds, *(other.seconds for other in batch)])
+        if batch and (len(batch) >= size or (len(batch) + 1) * longest > _ENCODED_SECONDS):
+            yield batch
+            batch = []
+        batch.append(segment)
+    if batch:
+        yield batch
 
 
 class Schedule:
-    """Feeds a search, at most `size` utterances at once, with pieces of like length."""
+    """Keeps a search filled with up to `size` segments, batched by length."""
 
-    def __init__(
-        self,
-        model: SpeechTranslator,
-        options: SearchOptions,
-        size: int,
-        vocabulary: Vocabulary,
-        freed: FreedMemory,
-    ) -> None:
-        self._model, self._size, self._freed = model, size, freed
+    def __init__(self, model: SpeechTranslator, options: SearchOptions, size: int, vocabulary: Vocabulary) -> None:
+        self._model, self._size = model, size
         self._search = Search(model.decoder, options, vocabulary)
-        self._searched: dict[int, tuple[AudioSegment, int]] = {}
-        self._numbers = 0
+        self._searched: dict[int, tuple[AudioSegment, int]] = {}  # key in the search -> segment, index of its tag
+        self._next_key = 0
         self._longest_first = True
 
-    def translate(self, pieces: Sequence[AudioSegment]) -> Iterator[tuple[AudioSegment, int, list[Hypothesis]]]:
-        """Begin to translate all pieces; yield what is finished by then, of these and of earlier calls.
+    def translate(self, segments: Sequence[AudioSegment]) -> Iterator[tuple[AudioSegment, int, list[Hypothesis]]]:
+        """Start to translate segments; yield all results that are finished meanwhile, also those of earlier calls.
 
-        Each result is a piece, the number of one of its tags, and the hypotheses.
+        A result is a segment, the index of its target language in `tag_ids`, and the hypotheses, best first.
         """
-        ordered = sorted(pieces, key=lambda piece: piece.seconds, reverse=self._longest_first)
-        self._longest_first = not self._longest_first  # the next ones begin with the length that these end with
-        for group in self._groups(ordered):
-            wanted = [(place, tag) for place, piece in enumerate(group) for tag in range(len(piece.tag_ids))]
-            together = max(1, self._size // _GROUPS)
-            memory = None
-            for first in range(0, len(wanted), together):
-                part = wanted[first : first + together]
-                while self._searched and not self._has_room([group[place] for place, _ in part]):
+        ordered = sorted(segments, key=lambda segment: segment.seconds, reverse=self._longest_first)
+        self._longest_first = not self._longest_first  # so that the next window begins with similar lengths
+        most_added = max(1, self._size // _GROUPS)
+        for batch in encoder_batches(ordered, self._size // _GROUPS):
+            targets = [(row, tag) for row, segment in enumerate(batch) for tag in range(len(segment.tag_ids))]
+            encoded = None
+            for first in range(0, len(targets), most_added):
+                added = targets[first : first + most_added]
+                while self._searched and not self._has_room([batch[row] for row, _ in added]):
                     yield from self._step()
-                memory = memory or self._remember(group)
-                self._add([(group[place], tag) for place, tag in part], _selected(memory, [place for place, _ in part]))
-                self._freed.bound()
+                encoded = encoded or self._encode(batch)
+                self._add([(batch[row], tag) for row, tag in added], _select(encoded, [row for row, _ in added]))
 
     def finish(self) -> Iterator[tuple[AudioSegment, int, list[Hypothesis]]]:
-        """Yield all that is left."""
+        """Yield all remaining results."""
         while self._searched:
             yield from self._step()
 
-    def _groups(self, ordered: Sequence[AudioSegment]) -> Iterator[list[AudioSegment]]:
-        """Yield what is encoded together."""
-        group: list[AudioSegment] = []
-        for piece in ordered:
-            longest = max([piece.seconds, *(one.seconds for one in group)])
-            if group and (len(group) >= self._size // _GROUPS or (len(group) + 1) * longest > _ENCODED_SECONDS):
-                yield group
-                group = []
-            group.append(piece)
-        if group:
-            yield group
+    def _add(self, targets: Sequence[tuple[AudioSegment, int]], cross_attention_cache: CrossAttentionCache) -> None:
+        keys = range(self._next_key, self._next_key + len(targets))
+        self._next_key = keys.stop
+        self._searched.update(zip(keys, targets, strict=True))
+        self._search.add(keys, cross_attention_cache, [segment.tag_ids[tag] for segment, tag in targets])
 
-    def _add(self, searched: Sequence[tuple[AudioSegment, int]], memory: CrossAttentionCache) -> None:
-        numbers = range(self._numbers, self._numbers + len(searched))
-        self._numbers = numbers.stop
-        self._searched.update(zip(numbers, searched, strict=True))
-        self._search.add(numbers, memory, [piece.tag_ids[tag] for piece, tag in searched])
-
-    def _has_room(self, pieces: Sequence[AudioSegment]) -> bool:
-        together = [*(piece for piece, _ in self._searched.values()), *pieces]
-        longest = max(piece.seconds for piece in together)
+    def _has_room(self, segments: Sequence[AudioSegment]) -> bool:
+        together = [*(segment for segment, _ in self._searched.values()), *segments]
+        longest = max(segment.seconds for segment in together)
         return len(together) <= self._size and len(together) * longest <= self._size * _MEAN_SECONDS
 
     def _step(self) -> Iterator[tuple[AudioSegment, int, list[Hypothesis]]]:
-        for number, hypotheses in self._search.step():
-            piece, tag = self._searched.pop(number)
-            yield piece, tag, hypotheses
+        for key, hypotheses in self._search.step():
+            segment, tag = self._searched.pop(key)
+            yield segment, tag, hypotheses
 
     @torch.inference_mode()
-    def _remember(self, pieces: Sequence[AudioSegment]) -> CrossAttentionCache:
-        encoder = self._model.encoder
-        waveforms = [piece.waveform() for piece in pieces]
-        return self._model.cross_attention_cache(*collate_waveforms(waveforms, normalize=encoder.normalize_waveform))
+    def _encode(self, segments: Sequence[AudioSegment]) -> CrossAttentionCache:
+        waveforms = [segment.waveform() for segment in segments]
+        normalize = self._model.encoder.normalize_waveform
+        return self._model.cross_attention_cache(*collate_waveforms(waveforms, normalize=normalize))
 
 
-def _selected(memory: CrossAttentionCache, places: list[int]) -> CrossAttentionCache:
-    """Return the memory of some utterances, one as often as it is named; the memory itself where that is all of it."""
-    if places == [*range(memory.utterances)]:
-        return memory
-    return memory.select(torch.tensor(places, device=memory.mask_U11S.device))
+def _select(cross_attention_cache: CrossAttentionCache, rows: list[int]) -> CrossAttentionCache:
+    """Return the cache of some rows, repeated where a row is; the cache itself if it is all rows once."""
+    if rows == [*range(cross_attention_cache.utterances)]:
+        return cross_attention_cache
+    return cross_attention_cache.select(torch.tensor(rows, device=cross_attention_cache.mask_U11S.device))

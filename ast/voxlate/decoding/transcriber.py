@@ -1,108 +1,175 @@
-"""From audio inputs to transcripts with the times of their words, by a CTC head."""
+"""From audio inputs to transcripts with the times of their words, by a CTC head.
 
-from collections.abc import Callable, Iterable, Iterator
+Shape letters: B segments, S frames, V labels.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any, overload
 
-import numpy as np
 import torch
-import transformers
 
-import voxlate
-from voxlate.audio.loading import AudioSource, decoder_fingerprint
-from voxlate.audio.prefetch import DecodedAudio, Span, read_ahead
+from voxlate.audio.loading import SAMPLE_RATE_HZ
+from voxlate.audio.prefetch import read_ahead
+from voxlate.audio.python_inputs import AudioInput, check_is_several, is_list
 from voxlate.audio.tracks import AudioTrack
 from voxlate.checkpoints.ctc_models import load_transcriber
-from voxlate.checkpoints.hub import find_model, hub_revision
-from voxlate.checkpoints.weights import adapter_recipe, weight_files, weights_sha256
+from voxlate.checkpoints.hub import find_model
+from voxlate.checkpoints.weights import weight_files
 from voxlate.data.batching import collate_waveforms
-from voxlate.decoding.ctc_best_path import best_path
-from voxlate.decoding.results import Candidate, Segment, Translation, Word
+from voxlate.decoding.ctc_best_path import AlignedWord, best_path
+from voxlate.decoding.recipes import ModelFiles, runtime_recipe, software_recipe
+from voxlate.decoding.results import Candidate, Recipe, Segment, Translation, Word, result_or_raise
+from voxlate.decoding.schedule import AudioSegment
+from voxlate.decoding.segment_batches import choose_batch_size, compute_segments
 from voxlate.errors import AudioError, VoxlateError
-from voxlate.hardware import choose_device, choose_dtype
+from voxlate.hardware import INT8, choose_device, choose_dtype
 from voxlate.models.precision import not_numbers
-from voxlate.provenance import settings_sha256, source_commit
 
 
 class Transcriber:
-    """A loaded model that writes down what is said. `device` and `dtype` as in `voxlate transcribe`."""
+    """A loaded model that transcribes speech in the language that its CTC head was trained on.
 
-    def __init__(self, model: str | Path, *, device: str = "auto", dtype: str = "auto") -> None:
+    - `model`: a folder, Hub id or id@revision of a model with a CTC head.
+    - `device`: auto, cpu, cuda, cuda:1, …
+    - `dtype`: auto, float32, bfloat16 or float16.
+    - `batch_size`: maximum number of segments per batch, 16 by default, 64 on a GPU. It does not change results.
+
+    VoxlateError if the model cannot be found or loaded, or an argument is wrong.
+
+        transcriber = Transcriber("facebook/wav2vec2-base-960h")
+        for word in transcriber.transcribe("talk.mp3").segments[0].words:
+            print(word.start, word.end, word.text)
+    """
+
+    def __init__(
+        self, model: str | Path, *, device: str = "auto", dtype: str = "auto", batch_size: int | None = None
+    ) -> None:
         self._device = choose_device(device)
+        self._batch_size = choose_batch_size(batch_size, self._device.type)
         folder = find_model(model)
         weight_bytes = sum(path.stat().st_size for path in weight_files(folder))
-        if dtype == "int8":
+        if dtype == INT8:
             raise VoxlateError("dtype int8 is for translation; expected auto, float32, bfloat16 or float16")
-        self.name = str(model)
-        self.model = load_transcriber(
-            folder, device=self._device, dtype=choose_dtype(dtype, self._device, weight_bytes)
-        )
+        precision = choose_dtype(dtype, self._device, weight_bytes)
+        self.model = load_transcriber(folder, device=self._device, dtype=precision)
+        self._dtype = str(precision).removeprefix("torch.")
+        self._files = ModelFiles(str(model), folder, adapter=folder)
+
+    @overload
+    def transcribe(
+        self,
+        audio: list[Any] | tuple[Any, ...],
+        *,
+        language: str | None = None,
+        sampling_rate: int = SAMPLE_RATE_HZ,
+        audio_track: AudioTrack | None = None,
+    ) -> list[Translation]: ...
+
+    @overload
+    def transcribe(
+        self,
+        audio: AudioInput,
+        *,
+        language: str | None = None,
+        sampling_rate: int = SAMPLE_RATE_HZ,
+        audio_track: AudioTrack | None = None,
+    ) -> Translation: ...
+
+    def transcribe(
+        self,
+        audio: AudioInput | list[Any] | tuple[Any, ...],
+        *,
+        language: str | None = None,
+        sampling_rate: int = SAMPLE_RATE_HZ,
+        audio_track: AudioTrack | None = None,
+    ) -> Translation | list[Translation]:
+        """Transcribe one input, or each of a list. Inputs and arguments are those of `stream`.
+
+        AudioError if an input cannot be read. `stream` yields it instead, and continues with the other inputs.
+        """
+        inputs: Any = audio if is_list(audio) else [audio]
+        stream = self.stream(inputs, language=language, sampling_rate=sampling_rate, audio_track=audio_track)
+        results = [result_or_raise(result) for _, result in stream]
+        return results if is_list(audio) else results[0]
 
     def stream(
         self,
-        inputs: Iterable[AudioSource | np.ndarray],
+        inputs: Iterable[AudioInput],
         *,
         language: str | None = None,
         progress: Callable[[float, float], None] | None = None,
+        sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
     ) -> Iterator[tuple[int, Translation | AudioError]]:
-        """Transcribe many inputs; yield each one's index and result, in their order.
+        """Transcribe many inputs; yield the index and the result of each, in their order.
 
-        `language` is recorded and decides how segments are joined; without it, their script does. `progress` gets the
-        seconds transcribed and the seconds read so far.
-        `audio_track` is the number, from 1, or the language of the track to take of files that have several.
+        - `inputs`: paths, bytes, binary files, arrays or tensors of shape (T,) or (1, T), or audio dicts of `datasets`.
+          They are read as they are needed.
+        - `language`: the spoken language. It is recorded, and decides how segments are joined (else their script does).
+        - `progress`: called with the seconds of audio that are transcribed and read so far.
+        - `sampling_rate`: that of arrays and tensors, in Hz.
+        - `audio_track`: the track of files that have several, by number (from 1) or language.
+
+        An input that cannot be read yields an AudioError.
         """
-        seconds = 0.0
-        for index, sound in enumerate(read_ahead(inputs, audio_track=audio_track)):
-            if isinstance(sound, AudioError):
-                yield index, sound
+        check_is_several(inputs)
+        audio = read_ahead(inputs, sampling_rate=sampling_rate, audio_track=audio_track)
+        recipe = Recipe(partial(_recipe, self._files, self._dtype, self._device.type, audio_track))
+        for index, decoded, segments in compute_segments(audio, self._transcribe, self._batch_size, progress=progress):
+            if isinstance(decoded, AudioError):
+                yield index, decoded
                 continue
-            if progress is not None:
-                progress(seconds, seconds + sound.seconds)
-            segments = tuple(self._segment(sound, span) for span in sound.spans)
-            seconds += sound.seconds
-            if progress is not None:
-                progress(seconds, seconds)
             yield (
                 index,
-                Translation(sound.name, sound.end_seconds, None, segments, language, sound.warnings, notes=sound.notes),
+                Translation(
+                    decoded.name,
+                    decoded.end_seconds,
+                    None,
+                    tuple(segments),
+                    language,
+                    decoded.warnings,
+                    notes=decoded.notes,
+                    recipe=recipe,
+                ),
             )
 
     def recipe(self) -> dict[str, object]:
-        """Return what a transcript depends on, besides the audio."""
-        return {
-            "voxlate": voxlate.__version__,
-            "commit": source_commit(),
-            "model": self.name,
-            "revision": hub_revision(self.model.folder),
-            "weights_sha256": weights_sha256(self.model.folder),
-            **adapter_recipe(self.model.folder),
-            "settings_sha256": settings_sha256(self.model.folder),
-            "dtype": str(self.model.dtype).removeprefix("torch."),
-            "device": self._device.type,
-            "audio_decoder": decoder_fingerprint(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        }
+        """Return what a transcript depends on besides the audio."""
+        return _recipe(self._files, self._dtype, self._device.type)
 
     @torch.inference_mode()
-    def _segment(self, sound: DecodedAudio, span: Span) -> Segment:
-        encoder = self.model.encoder
-        waveform_T = torch.from_numpy(sound.waveform_T[slice(*span)])
-        log_probs_BSV, _ = self.model(*collate_waveforms([waveform_T], normalize=encoder.normalize_waveform))
+    def _transcribe(self, segments: Sequence[AudioSegment]) -> list[Segment]:
+        waveforms = [segment.waveform() for segment in segments]
+        normalize = self.model.encoder.normalize_waveform
+        log_probs_BSV, lengths_B = self.model(*collate_waveforms(waveforms, normalize=normalize))
         if log_probs_BSV.isnan().any():
             raise not_numbers(self.model.dtype)
-        labels = self.model.labels
-        found = best_path(log_probs_BSV[0], labels)
-        first, last = span
-        seconds = sound.clock.seconds
-        words = tuple(
-            Word(
-                word.text,
-                seconds(first + word.first_frame * encoder.frame_samples),
-                seconds(min(last, first + (word.last_frame + 1) * encoder.frame_samples)),
-            )
-            for word in found
+        labels, frame_samples = self.model.labels, self.model.encoder.frame_samples
+        return [
+            _to_segment(segment, best_path(log_probs_SV[:length], labels), labels.separator, frame_samples)
+            for segment, log_probs_SV, length in zip(segments, log_probs_BSV.cpu(), lengths_B.tolist(), strict=True)
+        ]
+
+
+def _to_segment(segment: AudioSegment, aligned: Sequence[AlignedWord], separator: str, frame_samples: int) -> Segment:
+    """Return a segment of a transcript; its words lie at `frame_samples` samples per frame after its first sample."""
+    first, last = segment.span
+    seconds = segment.audio.clock.seconds
+    words = tuple(
+        Word(
+            word.text,
+            seconds(first + word.first_frame * frame_samples),
+            seconds(min(last, first + (word.last_frame + 1) * frame_samples)),
         )
-        score = sum(word.log_prob for word in found) / max(1, len(found))
-        text = labels.separator.join(word.text for word in words)
-        return Segment(seconds(first), seconds(last), (Candidate(text, score),), words)
+        for word in aligned
+    )
+    score = sum(word.log_prob for word in aligned) / max(1, len(aligned))
+    text = separator.join(word.text for word in words)
+    return Segment(seconds(first), seconds(last), (Candidate(text, score),), words)
+
+
+def _recipe(files: ModelFiles, dtype: str, device: str, audio_track: AudioTrack | None = None) -> dict[str, object]:
+    track = {} if audio_track is None else {"audio_track": audio_track}
+    return {**software_recipe(), **files.recipe, **runtime_recipe(dtype, device), **track}

@@ -1,121 +1,67 @@
-"""From audio inputs to translations: read, cut, search, and put everything back in its place."""
+"""From audio inputs to translations: decode, cut into segments, search, assemble."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
-from os import PathLike
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
-import numpy as np
-import torch
-import transformers
-
-import voxlate
-from voxlate.audio.loading import AudioSource, decoder_fingerprint
-from voxlate.audio.prefetch import DecodedAudio, Span, read_ahead
+from voxlate.audio.loading import SAMPLE_RATE_HZ
+from voxlate.audio.prefetch import read_ahead
+from voxlate.audio.python_inputs import AudioInput, check_is_several, is_list
 from voxlate.audio.tracks import AudioTrack
 from voxlate.checkpoints.generation_config import stated_search
-from voxlate.checkpoints.hub import find_model, hub_revision
+from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.model_folder import load_checkpoint
 from voxlate.checkpoints.shortlist import find_shortlists, shortlists_sha256
-from voxlate.checkpoints.weights import adapter_recipe, weight_files, weights_sha256
-from voxlate.decoding.mbr import by_agreement
+from voxlate.checkpoints.weights import weight_files
+from voxlate.decoding.assembly import PendingTranslation
 from voxlate.decoding.output_layer import Vocabulary, shortlisted
-from voxlate.decoding.results import Candidate, Segment, Translation
+from voxlate.decoding.recipes import ModelFiles, runtime_recipe, software_recipe
+from voxlate.decoding.results import Recipe, Translation, result_or_raise
 from voxlate.decoding.schedule import AudioSegment, Schedule
 from voxlate.decoding.search import Hypothesis
+from voxlate.deprecation import renamed_keywords
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import INT8, choose_device, choose_dtype
 from voxlate.languages import find_language
 from voxlate.models.cpu.layers import to_int8, to_packed
-from voxlate.models.cpu.malloc import FreedMemory
-from voxlate.provenance import settings_sha256, source_commit
-from voxlate.search_options import SearchOptions, SearchSettings
-from voxlate.tokenizer import Tokenizer
+from voxlate.progress import AudioProgress
+from voxlate.search_options import SearchOptions
 
 DEFAULT_SEARCH = SearchOptions()
-_BATCH_SIZES = {"cpu": 64, "cuda": 256}  # if the user does not say
-_WINDOW_BATCHES = 4  # how many batches are read ahead, so that utterances of like length meet
-
-Progress = Callable[[float, float], None]
-
-
-@dataclass
-class _Job:
-    """One input on its way into one language: its sound, and the hypotheses of its spans as they come."""
-
-    sound: DecodedAudio
-    target: str
-    source: str | None
-    found: dict[Span, list[Hypothesis]] = field(default_factory=dict)
-
-    def translation(self, tokenizer: Tokenizer, options: SearchSettings) -> Translation:
-        sound = self.sound
-        segments = tuple(
-            Segment(sound.clock.seconds(start), sound.clock.seconds(end), _candidates(found, tokenizer, options))
-            for start, end in sound.spans
-            for found in [self.found[start, end]]
-        )
-        full = sum(
-            len(self.found[span][0].ids) + 1 >= options.max_length for span in sound.spans
-        )  # and the start token
-        notes = sound.notes + ((_cut_off(full, len(segments), options.max_length),) if full else ())
-        return Translation(
-            sound.name, sound.end_seconds, self.target, segments, self.source, sound.warnings, notes=notes
-        )
-
-
-def _cut_off(full: int, segments: int, longest: int) -> str:
-    texts = "its translation" if segments == 1 else f"the translation of {full} of its {segments} segments"
-    return f"{texts} reached the maximum length, {longest} tokens, and may be cut off; see --max-length"
+_BATCH_SIZES = {"cpu": 64, "cuda": 256}
+_WINDOW_BATCHES = 4  # batches that are read before the first is translated, so that similar lengths share a batch
 
 
 def target_codes(to: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the codes of one language or several, each once. VoxlateError where one is unknown, or there is none."""
+    """Return the codes of one or several languages, each once. VoxlateError if one is unknown, or there is none."""
     codes = dict.fromkeys(find_language(name).code for name in ([to] if isinstance(to, str) else to))
     if not codes:
         raise VoxlateError("an input has no language to translate into; expected one or more")
     return tuple(codes)
 
 
-def _candidates(found: list[Hypothesis], tokenizer: Tokenizer, options: SearchSettings) -> tuple[Candidate, ...]:
-    candidates = [Candidate(tokenizer.decode(hypothesis.ids), hypothesis.score) for hypothesis in found]
-    if options.mbr:
-        order = by_agreement([one.text for one in candidates], [hypothesis.log_prob for hypothesis in found])
-        candidates = [candidates[place] for place in order]
-    return tuple(candidates[: options.n_best])
-
-
-class _Report:
-    """Tells a progress function the seconds translated and the seconds read."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
-        self._translated = self._read = 0.0
-
-    def read(self, seconds: float) -> None:
-        self._read += seconds
-        self._tell()
-
-    def translated(self, seconds: float) -> None:
-        self._translated += seconds
-        self._tell()
-
-    def _tell(self) -> None:
-        if self._progress is not None:
-            self._progress(self._translated, self._read)
-
-
 class Translator:
-    """A loaded model that translates audio.
+    """A loaded model that translates speech.
 
-    `model` is a folder or Hub id; `device` and `dtype` as in `voxlate translate`; `batch_size` is the number of
-    utterances searched at once, by default 64, on a GPU 256; `slots` overrides target languages' token ids (see
-    `load_checkpoint`); with `shortlist` only pieces of the target language are searched, which `voxlate prepare
-    shortlist` found.
+    - `model`: a folder, Hub id or id@revision of a speech translation model.
+    - `device`: auto, cpu, cuda, cuda:1, …
+    - `dtype`: auto, float32, bfloat16, float16, or int8 on a CPU.
+    - `batch_size`: maximum number of segments in a search, 64 by default, 256 on a GPU. It does not change results.
+    - `language_tokens`: the token of a target language, by id or mBART tag: ``{"lv": 250016}`` or ``{"lv": "lv_LV"}``.
+      It overrides the model's own. `slots`, the former name, is deprecated.
+    - `shortlist`: search only the vocabulary that `voxlate prepare shortlist` selected for the target language.
+
+    VoxlateError if the model cannot be found or loaded, or an argument is wrong.
+
+        translator = Translator("facebook/wav2vec2-xls-r-300m-en-to-15")
+        translation = translator.translate("talk.mp3", to="de")
+        for segment in translation.segments:
+            print(segment.start, segment.end, segment.text)
     """
 
+    @renamed_keywords(slots="language_tokens")
     def __init__(
         self,
         model: str | Path,
@@ -123,7 +69,7 @@ class Translator:
         device: str = "auto",
         dtype: str = "auto",
         batch_size: int | None = None,
-        slots: Mapping[str, int | str] | None = None,
+        language_tokens: Mapping[str, int | str] | None = None,
         shortlist: bool = False,
     ) -> None:
         if batch_size is not None and batch_size < 1:
@@ -131,173 +77,209 @@ class Translator:
         self._device = choose_device(device)
         self._batch_size = batch_size or _BATCH_SIZES.get(self._device.type, _BATCH_SIZES["cpu"])
         self._shortlist = shortlist
-        self._freed = FreedMemory(keep=self._device.type == "cpu", spare_bytes=1 << 27, spare_share=0.25)
         folder = find_model(model)
-        self._stated = stated_search(folder)
+        self._model_defaults = stated_search(folder)
         weight_bytes = sum(path.stat().st_size for path in weight_files(folder))
         precision = choose_dtype(dtype, self._device, weight_bytes)
         self._dtype = INT8 if dtype == INT8 else str(precision).removeprefix("torch.")
-        checkpoint = load_checkpoint(folder, device=self._device, dtype=precision, slots=slots)
+        checkpoint = load_checkpoint(folder, device=self._device, dtype=precision, slots=language_tokens)
         if dtype == INT8:
             to_int8(checkpoint.model)
         else:
             to_packed(checkpoint.model)
         self.checkpoint = replace(checkpoint, name=str(model))
+        self._files = ModelFiles(str(model), checkpoint.folder, checkpoint.adapter)
+
+    @overload
+    def translate(
+        self,
+        audio: list[Any] | tuple[Any, ...],
+        *,
+        to: str | Sequence[str],
+        source: str | Sequence[str | None] | None = None,
+        options: SearchOptions = DEFAULT_SEARCH,
+        sampling_rate: int = SAMPLE_RATE_HZ,
+        audio_track: AudioTrack | None = None,
+    ) -> list[Translation]: ...
 
     @overload  # a str is a sequence, too, but comes first
     def translate(  # type: ignore[overload-overlap]
         self,
-        audio: AudioSource | np.ndarray,
+        audio: AudioInput,
         *,
         to: str,
         source: str | None = None,
         options: SearchOptions = DEFAULT_SEARCH,
+        sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
     ) -> Translation: ...
 
     @overload
     def translate(
         self,
-        audio: AudioSource | np.ndarray,
+        audio: AudioInput,
         *,
         to: Sequence[str],
         source: str | None = None,
         options: SearchOptions = DEFAULT_SEARCH,
+        sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
     ) -> list[Translation]: ...
 
     def translate(
         self,
-        audio: AudioSource | np.ndarray,
+        audio: AudioInput | list[Any] | tuple[Any, ...],
         *,
         to: str | Sequence[str],
-        source: str | None = None,
+        source: str | Sequence[str | None] | None = None,
         options: SearchOptions = DEFAULT_SEARCH,
+        sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
     ) -> Translation | list[Translation]:
-        """Translate one input: a path, bytes, a binary file, or a mono 16 kHz float array. Raises AudioError.
+        """Translate one input, or each of a list. Inputs and arguments are those of `stream`.
 
-        `to` is one language, or several: then there is a list of translations, in the order of these languages.
+        - One input and one language give one translation.
+        - One input and a list of languages give a list, in the order of the languages.
+        - A list of inputs gives a list, in their order. `to` is one language, or a language for each input.
+
+        AudioError if an input cannot be read. `stream` yields it instead, and continues with the other inputs.
         """
-        found: dict[str | None, Translation] = {}
-        for _, result in self.stream([audio], to=[to], source=source, options=options, audio_track=audio_track):
-            if isinstance(result, AudioError):
-                raise result
-            found[result.target_language] = result
-        if isinstance(to, str):
-            [only] = found.values()
-            return only
-        return [found[language] for language in target_codes(to)]
+        several_inputs, several_targets = is_list(audio), not isinstance(to, str)
+        results: dict[tuple[int, str | None], Translation] = {}
+        for index, result in self.stream(
+            audio if several_inputs else [audio],  # type: ignore[arg-type, list-item]
+            to=to if several_inputs else [to],
+            source=source,
+            options=options,
+            sampling_rate=sampling_rate,
+            audio_track=audio_track,
+        ):
+            translation = result_or_raise(result)
+            results[index, translation.target_language] = translation
+        if several_inputs:
+            return [results[key] for key in sorted(results, key=lambda key: key[0])]
+        if several_targets:
+            return [results[0, language] for language in target_codes(to)]
+        [translation] = results.values()
+        return translation
 
     def stream(
         self,
-        inputs: Iterable[AudioSource | np.ndarray],
+        inputs: Iterable[AudioInput],
         *,
         to: str | Sequence[str | Sequence[str]],
         source: str | Sequence[str | None] | None = None,
         options: SearchOptions = DEFAULT_SEARCH,
-        progress: Progress | None = None,
+        progress: Callable[[float, float], None] | None = None,
+        sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
         whole: bool = False,
     ) -> Iterator[tuple[int, Translation | AudioError]]:
-        """Translate many inputs; yield each one's index and result as soon as it is complete.
+        """Translate many inputs; yield the index and the result of each as soon as it is complete.
 
-        `to` is one language, or a sequence with an item for each input: its language, or its several languages. An
-        input is encoded once and yields a translation for each of its languages; one that cannot be read yields its
-        AudioError, once. `source` is one language or one for each input, and is only noted.
-        Utterances of many inputs share batches, sorted by length, which changes no result. Inputs are read as they
-        are needed. `progress` is called with the seconds translated and the seconds read so far.
-        `audio_track` is the number, from 1, or the language of the track to take of files that have several. Audio is
-        cut at pauses of a second or more; with `whole` (one utterance each, as in test sets), from 30 s on only.
+        - `inputs`: paths, bytes, binary files, arrays or tensors of shape (T,) or (1, T), or audio dicts of `datasets`.
+          They are read as they are needed.
+        - `to`: one language for all inputs, or for each input one language or several. Several share one encoding, and
+          each yields a translation.
+        - `source`: the spoken language of all inputs, or of each. It is only recorded.
+        - `options`: those of the search.
+        - `progress`: called with the seconds of audio that are translated and read so far.
+        - `sampling_rate`: that of arrays and tensors, in Hz.
+        - `audio_track`: the track of files that have several, by number (from 1) or language.
+        - `whole`: do not cut audio of up to 30 s at pauses: each input is an utterance, as in test sets.
+
+        An input that cannot be read yields one AudioError. Segments of many inputs share batches, sorted by length,
+        which does not change results.
         """
-        if isinstance(inputs, str | bytes | PathLike):
-            raise VoxlateError(f"inputs is one {type(inputs).__name__}, expected several; put it into a list")
+        check_is_several(inputs)
         languages = [target_codes(item) for item in ([to] if isinstance(to, str) else to)]
         tag_ids = {language: self.checkpoint.target_id(language) for item in languages for language in item}
-        report = _Report(progress)
-        settings = options.settled(self._stated)
+        recipes = {language: Recipe(self._recipe_function(options, [language], audio_track)) for language in tag_ids}
+        report = AudioProgress(progress)
+        settings = options.resolve(self._model_defaults)
         settings = replace(
             settings, max_length=min(settings.max_length, self.checkpoint.model.decoder.config.max_positions)
         )
-        searched = replace(settings, n_best=settings.beam) if settings.mbr else settings
-        vocabulary = self._vocabulary(tag_ids)
-        schedule = Schedule(self.checkpoint.model, searched, self._batch_size, vocabulary, self._freed)
-        jobs: dict[tuple[int, int], _Job] = {}
+        searched = replace(settings, n_best=settings.beam_size) if settings.mbr else settings
+        schedule = Schedule(self.checkpoint.model, searched, self._batch_size, self._vocabulary(tag_ids))
+        pending: dict[tuple[int, int], PendingTranslation] = {}  # (index of the input, index of its language)
         waiting: list[AudioSegment] = []
+        window = self._batch_size * _WINDOW_BATCHES
 
-        def complete(found: Iterator[tuple[AudioSegment, int, list[Hypothesis]]]) -> Iterator[tuple[int, Translation]]:
-            for piece, tag, hypotheses in found:
-                report.translated(piece.seconds / len(piece.tag_ids))
-                job = jobs[piece.job, tag]
-                job.found[piece.span] = hypotheses
-                if len(job.found) == len(job.sound.spans):
-                    yield piece.job, jobs.pop((piece.job, tag)).translation(self.checkpoint.tokenizer, settings)
+        def complete(
+            results: Iterator[tuple[AudioSegment, int, list[Hypothesis]]],
+        ) -> Iterator[tuple[int, Translation]]:
+            for segment, tag, hypotheses in results:
+                report.add(done=segment.seconds / len(segment.tag_ids))
+                key = segment.index, tag
+                pending[key].hypotheses[segment.span] = hypotheses
+                if pending[key].is_complete:
+                    yield segment.index, pending.pop(key).finish(self.checkpoint.tokenizer, settings)
 
-        for index, sound in enumerate(read_ahead(inputs, audio_track=audio_track, whole=whole)):
+        decoded = read_ahead(inputs, sampling_rate=sampling_rate, audio_track=audio_track, whole=whole)
+        for index, audio in enumerate(decoded):
             if not isinstance(to, str) and index >= len(languages):
                 raise VoxlateError(f"`to` has {len(to)} languages, expected one for each input, and there are more")
-            if isinstance(sound, AudioError):
-                yield index, sound
+            if isinstance(audio, AudioError):
+                yield index, audio
                 continue
-            report.read(sound.seconds)
-            report.translated(sound.silent_seconds)
+            report.add(read=audio.seconds, done=audio.silent_seconds)
             spoken = source if source is None or isinstance(source, str) else source[index]
-            wanted = languages[0] if isinstance(to, str) else languages[index]
-            for tag, language in enumerate(wanted):
-                job = _Job(sound, language, spoken)
-                if sound.spans:
-                    jobs[index, tag] = job
+            targets = languages[0] if isinstance(to, str) else languages[index]
+            for tag, language in enumerate(targets):
+                translation = PendingTranslation(audio, language, spoken, recipes[language])
+                if audio.spans:
+                    pending[index, tag] = translation
                 else:
-                    yield index, job.translation(self.checkpoint.tokenizer, settings)
-            tags = tuple(tag_ids[language] for language in wanted)
-            waiting += [AudioSegment(index, span, sound, tags) for span in sound.spans]
-            while len(waiting) >= self._batch_size * _WINDOW_BATCHES:
-                window = waiting[: self._batch_size * _WINDOW_BATCHES]
-                del waiting[: len(window)]
-                yield from complete(schedule.translate(window))
+                    yield index, translation.finish(self.checkpoint.tokenizer, settings)
+            tags = tuple(tag_ids[language] for language in targets)
+            waiting += [AudioSegment(index, span, audio, tags) for span in audio.spans]
+            while len(waiting) >= window:
+                ready = waiting[:window]
+                del waiting[:window]
+                yield from complete(schedule.translate(ready))
         yield from complete(schedule.translate(waiting))
         yield from complete(schedule.finish())
 
-    def recipe(self, options: SearchOptions, to: str | Sequence[str] | None = None) -> dict[str, object]:
-        """Return what a result depends on, besides the audio: model, search, precision, decoder, versions.
+    def recipe(
+        self, options: SearchOptions = DEFAULT_SEARCH, to: str | Sequence[str] | None = None
+    ) -> dict[str, object]:
+        """Return what a translation depends on besides the audio. Computing it takes the checksum of the weights.
 
-        `slots` are the token ids of the target languages in `to` (None: of all), `shortlist` the SHA-256 of their
-        files, or False where all pieces are searched.
+        `slots` are the token ids of the target languages in `to` (None: of all). `shortlist` has the SHA-256 of their
+        files, or is False if the whole vocabulary is searched.
         """
         languages = sorted(self.checkpoint.targets) if to is None else target_codes(to)
-        return {
-            "voxlate": voxlate.__version__,
-            "commit": source_commit(),
-            "model": self.checkpoint.name,
-            "revision": hub_revision(self.checkpoint.folder),
-            "weights_sha256": self._weights_sha256,
-            **self._adapter_recipe,
-            "settings_sha256": settings_sha256(self.checkpoint.folder),
-            "slots": {language: self.checkpoint.target_id(language) for language in languages},
-            **{f"search_{name}": value for name, value in asdict(options.settled(self._stated)).items()},
-            "shortlist": shortlists_sha256(self.checkpoint.folder, languages) if self._shortlist else False,
-            "dtype": self._dtype,
-            "device": self._device.type,
-            "audio_decoder": decoder_fingerprint(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        }
+        return self._recipe_function(options, languages)()
+
+    def _recipe_function(
+        self, options: SearchOptions, languages: Sequence[str], audio_track: AudioTrack | None = None
+    ) -> Callable[[], dict[str, object]]:
+        """Return the function that computes a recipe. It does not refer to the model, which results must not keep."""
+        files, dtype, device, shortlist = self._files, self._dtype, self._device.type, self._shortlist
+        language_tokens = {language: self.checkpoint.target_id(language) for language in languages}
+        settings = options.resolve(self._model_defaults)
+
+        def compute() -> dict[str, object]:
+            return {
+                **software_recipe(),
+                **files.recipe,
+                "slots": language_tokens,
+                **{f"search_{name}": value for name, value in settings.recorded().items()},
+                "shortlist": shortlists_sha256(files.folder, languages) if shortlist else False,
+                **runtime_recipe(dtype, device),
+                **({} if audio_track is None else {"audio_track": audio_track}),
+            }
+
+        return compute
 
     def _vocabulary(self, tag_ids: Mapping[str, int]) -> Vocabulary:
         if not self._shortlist:
             return self._whole_vocabulary
-        found = find_shortlists(self.checkpoint.folder, self.checkpoint.tokenizer, tag_ids)
-        ids_by_tag = {tag_ids[language]: shortlist.ids for language, shortlist in found.items()}
+        shortlists = find_shortlists(self.checkpoint.folder, self.checkpoint.tokenizer, tag_ids)
+        ids_by_tag = {tag_ids[language]: shortlist.ids for language, shortlist in shortlists.items()}
         return shortlisted(self.checkpoint.model.decoder.output_weight, ids_by_tag).with_rounded()
 
     @cached_property
     def _whole_vocabulary(self) -> Vocabulary:
         return Vocabulary(self.checkpoint.model.decoder.output_weight).with_rounded()
-
-    @cached_property
-    def _adapter_recipe(self) -> dict[str, object]:
-        return {} if self.checkpoint.adapter is None else adapter_recipe(self.checkpoint.adapter)
-
-    @cached_property
-    def _weights_sha256(self) -> str:
-        return weights_sha256(self.checkpoint.folder)

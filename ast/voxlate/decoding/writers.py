@@ -1,34 +1,38 @@
-"""Translations as text files: txt, tsv, json, srt, vtt."""
+"""Results as text: txt, tsv, json, srt and vtt, as strings or files. WRITERS lists the formats."""
 
 import json
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
 
-from voxlate.decoding.results import Translation, Word
+from voxlate.decoding.results import Segment, Translation, Word
+from voxlate.files import write_text
 
-# What Python, spreadsheets or pandas take for the end of a line.
+# All characters that Python, spreadsheets or pandas treat as the end of a line.
 _LINE_ENDS = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 def to_txt(translation: Translation) -> str:
-    """Return one line per segment; an empty line where there was nothing to translate."""
+    """Return one line per segment, or an empty line if there are no segments."""
     return "".join(f"{one_line(segment.text)}\n" for segment in translation.segments) or "\n"
 
 
 def to_line(translation: Translation, *, language: bool = False) -> str:
-    """Return the input's name, its language if asked for, and its whole translation on one line, with tabs between."""
+    """Return the input's name, optionally the target language, and the whole text, separated by tabs."""
     return f"{_first_cells(translation, language)}\t{one_cell(translation.text)}\n"
 
 
 def tsv_header(*, languages: bool = False) -> str:
-    """Return the header of a table, of results in several languages or in one."""
+    """Return the header of a table; with `languages`, it has a column for the target language."""
     return "\t".join(["audio", *(["language"] if languages else []), "start", "end", "rank", "score", "text\n"])
 
 
 def tsv_rows(translation: Translation, *, language: bool = False) -> str:
-    """Return one row per segment and hypothesis, without the header. Times are in seconds."""
+    """Return one row per segment and hypothesis, without a header. Times are in seconds."""
     return "".join(
         f"{_first_cells(translation, language)}\t{segment.start:.3f}\t{segment.end:.3f}\t{rank}\t"
         f"{candidate.score:.4f}\t{one_cell(candidate.text)}\n"
@@ -43,7 +47,7 @@ def to_tsv(translation: Translation) -> str:
 
 
 def to_dict(translation: Translation) -> dict[str, object]:
-    """Return everything that is known of a translation, as JSON holds it."""
+    """Return all fields of a translation as JSON types. Times are in seconds."""
     return {
         "audio": translation.audio,
         "seconds": round(translation.seconds, 3),
@@ -65,7 +69,7 @@ def to_dict(translation: Translation) -> dict[str, object]:
         ],
         "warnings": list(translation.warnings),
         "notes": list(translation.notes),
-        "recipe": translation.recipe,
+        "recipe": dict(translation.recipe),
     }
 
 
@@ -81,24 +85,22 @@ def to_json(translation: Translation) -> str:
 def to_json_line(translation: Translation) -> str:
     """Return one JSON object on one line."""
     line = json.dumps(to_dict(translation), ensure_ascii=False)
-    return _LINE_ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", line) + "\n"  # those that JSON takes for ordinary
+    return _LINE_ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", line) + "\n"  # which JSON leaves unescaped
 
 
 def to_srt(translation: Translation) -> str:
-    """Return SubRip subtitles; segments without text are left out."""
+    """Return SubRip subtitles. Segments without text are left out."""
     cues = [segment for segment in translation.segments if segment.text]
     return "\n".join(
-        f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{one_line(cue.text).replace('-->', '→')}\n"
+        f"{number}\n{_times(cue, ',')}\n{one_line(cue.text).replace('-->', '→')}\n"
         for number, cue in enumerate(cues, start=1)
     )
 
 
 def to_vtt(translation: Translation) -> str:
-    """Return WebVTT subtitles, with markup characters escaped."""
+    """Return WebVTT subtitles, with markup characters escaped. Segments without text are left out."""
     cues = [segment for segment in translation.segments if segment.text]
-    return "WEBVTT\n" + "".join(
-        f"\n{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{_escape(one_line(cue.text))}\n" for cue in cues
-    )
+    return "WEBVTT\n" + "".join(f"\n{_times(cue, '.')}\n{_escape(one_line(cue.text))}\n" for cue in cues)
 
 
 WRITERS: dict[str, Callable[[Translation], str]] = {
@@ -110,7 +112,44 @@ WRITERS: dict[str, Callable[[Translation], str]] = {
 }
 
 
-def _clock(seconds: float, separator: str) -> str:
+def write_txt(translation: Translation, output: str | os.PathLike[str] | TextIO) -> None:
+    """Write one line per segment to a path or an open text file."""
+    _write(to_txt(translation), output)
+
+
+def write_tsv(translation: Translation, output: str | os.PathLike[str] | TextIO) -> None:
+    """Write a table with a header and one row per segment and hypothesis to a path or an open text file."""
+    _write(to_tsv(translation), output)
+
+
+def write_json(translation: Translation, output: str | os.PathLike[str] | TextIO) -> None:
+    """Write one JSON object with all hypotheses, times and the recipe to a path or an open text file."""
+    _write(to_json(translation), output)
+
+
+def write_srt(translation: Translation, output: str | os.PathLike[str] | TextIO) -> None:
+    """Write SubRip subtitles to a path or an open text file."""
+    _write(to_srt(translation), output)
+
+
+def write_vtt(translation: Translation, output: str | os.PathLike[str] | TextIO) -> None:
+    """Write WebVTT subtitles to a path or an open text file."""
+    _write(to_vtt(translation), output)
+
+
+def _write(text: str, output: str | os.PathLike[str] | TextIO) -> None:
+    """Write to a path, atomically and as UTF-8, or to a file, which stays open."""
+    if isinstance(output, (str, os.PathLike)):
+        write_text(Path(output), text)
+    else:
+        output.write(text)
+
+
+def _times(cue: Segment, separator: str) -> str:
+    return f"{_timestamp(cue.start, separator)} --> {_timestamp(cue.end, separator)}"
+
+
+def _timestamp(seconds: float, separator: str) -> str:
     milliseconds = round(seconds * 1000)
     minutes, milliseconds = divmod(milliseconds, 60_000)
     return f"{minutes // 60:02}:{minutes % 60:02}:{milliseconds // 1000:02}{separator}{milliseconds % 1000:03}"
@@ -121,17 +160,17 @@ def _escape(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a text whose ends of lines are spaces."""
+    """Replace ends of lines by spaces."""
     return _LINE_ENDS.sub(" ", text)
 
 
 def message_line(text: str) -> str:
-    """Return a text whose control characters and ends of lines are spaces: names of files may have any."""
+    """Replace control characters and ends of lines by spaces: file names may contain any."""
     return _CONTROL.sub(" ", text)
 
 
 def one_cell(text: str) -> str:
-    """Return a text whose tabs and ends of lines are spaces."""
+    """Replace tabs and ends of lines by spaces."""
     return one_line(text).replace("\t", " ")
 
 

@@ -35,7 +35,7 @@ class EvaluateCommand:
     shortlist: bool = False
     scoring: Scoring = field(default_factory=Scoring)
     overwrite: bool = False
-    slots: Mapping[str, int | str] = field(default_factory=dict)
+    language_tokens: Mapping[str, int | str] = field(default_factory=dict)
 
 
 def run(command: EvaluateCommand) -> int:
@@ -61,7 +61,7 @@ def run(command: EvaluateCommand) -> int:
             device=str(device),
             dtype=command.dtype,
             batch_size=command.batch_size,
-            slots=command.slots,
+            language_tokens=command.language_tokens,
             shortlist=command.shortlist,
         )
         for task in tasks:  # before hours are spent on others

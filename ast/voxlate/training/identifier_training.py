@@ -19,7 +19,7 @@ from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.identifier_files import save_identifier
 from voxlate.data.batching import collate_waveforms, read_waveform
 from voxlate.errors import AudioError, VoxlateError
-from voxlate.hardware import choose_device
+from voxlate.hardware import choose_device, without_cudnn_attention
 from voxlate.manifest.reading import read_manifest
 from voxlate.manifest.utterance import Utterance
 from voxlate.models.encoder import SpeechEncoder
@@ -28,6 +28,7 @@ from voxlate.models.language_identifier import LanguageIdentifier, pooled
 _MAX_SAMPLES = 30 * SAMPLE_RATE_HZ  # of a clip
 
 
+@without_cudnn_attention()
 def train_identifier(
     manifests: Sequence[Path],
     encoder: str,

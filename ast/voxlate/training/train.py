@@ -22,6 +22,7 @@ from voxlate.config.schema import TrainConfig
 from voxlate.data.batch_sampler import BatchSampler, SamplerState
 from voxlate.data.batching import Batch, BatchMaker, Request, read_batches
 from voxlate.errors import VoxlateError
+from voxlate.hardware import without_cudnn_attention
 from voxlate.models.cpu.malloc import FreedMemory
 from voxlate.training import checkpoint as checkpoints
 from voxlate.training.checkpoint import Progress
@@ -61,6 +62,7 @@ class Run:
     record: Record
 
 
+@without_cudnn_attention()
 def train(config: TrainConfig, console: Console) -> int:
     """Train to the end or to an interruption; return the exit code: 0 done, 130 interrupted (and can be resumed)."""
     check_trackers(config.log_with)

@@ -49,7 +49,7 @@ def validate(
     An utterance whose audio cannot be read has an empty hypothesis: it counts against BLEU, and is left out of loss.
     """
     objective.eval()
-    options = SearchOptions(beam=settings.beam, max_length=settings.max_length, max_repeats=None)
+    options = SearchOptions(beam_size=settings.beam, max_length=settings.max_length, max_repeats=None)
     requests = in_order(maker.corpus, settings.batch_seconds)
     own = requests[accelerator.process_index :: accelerator.num_processes]
     texts: dict[int, str] = {}

@@ -1,0 +1,67 @@
+"""From the hypotheses of segments to the translation of an input."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from voxlate.audio.prefetch import DecodedAudio, Span
+from voxlate.decoding.mbr import rerank
+from voxlate.decoding.results import Candidate, Segment, Translation
+from voxlate.decoding.search import Hypothesis
+from voxlate.search_options import SearchSettings
+from voxlate.tokenizer import Tokenizer
+
+
+@dataclass
+class PendingTranslation:
+    """An input on its way into one language. It collects the hypotheses of its segments, in any order."""
+
+    audio: DecodedAudio
+    target_language: str
+    source_language: str | None
+    recipe: Mapping[str, object]
+    hypotheses: dict[Span, list[Hypothesis]] = field(default_factory=dict)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all segments have their hypotheses."""
+        return len(self.hypotheses) == len(self.audio.spans)
+
+    def finish(self, tokenizer: Tokenizer, settings: SearchSettings) -> Translation:
+        """Return the translation, with times on the file's clock."""
+        audio = self.audio
+        segments = tuple(
+            Segment(
+                audio.clock.seconds(start),
+                audio.clock.seconds(end),
+                _to_candidates(self.hypotheses[start, end], tokenizer, settings),
+            )
+            for start, end in audio.spans
+        )
+        with_start = [1 + len(self.hypotheses[span][0].ids) for span in audio.spans]
+        cut_off = sum(length >= settings.max_length for length in with_start)
+        notes = (_cut_off_note(cut_off, len(segments), settings.max_length),) if cut_off else ()
+        return Translation(
+            audio.name,
+            audio.end_seconds,
+            self.target_language,
+            segments,
+            self.source_language,
+            audio.warnings,
+            notes=audio.notes + notes,
+            recipe=self.recipe,
+        )
+
+
+def _to_candidates(
+    hypotheses: Sequence[Hypothesis], tokenizer: Tokenizer, settings: SearchSettings
+) -> tuple[Candidate, ...]:
+    candidates = [Candidate(tokenizer.decode(hypothesis.ids), hypothesis.score) for hypothesis in hypotheses]
+    if settings.mbr:
+        texts, log_probs = [one.text for one in candidates], [hypothesis.log_prob for hypothesis in hypotheses]
+        candidates = [candidates[index] for index in rerank(texts, log_probs)]
+    return tuple(candidates[: settings.n_best])
+
+
+def _cut_off_note(cut_off: int, segments: int, max_length: int) -> str:
+    texts = "its translation" if segments == 1 else f"the translation of {cut_off} of its {segments} segments"
+    return f"{texts} reached the maximum length, {max_length} tokens, and may be cut off; see --max-length"

@@ -1,0 +1,50 @@
+"""The recipe of a result: everything that it depends on besides the audio."""
+
+from functools import cached_property
+from pathlib import Path
+
+import torch
+import transformers
+
+import voxlate
+from voxlate.audio.loading import decoder_fingerprint
+from voxlate.checkpoints.hub import hub_revision
+from voxlate.checkpoints.weights import adapter_recipe, weights_sha256
+from voxlate.provenance import settings_sha256, source_commit
+
+
+class ModelFiles:
+    """The files that a model was loaded from. Their checksums are computed once, when they are first needed.
+
+    `name` is what the user called the model. `adapter` is the folder of a LoRA adapter, if there is one.
+    """
+
+    def __init__(self, name: str, folder: Path, adapter: Path | None = None) -> None:
+        self.name, self.folder, self.adapter = name, folder, adapter
+
+    @cached_property
+    def recipe(self) -> dict[str, object]:
+        """The name and revision of the model, and the checksums of its weights and settings."""
+        return {
+            "model": self.name,
+            "revision": hub_revision(self.folder),
+            "weights_sha256": weights_sha256(self.folder),
+            **({} if self.adapter is None else adapter_recipe(self.adapter)),
+            "settings_sha256": settings_sha256(self.folder),
+        }
+
+
+def software_recipe() -> dict[str, object]:
+    """Return the version and commit of Voxlate."""
+    return {"voxlate": voxlate.__version__, "commit": source_commit()}
+
+
+def runtime_recipe(dtype: str, device: str) -> dict[str, object]:
+    """Return the precision, the device, and the versions of the libraries that decode audio and run the model."""
+    return {
+        "dtype": dtype,
+        "device": device,
+        "audio_decoder": decoder_fingerprint(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
