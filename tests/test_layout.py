@@ -162,8 +162,24 @@ def test_mistakes_are_answered_without_torch(tmp_path: Path, arguments: list[str
 def test_public_names_resolve() -> None:
     import voxlate
 
-    names = """Translator Transcriber Identifier Translation Segment SearchOptions VoxlateError AudioError load_audio
-        read_manifest write_manifest write_txt write_tsv write_json write_srt write_vtt""".split()
+    names = [
+        "Translator",
+        "Transcriber",
+        "Identifier",
+        "Translation",
+        "Segment",
+        "SearchOptions",
+        "VoxlateError",
+        "AudioError",
+        "load_audio",
+        "read_manifest",
+        "write_manifest",
+        "write_txt",
+        "write_tsv",
+        "write_json",
+        "write_srt",
+        "write_vtt",
+    ]
     assert {*voxlate.__all__} == {*names, "__version__"}
     assert {name: getattr(voxlate, name).__name__ for name in names} == {name: name for name in names}
     assert {*names} <= {*dir(voxlate)}

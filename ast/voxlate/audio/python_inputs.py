@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import Any, Protocol, TypeAlias
 
 import av
 import numpy as np
@@ -17,10 +17,20 @@ from voxlate.audio.resampling import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, SAMPLE_RAT
 from voxlate.audio.sources import AudioSource
 from voxlate.errors import AudioError, VoxlateError
 
-if TYPE_CHECKING:
-    import torch
 
-AudioInput: TypeAlias = Union[AudioSource, np.ndarray, "torch.Tensor", Mapping[str, Any]]
+class TensorLike(Protocol):
+    """A PyTorch tensor. This package does not load torch."""
+
+    def detach(self) -> Any: ...
+
+
+class SampleDecoder(Protocol):
+    """An AudioDecoder of torchcodec, or of datasets 4, which derives from it."""
+
+    def get_all_samples(self) -> Any: ...
+
+
+AudioInput: TypeAlias = AudioSource | np.ndarray | TensorLike | SampleDecoder | Mapping[str, Any]
 EXPECTED = "a path, bytes, a binary file, a NumPy array, a PyTorch tensor or an audio dict of `datasets`"
 
 
@@ -38,10 +48,10 @@ def to_audio_source(audio: object, sampling_rate: int = SAMPLE_RATE_HZ) -> Audio
         return audio  # type: ignore[return-value]  # hasattr tells the type checker nothing
     if isinstance(audio, np.ndarray):
         return _resample(_to_float(audio), sampling_rate)
-    if hasattr(audio, "detach"):  # a tensor: this module does not load torch
+    if hasattr(audio, "detach"):
         tensor = audio.detach().cpu()
         return _resample(_to_float((tensor.float() if tensor.is_floating_point() else tensor).numpy()), sampling_rate)
-    if hasattr(audio, "get_all_samples"):  # torchcodec's AudioDecoder, which datasets 4 subclasses
+    if hasattr(audio, "get_all_samples"):
         samples = audio.get_all_samples()
         return _resample(_to_float(samples.data.mean(0).numpy()), samples.sample_rate)
     if isinstance(audio, Mapping):

@@ -24,6 +24,7 @@ from voxlate.search_options import SearchOptions
 if TYPE_CHECKING:
     from voxlate.decoding.identifier import Identifier
     from voxlate.decoding.translator import Translator
+    from voxlate.models.cpu.malloc import FreedMemory
 
 AUTO = "auto"  # as a source language: identify it
 
@@ -89,6 +90,7 @@ def translate(command: TranslateCommand) -> int:
 
     def start(console: Console) -> ResultStream:
         load = partial(_load, command, targets, console)
+        freed = keep_freed_memory(command.device)
         if command.identifier is not None:
             find_model(command.identifier, named="with --identifier")
             from voxlate.decoding.auto import AutoTranslator  # noqa: PLC0415 (torch takes seconds)
@@ -96,10 +98,10 @@ def translate(command: TranslateCommand) -> int:
 
             identifier = Identifier(command.identifier, device=command.device)
             auto = AutoTranslator(identifier, targets, command.model, command.search, load, console)
-            return _without_targets(partial(auto.stream, audio_track=command.audio_track))
+            return _keeping_memory(_without_targets(partial(auto.stream, audio_track=command.audio_track)), freed)
         assert model is not None
-        translator = load(model, source)
-        return partial(translator.stream, source=source, options=command.search, audio_track=command.audio_track)
+        stream = partial(load(model, source).stream, source=source, options=command.search)
+        return _keeping_memory(partial(stream, audio_track=command.audio_track), freed)
 
     return run_inputs(command, targets, "translated", settings, start)
 
@@ -163,6 +165,37 @@ def _without_targets(
         return stream(inputs, progress=progress)
 
     return without_targets
+
+
+def keep_freed_memory(device: str) -> "FreedMemory":
+    """Let this process keep the memory that translation frees, if `device` is a CPU. Call it before loading a model."""
+    from voxlate.hardware import choose_device  # noqa: PLC0415 (torch takes seconds)
+    from voxlate.models.cpu.malloc import FreedMemory  # noqa: PLC0415
+
+    return FreedMemory(keep=choose_device(device).type == "cpu", spare_bytes=1 << 27, spare_share=0.25)
+
+
+def _keeping_memory(stream: ResultStream, freed: "FreedMemory") -> ResultStream:
+    """Return a stream that bounds the freed memory after each segment."""
+
+    def keeping_memory(
+        inputs: Iterable[AudioSource],
+        *,
+        to: Sequence[str | Sequence[str]],
+        progress: Callable[[float, float], None],
+    ) -> Iterator[tuple[int, Translation | AudioError]]:
+        last_read = 0.0
+
+        def report(done: float, read: float) -> None:
+            nonlocal last_read
+            if read == last_read:  # a segment is done
+                freed.bound()
+            last_read = read
+            progress(done, read)
+
+        return stream(inputs, to=to, progress=report)
+
+    return keeping_memory
 
 
 def _settings(

@@ -1,1 +1,1 @@
-"""From a model and manifests to hypotheses, and from those to scores and reports (`voxlate_eval`)."""
+"""Evaluation: from a model and test sets to hypotheses, and from those to scores (by `voxlate_eval`)."""

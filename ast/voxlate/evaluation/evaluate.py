@@ -1,4 +1,4 @@
-"""The command ``voxlate evaluate``: translate test sets and score what came out, direction by direction."""
+"""The command ``voxlate evaluate``: translate test sets and score the hypotheses, one direction after another."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from voxlate.checkpoints.hub import find_model
 from voxlate.errors import VoxlateError
-from voxlate.evaluation.hypotheses import HYPOTHESES, Task, forget, translate
+from voxlate.evaluation.hypotheses import HYPOTHESES, Task, delete_hypotheses, translate
 from voxlate.evaluation.references import references_of
 from voxlate.evaluation.scoring import Scoring, evaluate_folder, is_chosen, print_scores
 from voxlate.manifest.reading import Manifest, read_manifest
@@ -21,13 +21,13 @@ _SUFFIXES = (".jsonl", ".tsv", ".csv", ".parquet")
 
 @dataclass(frozen=True)
 class EvaluateCommand:
-    """What the user asked for; the fields are the options of the command line."""
+    """The options of ``voxlate evaluate``."""
 
     model: str
     data: Sequence[Path]
     output: Path
     directions: Sequence[str] = ("all",)
-    split: str | None = None  # of folders, and of manifests that say of which split their rows are; test by default
+    split: str | None = None  # of folders, and of manifests with a split column; test by default
     search: SearchOptions = field(default_factory=SearchOptions)
     device: str = "auto"
     dtype: str = "auto"
@@ -39,12 +39,13 @@ class EvaluateCommand:
 
 
 def run(command: EvaluateCommand) -> int:
-    """Evaluate; return 0, or 1 if clips failed (they count against the score)."""
+    """Evaluate; return 0, 1 if clips failed (they are scored as empty hypotheses), or 130 if interrupted."""
     try:
         tasks = _find_tasks(command)
         find_model(command.model)
-        from accelerate import PartialState  # noqa: PLC0415 (what is wrong is answered before torch is loaded)
+        from accelerate import PartialState  # noqa: PLC0415 (mistakes are reported before torch is loaded)
 
+        from voxlate.decoding.commands import keep_freed_memory  # noqa: PLC0415
         from voxlate.decoding.translator import Translator  # noqa: PLC0415
         from voxlate.hardware import choose_device  # noqa: PLC0415
 
@@ -54,8 +55,9 @@ def run(command: EvaluateCommand) -> int:
             device = state.device  # a GPU for each process
         if command.overwrite and state.is_main_process:
             for task in tasks:
-                forget(task)
+                delete_hypotheses(task)
         state.wait_for_everyone()
+        freed = keep_freed_memory(str(device))
         translator = Translator(
             command.model,
             device=str(device),
@@ -64,11 +66,11 @@ def run(command: EvaluateCommand) -> int:
             language_tokens=command.language_tokens,
             shortlist=command.shortlist,
         )
-        for task in tasks:  # before hours are spent on others
+        for task in tasks:  # fail before hours are spent on other directions
             translator.checkpoint.target_id(task.target_language)
         failed, scores = 0, []
         for task in tasks:
-            failed += translate(task, translator, command.search, state)
+            failed += translate(task, translator, command.search, state, after_clip=freed.bound)
             if state.is_main_process:
                 records = join(read_hypotheses(task.folder / HYPOTHESES), references_of(task.manifest))
                 scores.append(evaluate_folder(records, command.scoring, task.folder))
@@ -77,18 +79,18 @@ def run(command: EvaluateCommand) -> int:
         stderr().print("interrupted; rerun the same command to resume", style="bold")
         return 130
     if not state.is_main_process:
-        return 0  # whoever ends with another code is the end of all
+        return 0  # a non-zero exit from any worker makes the launcher kill the job
     print_scores(scores)
     return 1 if failed else 0
 
 
 def _find_tasks(command: EvaluateCommand) -> list[Task]:
-    """Read the manifests that are meant; one VoxlateError where there is none, or two of one direction."""
+    """Read the chosen manifests. VoxlateError if there is none, or two have the same direction."""
     tasks: dict[str, Task] = {}
     seen = []
     for path in _manifests(command):
         manifest = read_manifest(path, need=("audio", "target_text", "target_language", "source_language"))
-        manifest = _of_split(manifest, command.split, is_named=path not in command.data)
+        manifest = _select_split(manifest, command.split, is_named=path not in command.data)
         direction = _direction(path, manifest)
         seen.append(direction)
         if not is_chosen(direction, command.directions):
@@ -100,8 +102,8 @@ def _find_tasks(command: EvaluateCommand) -> list[Task]:
         tasks[direction] = Task(manifest, command.output / direction, direction, direction.split("-", 1)[1])
     if not tasks:
         if seen:
-            wanted = ", ".join(command.directions)
-            raise VoxlateError(f"--data has nothing for --directions {wanted}; it has {', '.join(seen)}")
+            chosen = ", ".join(command.directions)
+            raise VoxlateError(f"--data has nothing for --directions {chosen}; it has {', '.join(seen)}")
         name = f"{command.split or 'test'}.jsonl"
         folders = ", ".join(map(str, command.data))
         raise VoxlateError(f"--data {folders}: no DIRECTION/{name} (such as fr-en/{name}); name manifests themselves")
@@ -112,34 +114,33 @@ def _manifests(command: EvaluateCommand) -> Iterator[Path]:
     for path in command.data:
         if path.is_dir():
             yield from sorted(
-                found
+                manifest
                 for suffix in _SUFFIXES
-                for found in path.glob(f"*/{command.split or 'test'}{suffix}")
-                if found.is_file()
+                for manifest in path.glob(f"*/{command.split or 'test'}{suffix}")
+                if manifest.is_file()
             )
         else:
             yield path
 
 
-def _of_split(manifest: Manifest, wanted: str | None, *, is_named: bool) -> Manifest:
-    """Return the rows of the wanted split, and say what is left out; all rows where the manifest names no split.
+def _select_split(manifest: Manifest, split: str | None, *, is_named: bool) -> Manifest:
+    """Return the rows of a split, and report how many others are left out.
 
-    A manifest of one split is taken whole unless another one is asked for; of several, the rows of test. A file that
-    is named after the wanted split (`is_named`), such as the rows of train in taught.jsonl, is taken whole, too.
+    All rows are returned if the manifest has no split column, or one split that is the chosen one, or if no split is
+    chosen, or if the file is named after the split (`is_named`), whatever its rows say. If it has several splits, the
+    default is test.
     """
     splits = manifest.column("split")
     counts = Counter(splits)
-    if counts.keys() <= {None} or (len(counts) == 1 and (wanted is None or is_named)):
+    if counts.keys() <= {None} or (len(counts) == 1 and (split is None or is_named)):
         return manifest
-    name = wanted or "test"
-    rows = [row for row, split in enumerate(splits) if split == name]
-    others = ", ".join(f"{count:,} of {split or 'no split'}" for split, count in counts.most_common() if split != name)
+    name = split or "test"
+    rows = [row for row, own in enumerate(splits) if own == name]
+    others = ", ".join(f"{count:,} of {other or 'no split'}" for other, count in counts.most_common() if other != name)
     if not rows:
         raise VoxlateError(f"{manifest.path}: no rows of the split {name}; it has {others}: choose one with --split")
     if others:
-        stderr().print(
-            f"{manifest.path}: {len(rows):,} rows of {name} are scored, left out are {others}", style="yellow"
-        )
+        stderr().print(f"{manifest.path}: scoring {len(rows):,} rows of {name}, leaving out {others}", style="yellow")
     return manifest if len(rows) == len(manifest) else manifest.subset(rows)
 
 
@@ -150,7 +151,7 @@ def _direction(path: Path, manifest: Manifest) -> str:
     if len(pairs) > 1:
         listed = ", ".join(sorted(f"{source}-{target}" for source, target in pairs)[:5])
         raise VoxlateError(
-            f"{path}: several directions ({listed}), expected one; divide it into a manifest for each direction"
+            f"{path}: several directions ({listed}), expected one; split it into one manifest per direction"
         )
     [(source, target)] = pairs
     return f"{source}-{target}"

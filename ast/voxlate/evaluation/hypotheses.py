@@ -1,8 +1,8 @@
-"""Translate the clips of a manifest that a file of hypotheses lacks, so that an interrupted run can be resumed.
+"""Translate the clips of a manifest into a file of hypotheses. An interrupted run can be resumed.
 
-While a run lasts, results are appended to parts, one for each process; at its end they become one file in the
-manifest's order. Beside it stands what they depend on. A row is done if it has no error and was made of the bytes that
-its clip has now; clips that failed are tried again.
+During a run, each process appends its results to a part. At the end the parts become one file in the manifest's order,
+next to a file with their recipe. A row is kept if it has no error and its clip still has the same bytes. Clips that
+failed are tried again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 HYPOTHESES, META = "hypotheses.jsonl", "hypotheses.meta.json"
 _PART = "hypotheses.part-*.jsonl"
 _KEPT = _PART.replace("*", "kept")
-_FREE = ("device", "commit", "manifest", "manifest_sha256")  # what may differ when a run is resumed
-_SHOWN = 80  # characters of a value in messages
+_MAY_DIFFER = ("device", "commit", "manifest", "manifest_sha256")  # when a run is resumed
+_MAX_SHOWN = 80  # characters of a value in messages
 
 
 @dataclass(frozen=True)
 class Task:
-    """A manifest of one direction and split, and the folder for what comes of it."""
+    """A manifest of one direction and split, and the folder of its hypotheses and scores."""
 
     manifest: Manifest
     folder: Path
@@ -52,30 +52,36 @@ class Task:
     target_language: str
 
 
-def forget(task: Task) -> None:
-    """Delete the hypotheses of a task, also those of an interrupted run."""
+def delete_hypotheses(task: Task) -> None:
+    """Delete the hypotheses of a task, including those of an interrupted run."""
     for path in (task.folder / META, task.folder / HYPOTHESES, *task.folder.glob(_PART)):
         path.unlink(missing_ok=True)
 
 
-def translate(task: Task, translator: Translator, options: SearchOptions, state: PartialState) -> int:
-    """Write the hypotheses of a task; return how many clips failed. Every process of a launch must call it.
+def translate(
+    task: Task,
+    translator: Translator,
+    options: SearchOptions,
+    state: PartialState,
+    after_clip: Callable[[], None] = lambda: None,
+) -> int:
+    """Write the hypotheses of a task; return how many clips failed. All processes of a launch must call it.
 
-    A clip that cannot be read has an empty text and its error. VoxlateError if the folder holds hypotheses of other
+    `after_clip` is called after each translation. A clip that cannot be read gets an empty text and its error. VoxlateError if the folder holds hypotheses of other
     clips or settings.
     """
-    recipe = {**translator.recipe(options, task.target_language), **_about(task)}
-    with _only_here(task.folder, state):
-        _check_same(task, recipe)  # every process, so that none is left waiting
-        state.wait_for_everyone()  # nobody may change what others still check
+    recipe = {**translator.recipe(options, task.target_language), **_data_recipe(task)}
+    with _exclusive_folder(task.folder, state):
+        _check_same(task, recipe)  # in every process, so that none is left waiting
+        state.wait_for_everyone()  # until all have checked the files, none may change them
         if state.is_main_process:
             write_text(task.folder / META, json.dumps(recipe, indent=1, ensure_ascii=False) + "\n")
-            _keep(task)
+            _keep_valid_rows(task)
         state.wait_for_everyone()
         done = {row["id"] for row in _read_rows(task.folder / _KEPT)}
         todo = [index for index, name in enumerate(task.manifest.column("id")) if name not in done]
         own = todo[state.process_index :: state.num_processes]
-        _translate(task, own, translator, options, state)
+        _translate(task, own, translator, options, state, after_clip)
         state.wait_for_everyone()
         if state.is_main_process:
             _merge(task)
@@ -83,19 +89,19 @@ def translate(task: Task, translator: Translator, options: SearchOptions, state:
     return sum("error" in row for row in _read_rows(task.folder / HYPOTHESES))
 
 
-def _about(task: Task) -> dict[str, object]:
-    """Return what is translated."""
-    about: dict[str, object] = {
+def _data_recipe(task: Task) -> dict[str, object]:
+    """Return what identifies the clips."""
+    recipe: dict[str, object] = {
         "direction": task.direction,
         "target_language": task.target_language,
         "manifest": Path(os.path.relpath(task.manifest.path, task.folder)).as_posix(),
         "manifest_sha256": file_sha256(task.manifest.path),
     }
-    return about | ({"split": task.manifest.column("split")[0]} if task.manifest.is_subset else {})
+    return recipe | ({"split": task.manifest.column("split")[0]} if task.manifest.is_subset else {})
 
 
-def _keep(task: Task) -> None:
-    """Put the rows that are done into one part, in place of those of earlier runs; say which others are not new."""
+def _keep_valid_rows(task: Task) -> None:
+    """Replace the files of earlier runs by one part with the rows that are still valid; report the other rows."""
     rows = {row["id"]: row for path in _row_files(task.folder) for row in _read_rows(path)}
     failed = [row for row in rows.values() if "error" in row]
     kept, changed = [], 0
@@ -121,8 +127,15 @@ def _keep(task: Task) -> None:
             part.unlink()
 
 
-def _translate(task: Task, own: list[int], translator: Translator, options: SearchOptions, state: PartialState) -> None:
-    """Append the results of this process's clips to its part, each as soon as it is there."""
+def _translate(
+    task: Task,
+    own: list[int],
+    translator: Translator,
+    options: SearchOptions,
+    state: PartialState,
+    after_clip: Callable[[], None],
+) -> None:
+    """Append the results of this process's clips to its part, each as soon as it is complete."""
     part = task.folder / _PART.replace("*", f"{state.process_index:05}")
     digests: dict[int, str | None] = {}
 
@@ -133,7 +146,7 @@ def _translate(task: Task, own: list[int], translator: Translator, options: Sear
 
     with ExitStack() as stack:
         file = stack.enter_context(part.open("w", encoding="utf-8", newline="\n"))
-        advance = stack.enter_context(progress_bar(task.direction, len(own))) if state.is_main_process else _nothing
+        advance = stack.enter_context(progress_bar(task.direction, len(own))) if state.is_main_process else _no_progress
         clips: list[int] = []
         for index in own:
             error = task.manifest[index].error
@@ -147,13 +160,14 @@ def _translate(task: Task, own: list[int], translator: Translator, options: Sear
             if isinstance(result, AudioError):
                 _append(file, name, "", error=str(result))
             else:
-                made_of = {"warnings": list(result.warnings) or None, "audio_sha256": digests.pop(number)}
-                _append(file, name, result.text, score=_score(result), **made_of)
+                origin = {"warnings": list(result.warnings) or None, "audio_sha256": digests.pop(number)}
+                _append(file, name, result.text, score=_score(result), **origin)
             advance(1)
+            after_clip()
 
 
-def _nothing(count: int) -> None:
-    """Show no progress: the first process does."""
+def _no_progress(count: int) -> None:
+    """Show no progress: the main process shows it."""
 
 
 def _source(utterance: Utterance) -> AudioSource:
@@ -161,7 +175,7 @@ def _source(utterance: Utterance) -> AudioSource:
 
 
 def _sha256(utterance: Utterance) -> str | None:
-    """Return the digest of a clip's file; None where it cannot be read."""
+    """Return the digest of a clip's file, None if it cannot be read."""
     try:
         if isinstance(utterance.audio, EmbeddedAudio):
             return hashlib.sha256(utterance.audio.read()).hexdigest()
@@ -171,10 +185,10 @@ def _sha256(utterance: Utterance) -> str | None:
 
 
 def _score(result: Translation) -> float | None:
-    """Return the score of a clip's hypothesis; of a longer one, the mean over its segments."""
+    """Return the mean score of a clip's segments; None if it has none."""
     scores = [segment.candidates[0].score for segment in result.segments]
     mean = sum(scores) / len(scores) if scores else math.nan
-    return round(mean, 4) if math.isfinite(mean) else None  # JSON has no other numbers
+    return round(mean, 4) if math.isfinite(mean) else None  # JSON has neither NaN nor infinity
 
 
 def _append(file: Any, name: str, text: str, **others: object) -> None:
@@ -188,7 +202,7 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _merge(task: Task) -> None:
-    """Write the whole file in the manifest's order, and delete the parts."""
+    """Write the file of hypotheses in the manifest's order, and delete the parts."""
     parts = sorted(task.folder.glob(_PART))
     rows = {row["id"]: row for part in parts for row in _read_rows(part)}
     write_text(task.folder / HYPOTHESES, "".join(_line(rows[name]) for name in task.manifest.column("id")))
@@ -197,25 +211,25 @@ def _merge(task: Task) -> None:
 
 
 def _row_files(folder: Path) -> list[Path]:
-    """Return the files of rows, later ones above earlier ones."""
+    """Return the files that hold rows; those of later files replace earlier ones."""
     return [path for path in (folder / HYPOTHESES, *sorted(folder.glob(_PART))) if path.is_file()]
 
 
 def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file, but for lines that are damaged or were not written to their end."""
+    """Yield the rows of a file, except lines that are damaged or incomplete."""
     with path.open("rb") as file:
         for line in file:
             try:
                 [(_, row)] = parse_objects(path, line.decode("utf-8") if line.endswith(b"\n") else "")
-            except ValueError:  # an EvaluationError is one, and so is the want of a row
+            except ValueError:  # EvaluationError is one, and so is the failure to unpack
                 continue
             if isinstance(row.get("id"), str) and isinstance(row.get("text"), str):
                 yield row
 
 
 def _check_same(task: Task, recipe: dict[str, object]) -> None:
-    """VoxlateError if the hypotheses that are there are of other clips or settings, or nobody knows of which."""
-    cure = "use another --output, or --overwrite to translate again"
+    """VoxlateError if existing hypotheses are of other clips or settings, or their recipe is missing."""
+    advice = "use another --output, or --overwrite to translate again"
     for name in (META, HYPOTHESES):
         if (task.folder / name).is_dir():
             raise VoxlateError(f"{task.folder / name}: is a folder, expected a file; move it away")
@@ -225,30 +239,32 @@ def _check_same(task: Task, recipe: dict[str, object]) -> None:
     try:
         known = read_object(task.folder / META)
     except EvaluationError as error:
-        raise VoxlateError(f"{error}; it says how the hypotheses beside it were made: {cure}") from None
+        raise VoxlateError(f"{error}; it holds the recipe of the hypotheses next to it: {advice}") from None
     differing = [
         f"{key} was {_shown(known.get(key))}, is {_shown(recipe.get(key))}"
         for key in sorted(known.keys() | recipe.keys())
-        if key not in _FREE and json.dumps(known.get(key)) != json.dumps(recipe.get(key))
+        if key not in _MAY_DIFFER and json.dumps(known.get(key)) != json.dumps(recipe.get(key))
     ]
     if differing:
-        raise VoxlateError(f"{task.folder} holds hypotheses made with other settings ({'; '.join(differing)}); {cure}")
+        raise VoxlateError(
+            f"{task.folder} holds hypotheses made with other settings ({'; '.join(differing)}); {advice}"
+        )
     others = sorted(ids.difference(task.manifest.column("id")))
     if others:
         raise VoxlateError(
             f"{task.folder} holds hypotheses of {len(others):,} clips that {task.manifest.path} lacks, first "
-            f"{_shown(others[0])}; {cure}"
+            f"{_shown(others[0])}; {advice}"
         )
 
 
 def _shown(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 @contextmanager
-def _only_here(folder: Path, state: PartialState) -> Iterator[None]:
-    """Keep a folder to this launch."""
+def _exclusive_folder(folder: Path, state: PartialState) -> Iterator[None]:
+    """Lock a folder for this launch."""
     if not state.is_main_process:
         state.wait_for_everyone()
         yield

@@ -1,4 +1,4 @@
-"""Hypotheses for `voxlate_eval` from any kind of table, or from the files that it reads itself."""
+"""Hypotheses for `voxlate_eval`, read from tsv, csv and parquet tables or the files that it reads itself."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ _COLUMNS = ("id", "audio", "text", "rank", "language", "target_language", "error
 
 
 def read_hypotheses(path: Path) -> Hypotheses:
-    """Read the hypotheses of a file. VoxlateError or EvaluationError where something is wrong with it."""
+    """Read the hypotheses of a file. VoxlateError or EvaluationError if it is not valid."""
     if path.suffix.lower() not in _TABLES or path.is_dir():
         return read_file(path)
     problems = Problems(f"hypotheses {path}")
@@ -24,7 +24,7 @@ def read_hypotheses(path: Path) -> Hypotheses:
     if is_table(table.columns):
         problems.raise_any()
         return hypotheses_of_table(path, rows)
-    if path.suffix.lower() == ".tsv":  # without a header, it may be what translate prints of several inputs
+    if path.suffix.lower() == ".tsv":  # without a header, it may be the output of `voxlate translate`
         return read_file(path)
     problems.raise_any()
     raise VoxlateError(f"{path}: no columns id and text; its columns: {', '.join(map(cut, [*table.columns][:_SHOWN]))}")

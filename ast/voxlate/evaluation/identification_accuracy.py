@@ -1,4 +1,4 @@
-"""How often a language identifier is right, for each language."""
+"""Accuracy of a language identifier, for each language."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from voxlate.manifest.reading import read_manifest
 
 
 def print_accuracy(manifests: Sequence[Path], identifier: Identifier) -> int:
-    """Print the accuracy for each language of manifests, and the confusions; return the exit code."""
+    """Print the accuracy and the confusions of each source language; return the exit code, 1 if clips failed."""
     rows = [row for manifest in manifests for row in read_manifest(manifest)]
     unnamed = next((row.id for row in rows if row.source_language is None), None)
     if unnamed is not None:
@@ -22,12 +22,12 @@ def print_accuracy(manifests: Sequence[Path], identifier: Identifier) -> int:
     sources = (row.audio if isinstance(row.audio, Path) else row.audio.read() for row in rows)
     counts: dict[str, Counter[str]] = {}
     failed = 0
-    for index, found in identifier.stream(sources):
+    for index, result in identifier.stream(sources):
         language = str(rows[index].source_language)
-        failed += isinstance(found, AudioError)
-        # What cannot be read, and silence, counts as wrong: a test set loses nothing.
-        said = "error" if isinstance(found, AudioError) else found.language or "silence"
-        counts.setdefault(language, Counter())[said] += 1
+        failed += isinstance(result, AudioError)
+        # Unreadable clips and silence count as wrong, so that a test set loses nothing.
+        answer = "error" if isinstance(result, AudioError) else result.language or "silence"
+        counts.setdefault(language, Counter())[answer] += 1
     table = Table("language", "clips", "accuracy", "taken for", box=None, pad_edge=False)
     shares = []
     for language, answers in sorted(counts.items()):

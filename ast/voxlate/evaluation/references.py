@@ -1,4 +1,4 @@
-"""References for `voxlate_eval` from any kind of manifest, or from plain text."""
+"""References for `voxlate_eval`, read from a manifest of any format or from plain text."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,26 +14,26 @@ _TABLES = (".tsv", ".csv", ".parquet")
 
 
 def read_references(path: Path) -> References:
-    """Read the references of a file. VoxlateError or EvaluationError where something is wrong with it."""
+    """Read the references of a file. VoxlateError or EvaluationError if it is not valid."""
     if path.suffix.lower() not in _TABLES:
-        found = read_lines(path)
-        return replace(found, rows=[_with_codes(row) for row in found.rows])
+        references = read_lines(path)
+        return replace(references, rows=[_with_codes(row) for row in references.rows])
     manifest = read_manifest(path, need=("target_text",), check_audio=False)
     return references_of(manifest)
 
 
 def references_of(manifest: Manifest) -> References:
-    """Return the references of a manifest that was read."""
+    """Return the references of a manifest."""
     return References(manifest.path, [_reference(utterance) for utterance in manifest], has_ids=True)
 
 
 def transcripts(references: References) -> References:
-    """Return references whose text is what was said, for the scores of transcripts. VoxlateError if one lacks it."""
+    """Return the source texts as references, to score transcripts. VoxlateError if one is missing."""
     missing = [row.id for row in references.rows if row.source_text is None]
     if missing:
         raise VoxlateError(
-            f"{references.path}: {len(missing):,} rows without source_text, first {missing[0]}; expected what was "
-            "said in each, or leave --transcripts out"
+            f"{references.path}: {len(missing):,} rows without source_text, first {missing[0]}; expected the "
+            "transcript of each, or no --transcripts"
         )
     rows = [
         replace(row, target_text=row.source_text or "", target_language=row.source_language) for row in references.rows
@@ -42,7 +42,7 @@ def transcripts(references: References) -> References:
 
 
 def language_code(name: str | None) -> str | None:
-    """Return the code of a language that goes by code or name; names that nobody knows stay as they are."""
+    """Return the code of a language given by code or name; an unknown name is returned unchanged."""
     known = look_up_language(name) if name else None
     return name if known is None else known.code
 

@@ -1,4 +1,4 @@
-"""The commands ``voxlate score``, ``compare`` and ``evaluate``: files in, numbers out."""
+"""The commands ``voxlate score`` and ``compare``, and the scores of ``voxlate evaluate``."""
 
 import json
 from collections.abc import Sequence
@@ -30,19 +30,19 @@ _ABOUT_P = (
 
 @dataclass(frozen=True)
 class Scoring:
-    """What to score by; the fields are options of the command line."""
+    """The scoring options of the command line."""
 
     metrics: Sequence[str] = DEFAULT_METRICS
     tokenize: str | None = None
     target_language: str | None = None
     samples: int = 1000
     seed: int = 1
-    seen_in: Sequence[Path] = ()  # training manifests, whose speakers were heard
-    transcripts: bool = False  # are scored, not translations
+    seen_in: Sequence[Path] = ()  # training manifests, whose speakers are scored separately
+    transcripts: bool = False  # score transcripts, not translations
 
 
 def score_files(hypotheses: Path, references: Path, scoring: Scoring, output: Path | None) -> int:
-    """Score a file of hypotheses: a table on standard output, and everything in `output`."""
+    """Score a file of hypotheses; print a table, and write all results to `output` as JSON."""
     records, measured = _measure(hypotheses, references, scoring)
     found = _score(records, measured, scoring)
     if output is not None:
@@ -52,7 +52,7 @@ def score_files(hypotheses: Path, references: Path, scoring: Scoring, output: Pa
 
 
 def compare_files(a: Path, b: Path, references: Path, scoring: Scoring, shown: int, output: Path | None) -> int:
-    """Compare two files of hypotheses: a table on standard output, and everything in `output`."""
+    """Compare two files of hypotheses; print a table, and write all results to `output` as JSON."""
     first, second = _measure(a, references, scoring), _measure(b, references, scoring)
     pairs = list(zip(first[1], second[1], strict=True))
     found = compare_systems(first[0], second[0], pairs, samples=scoring.samples, seed=scoring.seed, shown=shown)
@@ -63,7 +63,7 @@ def compare_files(a: Path, b: Path, references: Path, scoring: Scoring, shown: i
 
 
 def evaluate_folder(records: Records, scoring: Scoring, folder: Path) -> dict[str, Any]:
-    """Score hypotheses that `voxlate evaluate` has made; write scores and sentences beside them."""
+    """Score the hypotheses of `voxlate evaluate`; write scores and sentences next to them."""
     measured = measure(records, dict.fromkeys([*scoring.metrics, "chrf"]), scoring.tokenize, workers=cpu_count() or 1)
     found = _score(records, measured, scoring)
     rows = sentence_rows(records, measured)
@@ -78,13 +78,13 @@ def as_json(found: dict[str, Any]) -> str:
 
 
 def is_chosen(direction: str, patterns: Sequence[str]) -> bool:
-    """Return whether a direction is one of those meant by fr-en, x-en, en-x or all."""
+    """Return whether a direction matches one of the patterns, such as fr-en, x-en, en-x or all."""
     globs = {"all": "*", "x-en": "*-en", "en-x": "en-*"}
     return any(fnmatch(direction, globs.get(pattern.strip().lower(), pattern.strip().lower())) for pattern in patterns)
 
 
 def print_scores(scores: Sequence[dict[str, Any]]) -> None:
-    """Print a line for each direction with its intervals, then signatures, and what is suspicious on standard error."""
+    """Print a table with intervals and the signatures of metrics; print warnings on standard error."""
     names = list(dict.fromkeys(name for found in scores for name in found["metrics"]))
     table = Table("direction", "n", "official", *names)
     for found in scores:
@@ -101,12 +101,12 @@ def print_scores(scores: Sequence[dict[str, Any]]) -> None:
 
 
 def _console() -> Console:
-    """Return standard output for texts of others: no markup, no ``:smile:`` for a picture."""
+    """Return a console on standard output that prints texts as they are: no markup, no emoji codes."""
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def _print_metrics(console: Console, metrics: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    """Print the signatures of metrics, and what each counts."""
+    """Print the signatures and the descriptions of metrics."""
     for name, signature in sorted({(name, metric["signature"]) for name, metric in metrics}):
         console.print(f"{name}: {signature}")
     for name, about in {name: metric["about"] for name, metric in metrics}.items():
@@ -120,7 +120,7 @@ def _cell(metric: dict[str, Any] | None) -> Text:
 
 
 def _remarks(found: dict[str, Any]) -> list[str]:
-    """Say what a reader of the score should know besides it."""
+    """Return warnings that a reader of the scores should see."""
     remarks = []
     if found["official_n"] not in (None, found["n"]):
         remarks.append(

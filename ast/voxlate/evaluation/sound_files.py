@@ -1,4 +1,4 @@
-"""Whether a file is a media file that decodes: what `voxlate_eval`, which knows no audio, asks before it shows one."""
+"""Check that a file can be played, for the report of `voxlate_eval`, which decodes no audio itself."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from voxlate.errors import AudioError
 
 
 def is_sound(path: Path, contents: bytes | None = None) -> bool:
-    """Return whether a file has the suffix of a media file and decodes: all of `contents`, else its first second."""
+    """Return whether a file has a media suffix and can be decoded: all of `contents`, or else its first second."""
     if path.suffix.lower() not in MEDIA_SUFFIXES:
         return False
     try:
