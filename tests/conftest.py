@@ -12,8 +12,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import datasets
 
 from corpus import write_covost2
-from media import FORMATS, sweep, write_media
+from media import FORMATS, sine, sweep, write_media
 from paths import SHARED
+from text_command import TextCommand
 from tiny import transformers_model, write_model, write_vocabulary
 from toy import write_toy_corpus
 
@@ -70,3 +71,20 @@ def media_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, options in FORMATS.items():
         write_media(folder / name, sweep(100, 600, 4.0, 48_000), 48_000, **options)
     return folder
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three short clips, 0.wav to 2.wav, whose translations by `tiny_model` differ."""
+    folder = tmp_path_factory.mktemp("clips")
+    for number, pitch in enumerate((100, 900, 3000)):
+        write_media(folder / f"{number}.wav", sine(pitch, 1.0 + number / 3))
+    return folder
+
+
+@pytest.fixture
+def read(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TextCommand:
+    """A command that reads text files, in an empty working directory."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return TextCommand(capsys)

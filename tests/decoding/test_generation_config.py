@@ -32,7 +32,7 @@ def searched(folder: Path, **options: Any) -> tuple[Any, ...]:
     return tuple(recipe[f"search_{name}"] for name in ("beam", "length_penalty", "max_length", "early_stopping"))
 
 
-def test_what_a_folder_states_is_used_and_written_down(folder: Path) -> None:
+def test_the_search_settings_of_a_model_are_used_and_recorded(folder: Path) -> None:
     state(folder, num_beams=2, length_penalty=0, max_length=9, early_stopping=False, top_k=50, num_return_sequences=1)
     assert searched(folder) == (2, 0, 9, False)
     assert searched(folder, beam=1, length_penalty=1.5) == (1, 1.5, 9, False)
@@ -46,14 +46,14 @@ def test_what_a_folder_states_is_used_and_written_down(folder: Path) -> None:
     assert Translator(folder).translate(sine(300, 0.5), to="de", options=SearchOptions(max_length=12)) != stated
 
 
-def test_a_folder_that_states_nothing_is_searched_as_published(folder: Path) -> None:
+def test_a_model_without_search_settings_uses_the_published_ones(folder: Path) -> None:
     for fields in ({}, {"num_beams": None, "max_length": None}, {"bos_token_id": 0, "forced_bos_token_id": 4}):
         assert searched(state(folder, **fields)) == (5, 1.0, 200, True)
     (folder / "generation_config.json").unlink()
     assert searched(folder) == (5, 1.0, 200, True)
 
 
-def test_the_published_files_state_the_published_setting(tmp_path: Path) -> None:
+def test_published_generation_configs_give_the_published_setting(tmp_path: Path) -> None:
     published = {
         "_from_model_config": True, "bos_token_id": 0, "decoder_start_token_id": 2, "early_stopping": True,
         "eos_token_id": 2, "forced_bos_token_id": 250004, "forced_eos_token_id": 2, "max_length": 200, "num_beams": 5,
@@ -70,7 +70,7 @@ def test_the_published_files_state_the_published_setting(tmp_path: Path) -> None
         ({"early_stopping": "never"}, {"early_stopping": "never"}),
     ],
 )
-def test_other_ways_to_state_it(fields: dict[str, Any], expected: dict[str, Any], tmp_path: Path) -> None:
+def test_fields_of_generation_config(fields: dict[str, Any], expected: dict[str, Any], tmp_path: Path) -> None:
     assert stated_search(state(tmp_path, **fields)) == expected
 
 
@@ -94,7 +94,7 @@ def test_other_ways_to_state_it(fields: dict[str, Any], expected: dict[str, Any]
         ("[" * 100_000, "not JSON"),
     ],
 )
-def test_a_wrong_statement_is_one_line(text: str, message: str, tmp_path: Path) -> None:
+def test_invalid_fields_are_errors_of_one_line(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "generation_config.json").write_text(text)
     with pytest.raises(VoxlateError, match=message) as caught:
         stated_search(tmp_path)
@@ -103,7 +103,7 @@ def test_a_wrong_statement_is_one_line(text: str, message: str, tmp_path: Path) 
     assert len(str(caught.value)) < 400
 
 
-def test_what_this_search_does_not_apply_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_fields_that_are_not_supported_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         stated_search(state(tmp_path, no_repeat_ngram_size=3, repetition_penalty=1.0, do_sample=True, min_length=0))
     assert "states do_sample true, no_repeat_ngram_size 3, which this search does not apply" in caplog.text
@@ -112,7 +112,7 @@ def test_what_this_search_does_not_apply_is_said(tmp_path: Path, caplog: pytest.
     assert not caplog.text
 
 
-def test_the_command_line_leaves_it_to_the_model(folder: Path, tmp_path: Path) -> None:
+def test_the_command_line_uses_the_settings_of_the_model(folder: Path, tmp_path: Path) -> None:
     wave = tmp_path / "a.wav"
     write_media(wave, sine(300, 0.3))
     state(folder, num_beams=2, max_length=7)
@@ -123,13 +123,13 @@ def test_the_command_line_leaves_it_to_the_model(folder: Path, tmp_path: Path) -
     assert (recipe["search_beam"], recipe["search_max_length"], recipe["search_max_repeats"]) == (1, 7, None)
 
 
-def test_a_converted_model_is_searched_as_the_one_it_was(folder: Path, tmp_path: Path) -> None:
+def test_a_converted_model_keeps_its_search_settings(folder: Path, tmp_path: Path) -> None:
     state(folder, num_beams=2, length_penalty=0.6, max_new_tokens=20, early_stopping="never")
     convert(str(folder), tmp_path / "new", [], None)
     assert searched(tmp_path / "new") == searched(folder) == (2, 0.6, 21, "never")
 
 
-def test_the_recipe_states_slots_shortlists_and_settings(folder: Path, tmp_path: Path) -> None:
+def test_the_recipe_has_language_tokens_shortlists_and_settings(folder: Path, tmp_path: Path) -> None:
     """Whatever changes a result changes its recipe, and what does not, does not."""
     options = SearchOptions()
     plain = Translator(folder).recipe(options, "lv")

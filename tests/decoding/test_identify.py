@@ -36,7 +36,7 @@ def cli(*arguments: object) -> Any:
 
 
 def tone(language: str, number: int) -> np.ndarray:
-    """Make sound of a language that anyone can tell: low or high."""
+    """Make a tone, whose pitch is low for French and high for German."""
     pitch = WORD_HZ[number % 3 + (3 if language == "de" else 0)]
     times_T = np.arange(16_000 + 1000 * number) / 16_000
     swell_T = 0.2 + 0.1 * np.sin(2 * np.pi * 3 * times_T)
@@ -70,7 +70,7 @@ def identifier(corpus: Path, model: Path, tmp_path_factory: pytest.TempPathFacto
     return output
 
 
-def test_what_was_learnt_is_told(identifier: Path, corpus: Path) -> None:
+def test_the_language_of_each_file_is_printed(identifier: Path, corpus: Path) -> None:
     clips = [corpus / "test-fr-0.wav", corpus / "test-de-0.wav"]
     result = cli("identify", *clips, "--model", identifier)
     rows = [line.split("\t") for line in result.stdout.splitlines()]
@@ -78,11 +78,11 @@ def test_what_was_learnt_is_told(identifier: Path, corpus: Path) -> None:
     assert all(0.5 < float(row[2]) <= 1 for row in rows)
 
 
-def test_the_accuracy_of_each_language(identifier: Path, corpus: Path, tmp_path: Path) -> None:
+def test_the_accuracy_of_each_language_is_printed(identifier: Path, corpus: Path, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (corpus / "test.jsonl").read_text().splitlines()]
     for row in rows:
         row["audio"] = str(corpus / row["audio"])
-    rows[0]["source_language"] = "de"  # told wrong
+    rows[0]["source_language"] = "de"  # a wrong label
     (tmp_path / "broken.wav").write_text("no sound")
     rows.append({"id": "broken", "audio": str(tmp_path / "broken.wav"), "source_language": "fr"})
     (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -96,9 +96,9 @@ def test_the_accuracy_of_each_language(identifier: Path, corpus: Path, tmp_path:
 
 @pytest.mark.filterwarnings("ignore:Support for mismatched")  # of transformers' own WavLM
 @pytest.mark.parametrize("kind", [*KINDS.values()], ids=[*KINDS])
-def test_transformers_classifiers_say_the_same_here(kind: tuple[str, dict[str, Any], bool], tmp_path: Path) -> None:
+def test_probabilities_match_transformers(kind: tuple[str, dict[str, Any], bool], tmp_path: Path) -> None:
     encoder: Any = build(kind)
-    labels = {0: "fra", 1: "deu", 2: "tlh"}  # of the last one nothing is known here
+    labels = {0: "fra", 1: "deu", 2: "tlh"}  # the last one is not a known language
     config = transformers.AutoConfig.for_model(kind[0], **kind[1], id2label=labels, classifier_proj_size=6)
     theirs = getattr(transformers, f"{CLASSES[kind[0]]}ForSequenceClassification")(config).eval()
     getattr(theirs, theirs.base_model_prefix).load_state_dict(encoder.model.state_dict())
@@ -119,7 +119,7 @@ def test_transformers_classifiers_say_the_same_here(kind: tuple[str, dict[str, A
         torch.testing.assert_close(found[:2], expected.log_softmax(0), atol=1e-4, rtol=1e-4)
 
 
-def test_what_we_save_is_transformers_own(identifier: Path, corpus: Path) -> None:
+def test_saved_identifiers_load_in_transformers(identifier: Path, corpus: Path) -> None:
     model, report = transformers.Wav2Vec2ForSequenceClassification.from_pretrained(identifier, output_loading_info=True)
     assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     extractor = transformers.AutoFeatureExtractor.from_pretrained(identifier)
@@ -128,7 +128,7 @@ def test_what_we_save_is_transformers_own(identifier: Path, corpus: Path) -> Non
         assert model.config.id2label[int(model.eval()(**inputs).logits.argmax())] == language
 
 
-def test_the_language_of_one_track(identifier: Path, tmp_path: Path) -> None:
+def test_an_audio_track_can_be_chosen(identifier: Path, tmp_path: Path) -> None:
     path = tmp_path / "film.mkv"
     path.write_bytes(film({"hz": WORD_HZ[0]}, {"hz": WORD_HZ[4]}))
     chosen = [cli("identify", path, "--model", identifier, "--audio-track", number) for number in (1, 2)]
@@ -150,7 +150,7 @@ def test_logistic_regression_finds_its_optimum() -> None:
     assert not torch.allclose(weight_LD, again[0])
 
 
-def test_translation_notes_the_language_that_was_found(
+def test_translations_record_the_identified_language(
     identifier: Path, model: Path, corpus: Path, tmp_path: Path
 ) -> None:
     clips = [corpus / "test-fr-1.wav", corpus / "test-de-2.wav"]
@@ -171,7 +171,7 @@ def test_translation_notes_the_language_that_was_found(
         assert len(found["recipe"]["identifier_sha256"]) == 64
 
 
-def test_each_language_goes_to_its_model(
+def test_each_language_is_translated_by_its_model(
     identifier: Path, model: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
@@ -192,7 +192,20 @@ def test_each_language_goes_to_its_model(
     assert f"model {model}: speech in French → English" in result.stderr
 
 
-def test_names_with_ends_of_lines_end_no_line(
+def test_batches_do_not_change_identifications(identifier: Path) -> None:
+    clips: list[Any] = [tone(language, number) for number in range(4) for language in ("fr", "de")]
+    clips[3] = np.concatenate([clips[3], np.zeros(32 * 16_000, np.float32), clips[0]])  # two segments
+    clips[5] = np.zeros(16_000, np.float32)
+    alone = [Identifier(identifier, batch_size=1).identify(clip) for clip in clips]
+    together = Identifier(identifier, batch_size=4).identify(clips)
+    assert [one.language for one in together] == [one.language for one in alone]
+    assert (together[0].language, together[5].language) == ("fr", None)
+    for one, other in zip(together, alone, strict=True):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+    assert together[0].recipe["identifier"] == str(identifier)
+
+
+def test_line_breaks_in_names_do_not_break_lines(
     identifier: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -203,19 +216,19 @@ def test_names_with_ends_of_lines_end_no_line(
     assert len(result.stderr.splitlines()) == 1
 
 
-class Heard:
-    """An identifier that hears what the names of the inputs say."""
+class NameIdentifier:
+    """An identifier whose answers are the names of the inputs."""
 
     def stream(self, inputs: list[Path], **_: object) -> Iterator[tuple[int, Identification | AudioError]]:
         for index, path in enumerate(inputs):
             yield index, AudioError(f"{path}: no sound") if path.stem == "none" else Identification(path.stem[:2], {})
 
     def recipe(self) -> dict[str, object]:
-        return {"identifier": "heard"}
+        return {"identifier": "names"}
 
 
-class Echo:
-    """A translator whose translation is its model's name."""
+class ModelNameTranslator:
+    """A translator whose translations are the name of its model."""
 
     def __init__(self, model: str, asked: list[tuple[str, str | None]], source: str | None) -> None:
         self.model = model
@@ -230,20 +243,20 @@ class Echo:
 
 
 def auto(inputs: str, target: Any, model: str | None = None) -> tuple[list[Any], list[tuple[str, str | None]]]:
-    """Translate inputs named by the language heard in them; return results and the models that were loaded."""
+    """Translate inputs that are named by their language; return results and the models that were loaded."""
     asked: list[tuple[str, str | None]] = []
     translator: Any = AutoTranslator(
-        Heard(),  # type: ignore[arg-type]
+        NameIdentifier(),  # type: ignore[arg-type]
         target,
         model,
         SearchOptions(),
-        lambda name, source: Echo(name.removeprefix("facebook/wav2vec2-xls-r-"), asked, source),  # type: ignore[arg-type, return-value]
+        lambda name, source: ModelNameTranslator(name.removeprefix("facebook/wav2vec2-xls-r-"), asked, source),  # type: ignore[arg-type, return-value]
         Console(file=io.StringIO()),
     )
     return list(translator.stream([Path(f"{name}.wav") for name in inputs.split()])), asked
 
 
-def test_speech_in_the_target_language_or_none_that_is_known_loads_nothing() -> None:
+def test_no_model_is_loaded_for_languages_without_one() -> None:
     results, asked = auto("fr en sw none de2 fr2", "en")
     assert asked == [("300m-21-to-en", None)]
     assert [index for index, result in results if isinstance(result, Translation)] == [0, 4, 5]
@@ -256,18 +269,18 @@ def test_speech_in_the_target_language_or_none_that_is_known_loads_nothing() -> 
     assert auto("de sw", "de")[1] == []
 
 
-def test_what_is_heard_goes_into_several_languages() -> None:
+def test_identified_speech_is_translated_into_several_languages() -> None:
     results, asked = auto("fr en", ["en", "German", "de"])
     assert asked == [("300m-21-to-en", "fr"), ("2b-22-to-16", "fr"), ("300m-en-to-15", "en")]
     found = [(index, one.target_language, one.text) for index, one in results if isinstance(one, Translation)]
     assert found == [(0, "en", "300m-21-to-en"), (0, "de", "2b-22-to-16"), (1, "de", "300m-en-to-15")]
     assert [(index, type(one)) for index, one in results[3:]] == [(1, AudioError)]
-    assert dict(results[0][1].recipe) == {"model": "300m-21-to-en", "identifier": "heard"}
+    assert dict(results[0][1].recipe) == {"model": "300m-21-to-en", "identifier": "names"}
     results, asked = auto("fr en sw", ["en", "de"], model="mine")
     assert (len(results), asked) == (6, [("mine", None)])
 
 
-def test_labels_that_mean_one_language_add_up(tmp_path: Path) -> None:
+def test_labels_of_one_language_are_added_up(tmp_path: Path) -> None:
     """Mandarin wins by zho and cmn together, though German alone is the most probable label."""
     encoder: Any = build(KINDS["XLS-R, XLSR-53, wav2vec 2.0 LV-60"])
     width = encoder.output_dim
@@ -285,12 +298,12 @@ def test_labels_that_mean_one_language_add_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [["--from", "auto"], ["--from", "fr", "--identifier", "x"], ["--identifier", "x"]])
-def test_auto_needs_an_identifier_and_an_identifier_auto(options: list[str], model: Path, corpus: Path) -> None:
+def test_auto_and_identifier_are_given_together(options: list[str], model: Path, corpus: Path) -> None:
     result = cli("translate", corpus / "test-fr-0.wav", "--model", model, "--to", "en", *options)
     assert "--from auto and --identifier belong together" in str(result.exception)
 
 
-def test_what_is_no_identifier(model: Path, corpus: Path, identifier: Path, tmp_path: Path) -> None:
+def test_models_and_manifests_that_cannot_be_used(model: Path, corpus: Path, identifier: Path, tmp_path: Path) -> None:
     clip = corpus / "test-fr-0.wav"
     assert (
         "SpeechEncoderDecoderModel does not identify languages; expected a folder of `voxlate train-identifier`"

@@ -25,12 +25,12 @@ def failed(*arguments: str) -> list[str]:
     return [str(error) for error in find_inputs(arguments).failed]
 
 
-def test_files_are_taken_as_named_whatever_their_suffix() -> None:
+def test_named_files_are_inputs_whatever_their_suffix() -> None:
     touch("b.wav", "a.odd")
     assert found("b.wav", "a.odd", "missing.wav", "b.wav") == ["b.wav", "a.odd", "missing.wav"]
 
 
-def test_folders_give_their_media_files_at_any_depth() -> None:
+def test_folders_are_searched_for_media_files() -> None:
     touch("in/b.MP3", "in/a.wav", "in/deep/er/c.opus", "in/notes.txt", "in/.hidden.wav", "in/.git/d.wav")
     inputs = find_inputs(["in"])
     assert [item.name for item in inputs.found] == ["in/a.wav", "in/b.MP3", "in/deep/er/c.opus"]
@@ -38,7 +38,7 @@ def test_folders_give_their_media_files_at_any_depth() -> None:
     assert not inputs.failed
 
 
-def test_folders_that_hold_no_audio_are_named() -> None:
+def test_folders_without_audio_are_errors() -> None:
     touch("in/a.wav", "text/notes.txt")
     Path("in/x.wav").mkdir()
     Path("empty").mkdir()
@@ -57,7 +57,7 @@ def test_globs() -> None:
     assert failed("in/*.flac") == ["in/*.flac: no file matches"]
 
 
-def test_one_file_by_several_names_is_one_input() -> None:
+def test_a_file_given_by_several_names_is_one_input() -> None:
     touch("in/a.wav")
     assert found("in/a.wav", "./in/a.wav", "in/../in/a.wav", f"{Path.cwd()}/in/a.wav", "-", "-") == [
         "in/a.wav",
@@ -65,7 +65,7 @@ def test_one_file_by_several_names_is_one_input() -> None:
     ]
 
 
-def test_pipes_in_a_folder_are_left_alone() -> None:
+def test_pipes_in_folders_are_skipped() -> None:
     touch("in/a.wav")
     os.mkfifo("in/pipe.wav")
     inputs = find_inputs(["in"])
@@ -73,14 +73,14 @@ def test_pipes_in_a_folder_are_left_alone() -> None:
     assert [path.name for path in inputs.left_out] == ["pipe.wav"]
 
 
-def test_names_that_are_no_paths_here() -> None:
+def test_impossible_names_are_errors() -> None:
     assert failed("http://example.org/a.wav") == [
         "http://example.org/a.wav: addresses are not read; download the file and name it"
     ]
     assert found("~nobody.wav", "a" * 300) == ["~nobody.wav", "a" * 300]
 
 
-def test_a_link_back_up_ends() -> None:
+def test_links_to_a_parent_folder_are_not_followed() -> None:
     touch("in/a.wav")
     Path("in/loop").symlink_to(Path.cwd() / "in")
     assert found("in") == ["in/a.wav"]

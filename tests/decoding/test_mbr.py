@@ -1,4 +1,4 @@
-"""Minimum Bayes risk: chrF as sacreBLEU has it, and the choice it makes."""
+"""Minimum Bayes risk: chrF matches sacreBLEU, and hypotheses are reranked by it."""
 
 import dataclasses
 from pathlib import Path
@@ -21,7 +21,7 @@ TEXTS = [
 ]
 
 
-def test_chrf_is_sacrebleus() -> None:
+def test_chrf_matches_sacrebleu() -> None:
     table = chrf_table(TEXTS)
     for row, hypothesis in enumerate(TEXTS):
         for column, reference in enumerate(TEXTS):
@@ -30,7 +30,7 @@ def test_chrf_is_sacrebleus() -> None:
     assert np.allclose(np.diag(table)[[0, 1, 2, 4]], 100)
 
 
-def test_the_one_that_agrees_with_most_of_the_probability_comes_first() -> None:
+def test_the_highest_expected_chrf_comes_first() -> None:
     texts = ["A cat sat here.", "The dog sat there.", "The dog sits there.", "The dog sat there"]
     assert rerank(texts, [-1.0, -1.1, -1.2, -1.3])[0] in (1, 3)
     assert rerank(texts, [-1.0, -9.0, -9.0, -9.0])[0] == 0
@@ -38,7 +38,7 @@ def test_the_one_that_agrees_with_most_of_the_probability_comes_first() -> None:
     assert rerank(["only"], [-5.0]) == [0]
 
 
-def test_a_translator_chooses_so(tiny_model: Path) -> None:
+def test_a_translator_reranks_by_mbr(tiny_model: Path) -> None:
     """Among the hypotheses of its beam, which stay the same; what comes out is the first by agreement."""
     translator = Translator(tiny_model)
     noise = np.random.default_rng(0).normal(size=16_000).astype(np.float32) * 0.1

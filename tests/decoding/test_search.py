@@ -47,14 +47,14 @@ NEVER = SearchSettings(beam_size=3, max_length=14, n_best=3, early_stopping="nev
 
 
 @pytest.mark.parametrize("options", SETTINGS, ids=str)
-def test_search_finds_what_generate_finds(options: SearchSettings) -> None:
+def test_hypotheses_match_transformers(options: SearchSettings) -> None:
     """Twenty random models, each with clips of its own: same ids, same scores, also in a batch."""
     lengths = compared(options, range(20))
     assert len(lengths) > 5  # hypotheses that end by themselves, and some at the maximum length
     assert max(lengths) == options.max_length - 1
 
 
-def test_a_search_that_never_stops_early_finds_what_generate_finds() -> None:
+def test_hypotheses_match_transformers_with_early_stopping_never() -> None:
     assert max(compared(NEVER, range(4))) == NEVER.max_length - 1
 
 
@@ -84,7 +84,7 @@ def compared(options: SearchSettings, seeds: range) -> set[int]:
     return lengths
 
 
-def test_utterances_do_not_influence_each_other() -> None:
+def test_batches_do_not_change_hypotheses() -> None:
     model = ours(transformers_model(4))
     clips = waveforms(2, 0.4, 2.0, 1.1, 0.7, 1.6)
     options = SearchOptions(max_length=24, n_best=3)
@@ -102,19 +102,19 @@ def test_each_utterance_has_its_own_target_language() -> None:
     assert [hypotheses[0].ids[0] for hypotheses in batch] == [TAG, TAG + 1]
 
 
-def test_score_is_log_prob_by_length() -> None:
+def test_the_score_is_the_log_probability_divided_by_the_length_to_the_penalty() -> None:
     [[best]] = found(ours(transformers_model(4)), waveforms(2, 1.0), SearchOptions(max_length=24, length_penalty=0.7))
     assert best.score == pytest.approx(best.log_prob / len(best.ids) ** 0.7)
 
 
-def test_no_search_beyond_the_positions_of_the_decoder() -> None:
+def test_hypotheses_do_not_exceed_the_positions_of_the_decoder() -> None:
     model = ours(transformers_model(4, decoder={"max_position_embeddings": 9}))
     for hypotheses in found(model, waveforms(2, 1.0, 0.5), SearchOptions(beam_size=2)):
         assert len(hypotheses[0].ids) <= 8
 
 
 @pytest.mark.parametrize("beam", [1, 5])
-def test_scores_that_are_not_numbers_are_an_error(beam: int) -> None:
+def test_nan_scores_are_an_error(beam: int) -> None:
     model = ours(transformers_model(4))
     with torch.no_grad():
         model.decoder.layer_norm.weight.fill_(torch.nan)
@@ -136,7 +136,7 @@ def repeats(ids: tuple[int, ...], period: int) -> int:
 
 
 @pytest.mark.parametrize("beam", [1, 5])
-def test_the_guard_forbids_loops_and_nothing_else(beam: int) -> None:
+def test_max_repeats_prevents_loops_and_nothing_else(beam: int) -> None:
     looping, unchanged = 0, 0
     for seed in range(12):
         model = ours(transformers_model(seed))
@@ -154,7 +154,7 @@ def test_the_guard_forbids_loops_and_nothing_else(beam: int) -> None:
 
 
 @pytest.mark.parametrize("most", [1, 3, 4])
-def test_a_phrase_occurs_as_often_as_it_may_and_no_more(most: int) -> None:
+def test_a_phrase_occurs_exactly_as_often_as_max_repeats_allows(most: int) -> None:
     """A model that can only say one piece says it that many times in a row, not once more and not once less."""
     model = ours(transformers_model(4))
     with torch.no_grad():
@@ -170,12 +170,12 @@ def test_a_phrase_occurs_as_often_as_it_may_and_no_more(most: int) -> None:
     assert max(repeats(guarded.ids[1:-1], period) for period in range(1, 13)) == most
 
 
-def test_what_is_not_said_is_what_the_model_states_and_else_the_published_setting() -> None:
+def test_unset_options_take_the_defaults_of_the_model_or_the_published_setting() -> None:
     assert SearchOptions().resolve() == SearchSettings() == SearchSettings(5, 1.0, 200, True, 1, 4, False)
     stated = {"beam_size": 3, "max_length": 50, "early_stopping": "never"}
-    settled = SearchOptions(beam_size=2, max_repeats=None).resolve(stated)
-    assert settled == SearchSettings(2, 1.0, 50, "never", 1, None)
-    assert settled.resolve(stated) == settled
+    resolved = SearchOptions(beam_size=2, max_repeats=None).resolve(stated)
+    assert resolved == SearchSettings(2, 1.0, 50, "never", 1, None)
+    assert resolved.resolve(stated) == resolved
     with pytest.raises(VoxlateError, match="n_best is 4, expected 1 to the beam size, 3"):
         SearchOptions(n_best=4).resolve(stated)
 
@@ -194,6 +194,16 @@ def test_what_is_not_said_is_what_the_model_states_and_else_the_published_settin
         ({"beam_size": 0, "max_length": 0}, "beam_size is 0.*; max_length is 0"),
     ],
 )
-def test_options_that_make_no_sense(fields: dict[str, Any], message: str) -> None:
+def test_options_out_of_range_are_errors(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(VoxlateError, match=message):
         SearchOptions(**fields)
+
+
+def test_the_former_name_of_the_beam_size_is_deprecated() -> None:
+    with pytest.warns(DeprecationWarning, match="beam is now called beam_size"):
+        options = SearchOptions(beam=3, n_best=2)  # type: ignore[call-arg]
+    assert options == SearchOptions(beam_size=3, n_best=2)
+    with pytest.warns(DeprecationWarning, match="beam is now called beam_size"):
+        assert options.beam == 3
+    with pytest.raises(TypeError, match="both beam_size and beam, its former name, are given; leave one out"):
+        SearchOptions(beam_size=3, beam=3)  # type: ignore[call-arg]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,15 @@ from media import sine, write_media
 from paths import DEMO
 from random_encoders import CTC_LABELS, write_ctc_model
 from tiny import KINDS, waveforms
-from voxlate import VoxlateError
+from voxlate import AudioError, Transcriber, VoxlateError
 from voxlate.checkpoints.ctc_labels import Labels, read_labels
 from voxlate.cli import app
 from voxlate.decoding.ctc_best_path import AlignedWord, best_path
 from voxlate.decoding.results import Translation
-from voxlate.decoding.transcriber import Transcriber
 from voxlate.manifest.reading import read_manifest
 
 
-def test_the_best_path_merges_repeats_and_leaves_out_blanks() -> None:
+def test_the_best_path_merges_repeats_and_drops_blanks() -> None:
     labels = Labels(("", " ", "a", "b"), blank=0, space=1)
     path = [0, 2, 2, 0, 2, 3, 1, 1, 0, 3, 0, 3, 1, 0]
     log_probs_SV = torch.full((len(path), 4), -9.0)
@@ -37,7 +37,7 @@ def test_the_best_path_merges_repeats_and_leaves_out_blanks() -> None:
 
 @pytest.mark.filterwarnings("ignore:Support for mismatched")  # of transformers' own WavLM
 @pytest.mark.parametrize("kind", [*KINDS.values()], ids=[*KINDS])
-def test_words_and_times_are_transformers(kind: tuple[str, dict[str, Any], bool], tmp_path: Path) -> None:
+def test_words_and_times_match_transformers(kind: tuple[str, dict[str, Any], bool], tmp_path: Path) -> None:
     theirs = write_ctc_model(tmp_path, kind)
     extractor = transformers.AutoFeatureExtractor.from_pretrained(tmp_path)
     tokenizer = transformers.Wav2Vec2CTCTokenizer(str(tmp_path / "vocab.json"))
@@ -58,7 +58,7 @@ def test_words_and_times_are_transformers(kind: tuple[str, dict[str, Any], bool]
         assert segment.text == " ".join(word.text for word in segment.words)
 
 
-def test_words_have_spaces_between_them_where_the_head_writes_some(tmp_path: Path) -> None:
+def test_words_are_separated_by_spaces_if_the_head_has_them(tmp_path: Path) -> None:
     write_ctc_model(tmp_path, KINDS["wav2vec 2.0 base"])
     chinese = {
         name.translate(dict(zip(range(65, 75), "天地玄黄宇宙洪荒日月", strict=True))): CTC_LABELS[name]
@@ -71,7 +71,7 @@ def test_words_have_spaces_between_them_where_the_head_writes_some(tmp_path: Pat
     assert result.text == " ".join(word.text for word in result.segments[0].words)
 
 
-def test_the_demo_model_writes_down_what_it_hears() -> None:
+def test_the_demo_model_transcribes() -> None:
     rows = [row for row in read_manifest(DEMO / "clips/clips.jsonl") if row.source_text]
     transcriber = Transcriber(DEMO / "model")
     found = dict(transcriber.stream([row.audio for row in rows]))  # type: ignore[misc]
@@ -80,7 +80,7 @@ def test_the_demo_model_writes_down_what_it_hears() -> None:
     assert cer(said, [text.lower() for text in texts]) < 0.15
 
 
-def test_the_command_writes_words_with_their_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_writes_words_and_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     clip = DEMO / "clips/fr-25.flac"
     command = ["transcribe", str(clip), "--model", str(DEMO / "model"), "--format", "json,srt", "--output-dir", "out"]
@@ -101,7 +101,7 @@ def test_the_command_writes_words_with_their_times(tmp_path: Path, monkeypatch: 
     assert "0 transcribed, 0 failed, 1 already done" in again.stderr
 
 
-def test_words_are_on_the_clock_of_the_file(tmp_path: Path) -> None:
+def test_times_are_on_the_clock_of_the_file(tmp_path: Path) -> None:
     clip = DEMO / "clips/fr-25.flac"
     late = tmp_path / "late.mka"
     with av.open(str(clip)) as flac, av.open(str(late), "w") as output:
@@ -121,7 +121,7 @@ def test_words_are_on_the_clock_of_the_file(tmp_path: Path) -> None:
     assert times[1] == pytest.approx([time + 7 for time in times[0]], abs=0.01)
 
 
-def test_models_that_do_not_transcribe(tiny_model: Path, tmp_path: Path) -> None:
+def test_models_without_a_ctc_head_are_errors(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(VoxlateError, match=r"has no ctc.safetensors; train with loss.ctc_weight"):
         Transcriber(tiny_model)
     (tmp_path / "config.json").write_text('{"architectures": ["WhisperForConditionalGeneration"]}')
@@ -191,7 +191,7 @@ def label_path(folder: Path, vocabulary: object, settings: object, path: list[in
 
 
 @pytest.mark.parametrize(("vocabulary", "settings", "path", "words"), TOKENIZERS.values(), ids=TOKENIZERS)
-def test_labels_are_what_the_tokenizer_says(
+def test_labels_match_the_tokenizer(
     tmp_path: Path, vocabulary: dict[str, Any], settings: dict[str, Any], path: list[int], words: list[str]
 ) -> None:
     count = 3 if "eng" in vocabulary else len(vocabulary)
@@ -201,7 +201,7 @@ def test_labels_are_what_the_tokenizer_says(
         assert theirs.decode(path) == " ".join(words)
 
 
-def test_the_sign_between_words_may_be_nothing(tmp_path: Path) -> None:
+def test_the_word_separator_may_be_empty(tmp_path: Path) -> None:
     label_path(tmp_path, {"<pad>": 0, "|": 1, "字": 2}, {"replace_word_delimiter_char": ""}, [2], 3)
     assert read_labels(tmp_path, 0, 3).separator == ""
 
@@ -222,12 +222,12 @@ def test_the_sign_between_words_may_be_nothing(tmp_path: Path) -> None:
         ({"a": 0}, {"pad_token": [1]}, r"tokenizer_config\.json: pad_token: expected a valid string, got \[1\]"),
     ],
 )
-def test_labels_that_say_what_cannot_be(tmp_path: Path, vocabulary: object, settings: object, message: str) -> None:
+def test_inconsistent_labels_are_errors(tmp_path: Path, vocabulary: object, settings: object, message: str) -> None:
     with pytest.raises(VoxlateError, match=message):
         label_path(tmp_path, vocabulary, settings, [0], 3)
 
 
-def test_weights_that_are_not_numbers(tmp_path: Path) -> None:
+def test_weights_with_nan_are_an_error(tmp_path: Path) -> None:
     model = write_ctc_model(tmp_path, KINDS["wav2vec 2.0 base"])
     with torch.no_grad():
         model.lm_head.weight[1, 1] = torch.nan
@@ -239,7 +239,7 @@ def test_weights_that_are_not_numbers(tmp_path: Path) -> None:
         [*Transcriber(tmp_path, dtype="bfloat16").stream([clip])]
 
 
-def test_silence_and_noise_are_no_errors(tmp_path: Path) -> None:
+def test_silence_and_noise_give_empty_transcripts_without_errors(tmp_path: Path) -> None:
     transcriber = Transcriber(DEMO / "model")
     silent, tone = np.zeros(16_000, np.float32), write_media(tmp_path / "a.wav", sine(300, 0.3))
     results = [result for _, result in transcriber.stream([silent, tone])]
@@ -248,3 +248,30 @@ def test_silence_and_noise_are_no_errors(tmp_path: Path) -> None:
     [(_, short)] = transcriber.stream([sine(300, 0.02)])
     assert short.segments == ()  # type: ignore[union-attr]
     assert "too short to hold a word" in short.notes[0]  # type: ignore[union-attr]
+
+
+def record(reports: list[tuple[float, float]], done: float, read: float) -> None:
+    reports.append((done, read))
+
+
+@pytest.mark.parametrize("kind", [*KINDS.values()], ids=[*KINDS])
+def test_batches_do_not_change_transcripts(kind: tuple[str, dict[str, Any], bool], tmp_path: Path) -> None:
+    write_ctc_model(tmp_path, kind)
+    clips = [clip.numpy() for clip in waveforms(5, 1.3, 2.1, 0.4, 0.9, 1.7)]
+    clips.insert(2, np.zeros(16_000, np.float32))
+    expected = [Transcriber(tmp_path, dtype="float32", batch_size=1).transcribe(clip) for clip in clips]
+    for batch_size in (2, 16):
+        transcriber = Transcriber(tmp_path, dtype="float32", batch_size=batch_size)
+        reports: list[tuple[float, float]] = []
+        results = list(transcriber.stream([*clips, "none.wav"], progress=partial(record, reports)))
+        assert [index for index, _ in results] == [*range(7)]
+        assert isinstance(results[-1][1], AudioError)
+        assert reports[-1] == pytest.approx((sum(map(len, clips)) / 16_000,) * 2)
+        for (_, result), alone in zip(results[:-1], expected, strict=True):
+            assert isinstance(result, Translation)
+            assert [segment.words for segment in result.segments] == [segment.words for segment in alone.segments]
+            scores = [[segment.candidates[0].score for segment in one.segments] for one in (result, alone)]
+            assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+    assert [one.text for one in transcriber.transcribe(clips)] == [one.text for one in expected]
+    with pytest.raises(VoxlateError, match="batch_size is 0, expected 1 or more"):
+        Transcriber(tmp_path, batch_size=0)

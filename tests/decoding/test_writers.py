@@ -55,7 +55,7 @@ def test_tsv_has_a_row_per_hypothesis_and_no_stray_tabs() -> None:
 
 
 @pytest.mark.parametrize("write", [WRITERS["json"], to_json_line])
-def test_json_holds_everything(write: Any) -> None:
+def test_json_has_all_fields(write: Any) -> None:
     found = json.loads(write(TALK))
     assert found["text"] == TALK.text
     assert found["recipe"] == {"model": "m", "search_beam": 5}
@@ -71,7 +71,7 @@ def test_json_holds_everything(write: Any) -> None:
     assert json.loads(write(SILENCE))["segments"] == []
 
 
-def test_json_lines_are_lines() -> None:
+def test_json_lines_have_no_line_breaks() -> None:
     assert to_json_line(TALK).count("\n") == 1
 
 

@@ -1,4 +1,4 @@
-"""`voxlate evaluate`: hypotheses in the manifest's order with their recipe, scores, and a run that goes on."""
+"""``voxlate evaluate``: hypotheses in the order of the manifest, their recipe, and scores."""
 
 import json
 import os
@@ -6,58 +6,20 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from media import sweep, write_media
+from evaluating import DIRECTIONS, ROWS, arguments, lines, run, write_test_sets
 from voxlate import Translator
-from voxlate.cli import app
 from voxlate.errors import VoxlateError
-from voxlate.evaluation import hypotheses
 from voxlate.files import file_sha256
 from voxlate.search_options import SearchOptions
 from voxlate_eval.metrics import corpus_score, make_metric
 
-DIRECTIONS = ("fr-en", "en-de")
-ROWS = 5
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two test sets; of each one clip is no audio, and one could not be read when it was prepared."""
-    root = tmp_path_factory.mktemp("data")
-    for direction in DIRECTIONS:
-        source, target = direction.split("-")
-        rows: list[dict[str, Any]] = []
-        for number in range(ROWS):
-            clip = root / direction / f"{number}.wav"
-            clip.parent.mkdir(exist_ok=True)
-            if number == 3:
-                clip.write_bytes(b"no audio")
-            else:
-                write_media(clip, sweep(200, 900 + 100 * number, 0.6 + 0.1 * number))
-            languages = {"source_language": source, "target_language": target}
-            texts = {"source_text": "x", "target_text": f"The {number}", "split": "test", "seconds": 1.0}
-            rows.append({"id": f"{direction}/{number}", "audio": clip.name, **languages, **texts})
-        rows[4] |= {"error": "was empty"}
-        lines = "".join(json.dumps(row) + "\n" for row in rows)
-        (root / direction / "test.jsonl").write_text(lines)
-    return root
-
-
-def arguments(model: Path, data: Path, output: Path, *others: str) -> list[str]:
-    base = ["evaluate", "--model", str(model), "--data", str(data), "--output", str(output), "--max-length", "12"]
-    return [*base, "--beam", "2", "--dtype", "float32", "--device", "cpu", *others]
-
-
-def run(*given: Any) -> Any:
-    return CliRunner().invoke(app, arguments(*given), catch_exceptions=False)
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return write_test_sets(tmp_path_factory.mktemp("data"))
 
 
 def test_hypotheses_scores_and_sentences(tiny_model: Path, data: Path, tmp_path: Path) -> None:
@@ -99,7 +61,7 @@ def test_hypotheses_scores_and_sentences(tiny_model: Path, data: Path, tmp_path:
         assert f"│ {direction}" in done.stdout
 
 
-def test_directions_are_chosen(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+def test_directions_can_be_selected(tiny_model: Path, data: Path, tmp_path: Path) -> None:
     run(tiny_model, data, tmp_path / "run", "--directions", "x-en")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["fr-en"]
     with pytest.raises(VoxlateError, match=r"--data has nothing for --directions ca-en; it has en-de, fr-en$"):
@@ -108,7 +70,7 @@ def test_directions_are_chosen(tiny_model: Path, data: Path, tmp_path: Path) -> 
         run(tiny_model, data, tmp_path / "run", "--split", "dev")
 
 
-def test_a_language_that_the_model_lacks_is_refused_first(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+def test_a_language_that_the_model_lacks_is_reported_first(tiny_model: Path, data: Path, tmp_path: Path) -> None:
     shutil.copytree(data / "fr-en", tmp_path / "data" / "ar-en")  # before en-ca in the order of the work
     shutil.copytree(data / "en-de", tmp_path / "data" / "en-ca")
     rows = (data / "en-de" / "test.jsonl").read_text().replace('"de"', '"ca"')
@@ -118,7 +80,7 @@ def test_a_language_that_the_model_lacks_is_refused_first(tiny_model: Path, data
     assert not (tmp_path / "run").exists()
 
 
-def test_the_split_that_is_asked_for_is_scored(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+def test_the_chosen_split_is_scored(tiny_model: Path, data: Path, tmp_path: Path) -> None:
     rows = lines(data / "fr-en/test.jsonl")[:3]
     splits = ("test", "train", "dev", "test", None)
     table = data / "fr-en/all.jsonl"
@@ -129,7 +91,7 @@ def test_the_split_that_is_asked_for_is_scored(tiny_model: Path, data: Path, tmp
         )
     )
     done = run(tiny_model, table, tmp_path / "run")
-    assert "all.jsonl: 2 rows of test are scored, left out are 1 of train, 1 of dev, 1 of no split" in done.stderr
+    assert "all.jsonl: scoring 2 rows of test, leaving out 1 of train, 1 of dev, 1 of no split" in done.stderr
     assert [row["id"] for row in lines(tmp_path / "run/fr-en/hypotheses.jsonl")] == ["0", "3"]
     scores = json.loads((tmp_path / "run/fr-en/scores.json").read_text())
     assert (scores["n"], scores["recipe"]["split"], scores["split"]) == (2, "test", "test")
@@ -152,162 +114,7 @@ def test_the_split_that_is_asked_for_is_scored(tiny_model: Path, data: Path, tmp
     only.unlink()
 
 
-def test_an_interrupted_run_translates_only_what_is_left(
-    tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = tmp_path / "whole"
-    run(tiny_model, data, whole, "--directions", "fr-en")
-    expected = (whole / "fr-en/hypotheses.jsonl").read_bytes()
-
-    interrupted = tmp_path / "interrupted"
-    appended: list[str] = []
-    original = hypotheses._append
-
-    def append(file: Any, name: str, text: str, **others: object) -> None:
-        if len(appended) == 2:
-            file.write('{"id": "half a li')
-            raise KeyboardInterrupt
-        appended.append(name)
-        original(file, name, text, **others)
-
-    monkeypatch.setattr(hypotheses, "_append", append)
-    done = run(tiny_model, data, interrupted, "--directions", "fr-en")
-    assert done.exit_code == 130
-    assert "interrupted; rerun the same command to resume" in done.stderr
-    assert not (interrupted / "fr-en/hypotheses.jsonl").exists()
-
-    first, appended[:] = [*appended], []
-
-    def count(file: Any, name: str, text: str, **others: object) -> None:
-        appended.append(name)
-        original(file, name, text, **others)
-
-    monkeypatch.setattr(hypotheses, "_append", count)
-    run(tiny_model, data, interrupted, "--directions", "fr-en")
-    assert sorted({*first, *appended}) == [f"fr-en/{number}" for number in range(ROWS)]
-    assert {*first} & {*appended} <= {"fr-en/3"}
-    assert (interrupted / "fr-en/hypotheses.jsonl").read_bytes() == expected
-    assert sorted(path.name for path in (interrupted / "fr-en").iterdir()) == [
-        ".lock",
-        "hypotheses.jsonl",
-        "hypotheses.meta.json",
-        "scores.json",
-        "sentences.jsonl",
-    ]
-
-    appended.clear()
-    run(tiny_model, data, interrupted, "--directions", "fr-en")
-    assert appended == ["fr-en/3"]  # which failed: the clip may have been repaired since
-    assert (interrupted / "fr-en/hypotheses.jsonl").read_bytes() == expected
-
-
-def test_other_settings_are_not_mixed_in(tiny_model: Path, data: Path, tmp_path: Path) -> None:
-    run(tiny_model, data, tmp_path, "--directions", "fr-en")
-    with pytest.raises(
-        VoxlateError, match=r"fr-en holds hypotheses made with other settings \(search_length_penalty was 1.0, is 0"
-    ):
-        run(tiny_model, data, tmp_path, "--directions", "fr-en", "--length-penalty", "0.5")
-    left = tmp_path / "fr-en/hypotheses.part-00007.jsonl"  # by an interrupted run
-    left.write_text('{"id": "fr-en/0", "text": "of other settings"}\n')
-    done = run(tiny_model, data, tmp_path, "--directions", "fr-en", "--length-penalty", "0.5", "--overwrite")
-    assert "of other settings" not in (tmp_path / "fr-en/hypotheses.jsonl").read_text()
-    assert done.exit_code == 1
-    assert json.loads((tmp_path / "fr-en/hypotheses.meta.json").read_text())["search_length_penalty"] == 0.5
-
-
-def test_what_is_done_is_told_by_content(
-    tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Repaired and changed clips are translated again, moved manifests are not."""
-    copy, output = tmp_path / "copy", tmp_path / "run"
-    shutil.copytree(data / "fr-en", copy / "fr-en")
-    run(tiny_model, copy, output)
-    before = lines(output / "fr-en/hypotheses.jsonl")
-    shutil.copy(copy / "fr-en/0.wav", copy / "fr-en/3.wav")  # repaired
-    shutil.copy(copy / "fr-en/0.wav", copy / "fr-en/1.wav")  # changed
-    (copy / "fr-en/2.wav").touch()
-    shutil.move(copy, moved := tmp_path / "moved")
-    appended: list[str] = []
-    original = hypotheses._append
-
-    def count(file: Any, name: str, text: str, **others: object) -> None:
-        appended.append(name)
-        original(file, name, text, **others)
-
-    monkeypatch.setattr(hypotheses, "_append", count)
-    done = run(tiny_model, moved, output)
-    assert sorted(appended) == ["fr-en/1", "fr-en/3"]
-    assert "fr-en: translating again 1 clips that failed and 1 whose audio changed" in done.stderr
-    after = lines(output / "fr-en/hypotheses.jsonl")
-    assert [row["text"] for row in after] == [
-        before[0]["text"],
-        before[0]["text"],
-        before[2]["text"],
-        before[0]["text"],
-        "",
-    ]
-    manifest = moved / "fr-en/test.jsonl"
-    manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[1:]))
-    with pytest.raises(
-        VoxlateError, match=r"fr-en holds hypotheses of 1 clips that .*test.jsonl lacks, first 'fr-en/0'; "
-    ):
-        run(tiny_model, moved, output)
-
-
-@pytest.fixture(scope="module")
-def whole(tiny_model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("whole")
-    run(tiny_model, data, output, "--directions", "fr-en")
-    return output
-
-
-class TestDamagedState:
-    """State that evaluate keeps is made again where it is damaged, or named with what to do."""
-
-    def evaluate(self, tiny_model: Path, data: Path, output: Path) -> Any:
-        return run(tiny_model, data, output, "--directions", "fr-en")
-
-    def test_it_is_made_again(self, whole: Path, tiny_model: Path, data: Path, tmp_path: Path) -> None:
-        output = shutil.copytree(whole, tmp_path / "run")
-        folder = output / "fr-en"
-        rows = (folder / "hypotheses.jsonl").read_bytes().splitlines(keepends=True)
-        damaged = [rows[0], b"\0" * 50 + b"\n", b'{"id": 5}\n', b"[]\n", b"\xff\n", b"[" * 5000 + b"\n", rows[1][:-9]]
-        (folder / "hypotheses.jsonl").write_bytes(b"".join(damaged))
-        (folder / "hypotheses.part-00003.jsonl").write_bytes(b'"x"\n{"id": NaN}\n')
-        for name in ("scores.json", "sentences.jsonl"):
-            (folder / name).write_bytes(b"")
-        self.evaluate(tiny_model, data, output)
-        for name in ("hypotheses.jsonl", "sentences.jsonl"):
-            assert (folder / name).read_bytes() == (whole / "fr-en" / name).read_bytes()
-        assert json.loads((folder / "scores.json").read_text())["n"] == ROWS
-        assert not [*folder.glob("hypotheses.part-*")]
-
-    @pytest.mark.parametrize("meta", [b"", b"{", b"[]", b"\0\0", b"\xff\xfe", None])
-    def test_what_says_how_hypotheses_were_made_is_missed(
-        self, whole: Path, tiny_model: Path, data: Path, tmp_path: Path, meta: bytes | None
-    ) -> None:
-        output = shutil.copytree(whole, tmp_path / "run")
-        path = output / "fr-en/hypotheses.meta.json"
-        path.unlink()
-        if meta is not None:
-            path.write_bytes(meta)
-        with pytest.raises(
-            VoxlateError, match=r"hypotheses.meta.json.*were made: use another --output, or --overwrite"
-        ):
-            self.evaluate(tiny_model, data, output)
-        (output / "fr-en/hypotheses.jsonl").write_bytes(b"")  # then nothing is lost
-        if meta == b"":
-            self.evaluate(tiny_model, data, output)
-            assert json.loads(path.read_text())["direction"] == "fr-en"
-
-    @pytest.mark.parametrize("name", ["hypotheses.meta.json", "hypotheses.jsonl"])
-    def test_a_folder_in_the_way_is_named(self, tiny_model: Path, data: Path, tmp_path: Path, name: str) -> None:
-        (tmp_path / "fr-en" / name).mkdir(parents=True)
-        with pytest.raises(VoxlateError, match=rf"fr-en/{name}: is a folder, expected a file; move it away$"):
-            self.evaluate(tiny_model, data, tmp_path)
-
-
-def test_a_slot_can_be_named(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+def test_language_tokens_can_be_given(tiny_model: Path, data: Path, tmp_path: Path) -> None:
     given = ["--directions", "fr-en", "--slot"]
     run(tiny_model, data, tmp_path / "tag", *given, "en=de_DE")
     expected = Translator(tiny_model, dtype="float32", device="cpu", language_tokens={"en": "de_DE"}).translate(
@@ -319,9 +126,7 @@ def test_a_slot_can_be_named(tiny_model: Path, data: Path, tmp_path: Path) -> No
             run(tiny_model, data, tmp_path / "wrong", *given, wrong)
 
 
-def test_two_manifests_of_one_direction_and_mixed_ones_are_refused(
-    tiny_model: Path, data: Path, tmp_path: Path
-) -> None:
+def test_two_manifests_of_one_direction_and_mixed_ones_are_errors(tiny_model: Path, data: Path, tmp_path: Path) -> None:
     given = ["--data", str(data / "fr-en/test.jsonl")]
     with pytest.raises(VoxlateError, match=r"are both fr-en; evaluate one into another --output$"):
         run(tiny_model, data, tmp_path / "run", *given)
@@ -332,7 +137,7 @@ def test_two_manifests_of_one_direction_and_mixed_ones_are_refused(
         for row in lines(data / direction / "test.jsonl")
     ]
     mixed.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(VoxlateError, match=r"mixed.jsonl: several directions \(en-de, fr-en\), expected one; divide"):
+    with pytest.raises(VoxlateError, match=r"mixed.jsonl: several directions \(en-de, fr-en\), expected one; split it"):
         run(tiny_model, mixed, tmp_path / "run")
 
 

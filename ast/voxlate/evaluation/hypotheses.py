@@ -67,8 +67,8 @@ def translate(
 ) -> int:
     """Write the hypotheses of a task; return how many clips failed. All processes of a launch must call it.
 
-    `after_clip` is called after each translation. A clip that cannot be read gets an empty text and its error. VoxlateError if the folder holds hypotheses of other
-    clips or settings.
+    `after_clip` is called after each translation. A clip that cannot be read gets an empty text and its error.
+    VoxlateError if the folder holds hypotheses of other clips or settings.
     """
     recipe = {**translator.recipe(options, task.target_language), **_data_recipe(task)}
     with _exclusive_folder(task.folder, state):
