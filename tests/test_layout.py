@@ -211,7 +211,7 @@ def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_the_commit_that_runs_is_known(tmp_path: Path) -> None:
-    from voxlate.provenance import _checked_out_commit
+    from voxlate.provenance import checked_out_commit
 
     def git(*arguments: str) -> str:
         identity = ("-c", "user.name=n", "-c", "user.email=e")
@@ -222,13 +222,13 @@ def test_the_commit_that_runs_is_known(tmp_path: Path) -> None:
     package.mkdir()
     (package / "__init__.py").write_text("")
     git("init", "-q")
-    assert _checked_out_commit(package) is None  # there is no commit yet
+    assert checked_out_commit(package) is None  # there is no commit yet
     (tmp_path / "other").write_text("")
     git("add", "other")
     git("commit", "-qm", "other")
-    assert _checked_out_commit(package) is None  # installed inside another project's working tree
+    assert checked_out_commit(package) is None  # installed inside another project's working tree
     git("add", "voxlate")
     git("commit", "-qm", "first")
-    assert _checked_out_commit(package) == git("rev-parse", "HEAD")
+    assert checked_out_commit(package) == git("rev-parse", "HEAD")
     (package / "__init__.py").write_text("x = 1\n")
-    assert _checked_out_commit(package) == git("rev-parse", "HEAD") + "+"
+    assert checked_out_commit(package) == git("rev-parse", "HEAD") + "+"

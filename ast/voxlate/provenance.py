@@ -1,4 +1,4 @@
-"""Which state of Voxlate's source and of a model's files runs: a number does not travel without its recipe."""
+"""The state of the source and of a model's files, for the recipes of results."""
 
 import hashlib
 import json
@@ -12,11 +12,11 @@ from voxlate.files import file_sha256
 
 @lru_cache(1)
 def source_commit() -> str | None:
-    """Return the commit that was installed or is checked out, followed by + if files differ from it."""
-    return _installed_commit() or _checked_out_commit(Path(__file__).resolve().parent)
+    """Return the commit that is installed or checked out, followed by + if files differ from it."""
+    return _installed_commit() or checked_out_commit(Path(__file__).resolve().parent)
 
 
-# What a model's outputs depend on besides its weights, in the folders of transformers and ours.
+# Files besides the weights that the outputs of a model depend on.
 _SETTINGS = (
     "config.json",
     "preprocessor_config.json",
@@ -41,16 +41,16 @@ def settings_sha256(folder: Path) -> str:
 
 
 def _installed_commit() -> str | None:
-    """Return what pip noted when it installed from a repository (PEP 610)."""
+    """Return the commit that pip recorded when it installed from a repository (PEP 610)."""
     try:
-        noted = distribution("voxlate").read_text("direct_url.json")
-        return str(json.loads(noted)["vcs_info"]["commit_id"]) if noted else None
+        record = distribution("voxlate").read_text("direct_url.json")
+        return str(json.loads(record)["vcs_info"]["commit_id"]) if record else None
     except (PackageNotFoundError, KeyError, ValueError):
         return None
 
 
-def _checked_out_commit(package: Path) -> str | None:
-    """Ask git, if the package is a tracked part of a working tree and not only installed somewhere inside one."""
+def checked_out_commit(package: Path) -> str | None:
+    """Return the commit of git's working tree if the package is tracked there, not only installed inside it."""
     try:
         tracked = _git(package, "ls-files", "__init__.py")
         commit = _git(package, "rev-parse", "HEAD")

@@ -8,6 +8,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import torch
 
 from voxlate import Translator
 from voxlate.decoding import schedule, search
+from voxlate.decoding.commands import bound_freed_memory, keep_freed_memory
 from voxlate.decoding.search import Search
 from voxlate.search_options import SearchOptions
 
@@ -67,6 +69,7 @@ def main() -> None:
     clips = sorted(arguments.clips.iterdir())
     options = SearchOptions(beam_size=arguments.beam, max_length=arguments.max_length, max_repeats=None)
     started = time.perf_counter()
+    freed = keep_freed_memory(arguments.device)  # as the command does
     translator = Translator(
         arguments.model,
         dtype=arguments.dtype,
@@ -75,10 +78,13 @@ def main() -> None:
         shortlist=arguments.shortlist,
     )
     loaded = time.perf_counter()
-    list(translator.stream(clips[:2], to=arguments.to, options=options, whole=True))
+    stream = partial(
+        translator.stream, to=arguments.to, options=options, whole=True, progress=bound_freed_memory(freed)
+    )
+    list(stream(clips[:2]))
     warm = time.perf_counter()
     parts = Parts(translator) if arguments.profile else None
-    results: dict[int, Any] = dict(translator.stream(clips, to=arguments.to, options=options, whole=True))
+    results: dict[int, Any] = dict(stream(clips))
     seconds = time.perf_counter() - warm
     sound = sum(result.seconds for result in results.values())
     print(

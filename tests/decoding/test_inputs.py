@@ -18,7 +18,7 @@ def touch(*names: str) -> None:
 
 
 def found(*arguments: str) -> list[str]:
-    return [item.name for item in find_inputs(arguments).found]
+    return [item.name for item in find_inputs(arguments).items]
 
 
 def failed(*arguments: str) -> list[str]:
@@ -33,7 +33,7 @@ def test_named_files_are_inputs_whatever_their_suffix() -> None:
 def test_folders_are_searched_for_media_files() -> None:
     touch("in/b.MP3", "in/a.wav", "in/deep/er/c.opus", "in/notes.txt", "in/.hidden.wav", "in/.git/d.wav")
     inputs = find_inputs(["in"])
-    assert [item.name for item in inputs.found] == ["in/a.wav", "in/b.MP3", "in/deep/er/c.opus"]
+    assert [item.name for item in inputs.items] == ["in/a.wav", "in/b.MP3", "in/deep/er/c.opus"]
     assert [path.name for path in inputs.left_out] == [".hidden.wav", "notes.txt"]
     assert not inputs.failed
 
@@ -69,7 +69,7 @@ def test_pipes_in_folders_are_skipped() -> None:
     touch("in/a.wav")
     os.mkfifo("in/pipe.wav")
     inputs = find_inputs(["in"])
-    assert [item.name for item in inputs.found] == ["in/a.wav"]
+    assert [item.name for item in inputs.items] == ["in/a.wav"]
     assert [path.name for path in inputs.left_out] == ["pipe.wav"]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from rich.console import Console
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from voxlate.decoding.identifier import Identifier
     from voxlate.decoding.translator import Translator
     from voxlate.models.cpu.malloc import FreedMemory
+
+Progress: TypeAlias = Callable[[float, float], None]  # with the seconds of audio done and read so far
+Results: TypeAlias = Iterator[tuple[int, Translation | AudioError]]
 
 AUTO = "auto"  # as a source language: identify it
 
@@ -98,10 +101,15 @@ def translate(command: TranslateCommand) -> int:
 
             identifier = Identifier(command.identifier, device=command.device)
             auto = AutoTranslator(identifier, targets, command.model, command.search, load, console)
-            return _keeping_memory(_without_targets(partial(auto.stream, audio_track=command.audio_track)), freed)
+            return _without_targets(partial(auto.stream, audio_track=command.audio_track), freed)
         assert model is not None
         stream = partial(load(model, source).stream, source=source, options=command.search)
-        return _keeping_memory(partial(stream, audio_track=command.audio_track), freed)
+
+        def bounded(inputs: Iterable[AudioSource], *, to: Sequence[str | Sequence[str]], progress: Progress) -> Results:
+            report = bound_freed_memory(freed, progress)
+            return stream(inputs, to=to, progress=report, audio_track=command.audio_track)
+
+        return bounded
 
     return run_inputs(command, targets, "translated", settings, start)
 
@@ -130,8 +138,8 @@ def print_languages(audio: Sequence[str], identifier: "Identifier", audio_track:
     console = stderr()
     inputs = find_inputs(audio)
     failures: list[AudioError] = [*inputs.failed]
-    paths = [item.path for item in inputs.found if item.path is not None]
-    if len(paths) != len(inputs.found):
+    paths = [item.path for item in inputs.items if item.path is not None]
+    if len(paths) != len(inputs.items):
         raise VoxlateError("voxlate identify takes files and folders; '-' is for voxlate translate")
     estimate = TimeEstimate([], f"0 of {len(paths)} inputs identified")
     with progress_lines(console, estimate):
@@ -140,7 +148,7 @@ def print_languages(audio: Sequence[str], identifier: "Identifier", audio_track:
             if isinstance(result, AudioError):
                 failures.append(result)
                 continue
-            name = inputs.found[index].name
+            name = inputs.items[index].name
             for note in result.notes:
                 console.print(message_line(f"note: {name}: {note}"))
             language = result.language or ""
@@ -151,18 +159,16 @@ def print_languages(audio: Sequence[str], identifier: "Identifier", audio_track:
     return 1 if failures else 0
 
 
-def _without_targets(
-    stream: Callable[..., Iterator[tuple[int, Translation | AudioError]]],
-) -> ResultStream:
+def _without_targets(stream: Callable[..., Results], freed: "FreedMemory | None" = None) -> ResultStream:
     """Return a stream that ignores `to`: it has one language for all inputs, or none."""
 
     def without_targets(
         inputs: Iterable[AudioSource],
         *,
         to: Sequence[str | Sequence[str]],  # noqa: ARG001
-        progress: Callable[[float, float], None],
-    ) -> Iterator[tuple[int, Translation | AudioError]]:
-        return stream(inputs, progress=progress)
+        progress: Progress,
+    ) -> Results:
+        return stream(inputs, progress=progress if freed is None else bound_freed_memory(freed, progress))
 
     return without_targets
 
@@ -175,27 +181,19 @@ def keep_freed_memory(device: str) -> "FreedMemory":
     return FreedMemory(keep=choose_device(device).type == "cpu", spare_bytes=1 << 27, spare_share=0.25)
 
 
-def _keeping_memory(stream: ResultStream, freed: "FreedMemory") -> ResultStream:
-    """Return a stream that bounds the freed memory after each segment."""
+def bound_freed_memory(freed: "FreedMemory", progress: Progress | None = None) -> Progress:
+    """Return a progress callback that bounds the freed memory after each segment, and calls `progress`."""
+    last_read = 0.0
 
-    def keeping_memory(
-        inputs: Iterable[AudioSource],
-        *,
-        to: Sequence[str | Sequence[str]],
-        progress: Callable[[float, float], None],
-    ) -> Iterator[tuple[int, Translation | AudioError]]:
-        last_read = 0.0
-
-        def report(done: float, read: float) -> None:
-            nonlocal last_read
-            if read == last_read:  # a segment is done
-                freed.bound()
-            last_read = read
+    def report(done: float, read: float) -> None:
+        nonlocal last_read
+        if read == last_read:  # a segment is done
+            freed.bound()
+        last_read = read
+        if progress is not None:
             progress(done, read)
 
-        return stream(inputs, to=to, progress=report)
-
-    return keeping_memory
+    return report
 
 
 def _settings(

@@ -67,8 +67,8 @@ def run_inputs(
     console = stderr()
     inputs = find_inputs(command.audio)
     summary = RunSummary(console, done)
-    outputs = _outputs(command, languages, settings, summary, len(inputs.found))
-    work = outputs.work_list(inputs.found)
+    outputs = _outputs(command, languages, settings, summary, len(inputs.items))
+    work = outputs.work_list(inputs.items)
     summary.skipped = work.skipped
     summary.report_left_out(inputs)
     for message in work.failed:
@@ -101,7 +101,7 @@ def run_inputs(
         if summary.complete or summary.incomplete:
             summary.print(f"stopped by an error: {summary.counts()}{outputs.summary()}")
         raise
-    if command.output_dir is not None or len(inputs.found) != 1 or summary.complete != 1:
+    if command.output_dir is not None or len(inputs.items) != 1 or summary.complete != 1:
         summary.print(f"{summary.counts()}{outputs.summary()}")
     return 1 if summary.failed or summary.incomplete or work.incomplete else 0
 

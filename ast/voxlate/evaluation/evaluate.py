@@ -45,7 +45,7 @@ def run(command: EvaluateCommand) -> int:
         find_model(command.model)
         from accelerate import PartialState  # noqa: PLC0415 (mistakes are reported before torch is loaded)
 
-        from voxlate.decoding.commands import keep_freed_memory  # noqa: PLC0415
+        from voxlate.decoding.commands import bound_freed_memory, keep_freed_memory  # noqa: PLC0415
         from voxlate.decoding.translator import Translator  # noqa: PLC0415
         from voxlate.hardware import choose_device  # noqa: PLC0415
 
@@ -70,7 +70,7 @@ def run(command: EvaluateCommand) -> int:
             translator.checkpoint.target_id(task.target_language)
         failed, scores = 0, []
         for task in tasks:
-            failed += translate(task, translator, command.search, state, after_clip=freed.bound)
+            failed += translate(task, translator, command.search, state, bound_freed_memory(freed))
             if state.is_main_process:
                 records = join(read_hypotheses(task.folder / HYPOTHESES), references_of(task.manifest))
                 scores.append(evaluate_folder(records, command.scoring, task.folder))

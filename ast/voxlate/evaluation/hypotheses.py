@@ -63,12 +63,12 @@ def translate(
     translator: Translator,
     options: SearchOptions,
     state: PartialState,
-    after_clip: Callable[[], None] = lambda: None,
+    progress: Callable[[float, float], None] | None = None,
 ) -> int:
     """Write the hypotheses of a task; return how many clips failed. All processes of a launch must call it.
 
-    `after_clip` is called after each translation. A clip that cannot be read gets an empty text and its error.
-    VoxlateError if the folder holds hypotheses of other clips or settings.
+    A clip that cannot be read gets an empty text and its error. `progress` is that of `Translator.stream`. VoxlateError
+    if the folder holds hypotheses of other clips or settings.
     """
     recipe = {**translator.recipe(options, task.target_language), **_data_recipe(task)}
     with _exclusive_folder(task.folder, state):
@@ -81,7 +81,7 @@ def translate(
         done = {row["id"] for row in _read_rows(task.folder / _KEPT)}
         todo = [index for index, name in enumerate(task.manifest.column("id")) if name not in done]
         own = todo[state.process_index :: state.num_processes]
-        _translate(task, own, translator, options, state, after_clip)
+        _translate(task, own, translator, options, state, progress)
         state.wait_for_everyone()
         if state.is_main_process:
             _merge(task)
@@ -133,7 +133,7 @@ def _translate(
     translator: Translator,
     options: SearchOptions,
     state: PartialState,
-    after_clip: Callable[[], None],
+    progress: Callable[[float, float], None] | None,
 ) -> None:
     """Append the results of this process's clips to its part, each as soon as it is complete."""
     part = task.folder / _PART.replace("*", f"{state.process_index:05}")
@@ -155,7 +155,9 @@ def _translate(
             else:
                 _append(file, task.manifest[index].id, "", error=error)
                 advance(1)
-        for number, result in translator.stream(sources(), to=task.target_language, options=options, whole=True):
+        for number, result in translator.stream(
+            sources(), to=task.target_language, options=options, progress=progress, whole=True
+        ):
             name = task.manifest[clips[number]].id
             if isinstance(result, AudioError):
                 _append(file, name, "", error=str(result))
@@ -163,7 +165,6 @@ def _translate(
                 origin = {"warnings": list(result.warnings) or None, "audio_sha256": digests.pop(number)}
                 _append(file, name, result.text, score=_score(result), **origin)
             advance(1)
-            after_clip()
 
 
 def _no_progress(count: int) -> None:
