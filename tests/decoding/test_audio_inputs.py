@@ -12,8 +12,20 @@ import pytest
 import torch
 
 from media import sine, write_media
-from voxlate import AudioError, SearchOptions, Translator, VoxlateError, load_audio, write_json, write_srt, write_txt
+from voxlate import (
+    AudioError,
+    SearchOptions,
+    Translator,
+    VoxlateError,
+    load_audio,
+    read_manifest,
+    write_json,
+    write_manifest,
+    write_srt,
+    write_txt,
+)
 from voxlate.audio.prefetch import DecodedAudio, read_ahead
+from voxlate.manifest.utterance import Utterance
 
 OPTIONS = SearchOptions(beam_size=1, max_length=12)
 
@@ -125,6 +137,12 @@ def test_results_are_written_to_paths_and_files(tiny_model: Path, clips: Path, t
             write(result, file)
             assert not file.closed
         assert (tmp_path / "open").read_bytes() == (tmp_path / "new" / "result").read_bytes()
+
+
+def test_manifests_are_written_and_read_by_paths_of_any_type(clips: Path, tmp_path: Path) -> None:
+    for path in (str(tmp_path / "text.jsonl"), tmp_path / "path.jsonl"):
+        assert write_manifest(path, [Utterance("a", clips / "0.wav")]) == 1
+        assert [row.audio for row in read_manifest(path)] == [clips / "0.wav"]
 
 
 EFFECTS = """

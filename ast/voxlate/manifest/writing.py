@@ -19,12 +19,13 @@ _BATCH_ROWS = 10_000
 _BATCH_BYTES = 64 * 2**20
 
 
-def write_manifest(path: Path, utterances: Iterable[Utterance], *, absolute: bool = False) -> int:
+def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance], *, absolute: bool = False) -> int:
     """Write a jsonl or parquet manifest atomically, one utterance at a time, and return the number of utterances.
 
     Audio paths are relative to the manifest's folder unless `absolute` is set. Embedded audio needs parquet;
     VoxlateError otherwise, or if the suffix is neither `.jsonl` nor `.parquet`.
     """
+    path = Path(path)
     writers = {".jsonl": _write_jsonl, ".parquet": _write_parquet}
     if path.suffix.lower() not in writers:
         raise VoxlateError(f"{path}: unknown kind of manifest {path.suffix!r}; expected {' or '.join(writers)}")
