@@ -41,8 +41,8 @@ BAD = {
     "directory.wav": "is a directory, not an audio file",
     "secret.wav": "no permission to read it",
     "silent_film.mp4": "no audio stream (its streams: 1 video)",
-    "nan.wav": "holds NaN or infinite samples",
-    "no_samples.wav": "its audio stream holds no samples",
+    "nan.wav": "contains NaN or infinite samples",
+    "no_samples.wav": "its audio stream contains no samples",
     "no_index.m4a": "MP4 file without a readable index ('moov')",
     "gone.ogg": "no such file",
 }

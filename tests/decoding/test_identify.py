@@ -135,7 +135,7 @@ def test_an_audio_track_can_be_chosen(identifier: Path, tmp_path: Path) -> None:
     assert [result.stdout.split("\t")[1] for result in chosen] == ["fr", "de"]
     assert [result.stderr for result in chosen] == ["", ""]
     assert (
-        f"note: {path}: audio track 1 was taken; others: 2; choose"
+        f"note: {path}: audio track 1 was used; others: 2; choose"
         in cli("identify", path, "--model", identifier).stderr
     )
 

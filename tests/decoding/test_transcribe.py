@@ -247,7 +247,7 @@ def test_silence_and_noise_give_empty_transcripts_without_errors(tmp_path: Path)
     assert len(results[1].segments) == 1  # type: ignore[union-attr]
     [(_, short)] = transcriber.stream([sine(300, 0.02)])
     assert short.segments == ()  # type: ignore[union-attr]
-    assert "too short to hold a word" in short.notes[0]  # type: ignore[union-attr]
+    assert "too short for a word" in short.notes[0]  # type: ignore[union-attr]
 
 
 def record(reports: list[tuple[float, float]], done: float, read: float) -> None:

@@ -95,7 +95,7 @@ def test_silence_is_not_translated(tiny_model: Path, tmp_path: Path) -> None:
     quiet = write_media(tmp_path / "quiet.wav", np.zeros(16_000, np.float32))
     result = translate(quiet, "--model", tiny_model, "--to", "de")
     assert (result.exit_code, result.stdout) == (0, "\n")
-    assert "nothing but silence; its result is empty" in result.stderr
+    assert "only silence; its result is empty" in result.stderr
 
 
 def test_an_audio_track_can_be_chosen_and_the_choice_is_noted(tiny_model: Path, clips: Path, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_an_audio_track_can_be_chosen_and_the_choice_is_noted(tiny_model: Path, 
         translate(*common, "--audio-track", "1"),
     ]
     assert [result.exit_code for result in results] == [0, 0, 0]
-    note = "audio track 1 (English) was taken; others: 2 (German); choose with --audio-track and a number or language"
+    note = "audio track 1 (English) was used; others: 2 (German); choose with --audio-track and a number or language"
     assert messages(results[0]) == f"note: {path}: {note}\n"
     assert messages(results[1]) == messages(results[2]) == ""
     first, german, english = (json.loads(result.stdout) for result in results)
@@ -127,7 +127,7 @@ def test_audio_too_short_for_a_word_has_no_subtitle(tiny_model: Path, tmp_path: 
     result = translate(path, "--model", tiny_model, "--to", "de", "--format", "srt")
     assert (result.exit_code, result.stdout) == (0, "")
     assert (
-        f"note: {path}: its sound lasts less than 0.1 s, too short to hold a word; its result is empty" in result.stderr
+        f"note: {path}: its sound lasts less than 0.1 s, too short for a word; its result is empty" in result.stderr
     )
 
 
