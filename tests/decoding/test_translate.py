@@ -126,9 +126,7 @@ def test_audio_too_short_for_a_word_has_no_subtitle(tiny_model: Path, tmp_path: 
     path = write_media(tmp_path / "click.wav", sine(300, 0.01))
     result = translate(path, "--model", tiny_model, "--to", "de", "--format", "srt")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert (
-        f"note: {path}: its sound lasts less than 0.1 s, too short for a word; its result is empty" in result.stderr
-    )
+    assert f"note: {path}: its sound lasts less than 0.1 s, too short for a word; its result is empty" in result.stderr
 
 
 def test_whole_utterances_are_not_cut_at_pauses(tiny_model: Path) -> None:

@@ -22,9 +22,9 @@ from voxlate_eval.records import Records, join
 from voxlate_eval.score import DEFAULT_METRICS, SCORES, SENTENCES, Measured, measure, score, sentence_rows
 
 _ABOUT_P = (
-    "A less B is in points of the metric. p: how often two equally good systems differ by at least as much by chance; "
-    "under 0.05 is commonly called significant. By paired bootstrap (Koehn 2004) and by approximate randomization "
-    "(Riezler and Maxwell 2005), {samples:,} samples each, two-sided."
+    "A - B is in points of the metric. p is the probability that two equally good systems differ by at least as much by "
+    "chance; values below 0.05 are commonly called significant. Tests: paired bootstrap (Koehn 2004) and approximate "
+    "randomization (Riezler and Maxwell 2005), {samples:,} samples each, two-sided."
 )
 
 
@@ -44,10 +44,10 @@ class Scoring:
 def score_files(hypotheses: Path, references: Path, scoring: Scoring, output: Path | None) -> int:
     """Score a file of hypotheses; print a table, and write all results to `output` as JSON."""
     records, measured = _measure(hypotheses, references, scoring)
-    found = _score(records, measured, scoring)
+    scores = _score(records, measured, scoring)
     if output is not None:
-        write_text(output, as_json(found))
-    print_scores([found])
+        write_text(output, as_json(scores))
+    print_scores([scores])
     return 0
 
 
@@ -55,26 +55,26 @@ def compare_files(a: Path, b: Path, references: Path, scoring: Scoring, shown: i
     """Compare two files of hypotheses; print a table, and write all results to `output` as JSON."""
     first, second = _measure(a, references, scoring), _measure(b, references, scoring)
     pairs = list(zip(first[1], second[1], strict=True))
-    found = compare_systems(first[0], second[0], pairs, samples=scoring.samples, seed=scoring.seed, shown=shown)
+    comparison = compare_systems(first[0], second[0], pairs, samples=scoring.samples, seed=scoring.seed, shown=shown)
     if output is not None:
-        write_text(output, as_json(found))
-    _print_comparison(found)
+        write_text(output, as_json(comparison))
+    _print_comparison(comparison)
     return 0
 
 
 def evaluate_folder(records: Records, scoring: Scoring, folder: Path) -> dict[str, Any]:
     """Score the hypotheses of `voxlate evaluate`; write scores and sentences next to them."""
     measured = measure(records, dict.fromkeys([*scoring.metrics, "chrf"]), scoring.tokenize, workers=cpu_count() or 1)
-    found = _score(records, measured, scoring)
+    scores = _score(records, measured, scoring)
     rows = sentence_rows(records, measured)
     write_text(folder / SENTENCES, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    write_text(folder / SCORES, as_json(found))
-    return found
+    write_text(folder / SCORES, as_json(scores))
+    return scores
 
 
-def as_json(found: dict[str, Any]) -> str:
-    """Return scores as the text of a JSON file."""
-    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+def as_json(results: dict[str, Any]) -> str:
+    """Return results as the text of a JSON file."""
+    return json.dumps(results, indent=1, ensure_ascii=False) + "\n"
 
 
 def is_chosen(direction: str, patterns: Sequence[str]) -> bool:
@@ -85,19 +85,19 @@ def is_chosen(direction: str, patterns: Sequence[str]) -> bool:
 
 def print_scores(scores: Sequence[dict[str, Any]]) -> None:
     """Print a table with intervals and the signatures of metrics; print warnings on standard error."""
-    names = list(dict.fromkeys(name for found in scores for name in found["metrics"]))
+    names = list(dict.fromkeys(name for one in scores for name in one["metrics"]))
     table = Table("direction", "n", "official", *names)
-    for found in scores:
-        official = "" if found["official_n"] is None else f"{found['official_n']:,}"
-        cells = [_cell(found["metrics"].get(name)) for name in names]
-        table.add_row(found["direction"] or f"?-{found['target_language']}", f"{found['n']:,}", official, *cells)
+    for one in scores:
+        official = "" if one["official_n"] is None else f"{one['official_n']:,}"
+        cells = [_cell(one["metrics"].get(name)) for name in names]
+        table.add_row(one["direction"] or f"?-{one['target_language']}", f"{one['n']:,}", official, *cells)
     console = _console()
     console.print(table)
-    _print_metrics(console, [metric for found in scores for metric in found["metrics"].items()])
+    _print_metrics(console, [metric for one in scores for metric in one["metrics"].items()])
     console.print("[low, high]: 95 % interval by bootstrap; n: sentences; official: sentences of the official split")
-    for found in scores:
-        for line in _remarks(found):
-            stderr().print(f"{found['direction'] or found['target_language']}: {line}")
+    for one in scores:
+        for line in _remarks(one):
+            stderr().print(f"{one['direction'] or one['target_language']}: {line}")
 
 
 def _console() -> Console:
@@ -119,14 +119,15 @@ def _cell(metric: dict[str, Any] | None) -> Text:
     return Text.assemble(f"{metric['value']:.2f} ", (f"[{metric['low']:.1f}, {metric['high']:.1f}]", "dim"))
 
 
-def _remarks(found: dict[str, Any]) -> list[str]:
+def _remarks(scores: dict[str, Any]) -> list[str]:
     """Return warnings that a reader of the scores should see."""
     remarks = []
-    if found["official_n"] not in (None, found["n"]):
+    if scores["official_n"] not in (None, scores["n"]):
         remarks.append(
-            f"{found['n']:,} sentences, the official split has {found['official_n']:,}: not comparable with its scores"
+            f"{scores['n']:,} sentences, the official split has {scores['official_n']:,}: not comparable with scores "
+            "on that"
         )
-    suspicious = found["hypotheses"]
+    suspicious = scores["hypotheses"]
     for name in ("failed", "empty", "loops", "length_outliers"):
         if suspicious[name]["n"]:
             first = ", ".join(suspicious[name]["first"])
@@ -162,22 +163,25 @@ def _score(records: Records, measured: Sequence[Measured], scoring: Scoring) -> 
     )
 
 
-def _print_comparison(found: dict[str, Any]) -> None:
+def _print_comparison(comparison: dict[str, Any]) -> None:
     console = _console()
-    console.print(f"A {found['a']}\nB {found['b']}\n{found['n']:,} sentences")
-    table = Table("", "A", "B", "A less B", "95 % interval", "p (bootstrap)", "p (randomization)")
-    for name, metric in found["metrics"].items():
+    console.print(f"A {comparison['a']}\nB {comparison['b']}\n{comparison['n']:,} sentences")
+    table = Table("", "A", "B", "A - B", "95 % interval", "p (bootstrap)", "p (randomization)")
+    for name, metric in comparison["metrics"].items():
         numbers = (f"{metric[key]:.2f}" for key in ("a", "b"))
         span = f"[{metric['low']:+.2f}, {metric['high']:+.2f}]"
         p_values = (f"{metric[key]:.4f}" for key in ("p_bootstrap", "p_randomisation"))
         table.add_row(name, *numbers, f"{metric['difference']:+.2f}", span, *p_values)
     console.print(table)
-    _print_metrics(console, [*found["metrics"].items()])
-    console.print(_ABOUT_P.format(samples=next(iter(found["metrics"].values()))["samples"]))
-    for side, title in (("a_better", "A is better by most"), ("b_better", "B is better by most")):
-        if found["sentences"][side]:
-            console.print(f"\n{title} (chrF of the sentence)", style="bold")
-        for row in found["sentences"][side]:
+    _print_metrics(console, [*comparison["metrics"].items()])
+    console.print(_ABOUT_P.format(samples=next(iter(comparison["metrics"].values()))["samples"]))
+    for side, title in (
+        ("a_better", "Sentences for which A is better"),
+        ("b_better", "Sentences for which B is better"),
+    ):
+        if comparison["sentences"][side]:
+            console.print(f"\n{title} (by chrF)", style="bold")
+        for row in comparison["sentences"][side]:
             console.print(f"{row['id']}  {row['difference']:+.1f}", style="dim")
             for label, text in (("reference", row["reference"]), ("A", row["a"]), ("B", row["b"])):
                 console.print(f"  {label:9} {text}")
