@@ -169,7 +169,7 @@ def test_two_systems_side_by_side(files: tuple[Path, Path], tmp_path: Path) -> N
     assert [row["id"] for row in found["sentences"]["b_better"]] == ["en-de/5"]
     assert [row["difference"] for row in found["sentences"]["a_better"]] == [pytest.approx(100)] * 2
     assert f"A {better}" in done.stdout
-    assert "A is better by most" in done.stdout
+    assert "Sentences for which A is better" in done.stdout
     assert "  reference Gestern hat es den ganzen Tag geregnet." in done.stdout
     said = " ".join(done.stdout.split())
     assert "p: how often two equally good systems differ by at least as much by chance" in said
