@@ -23,8 +23,8 @@ from voxlate_eval.score import DEFAULT_METRICS, SCORES, SENTENCES, Measured, mea
 
 _ABOUT_P = (
     "A - B is in points of the metric. p is the probability that two equally good systems differ by at least as much "
-    "by chance; values below 0.05 are commonly called significant. Tests: paired bootstrap (Koehn 2004) and approximate "
-    "randomization (Riezler and Maxwell 2005), {samples:,} samples each, two-sided."
+    "by chance; values below 0.05 are commonly called significant. Tests: paired bootstrap (Koehn 2004) and "
+    "approximate randomization (Riezler and Maxwell 2005), {samples:,} samples each, two-sided."
 )
 
 
