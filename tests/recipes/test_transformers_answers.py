@@ -33,7 +33,7 @@ def waveforms() -> list[torch.Tensor]:
 def search_settings(beam: int) -> SearchOptions:
     generation = RECORD["generation_config"]
     return SearchOptions(
-        beam=beam,
+        beam_size=beam,
         max_length=generation["max_length"],
         early_stopping=generation["early_stopping"],
         n_best=beam,
