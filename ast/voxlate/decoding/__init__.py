@@ -1,1 +1,1 @@
-"""From utterances to text: search, scheduling, segmentation, writers."""
+"""From audio to text: search, batches of segments, results and their files."""
