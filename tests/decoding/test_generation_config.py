@@ -35,15 +35,15 @@ def searched(folder: Path, **options: Any) -> tuple[Any, ...]:
 def test_the_search_settings_of_a_model_are_used_and_recorded(folder: Path) -> None:
     state(folder, num_beams=2, length_penalty=0, max_length=9, early_stopping=False, top_k=50, num_return_sequences=1)
     assert searched(folder) == (2, 0, 9, False)
-    assert searched(folder, beam=1, length_penalty=1.5) == (1, 1.5, 9, False)
+    assert searched(folder, beam_size=1, length_penalty=1.5) == (1, 1.5, 9, False)
     translator = Translator(folder)
-    stated = translator.translate(sine(300, 0.5), to="de")
-    said = translator.translate(
+    by_default = translator.translate(sine(300, 0.5), to="de")
+    by_options = translator.translate(
         sine(300, 0.5), to="de", options=SearchOptions(2, length_penalty=0, max_length=9, early_stopping=False)
     )
-    assert stated == said
+    assert by_default == by_options
     (folder / "generation_config.json").unlink()
-    assert Translator(folder).translate(sine(300, 0.5), to="de", options=SearchOptions(max_length=12)) != stated
+    assert Translator(folder).translate(sine(300, 0.5), to="de", options=SearchOptions(max_length=12)) != by_default
 
 
 def test_a_model_without_search_settings_uses_the_published_ones(folder: Path) -> None:
@@ -80,8 +80,8 @@ def test_fields_of_generation_config(fields: dict[str, Any], expected: dict[str,
         ('{"num_beams": "5"}', 'num_beams is "5", expected a whole number; correct or remove it'),
         ('{"num_beams": true}', "num_beams is true, expected a whole number"),
         ('{"num_beams": 5.0}', "num_beams is 5.0, expected a whole number"),
-        ('{"num_beams": 0}', r"num_beams is 0: beam is 0, expected 1 \(greedy\) to 1000"),
-        ('{"num_beams": 1000000000}', "num_beams is 1000000000: beam is"),
+        ('{"num_beams": 0}', r"num_beams is 0: beam_size is 0, expected 1 \(greedy\) to 1000"),
+        ('{"num_beams": 1000000000}', "num_beams is 1000000000: beam_size is"),
         ('{"length_penalty": [1]}', r"length_penalty is \[1\], expected a number"),
         ('{"length_penalty": NaN}', "length_penalty is NaN: length_penalty is nan, expected a number between"),
         ('{"max_length": 1}', "max_length is 1: max_length is 1, expected 3"),
