@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Build the demo model from scratch: sentences, speech, training, scores. Run this in an empty folder, with voxlate[spoken]
-# installed:
+# Build the demo model from scratch: sentences, speech, training, scores. Run this in an empty folder, with
+# voxlate[spoken] installed:
 #
 #     bash PATH/TO/recipes/demo/run.sh
 #
@@ -45,9 +45,9 @@ stage() { # OUTPUT SECONDS BATCHES SETTING...: a training run; SECONDS is data.b
   $LAUNCH voxlate train "$HERE/demo.yaml" output="$1" data.batch_seconds=$(($2 / batches)) \
     data.batches_per_update="$batches" "${@:4}" $SETTINGS
 }
-# A decoder that is trained together with an untrained encoder learns to ignore it. So the encoder is first trained alone
-# with CTC, on all languages equally often. Then both are trained together for a while. Then the decoder is trained alone,
-# several times faster because the encoder's states are cached. Finally both are trained together again.
+# A decoder that is trained together with an untrained encoder learns to ignore it. So the encoder is first trained
+# alone with CTC, on all languages equally often. Then both are trained together for a while. Then the decoder is
+# trained alone, several times faster because the encoder's states are cached. Finally both are trained together again.
 stage ctc 32 2 data.dev=[] data.directions=[fr-en,de-en,es-en,it-en,ca-en,en-de] \
   optimizer.updates=24000 loss.ctc_only_updates=24000 optimizer.lr=1.2e-3
 stage joint 480 8 'model={init_from: ctc/best, slots: {fr: fr_XX, ca: pt_XX}}' \
