@@ -11,7 +11,9 @@ import pytest
 
 from documentation import commands, run
 from paths import DEMO
-from voxlate.manifest import Utterance, read_manifest, write_manifest
+from voxlate.manifest.reading import read_manifest
+from voxlate.manifest.utterance import Utterance
+from voxlate.manifest.writing import write_manifest
 
 PAGE = "docs/translating.md"
 

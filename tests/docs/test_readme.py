@@ -101,6 +101,11 @@ def test_doctor_finds_a_sound_installation() -> None:
     assert run("voxlate doctor").exit_code == 0
 
 
+def test_the_readme_names_the_oldest_python() -> None:
+    [minimum] = re.findall(r'requires-python = ">=([\d.]+)"', read("pyproject.toml"))
+    assert f"Voxlate needs Python {minimum} or newer." in read("README.md")
+
+
 def rows(page: str, start: str) -> list[list[str]]:
     """Return the cells of the table rows that begin with some text."""
     return [
