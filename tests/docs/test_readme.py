@@ -168,6 +168,13 @@ def test_links_lead_to_files_and_headings(page: str) -> None:
                 assert heading in map(anchor, headings), target
 
 
+def test_the_tables_to_extend_are_where_contributing_says() -> None:
+    found = re.findall(r"`(\w+)` (?:in|of)\s+\[[^\]]+\]\(([^)]+)\)", read("CONTRIBUTING.md"))
+    assert {name for name, _ in found} >= {"CORPORA", "ENCODERS", "METRICS", "SpeechEncoder"}
+    for name, file in found:
+        assert re.search(rf"^(class )?{name}\b", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), name
+
+
 @pytest.mark.parametrize(
     ("file", "code"),
     [
