@@ -1,21 +1,22 @@
 #!/usr/bin/env bash
-# One system on CoVoST-2, from archives to a report beside the published rows. In a folder of its own:
+# Train and score one system on CoVoST-2: from archives to a report next to the published rows. Run this in an empty
+# folder:
 #
 #     RECIPE=x-en-300m COMMON_VOICE=common_voice COVOST=covost bash PATH/TO/recipes/covost2/run.sh
 #
-# Run again after an interruption, it goes on. Nothing is downloaded but the pretrained weights: COMMON_VOICE and COVOST
-# are folders as `voxlate prepare covost2` takes them.
+# Rerun it to resume after an interruption. Only the pretrained weights are downloaded. COMMON_VOICE and COVOST are
+# folders as for `voxlate prepare covost2`.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
-RECIPE=${RECIPE:-x-en-300m} # a YAML of this folder
+RECIPE=${RECIPE:-x-en-300m} # YAML file of this folder, without its suffix
 COMMON_VOICE=${COMMON_VOICE:-common_voice} # archives or folders of the source languages
 COVOST=${COVOST:-covost} # covost_v2.SOURCE_TARGET.tsv files
-TRANSCODE=${TRANSCODE-flac} # empty: train from the MP3 files
+TRANSCODE=${TRANSCODE-flac} # empty to train from the MP3 files
 LAUNCH=${LAUNCH:-} # "accelerate launch --multi_gpu --num_processes 8 -m"
 SETTINGS=${SETTINGS:-} # "data.batch_seconds=240 seed=2 ..."
 AGAINST=${AGAINST:-XLSR-53,XLS-R (0.3B),XLS-R (1B),XLS-R (2B)} # published rows of the report
 BEAM=${BEAM:-5}
-PIECES=${PIECES:-1000} # of the vocabulary of debug
+PIECES=${PIECES:-1000} # vocabulary size of debug
 
 case $RECIPE in
   x-en* | en-x*) PAIRS=${RECIPE:0:4} ;;

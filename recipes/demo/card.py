@@ -1,8 +1,8 @@
-"""Put the trained model into a folder with its card: what it is, and its scores on all test sets.
+"""Copy the trained model into a folder, with a model card that has its scores on all test sets.
 
     python recipes/demo/card.py run/best scores --output model
 
-`scores` holds a folder for each test set, as `voxlate evaluate` wrote it.
+`scores` contains one folder per test set, as `voxlate evaluate` writes it.
 """
 
 import argparse
@@ -17,22 +17,22 @@ from voxlate.files import write_text
 
 HERE = Path(__file__).resolve().parent
 SETS = ("test", "test-babble", "test-voices", "test-voices-babble")
-Scores = dict[str, Any]  # sets: set -> direction -> BLEU, chrF, n; and signatures and recipe, common to all
+Scores = dict[str, Any]  # "sets": set -> direction -> BLEU, chrF, n; "signatures": metric -> signatures; "recipe"
 
 
 def collect(folder: Path) -> Scores:
-    """Return what the card says, from the scores of all test sets."""
+    """Return the scores of all test sets, with the parts of their recipes that are common to all."""
     sets: dict[str, dict[str, Any]] = {}
     signatures: dict[str, set[str]] = {}
     recipes = []
     for name in SETS:
         for path in sorted((folder / name).glob("*/scores.json"), key=lambda path: _order(path.parent.name)):
-            found = json.loads(path.read_text(encoding="utf-8"))
-            cells = sets.setdefault(name, {})[found["direction"]] = {"n": found["n"]}
+            scores = json.loads(path.read_text(encoding="utf-8"))
+            cells = sets.setdefault(name, {})[scores["direction"]] = {"n": scores["n"]}
             for metric in ("BLEU", "chrF"):
-                cells[metric] = round(found["metrics"][metric]["value"], 2)
-                signatures.setdefault(metric, set()).add(found["metrics"][metric]["signature"])
-            recipes.append(found["recipe"])
+                cells[metric] = round(scores["metrics"][metric]["value"], 2)
+                signatures.setdefault(metric, set()).add(scores["metrics"][metric]["signature"])
+            recipes.append(scores["recipe"])
     common = {key: value for key, value in recipes[0].items() if all(recipe.get(key) == value for recipe in recipes)}
     return {"sets": sets, "signatures": {name: sorted(found) for name, found in signatures.items()}, "recipe": common}
 
@@ -42,7 +42,7 @@ def _order(direction: str) -> tuple[bool, str]:
 
 
 def means(scores: Scores, metric: str = "BLEU") -> dict[str, dict[str, float]]:
-    """Return the mean of X→en and that of en→X for each set."""
+    """Return the means over X→en and over en→X for each set."""
     return {
         name: {
             side: sum(found[direction][metric] for direction in group) / len(group)
@@ -61,7 +61,7 @@ def _sides(directions: Any) -> dict[str, list[str]]:
 
 
 def table(scores: Scores) -> str:
-    """Return BLEU / chrF of all sets as Markdown: a row for each direction and for the mean of each side."""
+    """Return a Markdown table of BLEU / chrF: one column per set, one row per direction and per mean of a side."""
     sets = scores["sets"]
     bleu, chrf = means(scores), means(scores, "chrF")
     rows = [["direction", *sets], ["---", *["---:"] * len(sets)]]
@@ -74,7 +74,7 @@ def table(scores: Scores) -> str:
 
 
 def card(scores: Scores, millions: float) -> str:
-    """Return the model card: card.md with its figures filled in."""
+    """Return the model card: card.md with its placeholders filled in. `millions` is the number of parameters."""
     signatures = "".join(
         f"- {metric}: `{signature}`\n" for metric, found in scores["signatures"].items() for signature in found
     )
@@ -86,15 +86,15 @@ def card(scores: Scores, millions: float) -> str:
 
 
 def main() -> None:
-    """Copy the model, and write scores.json and README.md beside it."""
+    """Copy the model, and write scores.json and README.md next to it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("scores", type=Path)
-    parser.add_argument("--output", type=Path, required=True, help="folder for the model with its card")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the model and its card")
     arguments = parser.parse_args()
     shutil.copytree(arguments.model, arguments.output, dirs_exist_ok=True)
     with safe_open(arguments.output / "model.safetensors", "np") as weights:
-        count = sum(weights.get_tensor(name).size for name in weights.keys())  # noqa: SIM118 (it is no dict)
+        count = sum(weights.get_tensor(name).size for name in weights.keys())  # noqa: SIM118 (not a dict)
     scores = collect(arguments.scores)
     write_text(arguments.output / "scores.json", json.dumps(scores, indent=1, ensure_ascii=False) + "\n")
     write_text(arguments.output / "README.md", card(scores, count / 1e6))

@@ -1,4 +1,4 @@
-"""Translate the bundled clips with the bundled model: source, reference and translation side by side, and subtitles.
+"""Translate the bundled clips with the bundled model, print sources, references and translations, and write subtitles.
 
 python recipes/demo/show.py [--output FOLDER]
 """
@@ -22,18 +22,18 @@ from voxlate.manifest.reading import read_manifest
 
 HERE = Path(__file__).resolve().parent
 ABOUT = """\
-This is Voxlate's small demo model: {millions:.1f} million parameters, trained from nothing on synthetic speech of
-travel and everyday phrases (recipes/demo/). These clips were not in its training data. It knows nothing else.
+This is Voxlate's small demo model: {millions:.1f} million parameters, trained from scratch on synthetic speech
+of travel and everyday phrases (recipes/demo/). It knows nothing else. These clips were not in its training data.
 """
 NEXT = """\
-Real speech takes a published XLS-R checkpoint (3.2 GB, fetched when first used):
+For real speech, use a published XLS-R checkpoint (3.2 GB, downloaded when first used):
 
     {voxlate} translate talk.mp3 --to en
 """
 
 
 def main() -> None:
-    """Translate, print the table, write one .srt per clip and language."""
+    """Translate the clips, print the table, and write one .srt file per clip and language."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("demo-translations"), help="folder for the subtitles")
     output = parser.parse_args().output
@@ -43,26 +43,25 @@ def main() -> None:
     parameters = sum(parameter.numel() for parameter in translator.checkpoint.model.parameters())
     console.print(ABOUT.format(millions=parameters / 1e6), soft_wrap=True)
 
-    began, results = time.perf_counter(), [Translation("", 0.0, "", ())] * len(rows)
+    start, results = time.perf_counter(), [Translation("", 0.0, "", ())] * len(rows)
     targets = [row.target_language or "" for row in rows]
     for index, result in translator.stream([cast("Path", row.audio) for row in rows], to=targets):
         if isinstance(result, AudioError):
             raise result
         results[index] = result
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
 
     table = Table("", "spoken", "reference", "translation", box=box.SIMPLE_HEAD, pad_edge=False)
     for row, result in zip(rows, results, strict=True):
         source, target = find_language(row.source_language or "").code, result.target_language
-        same = result.text == row.target_text
-        style = "green" if same else "yellow"
+        style = "green" if result.text == row.target_text else "yellow"
         table.add_row(f"{source}→{target}", row.source_text, row.target_text, f"[{style}]{result.text}[/{style}]")
         write_text(output / f"{Path(result.audio).stem}.{target}.srt", to_srt(result))
     console.print(table)
-    right = sum(result.text == row.target_text for row, result in zip(rows, results, strict=True))
-    sound = sum(result.seconds for result in results)
+    exact = sum(result.text == row.target_text for row, result in zip(rows, results, strict=True))
+    speech_seconds = sum(result.seconds for result in results)
     console.print(
-        f"{right} of {len(rows)} are word for word the reference; {sound:.0f} s of speech in {seconds:.1f} s. "
+        f"{exact} of {len(rows)} match the reference exactly; {speech_seconds:.0f} s of speech in {seconds:.1f} s. "
         f"Subtitles: {output}/*.srt\n",
         soft_wrap=True,
     )

@@ -1,10 +1,10 @@
-"""Record what plain transformers generates with the demo model, so that parity can be tested without running it.
+"""Record the output of plain transformers for the demo model, so that parity can be tested without running it.
 
     python recipes/demo/transformers_answers.py [--output recipes/demo/transformers_answers.json]
 
-Every bundled clip is translated alone, in float32, into each language that the model was trained to translate it into:
-by beam search as the model's generation_config.json states it, with all hypotheses of the beam, and greedily. The
-encoder's states and the logits of the first step are recorded in part. Nothing of Voxlate is imported.
+Every bundled clip is translated alone, in float32, into each target language that the model was trained on: by beam
+search with the settings of the model's generation_config.json, with all hypotheses of the beam, and greedily. Samples
+of the encoder's states and of the logits of the first step are also recorded. Voxlate is not imported.
 """
 
 import argparse
@@ -27,7 +27,7 @@ COMMAND = "python recipes/demo/transformers_answers.py"
 
 
 def answers() -> dict[str, Any]:
-    """Return all answers of transformers, and what they depend on.
+    """Return all answers of transformers, with the versions, weights and settings they depend on.
 
     `ids` start after ``</s>``, the start token, with the language token. `score` is the log probability divided by the
     number of ids, `log_prob` is not divided. `encoder` describes the states (T, 192) after the length adapter, and
@@ -36,10 +36,10 @@ def answers() -> dict[str, Any]:
     model: Any = SpeechEncoderDecoderModel.from_pretrained(MODEL, dtype=torch.float32).eval()
     tokenizer: Any = AutoTokenizer.from_pretrained(MODEL)
     extractor: Any = Wav2Vec2FeatureExtractor.from_pretrained(MODEL)
-    found = []
+    records = []
     for clip, target, token in directions():
         inputs = extractor(read_flac(CLIPS / clip), sampling_rate=16_000, return_tensors="pt")
-        found.append({"clip": clip, "to": target, **_answer(model, tokenizer, inputs, token)})
+        records.append({"clip": clip, "to": target, **_answer(model, tokenizer, inputs, token)})
     return {
         "command": COMMAND,
         "transformers": transformers.__version__,
@@ -47,12 +47,12 @@ def answers() -> dict[str, Any]:
         "dtype": "float32",
         "weights_sha256": hashlib.sha256((MODEL / "model.safetensors").read_bytes()).hexdigest(),
         "generation_config": json.loads((MODEL / "generation_config.json").read_text(encoding="utf-8")),
-        "answers": found,
+        "answers": records,
     }
 
 
 def directions() -> list[tuple[str, str, int]]:
-    """Return clip, target language and its token id, for every clip and every direction that the model has learned."""
+    """Return clip, target language and its token id, for each clip and direction that the model was trained on."""
     languages = json.loads((MODEL / "languages.json").read_text(encoding="utf-8"))
     pairs = [direction.split("-") for direction in languages["directions"]]
     clips = sorted(path.name for path in CLIPS.glob("*.flac"))
@@ -65,7 +65,7 @@ def directions() -> list[tuple[str, str, int]]:
 
 
 def read_flac(path: Path) -> npt.NDArray[np.float32]:
-    """Read a FLAC file of one channel at 16 kHz with 16 bits; return its samples, shape (T,), between -1 and 1."""
+    """Return the samples of a mono 16 kHz 16-bit FLAC file, shape (T,), between -1 and 1."""
     with av.open(str(path)) as container:
         [stream] = container.streams.audio
         assert (stream.rate, stream.channels, stream.format.name) == (16_000, 1, "s16")
@@ -77,10 +77,10 @@ def read_flac(path: Path) -> npt.NDArray[np.float32]:
 def _answer(model: Any, tokenizer: Any, inputs: Any, token: int) -> dict[str, Any]:
     states_TD = model.encoder(**inputs).last_hidden_state[0]
     first = model(**inputs, decoder_input_ids=torch.tensor([[2, token]])).logits[0, -1].topk(5)
-    asked = {"forced_bos_token_id": token, "return_dict_in_generate": True, "output_scores": True}
+    settings = {"forced_bos_token_id": token, "return_dict_in_generate": True, "output_scores": True}
     beam = model.generation_config.num_beams
-    searched = model.generate(**inputs, **asked, num_return_sequences=beam)
-    greedy = model.generate(**inputs, **asked, num_beams=1)
+    searched = model.generate(**inputs, **settings, num_return_sequences=beam)
+    greedy = model.generate(**inputs, **settings, num_beams=1)
     [steps] = model.compute_transition_scores(greedy.sequences, greedy.scores, normalize_logits=True).tolist()
     return {
         "encoder": {
@@ -114,7 +114,7 @@ def to_json(recorded: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Parse the command line, generate, write."""
+    """Parse the command line and write the answers."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--output", type=Path, default=ANSWERS)
     output: Path = parser.parse_args().output

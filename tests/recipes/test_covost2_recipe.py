@@ -1,4 +1,4 @@
-"""recipes/covost2/run.sh on a micro corpus: from archives to a report, and a second run; its table of costs."""
+"""recipes/covost2/run.sh on a micro corpus, from archives to a report, and a second run; the table of costs."""
 
 import os
 import subprocess
@@ -43,14 +43,14 @@ def test_from_archives_to_a_report(tmp_path: Path) -> None:
     assert (tmp_path / "runs/debug/best/model.safetensors").stat().st_mtime_ns == model
 
 
-def test_a_recipe_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_an_unknown_recipe_is_an_error_with_suggestions(tmp_path: Path) -> None:
     write_covost2(tmp_path, utterances=5, pairs=("fr-en",), defects=False)
     result = run(tmp_path, RECIPE="fr-en-3b")
     assert result.returncode != 0
     assert "fr-en-3b.yaml: no such recipe; expected one of debug, en-de-300m," in result.stderr
 
 
-def test_the_readme_has_every_recipe_and_the_costs_as_they_are_computed() -> None:
+def test_the_readme_lists_every_recipe_and_the_computed_costs() -> None:
     readme = (RECIPES / "README.md").read_text(encoding="utf-8")
     for path in RECIPES.glob("*.yaml"):
         assert f"| `{path.name}` |" in readme

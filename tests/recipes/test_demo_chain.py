@@ -1,4 +1,4 @@
-"""The demo's whole chain in small: sentences, speech, manifests, vocabulary, training, scores, and a second run."""
+"""The demo's stages at reduced size: sentences, speech, manifests, vocabulary, training, scores, and a second run."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     return folder, variables
 
 
-def test_the_chain_from_phrases_to_scores(finished: tuple[Path, dict[str, str]]) -> None:
+def test_all_stages_from_phrases_to_scores(finished: tuple[Path, dict[str, str]]) -> None:
     folder, _ = finished
     scores: dict[str, Any] = json.loads((folder / "model/scores.json").read_text(encoding="utf-8"))
     assert [*scores["sets"]] == ["test", "test-babble", "test-voices", "test-voices-babble"]
@@ -78,7 +78,7 @@ def test_the_chain_from_phrases_to_scores(finished: tuple[Path, dict[str, str]])
     }
 
 
-def test_run_again_it_goes_on_where_it_stopped(finished: tuple[Path, dict[str, str]]) -> None:
+def test_a_second_run_resumes(finished: tuple[Path, dict[str, str]]) -> None:
     folder, variables = finished
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.flac")}
     weights = (folder / "run/best/model.safetensors").read_bytes()
@@ -89,7 +89,7 @@ def test_run_again_it_goes_on_where_it_stopped(finished: tuple[Path, dict[str, s
     assert (folder / "run/best/model.safetensors").read_bytes() == weights
 
 
-def test_the_ablations_of_its_options(finished: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+def test_the_ablations_run(finished: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     folder, _ = finished
     small = {
         "UPDATES": "1",

@@ -1,4 +1,4 @@
-"""The bundled model: small, honest about itself, right on the bundled clips, and an ordinary transformers model."""
+"""The bundled model is small, matches its card, is right on the bundled clips, and loads in plain transformers."""
 
 import csv
 import json
@@ -45,7 +45,7 @@ def test_it_is_small() -> None:
     assert {path.suffix for path in MODEL.iterdir()} <= {".json", ".md", ".model", ".safetensors"}
 
 
-def test_the_bundled_clips_come_out_word_for_word(translator: Translator, rows: list[Utterance]) -> None:
+def test_the_bundled_clips_are_translated_exactly(translator: Translator, rows: list[Utterance]) -> None:
     targets = [row.target_language or "" for row in rows]
     assert {"en", "de"} <= {*targets}
     results = dict(translator.stream([cast("Path", row.audio) for row in rows], to=targets))
@@ -67,7 +67,7 @@ def test_plain_transformers_gives_the_same_text(translator: Translator, rows: li
         assert translator.checkpoint.tokenizer.decode(ids) == ours.text
 
 
-def test_the_card_says_what_was_scored(translator: Translator) -> None:
+def test_the_card_has_the_scores(translator: Translator) -> None:
     millions = sum(parameter.numel() for parameter in translator.checkpoint.model.parameters()) / 1e6
     assert card(SCORES, millions) == CARD
     assert SCORES["recipe"]["weights_sha256"] == translator.recipe(SearchOptions())["weights_sha256"]
@@ -78,7 +78,7 @@ def test_the_card_says_what_was_scored(translator: Translator) -> None:
         assert f"- {metric}: `{signatures[0]}`" in CARD
 
 
-def test_the_report_is_of_these_scores() -> None:
+def test_the_report_has_the_same_scores() -> None:
     with (DEMO / "report/tables.csv").open(encoding="utf-8") as file:
         reported = {(row["system"], row["row"]): float(row["bleu"]) for row in csv.DictReader(file)}
     for name, found in SCORES["sets"].items():
@@ -87,7 +87,7 @@ def test_the_report_is_of_these_scores() -> None:
     assert (DEMO / "report/report.html").stat().st_size < 3_000_000
 
 
-def test_it_is_good_enough_to_show() -> None:
+def test_bleu_is_high_enough_for_a_demo() -> None:
     bleu = means(SCORES)["test"]
     assert bleu["X→en"] >= 80
     assert bleu["en→X"] >= 75
@@ -109,12 +109,12 @@ def test_the_demo_shows_source_reference_and_translation_and_writes_subtitles(
         subtitles = (tmp_path / "srt" / f"{Path(str(row.audio)).stem}.{row.target_language}.srt").read_text("utf-8")
         assert re.fullmatch(r"1\n00:00:00,000 --> 00:00:\d\d,\d{3}\n.+\n", subtitles)
         assert (row.target_text or "") in subtitles
-    assert f"{len(rows)} of {len(rows)} are word for word the reference" in printed
+    assert f"{len(rows)} of {len(rows)} match the reference exactly" in printed
     assert "small demo model" in printed
     assert "voxlate translate talk.mp3 --to en" in printed
 
 
-def test_a_translation_that_is_cut_off_says_so(translator: Translator) -> None:
+def test_a_truncated_translation_has_a_note(translator: Translator) -> None:
     clip = DEMO / "clips/de-28.flac"
     short = translator.translate(clip, to="en", options=SearchOptions(max_length=6))
     assert short.text == "The operation"

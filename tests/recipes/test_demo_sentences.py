@@ -1,4 +1,4 @@
-"""The demo's phrases: broad, aligned in six languages, and held-out sentences new in their combinations."""
+"""The demo's phrases are broad and aligned in six languages; held-out sentences are new combinations of them."""
 
 import re
 from itertools import combinations
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from make_sentences import LANGUAGES, Phrases, draw_sentences, main, read_phrases
 from paths import DEMO
-from sentences import LANGUAGES, Phrases, main, read_phrases, sentences
 
 PHRASES = DEMO / "phrases"
 
@@ -35,29 +35,29 @@ def test_fillers_of_a_slot_differ_in_every_language(phrases: Phrases) -> None:
             assert len({*texts}) == len(texts), f"{name}, {language}"
 
 
-def test_held_out_sentences_have_combinations_that_train_has_not(phrases: Phrases) -> None:
-    drawn = sentences(phrases, {"train": 4000, "dev": 30, "test": 100}, seed=1)
+def test_held_out_sentences_have_combinations_that_do_not_occur_in_train(phrases: Phrases) -> None:
+    drawn = draw_sentences(phrases, {"train": 4000, "dev": 30, "test": 100}, seed=1)
     assert {split: len(rows) for split, rows in drawn.items()} == {"train": 4000, "dev": 30, "test": 100}
 
-    def pairs(parts: tuple[str, ...]) -> set[tuple[str, ...]]:
-        return {*combinations(sorted(parts), 2)}
+    def pairs(fillers: tuple[str, ...]) -> set[tuple[str, ...]]:
+        return {*combinations(sorted(fillers), 2)}
 
-    trained = set().union(*(pairs(sentence.parts) for sentence in drawn["train"]))
+    trained = set().union(*(pairs(sentence.fillers) for sentence in drawn["train"]))
     for split in ("dev", "test"):
         for sentence in drawn[split]:
-            assert len(sentence.parts) < 2 or not pairs(sentence.parts) <= trained
-    # The first fillers of a slot come often, the last ones seldom, but they come: a larger draw has each.
-    assert len({part for sentence in drawn["train"] for part in sentence.parts}) > 0.7 * sum(
+            assert len(sentence.fillers) < 2 or not pairs(sentence.fillers) <= trained
+    # The last fillers of a slot are rare, but a larger draw contains each of them.
+    assert len({filler for sentence in drawn["train"] for filler in sentence.fillers}) > 0.7 * sum(
         1 for rows in phrases.fillers.values() for row in rows if "{" not in row[0]
     )
     texts = [sentence.texts for rows in drawn.values() for sentence in rows]
     assert len({*texts}) == len(texts)
 
 
-def test_each_language_reads_sentences_of_its_own(
+def test_each_language_has_its_own_training_sentences(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["sentences.py", "--train", "40", "--dev", "3"])
+    monkeypatch.setattr("sys.argv", ["make_sentences.py", "--train", "40", "--dev", "3"])
     main()
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()[1:]]
     read = {language: {row[3] for row in rows if row[2] == language} for language in ("", *LANGUAGES)}
@@ -68,13 +68,13 @@ def test_each_language_reads_sentences_of_its_own(
     assert len({row[0] for row in rows}) == len(rows)
 
 
-def test_the_seed_decides(phrases: Phrases) -> None:
-    first, again, other = (sentences(phrases, {"train": 20}, seed) for seed in (1, 1, 2))
+def test_sentences_depend_only_on_the_seed(phrases: Phrases) -> None:
+    first, again, other = (draw_sentences(phrases, {"train": 20}, seed) for seed in (1, 1, 2))
     assert first == again != other
 
 
-def test_sentences_are_whole(phrases: Phrases) -> None:
-    for sentence in sentences(phrases, {"train": 500}, seed=3)["train"]:
+def test_sentences_are_complete(phrases: Phrases) -> None:
+    for sentence in draw_sentences(phrases, {"train": 500}, seed=3)["train"]:
         for text in sentence.texts:
             assert re.fullmatch(r"[¿¡]?[^\W\d_a-zà-ÿ].*[.?!]", text), text
             assert not re.search(r"[{}|\d]|  ", text), text
@@ -89,7 +89,7 @@ def test_sentences_are_whole(phrases: Phrases) -> None:
         ("= pattern\n{x} | {x} | {x} | {x} | {x} | {x}\n", "slots without fillers: x"),
     ],
 )
-def test_phrases_that_do_not_fit_are_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_malformed_phrases_are_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "a.txt").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=re.escape(message)):
         read_phrases(tmp_path)

@@ -1,4 +1,4 @@
-"""Every YAML of recipes/ is read, trains with tiny models in the place of its own, and saves a model that loads."""
+"""Every YAML file of recipes/ is valid, trains with tiny models instead of its own, and saves a model that loads."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ from voxlate.checkpoints.model_folder import load_checkpoint
 from voxlate.config.schema import TrainConfig, read_config
 from voxlate.training.train import train
 
-# Encoders of recipes that are not built like XLS-R, and what stands for them.
+# Tiny equivalents of encoders that differ from XLS-R.
 KINDS = {"microsoft/wavlm-large": "WavLM large", "facebook/w2v-bert-2.0": "w2v-BERT 2.0"}
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
 
@@ -46,7 +46,7 @@ def test_a_recipe_trains_at_reduced_size(recipe: Path, tmp_path: Path, vocabular
         "trainable.freeze_encoder_updates=1",
         "validation.max_length=8",
         "precision=float32",
-        "sharded=false",  # which needs several processes; test_distributed has them
+        "sharded=false",  # it needs several processes; test_distributed covers it
         "device=cpu",
     ]
     reduced: TrainConfig = read_config(recipe, small)
@@ -55,7 +55,7 @@ def test_a_recipe_trains_at_reduced_size(recipe: Path, tmp_path: Path, vocabular
     assert load_checkpoint(tmp_path / "run" / "best").targets.keys() == {pair.split("-")[1] for pair in pairs}
 
 
-def test_recipes_are_named_and_settings_of_commands_exist() -> None:
+def test_readmes_list_every_recipe_and_their_commands_have_valid_settings() -> None:
     for readme in (ROOT / "recipes").rglob("README.md"):
         text = readme.read_text(encoding="utf-8")
         for path, settings in re.findall(r"voxlate train (\S+\.yaml)((?: [a-z_.]+=\S+)*)", text):

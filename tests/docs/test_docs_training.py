@@ -1,0 +1,92 @@
+"""From corpora to a new language, by the commands of README.md, docs/data.md and docs/training.md, word for word.
+
+Tiny models take the place of the published ones.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from transformers import Wav2Vec2Model
+
+from corpus import write_covost2
+from documentation import blocks, commands, run
+from preparing import mirror_of
+from tiny import write_encoder, write_mbart
+from voxlate.config.schema import TrainConfig
+
+SMALL: dict[str, Any] = {
+    "validation": {"every_updates": 1, "max_length": 6},
+    "trainable": {"feature_encoder": False},
+    "device": "cpu",
+}
+
+
+def write_small(path: Path, settings: dict[str, Any], **model: str) -> None:
+    """Write documented settings with few updates, small batches, and other models."""
+    TrainConfig.model_validate(settings)
+    reduced = {
+        **settings,
+        **SMALL,
+        "model": {**settings["model"], **model},
+        "data": {**settings["data"], "batch_seconds": 3, "workers": 0, "batches_per_update": 1},
+        "optimizer": {**settings["optimizer"], "updates": 2},
+    }
+    path.write_text(yaml.safe_dump(reduced), encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, vocabulary: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with small corpora, and with tiny models under the names `encoder` and `mbart`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    write_covost2(tmp_path, pairs=("fr-en", "en-de", "en-cy"), utterances=20, defects=False)
+    write_encoder(tmp_path / "encoder", Wav2Vec2Model)
+    write_mbart(tmp_path / "mbart", vocabulary)
+    return tmp_path
+
+
+def test_the_commands_of_the_data_page(folder: Path) -> None:
+    clips = sorted((folder / "common_voice" / "en" / "clips").iterdir())
+    rows = [f"{i}\t{clips[i % len(clips)]}\tspeaker {i}\ttext {i}" for i in range(40)]
+    Path("table.tsv").write_text("\n".join(["id\taudio\tspeaker\ttarget_text", *rows]) + "\n")
+    mirror_of(folder / "covost2_mirror")
+    Path("sentences.tsv").write_text("cy\ten\nBore da.\tGood morning.\nDiolch yn fawr.\tMany thanks.\n")
+    *prepare, vocabulary = commands("docs/data.md")
+    codes = [(command.split()[2], run(command).exit_code) for command in prepare]
+    assert codes == [("covost2", 0), ("manifest", 0), ("parquet", 1), ("spoken", 0), ("covost2", 0)]  # 1: broken clips
+    manifests = ("data/fr-en/train", "data/en-de/test", "mine/train", "from_mirror/fr-en/dev", "synthetic/cy-en/train")
+    for path in manifests:
+        assert Path(f"{path}.jsonl").is_file()
+    small = vocabulary.replace("--size 8000", "--size 30")  # the texts of this corpus have no more pieces
+    assert small != vocabulary
+    assert run(small).exit_code == 0
+    assert Path("sentencepiece.bpe.model").is_file()
+
+
+def test_the_commands_of_the_readme_and_the_training_page(folder: Path) -> None:
+    [readme_settings] = blocks("README.md", "yaml")
+    settings, welsh = blocks("docs/training.md", "yaml")
+    assert settings == readme_settings
+    write_small(Path("fr-en.yaml"), yaml.safe_load(settings), encoder="encoder", decoder="mbart")
+    write_small(Path("welsh.yaml"), yaml.safe_load(welsh))
+    shutil.copy(next((folder / "common_voice/fr/clips").glob("*.mp3")), "talk.mp3")
+
+    chain = commands("README.md", "voxlate")[-5:]
+    assert [command.split()[1] for command in chain] == ["prepare", "train", "translate", "evaluate", "report"]
+    for command in chain:
+        assert run(command).exit_code == 0, command
+    assert (folder / "report/tables.md").is_file()
+
+    assert run(chain[0].replace("fr-en", "en-cy")).exit_code == 0
+    outputs = []
+    for command in commands("docs/training.md"):
+        result = run(command)
+        assert result.exit_code == 0, result.stderr
+        outputs.append(result.stderr)
+    assert len(outputs) == 4
+    for name in ("runs/fr-en/best", "runs/fr-en-lora/best", "runs/fr-en/averaged", "runs/welsh/best"):
+        assert (folder / name / "config.json").is_file()
+    assert "dev BLEU before and after" in outputs[-1]
