@@ -5,8 +5,7 @@ BIN := .venv/bin
 OLDEST := .venv-oldest
 OLDEST_TESTS := tests/test_dependencies.py tests/test_config.py tests/test_tokenizer.py tests/cli tests/checkpoints \
 	tests/eval/test_eval_bleu.py tests/eval/test_eval_metrics.py tests/eval/test_eval_score.py tests/manifest tests/models \
-	tests/decoding/test_search.py tests/training/test_training.py tests/training/test_trackers.py \
-	tests/training/test_freezing.py
+	tests/decoding/test_search.py tests/training/test_trackers.py tests/training/test_freezing.py
 
 .PHONY: demo install test test-slow test-oldest lint types check format
 
