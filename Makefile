@@ -1,8 +1,13 @@
-# Every target needs nothing but Python (3.10 or newer): python3 -m venv and pip do the rest.
+# Every target needs nothing but Python (3.11 or newer): python3 -m venv and pip do the rest.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo install test test-slow lint types check format
+OLDEST := .venv-oldest
+OLDEST_TESTS := tests/test_dependencies.py tests/test_config.py tests/test_tokenizer.py tests/cli tests/checkpoints \
+	tests/eval/test_eval_bleu.py tests/eval/test_eval_metrics.py tests/eval/test_eval_score.py tests/manifest tests/models \
+	tests/decoding/test_search.py tests/training/test_trackers.py tests/training/test_freezing.py
+
+.PHONY: demo install test test-slow test-oldest lint types check format
 
 # A small model translates bundled clips. It needs no more than users do; what is installed for tests will do as well.
 # Compiling all that is installed takes a third of the time, and the demo imports a small part of it.
@@ -27,6 +32,16 @@ test: install
 
 test-slow: install
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m slow
+
+# Tests the code that depends most on other libraries, with the oldest versions that pyproject.toml accepts.
+test-oldest: $(OLDEST)/.installed
+	$(OLDEST)/bin/python -m pytest --numprocesses auto --dist loadfile $(OLDEST_TESTS)
+
+$(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check --constraint constraints-oldest.txt \
+		--editable ".[ja,lora,spoken]" pytest pytest-xdist
+	touch $@
 
 lint: install
 	$(BIN)/ruff format --check .

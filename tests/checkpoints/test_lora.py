@@ -152,7 +152,7 @@ def test_an_adapter_that_changes_no_weights(lora: Path) -> None:
 
 def test_damaged_adapters(lora: Path, tiny_model: Path) -> None:
     weights = lora / "adapter_model.safetensors"
-    tensors = load_file(weights)
+    tensors = {name: tensor.clone() for name, tensor in load_file(weights).items()}  # the file is overwritten
     save_file({**tensors, "base_model.model.stray": torch.ones(1)}, weights)
     refused(lora, r"does not fit .*, such as 'base_model\.model\.stray'")
     weights.write_bytes(b"no tensors")
