@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 from voxlate_eval.metrics import make_metric, statistics
 from voxlate_eval.records import Records
 from voxlate_eval.score import Measured

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 from voxlate_eval.sentences import Hypotheses, Hypothesis
 from voxlate_eval.strict_json import as_lines, cut, kind, parse_objects, read_object, read_text
 

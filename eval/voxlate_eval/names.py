@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
 
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 from voxlate_eval.sentences import Hypotheses, Hypothesis, Reference, References
 from voxlate_eval.strict_json import cut
 

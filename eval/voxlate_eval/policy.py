@@ -6,7 +6,7 @@ and Japanese (Wang et al. 2020, CoVoST 2; fairseq issue #3814). Other scripts wi
 
 from difflib import get_close_matches
 
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 
 WORDS = "13a"
 CHARACTERS = "13a+char(fairseq)"  # 13a first, then every character a token, with ▁ for a space

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 from voxlate_eval.hypothesis_files import read_hypotheses
 from voxlate_eval.names import by_name
 from voxlate_eval.policy import CHARACTERS, primary_code, tokenizers

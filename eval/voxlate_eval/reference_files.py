@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 from voxlate_eval.hypothesis_files import JSON_SUFFIXES, looks_like_objects
 from voxlate_eval.sentences import Reference, References
 from voxlate_eval.strict_json import as_lines, cut, is_number, kind, parse_objects, read_text

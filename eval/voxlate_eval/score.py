@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from voxlate_eval import EvaluationError
 from voxlate_eval.checks import is_loop, length_outlier, off_target
-from voxlate_eval.errors import EvaluationError
 from voxlate_eval.metrics import METRICS, Metric, Sums, make_metric, statistics
 from voxlate_eval.policy import CHARACTERS, tokenizers
 from voxlate_eval.records import Records, Reference

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 from voxlate_eval.strict_json import is_number, kind, parse_objects, read_object
 
 _CURE = "run voxlate evaluate again, which writes that file, or delete it"

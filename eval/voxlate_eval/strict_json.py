@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 
 
 def read_text(path: Path) -> str:

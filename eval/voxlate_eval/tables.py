@@ -7,7 +7,7 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 from voxlate_eval.policy import CHARACTERS, WORDS, tokenizers
 from voxlate_eval.published import GROUPS, System, find_system, provenances, splits
 from voxlate_eval.score import SCORES, SENTENCES

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import sacrebleu
 
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 from voxlate_eval.metrics import METRICS, corpus_score, make_metric, statistics
 from voxlate_eval.metrics.chrf import corpus_chrf
 from voxlate_eval.policy import CHARACTERS, TOKENIZERS, choose_tokenizer, primary_code, tokenizers

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 from voxlate_eval.records import join, read_hypotheses, read_references
 
 Write = Callable[..., Path]

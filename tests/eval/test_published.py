@@ -5,7 +5,7 @@ import re
 import pytest
 
 from voxlate.corpora.splits import official_rows
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 from voxlate_eval.published import System, find_system, provenances, split_rows, splits, systems
 
 GROUP = re.compile(r"avg\d+-(x-en|en-x)\((.+)\)")

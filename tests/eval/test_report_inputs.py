@@ -19,7 +19,7 @@ from runs import edit_scores, write_run
 from voxlate.cli import app
 from voxlate.errors import VoxlateError
 from voxlate.evaluation.sound_files import is_sound
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 from voxlate_eval.examples import read_examples
 from voxlate_eval.formats import as_csv, as_latex, as_markdown
 from voxlate_eval.page_clips import Clips

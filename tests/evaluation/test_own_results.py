@@ -11,7 +11,7 @@ from voxlate.decoding.writers import to_json, to_json_line, to_line, to_srt, to_
 from voxlate.errors import VoxlateError
 from voxlate.evaluation.hypothesis_tables import read_hypotheses
 from voxlate.evaluation.references import read_references as read_manifest_references
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 from voxlate_eval.records import Records, join, read_references
 
 TSV_HEADER = "audio\tstart\tend\trank\tscore\ttext\n"

@@ -199,7 +199,7 @@ def _listed(text: str) -> tuple[str, ...]:
 @contextmanager
 def _as_voxlate_errors() -> Iterator[None]:
     """Let what the scorer refuses end the command like everything else that the user can mend."""
-    from voxlate_eval.errors import EvaluationError
+    from voxlate_eval import EvaluationError
 
     try:
         yield

@@ -169,7 +169,7 @@ def _print_comparison(found: dict[str, Any]) -> None:
     for name, metric in found["metrics"].items():
         numbers = (f"{metric[key]:.2f}" for key in ("a", "b"))
         span = f"[{metric['low']:+.2f}, {metric['high']:+.2f}]"
-        p_values = (f"{metric[key]:.4f}" for key in ("p_bootstrap", "p_randomisation"))
+        p_values = (f"{metric[key]:.4f}" for key in ("p_bootstrap", "p_randomization"))
         table.add_row(name, *numbers, f"{metric['difference']:+.2f}", span, *p_values)
     console.print(table)
     _print_metrics(console, [*found["metrics"].items()])

@@ -7,7 +7,7 @@ from typing import Any
 
 import jiwer
 
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 from voxlate_eval.metrics import Sums
 from voxlate_eval.words import plain_words
 

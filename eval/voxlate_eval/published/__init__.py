@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 
 _FOLDER = Path(__file__).parent
 GROUPS = {"high": "X→en, high-resource", "mid": "X→en, mid-resource", "low": "X→en, low-resource", "en-x": "en→X"}
