@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from voxlate.evaluation.scoring import Scoring, evaluate_folder
-from voxlate_eval.records import Hypotheses, Hypothesis, Reference, References, join
+from voxlate_eval.records import Hypotheses, HypothesisRow, ReferenceRow, References, join
 
 ATTACK = "<script>window.hacked = true</script> & </script><img src=x onerror='window.hacked = true'>"
 _WORDS = [
@@ -43,11 +43,11 @@ def write_run(
             reference = "我七点坐火车去。" * rng.randint(1, 4) if target in ("zh", "ja") else " ".join(words)
             kept = [word for word in (list(reference) if target in ("zh", "ja") else words) if rng.random() > errors]
             text = ("" if target in ("zh", "ja") else " ").join(kept)
-            made.append(Hypothesis(f"{direction}/{number}", ATTACK if number == 0 else text))
+            made.append(HypothesisRow(f"{direction}/{number}", ATTACK if number == 0 else text))
             facts: dict[str, Any] = {"seconds": 1.0 + number % 9, "speaker": f"s{number % 3}", "split": "test"}
             clip = str(audio) if audio else None
             text = f"<b>{source}</b> {number}"
-            known.append(Reference(f"{direction}/{number}", reference, text, source, target, audio=clip, **facts))
+            known.append(ReferenceRow(f"{direction}/{number}", reference, text, source, target, audio=clip, **facts))
         meta = {"model": "made-up", "search_beam": 5, "direction": direction}
         records = join(Hypotheses(folder / "h", made, True, meta), References(folder / "r", known, True))
         (folder / direction).mkdir(parents=True, exist_ok=True)

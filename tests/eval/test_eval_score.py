@@ -185,7 +185,7 @@ def test_every_metric_says_what_it_counts_and_which_way_is_better(files: tuple[P
         assert metric["about"].endswith(f"{better} is better")
         assert f"{name}: {metric['about']}" in done.stdout
     assert "[low, high]: 95 % interval by bootstrap" in done.stdout
-    with pytest.raises(VoxlateError, match=r"^no metric is named; expected some of bleu, chrf"):
+    with pytest.raises(VoxlateError, match=r"^no metrics given; expected some of bleu, chrf"):
         run("score", made, "--references", references, "--metrics", ",")
 
 

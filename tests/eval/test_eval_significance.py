@@ -5,7 +5,7 @@ import random
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -76,7 +76,7 @@ def test_sacrebleus_paired_bootstrap_gives_about_half_the_p_value(
 ) -> None:
     """eval/README.md explains why, with these numbers."""
     ours = compare(make_metric("bleu", "en"), *bleu_pairs(0.315))
-    systems = [("B", system(references, 0.315, 2)), ("A", system(references, 0.3, 1))]
+    systems: list[tuple[str, Sequence[str]]] = [("B", system(references, 0.315, 2)), ("A", system(references, 0.3, 1))]
     theirs = {}
     for test in ("bs", "ar"):
         _, results = PairedTest(systems, {"BLEU": BLEU()}, [references], test_type=test)()

@@ -22,7 +22,7 @@ from voxlate.evaluation.sound_files import is_sound
 from voxlate_eval import EvaluationError
 from voxlate_eval.examples import read_examples
 from voxlate_eval.formats import as_csv, as_latex, as_markdown
-from voxlate_eval.page_clips import Clips
+from voxlate_eval.page_clips import PageClips
 from voxlate_eval.report import write_report
 from voxlate_eval.tables import make_tables, read_run
 
@@ -44,7 +44,7 @@ def edit_sentences(run: Path, edit: Callable[[list[dict[str, Any]]], object]) ->
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def sentences(run: Path, clips: Clips) -> tuple[list[dict[str, Any]], str]:
+def sentences(run: Path, clips: PageClips) -> tuple[list[dict[str, Any]], str]:
     found = read_examples([read_run(run)], clips, 10)
     return found.sets[0]["rows"], found.note
 
@@ -69,23 +69,23 @@ class TestClips:
         edit_scores(run, "de-en", files={"references": str(manifest)})
         return tmp_path
 
-    def shown(self, home: Path, name: str, clips: Clips) -> tuple[str | None, str]:
+    def shown(self, home: Path, name: str, clips: PageClips) -> tuple[str | None, str]:
         edit_sentences(home / "run", lambda rows: rows[0].update(audio=name))
         rows, note = sentences(home / "run", clips)
         return rows[0].get("audio"), note
 
     def test_sound_of_the_data_is_embedded_or_linked(self, home: Path) -> None:
         clip = home / "data/clips/good.wav"
-        found, _ = self.shown(home, str(clip), Clips(home / "report", 1 << 20, (), is_sound))
+        found, _ = self.shown(home, str(clip), PageClips(home / "report", 1 << 20, (), is_sound))
         assert found is not None
         assert base64.b64decode(found.partition("base64,")[2]) == clip.read_bytes()
         found, note = self.shown(
-            home, str(home / "data/de-en/../clips/good.wav"), Clips(home / "report", 0, (), is_sound)
+            home, str(home / "data/de-en/../clips/good.wav"), PageClips(home / "report", 0, (), is_sound)
         )
         assert found == "../data/clips/good.wav"
-        assert "1 clips are links to where they were" in note
-        assert self.shown(home, str(clip), Clips(None, 0, (), is_sound))[0] is None
-        assert self.shown(home, str(clip), Clips(home / "report", 1 << 20))[0] is None
+        assert "1 clips are links to the original files" in note
+        assert self.shown(home, str(clip), PageClips(None, 0, (), is_sound))[0] is None
+        assert self.shown(home, str(clip), PageClips(home / "report", 1 << 20))[0] is None
 
     @pytest.mark.parametrize("embed_bytes", [0, 1 << 20])
     @pytest.mark.parametrize(
@@ -105,16 +105,18 @@ class TestClips:
         ],
     )
     def test_nothing_else_is(self, home: Path, name: str, embed_bytes: int) -> None:
-        clips = Clips(home / "report", embed_bytes, (), is_sound)
+        clips = PageClips(home / "report", embed_bytes, (), is_sound)
         assert self.shown(home, f"{home}/{name}", clips)[0] is None
 
     def test_a_folder_can_be_allowed(self, home: Path) -> None:
         name = str(home / "private/call.wav")
-        found, note = self.shown(home, name, Clips(home / "report", 1 << 20, (), is_sound))
+        found, note = self.shown(home, name, PageClips(home / "report", 1 << 20, (), is_sound))
         assert found is None
-        assert "1 clips are left out, which lie outside the folders of the manifests; --clips FOLDER allows" in note
+        assert (
+            "1 clips are left out because they are outside the folders of the manifests; --clips FOLDER allows" in note
+        )
         assert f"such as {home / 'private'}" in note
-        allowed = Clips(home / "report", 1 << 20, [home / "private"], is_sound)
+        allowed = PageClips(home / "report", 1 << 20, [home / "private"], is_sound)
         assert str(self.shown(home, name, allowed)[0]).startswith("data:audio/")
         with pytest.raises(VoxlateError, match=r"^--clips nowhere: no such folder$"):
             CliRunner().invoke(
@@ -124,21 +126,24 @@ class TestClips:
     @pytest.mark.parametrize("manifest", ["/", "/etc/passwd", "de-en/test.jsonl", "\0", "", "missing.jsonl"])
     def test_a_manifest_that_is_none_allows_nothing(self, home: Path, manifest: str) -> None:
         edit_scores(home / "run", "de-en", files={"references": manifest})
-        clips = Clips(home / "report", 1 << 20, (), is_sound)
+        clips = PageClips(home / "report", 1 << 20, (), is_sound)
         assert self.shown(home, str(home / "data/clips/good.wav"), clips)[0] is None
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"id": "a", "reference": "cut o', r"sentences.jsonl:4: not JSON \(Unterminated string .*again, which writes"),
+        (
+            '{"id": "a", "reference": "cut o',
+            r"sentences.jsonl:4: not JSON \(Unterminated string .*rerun voxlate evaluate",
+        ),
         ("[1]", r"sentences.jsonl:4: is a list, expected one object"),
         ('{"id": "a", "reference": ["x"], "hypothesis": "", "chrF": 1}', r":4: reference is a list, expected text"),
         ('{"id": "a", "reference": "", "hypothesis": "", "chrF": "1"}', r":4: chrF is text, expected a number"),
-        ('{"id": "a", "reference": "", "hypothesis": "", "chrF": NaN}', r":4: not JSON \(NaN is no JSON number\)"),
+        ('{"id": "a", "reference": "", "hypothesis": "", "chrF": NaN}', r":4: not JSON \(NaN is not a JSON number\)"),
         ('{"id": "a", "reference": "", "hypothesis": "", "chrF": 1e999}', r":4: not JSON \(1e999 is too large"),
         ('{"id": "a", "reference": "", "hypothesis": ""}', r":4: chrF is null, expected a number"),
-        ('{"id": "\\ud800", "reference": "", "hypothesis": "", "chrF": 1}', r":4: not JSON \(half of a surrogate pair"),
+        ('{"id": "\\ud800", "reference": "", "hypothesis": "", "chrF": 1}', r":4: not JSON \(unpaired surrogate"),
         ("[" * 100_000, r":4: not JSON \(nested too deeply\)"),
         (
             '{"audio": 5, "id": 1, "reference": "", "hypothesis": "", "chrF": 1}',
@@ -150,21 +155,21 @@ def test_sentences_that_are_damaged_are_named(run: Path, line: str, message: str
     path = run / "de-en/sentences.jsonl"
     path.write_text(path.read_text(encoding="utf-8") + line, encoding="utf-8")
     with pytest.raises(EvaluationError, match=message) as caught:
-        sentences(run, Clips(None, 0))
+        sentences(run, PageClips(None, 0))
     assert "\n" not in str(caught.value)
 
 
 def test_sentences_in_another_encoding(run: Path) -> None:
     (run / "de-en/sentences.jsonl").write_bytes(b'{"id": "\xff"}\n')
     with pytest.raises(
-        EvaluationError, match=r"sentences.jsonl:1: not UTF-8 \(byte 8 of the line\); run voxlate evaluate"
+        EvaluationError, match=r"sentences.jsonl:1: not UTF-8 \(byte 8 of the line\); rerun voxlate evaluate"
     ):
-        sentences(run, Clips(None, 0))
+        sentences(run, PageClips(None, 0))
 
 
 def test_whole_numbers_are_ids(run: Path) -> None:
     edit_sentences(run, lambda rows: [row.update(id=number, speaker=7) for number, row in enumerate(rows)])
-    rows, _ = sentences(run, Clips(None, 0))
+    rows, _ = sentences(run, PageClips(None, 0))
     assert [(row["id"], row["speaker"]) for row in rows] == [("0", "7"), ("1", "7"), ("2", "7")]
 
 
@@ -211,7 +216,7 @@ def test_a_direction_that_two_folders_have_is_refused(run: Path) -> None:
     (run / "copy").mkdir()
     (run / "copy/scores.json").write_bytes((run / "de-en/scores.json").read_bytes())
     with pytest.raises(
-        EvaluationError, match=r"de-en/scores.json: direction de-en comes from another folder of .*once$"
+        EvaluationError, match=r"de-en/scores.json: direction de-en is also in another folder of .*once$"
     ):
         read_run(run)
 
