@@ -1,4 +1,4 @@
-"""Runs as `voxlate evaluate` writes them, of made-up hypotheses."""
+"""Run folders in the format of `voxlate evaluate`, with synthetic hypotheses."""
 
 import json
 import random
@@ -33,7 +33,7 @@ _WORDS = [
 def write_run(
     folder: Path, directions: list[str], *, rows: int = 30, errors: float = 0.3, audio: Path | None = None
 ) -> Path:
-    """Write scores and sentences of made-up hypotheses; the first of each direction is an attack on the reader."""
+    """Write scores and sentences of synthetic hypotheses; the first of each direction is an injection attempt."""
     rng = random.Random(7)
     for direction in directions:
         source, target = direction.split("-")
@@ -56,7 +56,7 @@ def write_run(
 
 
 def edit_scores(folder: Path, direction: str, /, **changes: Any) -> None:
-    """Change what a run's scores of a direction say."""
+    """Overwrite entries of a run's scores for a direction."""
     path = folder / direction / "scores.json"
     found = json.loads(path.read_text()) | changes
     path.write_text(json.dumps(found))

@@ -95,7 +95,7 @@ def make_tables(folders: Sequence[Path], against: Sequence[str]) -> Tables:
     published = [find_system(name) for name in dict.fromkeys(against)]
     rows = _rows({direction for run in runs for direction in run.scores})
     unequal = _unequal_signatures(runs)
-    ours = [Column(run.name, True, _our_cells(run, rows, unequal, beside_published=bool(published))) for run in runs]
+    ours = [Column(run.name, True, _our_cells(run, rows, unequal, against_published=bool(published))) for run in runs]
     theirs = [Column(system.name, False, _their_cells(system, rows, ours)) for system in published]
     return Tables(rows, ours + theirs, runs)
 
@@ -147,10 +147,10 @@ def _unequal_signatures(runs: Iterable[EvaluatedRun]) -> set[str]:
 
 
 def _our_cells(
-    run: EvaluatedRun, rows: Iterable[TableRow], unequal: set[str], *, beside_published: bool
+    run: EvaluatedRun, rows: Iterable[TableRow], unequal: set[str], *, against_published: bool
 ) -> dict[str, Cell]:
     cells = {direction: _our_cell(found) for direction, found in run.scores.items()}
-    if not beside_published:  # any split will do for comparing our own runs
+    if not against_published:  # our own runs may be compared on any split
         cells = {direction: replace(cell, doubt=None) for direction, cell in cells.items()}
     for direction in unequal & cells.keys():
         doubt = cells[direction].doubt or "these runs are scored in different ways; see their signatures"

@@ -90,7 +90,7 @@ def test_sacrebleus_paired_bootstrap_gives_about_half_the_p_value(
     assert theirs["ar"] == pytest.approx(ours.p_randomization, abs=0.02)
 
 
-def test_a_system_is_not_different_from_itself(references: list[str]) -> None:
+def test_a_system_does_not_differ_from_itself(references: list[str]) -> None:
     metric = make_metric("ter", "en")
     sums = statistics(metric, system(references[:50], 0.3, 1), references[:50])
     found = compare(metric, sums, sums, samples=200)
@@ -98,7 +98,7 @@ def test_a_system_is_not_different_from_itself(references: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", ["bleu", "chrf", "chrf++", "ter", "wer", "cer"])
-def test_a_handful_of_sentences_is_enough(name: str) -> None:
+def test_two_sentences_are_enough(name: str) -> None:
     metric = make_metric(name, "zh")
     a, b = (statistics(metric, hypotheses, ["我走。", "x"]) for hypotheses in (["我去。", ""], ["", "x"]))
     found = compare(metric, a, b, samples=100)

@@ -1,4 +1,4 @@
-"""`voxlate report` of run folders that somebody else wrote: damaged, foreign, or out to read other files."""
+"""`voxlate report` on untrusted run folders: damaged, from other tools, or trying to read other files."""
 
 import base64
 import csv
@@ -50,7 +50,7 @@ def sentences(run: Path, clips: PageClips) -> tuple[list[dict[str, Any]], str]:
 
 
 class TestClips:
-    """A file is shown only if it is sound below the folders that clips may come from."""
+    """A file is shown only if it is audio below an allowed folder."""
 
     @pytest.fixture
     def home(self, tmp_path: Path, run: Path) -> Path:
@@ -74,7 +74,7 @@ class TestClips:
         rows, note = sentences(home / "run", clips)
         return rows[0].get("audio"), note
 
-    def test_sound_of_the_data_is_embedded_or_linked(self, home: Path) -> None:
+    def test_audio_of_the_data_set_is_embedded_or_linked(self, home: Path) -> None:
         clip = home / "data/clips/good.wav"
         found, _ = self.shown(home, str(clip), PageClips(home / "report", 1 << 20, (), is_sound))
         assert found is not None
@@ -104,7 +104,7 @@ class TestClips:
             "x" * 5000,
         ],
     )
-    def test_nothing_else_is(self, home: Path, name: str, embed_bytes: int) -> None:
+    def test_other_files_are_not_shown(self, home: Path, name: str, embed_bytes: int) -> None:
         clips = PageClips(home / "report", embed_bytes, (), is_sound)
         assert self.shown(home, f"{home}/{name}", clips)[0] is None
 
@@ -124,7 +124,7 @@ class TestClips:
             )
 
     @pytest.mark.parametrize("manifest", ["/", "/etc/passwd", "de-en/test.jsonl", "\0", "", "missing.jsonl"])
-    def test_a_manifest_that_is_none_allows_nothing(self, home: Path, manifest: str) -> None:
+    def test_an_invalid_manifest_allows_nothing(self, home: Path, manifest: str) -> None:
         edit_scores(home / "run", "de-en", files={"references": manifest})
         clips = PageClips(home / "report", 1 << 20, (), is_sound)
         assert self.shown(home, str(home / "data/clips/good.wav"), clips)[0] is None
@@ -151,7 +151,7 @@ class TestClips:
         ),
     ],
 )
-def test_sentences_that_are_damaged_are_named(run: Path, line: str, message: str) -> None:
+def test_damaged_sentences_are_reported(run: Path, line: str, message: str) -> None:
     path = run / "de-en/sentences.jsonl"
     path.write_text(path.read_text(encoding="utf-8") + line, encoding="utf-8")
     with pytest.raises(EvaluationError, match=message) as caught:
@@ -167,7 +167,7 @@ def test_sentences_in_another_encoding(run: Path) -> None:
         sentences(run, PageClips(None, 0))
 
 
-def test_whole_numbers_are_ids(run: Path) -> None:
+def test_integers_are_accepted_as_ids(run: Path) -> None:
     edit_sentences(run, lambda rows: [row.update(id=number, speaker=7) for number, row in enumerate(rows)])
     rows, _ = sentences(run, PageClips(None, 0))
     assert [(row["id"], row["speaker"]) for row in rows] == [("0", "7"), ("1", "7"), ("2", "7")]
@@ -195,7 +195,7 @@ def test_whole_numbers_are_ids(run: Path) -> None:
         {"files": {"references": 5}},
     ],
 )
-def test_scores_of_the_wrong_kind_are_named(run: Path, changes: dict[str, Any]) -> None:
+def test_scores_of_the_wrong_type_are_reported(run: Path, changes: dict[str, Any]) -> None:
     edit_scores(run, "de-en", **changes)
     with pytest.raises(
         EvaluationError, match=r"de-en/scores.json: not scores of voxlate evaluate with BLEU \(.*\); score"
@@ -204,7 +204,7 @@ def test_scores_of_the_wrong_kind_are_named(run: Path, changes: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"null", b"\xff\xfe{\0", b"{}" * 2, b'{"n": NaN}', b"\0" * 100])
-def test_scores_that_are_no_json_are_named(run: Path, text: bytes) -> None:
+def test_scores_that_are_not_json_are_reported(run: Path, text: bytes) -> None:
     (run / "de-en/scores.json").write_bytes(text)
     with pytest.raises(
         EvaluationError, match=r"de-en/scores.json: not scores of voxlate evaluate with BLEU \(.*\); score"
@@ -212,7 +212,7 @@ def test_scores_that_are_no_json_are_named(run: Path, text: bytes) -> None:
         read_run(run)
 
 
-def test_a_direction_that_two_folders_have_is_refused(run: Path) -> None:
+def test_a_direction_in_two_folders_is_an_error(run: Path) -> None:
     (run / "copy").mkdir()
     (run / "copy/scores.json").write_bytes((run / "de-en/scores.json").read_bytes())
     with pytest.raises(
@@ -221,7 +221,7 @@ def test_a_direction_that_two_folders_have_is_refused(run: Path) -> None:
         read_run(run)
 
 
-NAMES = [  # of a run's folder or a direction
+NAMES = [  # for a run's folder or a direction
     "=1+1",
     "+1",
     "-1",
@@ -242,7 +242,7 @@ NAMES = [  # of a run's folder or a direction
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names_are_text_in_every_format(run: Path, tmp_path: Path, name: str) -> None:
+def test_names_are_escaped_in_every_format(run: Path, tmp_path: Path, name: str) -> None:
     edit_scores(run, "de-en", direction=name)
     moved = run.rename(tmp_path / name.replace("/", "∕"))
     tables = make_tables([moved], [])
@@ -261,18 +261,18 @@ def test_names_are_text_in_every_format(run: Path, tmp_path: Path, name: str) ->
     assert all(line.count(" | ") == 1 for line in markdown.splitlines() if line.startswith("| "))
 
 
-def test_a_page_of_such_names_is_drawn_and_runs_nothing(run: Path, tmp_path: Path) -> None:
+def test_a_page_with_such_names_is_rendered_and_runs_nothing(run: Path, tmp_path: Path) -> None:
     for number, name in enumerate(NAMES):
         shutil.copytree(run / "de-en", run / str(number))
         edit_scores(run, str(number), direction=name)
     moved = run.rename(tmp_path / "$_<script>")
     [*_, page] = write_report([moved], tmp_path / "report", [])
     text = page.read_text(encoding="utf-8")
-    assert text.count("<script") == 2  # its own data and program
+    assert text.count("<script") == 2  # the page's own data and program
     assert "&lt;script&gt;" in text
 
 
-def test_an_interval_that_does_not_hold_its_value_is_drawn(run: Path, tmp_path: Path) -> None:
+def test_an_interval_without_its_value_is_plotted(run: Path, tmp_path: Path) -> None:
     bleu = {"value": 5.0, "low": 9.0, "high": 1.0, "signature": "s"}
     edit_scores(run, "de-en", metrics={"BLEU": bleu})
     assert write_report([run], tmp_path / "report", [])[0].is_file()

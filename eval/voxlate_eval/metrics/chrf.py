@@ -1,6 +1,6 @@
 """chrF and chrF++: F-scores of character n-grams, the latter with word n-grams (Popović 2015, 2017).
 
-sacreBLEU's `CHRF` publishes scores but not the counts behind them, which resampling needs. The counts and the formula
+sacreBLEU's `CHRF` returns scores but not the counts that resampling requires. The counts and the formula
 are therefore computed here, from sacreBLEU's n-gram functions; tests compare the scores with `CHRF`, digit by digit.
 """
 
