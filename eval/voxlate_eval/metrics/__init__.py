@@ -90,7 +90,7 @@ def statistics(
 
     Raises EvaluationError if the counts differ or there are no sentences.
     """
-    check_pairs(metric.name, hypotheses, references)
+    _check_pairs(metric.name, hypotheses, references)
     n = len(hypotheses)
     if n <= _CHUNK or workers == 1 or metric.name == "COMET":  # COMET runs in a process of its own
         return np.asarray(metric.statistics(hypotheses, references, sources), dtype=np.float64)
@@ -116,7 +116,7 @@ def corpus_score(metric: Metric, hypotheses: Sequence[str], references: Sequence
     return Score(metric.value(sums_NK.sum(axis=0)), metric.signature, len(hypotheses))
 
 
-def check_pairs(metric: str, hypotheses: Sequence[str], references: Sequence[str]) -> None:
+def _check_pairs(metric: str, hypotheses: Sequence[str], references: Sequence[str]) -> None:
     """Raise EvaluationError if the counts differ or there are no sentences; nothing is truncated."""
     if len(hypotheses) != len(references):
         raise EvaluationError(
