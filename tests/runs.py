@@ -1,4 +1,4 @@
-"""Runs as `voxlate evaluate` writes them, of made-up hypotheses."""
+"""Run folders in the format of `voxlate evaluate`, with synthetic hypotheses."""
 
 import json
 import random
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from voxlate.evaluation.scoring import Scoring, evaluate_folder
-from voxlate_eval.records import Hypotheses, Hypothesis, Reference, References, join
+from voxlate_eval.records import Hypotheses, HypothesisRow, ReferenceRow, References, join
 
 ATTACK = "<script>window.hacked = true</script> & </script><img src=x onerror='window.hacked = true'>"
 _WORDS = [
@@ -33,7 +33,7 @@ _WORDS = [
 def write_run(
     folder: Path, directions: list[str], *, rows: int = 30, errors: float = 0.3, audio: Path | None = None
 ) -> Path:
-    """Write scores and sentences of made-up hypotheses; the first of each direction is an attack on the reader."""
+    """Write scores and sentences of synthetic hypotheses; the first of each direction is an injection attempt."""
     rng = random.Random(7)
     for direction in directions:
         source, target = direction.split("-")
@@ -43,11 +43,11 @@ def write_run(
             reference = "我七点坐火车去。" * rng.randint(1, 4) if target in ("zh", "ja") else " ".join(words)
             kept = [word for word in (list(reference) if target in ("zh", "ja") else words) if rng.random() > errors]
             text = ("" if target in ("zh", "ja") else " ").join(kept)
-            made.append(Hypothesis(f"{direction}/{number}", ATTACK if number == 0 else text))
+            made.append(HypothesisRow(f"{direction}/{number}", ATTACK if number == 0 else text))
             facts: dict[str, Any] = {"seconds": 1.0 + number % 9, "speaker": f"s{number % 3}", "split": "test"}
             clip = str(audio) if audio else None
             text = f"<b>{source}</b> {number}"
-            known.append(Reference(f"{direction}/{number}", reference, text, source, target, audio=clip, **facts))
+            known.append(ReferenceRow(f"{direction}/{number}", reference, text, source, target, audio=clip, **facts))
         meta = {"model": "made-up", "search_beam": 5, "direction": direction}
         records = join(Hypotheses(folder / "h", made, True, meta), References(folder / "r", known, True))
         (folder / direction).mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def write_run(
 
 
 def edit_scores(folder: Path, direction: str, /, **changes: Any) -> None:
-    """Change what a run's scores of a direction say."""
+    """Overwrite entries of a run's scores for a direction."""
     path = folder / direction / "scores.json"
     found = json.loads(path.read_text()) | changes
     path.write_text(json.dumps(found))

@@ -1,8 +1,8 @@
-"""Build a random model of a published size, to measure memory and speed where the real weights are not at hand.
+"""Build a model of a published size with random weights, to measure memory and speed without the real weights.
 
     python eval/speed/build_full_size.py FOLDER --vocabulary sentencepiece.bpe.model [--size 300m]
 
-The weights are noise: the model has the published layout, sizes and files, and translates into nonsense.
+The model has the published architecture and file layout. Its translations are meaningless.
 """
 
 import argparse
@@ -24,7 +24,7 @@ SIZES = {"300m": (1024, 24, 4096), "1b": (1280, 48, 5120), "2b": (1920, 48, 7680
 
 
 def build(size: str) -> SpeechTranslator:
-    """Return a random speech translation model of a published size: 793M, 1441M or 2639M parameters."""
+    """Return a randomly initialized model of a published size: 793M, 1441M or 2639M parameters."""
     width, layers, ffn_width = SIZES[size]
     encoder = Wav2Vec2Config(
         hidden_size=width,
@@ -43,7 +43,7 @@ def build(size: str) -> SpeechTranslator:
 
 
 def main() -> None:
-    """Parse the command line, build, save."""
+    """Build and save the model."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--vocabulary", type=Path, required=True, help="the 250,000-piece mBART SentencePiece model")

@@ -1,9 +1,9 @@
-"""Measure what comes before the model: `voxlate prepare`, decoding and batching, and how much of a batch is padding.
+"""Measure data preparation and loading: `voxlate prepare`, decoding and batching, and the share of padding.
 
     python eval/speed/data.py --vocabulary sentencepiece.bpe.model [--clips 400] [--rounds 3]
 
-The corpus is made here: MP3 at 48 kHz as in Common Voice, with the tables of Common Voice and CoVoST-2. Medians over
-rounds; sound is counted without padding.
+The corpus is synthetic: MP3 at 48 kHz as in Common Voice, with the TSV files of Common Voice and CoVoST-2. Results are
+medians over rounds, and audio is counted without padding.
 """
 
 import argparse
@@ -32,11 +32,11 @@ from voxlate.data.batching import BatchMaker, Request, read_batches
 from voxlate.data.corpus import Limits, read_corpus
 from voxlate.tokenizer import Tokenizer
 
-_PLANNED = 20_000  # utterances of the plan whose padding is counted
+_PADDING_UTTERANCES = 20_000  # utterances for which the share of padding is counted
 
 
 def write_corpus(folder: Path, clips: int) -> float:
-    """Write Common Voice's and CoVoST-2's files of de-en; return the seconds of all clips."""
+    """Write the files of Common Voice and CoVoST-2 for de-en; return the total duration of the clips in seconds."""
     generator = np.random.default_rng(0)
     seconds_N = clip_seconds(clips, generator)
     paths = write_clips(folder / "voice" / "de" / "clips", seconds_N, ".mp3", 48_000, generator)
@@ -52,7 +52,7 @@ def write_corpus(folder: Path, clips: int) -> float:
 
 
 def prepare(folder: Path, *, transcode: bool) -> tuple[Path, float]:
-    """Run the command on the corpus; return the training manifest and the seconds it took, start-up included."""
+    """Run `voxlate prepare`; return the training manifest and the elapsed seconds, start-up included."""
     output = folder / ("flac" if transcode else "mp3")
     shutil.rmtree(output, ignore_errors=True)
     places = ["--common-voice", str(folder / "voice"), "--covost", str(folder / "covost"), "--output", str(output)]
@@ -64,7 +64,7 @@ def prepare(folder: Path, *, transcode: bool) -> tuple[Path, float]:
 
 
 def read(manifest: Path, tokenizer: Tokenizer, workers: int) -> float:
-    """Make the batches of three epochs; return the seconds of sound per second, from the first batch on."""
+    """Make the batches of three epochs; return seconds of audio per second, measured from the first batch."""
     corpus = read_corpus([manifest], limits=Limits())
     plan = plan_of(corpus.seconds_N, corpus.tokens_N)
     requests: list[Request] = [
@@ -72,7 +72,7 @@ def read(manifest: Path, tokenizer: Tokenizer, workers: int) -> float:
     ]
     maker = BatchMaker(corpus, tokenizer, {"en": tokenizer.tag_id("en_XX")}, normalize=True)
     batches = read_batches(maker, requests, workers=workers)
-    if workers:  # starting one takes a second, once in a run
+    if workers:  # a worker takes a second to start, once per run
         next(batches)
     started = time.perf_counter()
     seconds = sum(batch.seconds for batch in batches)
@@ -94,24 +94,24 @@ def plan_of(seconds_N: Floats, tokens_N: Integers) -> BatchSampler:
 
 
 def padding() -> tuple[float, float]:
-    """Return the shares of padding in our batches and in batches of 24 clips in any order."""
+    """Return the share of padding in our batches, and in batches of 24 clips in random order."""
     generator = np.random.default_rng(0)
-    seconds_N = clip_seconds(_PLANNED, generator)
+    seconds_N = clip_seconds(_PADDING_UTTERANCES, generator)
     characters_N = np.array([len(sentence(seconds, generator)) for seconds in seconds_N.tolist()])
     planned = padding_share(plan_of(seconds_N, estimate_tokens(characters_N)).epoch(0), seconds_N)
-    mixed = np.array_split(generator.permutation(_PLANNED), _PLANNED // 24)
+    mixed = np.array_split(generator.permutation(_PADDING_UTTERANCES), _PADDING_UTTERANCES // 24)
     return planned, padding_share(mixed, seconds_N)
 
 
 def main() -> None:
-    """Parse the command line, measure, print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--vocabulary", type=Path, required=True, help="an mBART SentencePiece model")
     parser.add_argument("--clips", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     tokenizer = Tokenizer(arguments.vocabulary)
-    torch.set_num_threads(1)  # one core makes batches; a worker has one by itself
+    torch.set_num_threads(1)  # batches are made on one core; a worker uses one as well
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         seconds = write_corpus(folder, arguments.clips)
@@ -122,13 +122,13 @@ def main() -> None:
             runs = [prepare(folder, transcode=transcode) for _ in range(arguments.rounds)]
             manifests[name], took = runs[0][0], statistics.median(one for _, one in runs)
             what = "prepare --transcode flac" if transcode else "prepare"
-            print(f"{what:26} {arguments.clips / took:7.0f} rows/s   {seconds / 3600 / took:6.3f} hours of sound/s")
+            print(f"{what:26} {arguments.clips / took:7.0f} rows/s   {seconds / 3600 / took:6.3f} hours of audio/s")
         for name, manifest in manifests.items():
             for workers in (0, 1):
                 speeds = [read(manifest, tokenizer, workers) for _ in range(arguments.rounds)]
-                print(f"batches, {name:4} {workers} workers     {statistics.median(speeds):7.0f} s of sound/s")
+                print(f"batches, {name:4} {workers} workers     {statistics.median(speeds):7.0f} s of audio/s")
     planned, mixed = padding()
-    print(f"padding of a plan: {planned:.1%}; of {_PLANNED} clips in any order, 24 in a batch: {mixed:.1%}")
+    print(f"padding of {_PADDING_UTTERANCES} clips: {planned:.1%}; in random order, 24 in a batch: {mixed:.1%}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""Measure the memory of the loss over the vocabulary: voxlate's beside torch's, forward and backward.
+"""Compare the memory of the loss over the vocabulary, forward and backward: voxlate and plain torch.
 
     python eval/speed/loss_memory.py [--tokens 2000] [--vocabulary-size 250054] [--width 1024]
 
-Each runs in a process of its own. The peak is what the resident set grows by over states, weight and labels: it holds
-the scores and all that is made of them, and the two gradients that both must leave behind. Loss and gradients of both
-are compared.
+Each side runs in its own process. The peak is the growth of the resident set beyond states, weight and labels: logits,
+what is computed from them, and the gradients of states and weight. Loss and gradients of both sides are compared.
 """
 
 import argparse
@@ -25,17 +24,17 @@ _SMOOTHING = 0.1
 
 
 def plain(states_ND: Tensor, weight_VD: Tensor, labels_N: Tensor) -> Tensor:
-    """Return the sum of the losses as one writes it without further thought."""
+    """Return the summed loss in two calls of torch."""
     return F.cross_entropy(F.linear(states_ND, weight_VD), labels_N, label_smoothing=_SMOOTHING, reduction="sum")
 
 
-def ours(states_ND: Tensor, weight_VD: Tensor, labels_N: Tensor) -> Tensor:
-    """Return the same sum."""
+def chunked(states_ND: Tensor, weight_VD: Tensor, labels_N: Tensor) -> Tensor:
+    """Return the same sum computed by voxlate, in chunks of the vocabulary's logits."""
     return smoothed_cross_entropy(states_ND, weight_VD, labels_N, _SMOOTHING)
 
 
 class PeakMemory:
-    """Reads the resident set every millisecond, in bytes."""
+    """Context manager that samples the resident set every millisecond, in bytes."""
 
     def __init__(self) -> None:
         self._page = 4096
@@ -43,7 +42,7 @@ class PeakMemory:
         self._thread = threading.Thread(target=self._watch)
 
     def now(self) -> int:
-        """Return the resident set of this process."""
+        """Return the current resident set of this process."""
         return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * self._page
 
     def __enter__(self) -> "PeakMemory":
@@ -62,7 +61,7 @@ class PeakMemory:
 
 
 def measure(side: str, arguments: argparse.Namespace) -> None:
-    """Run one side; print its peak in bytes and its seconds, save loss and gradients."""
+    """Run one side; print its peak in bytes and its seconds; save loss and gradients."""
     generator = torch.Generator().manual_seed(0)
     shape = (arguments.vocabulary_size, arguments.width)
     weight_VD = (torch.randn(shape, generator=generator) * 0.02).requires_grad_()
@@ -70,7 +69,7 @@ def measure(side: str, arguments: argparse.Namespace) -> None:
     labels_N = torch.randint(0, arguments.vocabulary_size, (arguments.tokens,), generator=generator)
     started = time.perf_counter()
     with PeakMemory() as memory:
-        loss = {"voxlate": ours, "plain": plain}[side](states_ND, weight_VD, labels_N)
+        loss = {"voxlate": chunked, "plain": plain}[side](states_ND, weight_VD, labels_N)
         (loss / arguments.tokens).backward()
     seconds = time.perf_counter() - started
     print(memory.peak - memory.before, seconds)
@@ -78,18 +77,18 @@ def measure(side: str, arguments: argparse.Namespace) -> None:
 
 
 def difference(first: Tensor, second: Tensor) -> float:
-    """Return the largest difference relative to the largest value."""
+    """Return the largest absolute difference, relative to the largest absolute value."""
     return float((first - second).abs().max() / second.abs().max())
 
 
 def main() -> None:
-    """Parse the command line, run both sides, print."""
+    """Run both sides and print the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tokens", type=int, default=2000)
     parser.add_argument("--vocabulary-size", type=int, default=250_054)
     parser.add_argument("--width", type=int, default=1024)
-    parser.add_argument("--side", choices=["voxlate", "plain"], help="run only this one, here; save its --result")
-    parser.add_argument("--result", type=Path)
+    parser.add_argument("--side", choices=["voxlate", "plain"], help="run only this side, in this process")
+    parser.add_argument("--result", type=Path, help="file for loss and gradients of --side")
     arguments = parser.parse_args()
     if arguments.side:
         measure(arguments.side, arguments)
@@ -107,7 +106,7 @@ def main() -> None:
             peaks[side], seconds = (float(number) for number in output.split())
             results[side] = torch.load(path, weights_only=True)
             print(f"{side:8} {peaks[side] / 2**20:8.0f} MiB above its inputs   {seconds:6.1f} s", flush=True)
-    print(f"voxlate needs {peaks['plain'] / peaks['voxlate']:.2f} times less")
+    print(f"plain torch uses {peaks['plain'] / peaks['voxlate']:.2f} times as much memory")
     for name, own, other in zip(("loss", "states", "weight"), results["voxlate"], results["plain"], strict=True):
         print(f"{name:8} differs by {difference(own, other):.1e} of the largest value")
 

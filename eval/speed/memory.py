@@ -1,9 +1,9 @@
-"""Measure peak memory and time of one translation, voxlate beside transformers, as whole processes in turn.
+"""Compare peak memory and time of one translation by voxlate and by transformers, as complete processes.
 
     python eval/speed/memory.py FOLDER CLIP [--runs 3] [--max-length 20]
 
-Both sides load the same folder in float32 and search with beam 5; a random model rarely ends a hypothesis, so the
-length is bounded alike. Peak memory is the resident set that the operating system counts, file mappings included.
+Both sides load the same folder in float32 and search with beam size 5, alternating. A random model rarely ends a
+hypothesis, so both have the same maximum length. Peak memory is the maximum resident set, file mappings included.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-# The Hub is not asked, and transformers reads the audio as voxlate does, so that only the models differ.
+# The Hub is not contacted, and the audio is decoded by voxlate on both sides, so that only the models differ.
 TRANSFORMERS = """
 import json, sys, torch
 from pathlib import Path
@@ -32,7 +32,7 @@ print(ids.tolist())
 
 
 def measure(command: list[str]) -> tuple[float, float]:
-    """Run a command to its end; return its peak resident memory in GiB and its seconds."""
+    """Run a command; return its peak resident memory in GiB and its duration in seconds."""
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"HF_HUB_OFFLINE": "1"})
     _, status, usage = os.wait4(process.pid, 0)
@@ -42,7 +42,7 @@ def measure(command: list[str]) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Parse the command line, run both sides in turn, print medians."""
+    """Alternate between both sides and print medians."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("clip", type=Path)
@@ -50,15 +50,27 @@ def main() -> None:
     parser.add_argument("--max-length", type=int, default=20)
     arguments = parser.parse_args()
     folder, clip, length = str(arguments.folder), str(arguments.clip), str(arguments.max_length)
-    ours = [sys.executable, "-m", "voxlate", "translate", clip, "--model", folder, "--to", "de", "--max-length", length]
+    command = [
+        sys.executable,
+        "-m",
+        "voxlate",
+        "translate",
+        clip,
+        "--model",
+        folder,
+        "--to",
+        "de",
+        "--max-length",
+        length,
+    ]
     sides = {
-        "voxlate": [*ours, "--max-repeats", "0", "--dtype", "float32"],
+        "voxlate": [*command, "--max-repeats", "0", "--dtype", "float32"],
         "transformers": [sys.executable, "-c", TRANSFORMERS, folder, clip, length, "de"],
     }
     results: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     for _ in range(arguments.runs):
-        for name, command in sides.items():
-            results[name].append(measure(command))
+        for name, side in sides.items():
+            results[name].append(measure(side))
     for name, runs in results.items():
         gibibytes, seconds = (statistics.median(column) for column in zip(*runs, strict=True))
         print(f"{name:14} {gibibytes:5.2f} GiB peak   {seconds:6.1f} s   (medians of {len(runs)})")

@@ -1,4 +1,4 @@
-"""What a measurement depends on, and where it is kept: small JSON files in `eval/speed/results/`."""
+"""Recording of measurements with the machine they were made on, as JSON files in `eval/speed/results/`."""
 
 import argparse
 import json
@@ -18,7 +18,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def machine() -> dict[str, Any]:
-    """Return processor, memory, device, versions and commit."""
+    """Describe the machine and software: processor, memory, device, versions and commit."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
@@ -36,15 +36,15 @@ def machine() -> dict[str, Any]:
     }
 
 
-def keep(name: str, arguments: argparse.Namespace, result: dict[str, Any]) -> None:
-    """Write a result with what was asked for and the machine to `results/NAME.json`, if `--keep` says so."""
+def save_result(name: str, arguments: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Write a result with its arguments and the machine to `results/NAME.json` if `--keep` was given."""
     if arguments.keep:
-        asked = {key: value.name if isinstance(value, Path) else value for key, value in vars(arguments).items()}
+        options = {key: value.name if isinstance(value, Path) else value for key, value in vars(arguments).items()}
         RESULTS.mkdir(exist_ok=True)
-        text = json.dumps({"asked": asked, "machine": machine(), **result}, indent=1) + "\n"
+        text = json.dumps({"asked": options, "machine": machine(), **result}, indent=1) + "\n"
         (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
 
 
 def median(runs: Sequence[dict[str, Any]], key: str) -> float:
-    """Return the median of an entry over runs."""
+    """Return the median of one entry over runs."""
     return float(statistics.median(run[key] for run in runs))

@@ -1,10 +1,10 @@
-"""Measure what this machine can do at best, and what a translation needs at least: how far is each stage from it?
+"""Measure the peak rates of this machine, and compare each stage of a translation with its theoretical minimum.
 
     python eval/speed/roofline.py [--size 300m] [--translation results/translation.json] [--keep]
 
-Peak rates are medians of products of matrices as large as the model's, and of reading a large tensor. FLOPs and bytes
-of a stage are counted from the shapes: two FLOPs for each weight and state; weights are read once for each group of
-clips, or once for each step of the search. With the JSON of `translation.py --keep`, its measured parts stand beside.
+Peak rates are medians over matrix products of the model's sizes and over reading a large tensor. FLOPs and bytes of a
+stage follow from the shapes: two FLOPs per weight and state; weights are read once per group of clips, or once per
+search step. With the JSON of `translation.py --keep`, the measured times are printed next to the minimum.
 """
 
 import argparse
@@ -21,27 +21,27 @@ import numpy as np
 import torch
 
 from speed.build_full_size import SIZES
-from speed.record import keep
+from speed.record import save_result
 from speed.synthetic import clip_seconds
 
-_CONVOLUTIONS = [(1, 10, 5), *[(512, 3, 2)] * 4, *[(512, 2, 2)] * 2]  # inputs, kernel, stride of XLS-R's front end
+_CONVOLUTIONS = [(1, 10, 5), *[(512, 3, 2)] * 4, *[(512, 2, 2)] * 2]  # input channels, kernel and stride in XLS-R
 _WIDTH, _DECODER_LAYERS, _FFN, _VOCABULARY = 1024, 12, 4096, 250_054
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a stage has to do at least."""
+    """Minimum FLOPs and memory traffic of a stage."""
 
     flops: float
     bytes: float
 
     def seconds(self, flops_per_s: float, bytes_per_s: float) -> float:
-        """Return the time that it takes at best: computing and reading go on at the same time."""
+        """Return the minimum time, if computing and reading overlap."""
         return max(self.flops / flops_per_s, self.bytes / bytes_per_s)
 
 
-def fastest(action: Callable[[], Any], runs: int = 15) -> float:
-    """Return the median seconds of an action, after a first one that is not counted."""
+def median_seconds(action: Callable[[], Any], runs: int = 15) -> float:
+    """Return the median duration of an action, after one warm-up run."""
     seconds = []
     for _ in range(runs + 1):
         started = time.perf_counter()
@@ -53,18 +53,18 @@ def fastest(action: Callable[[], Any], runs: int = 15) -> float:
 
 
 def peak_rates(device: str) -> dict[str, float]:
-    """Return FLOP/s by precision, and bytes/s."""
+    """Measure FLOP/s by precision, and bytes/s."""
     rates = {}
     for dtype in (torch.float32, torch.bfloat16):
         states, weights = torch.randn(1024, 1024).to(device, dtype), torch.randn(4096, 1024).to(device, dtype)
-        seconds = fastest(partial(torch.nn.functional.linear, states, weights))
+        seconds = median_seconds(partial(torch.nn.functional.linear, states, weights))
         rates[str(dtype).removeprefix("torch.")] = 2 * 1024 * 1024 * 4096 / seconds
     large = torch.ones(2**27, device=device)
-    rates["bytes"] = large.numel() * 4 / fastest(large.sum)
+    rates["bytes"] = large.numel() * 4 / median_seconds(large.sum)
     return rates
 
 
-def front_flops(seconds: float) -> float:
+def convolution_flops(seconds: float) -> float:
     """Count the FLOPs of the convolutions on the waveform."""
     flops, length = 0.0, seconds * 16_000
     for inputs, kernel, stride in _CONVOLUTIONS:
@@ -73,13 +73,13 @@ def front_flops(seconds: float) -> float:
     return flops
 
 
-def work(
+def count_work(
     size: str, seconds_N: "np.ndarray[Any, Any]", tokens: int, beam: int, pool: int, width_bytes: int
 ) -> dict[str, Work]:
-    """Count FLOPs and bytes of each stage for clips of some seconds."""
+    """Count FLOPs and bytes of each stage for clips of given durations. `pool` is the number searched at once."""
     width, layers, ffn = SIZES[size]
     clips = len(seconds_N)
-    front = front_flops(float(seconds_N.sum()))
+    convolutions = convolution_flops(float(seconds_N.sum()))
     frames_N = seconds_N * 50
     layer = 4 * width * width + 2 * width * ffn
     encoder = 2 * float(frames_N.sum()) * (layers * layer + 128 * width * width / 16 + 512 * width)
@@ -91,7 +91,7 @@ def work(
     rows, steps = clips * beam * tokens, tokens * max(1.0, clips / pool)
     groups = max(1.0, clips / (pool / 4))
     return {
-        "encoder and adapter": Work(front + encoder + adapter, groups * width_bytes * layers * layer),
+        "encoder and adapter": Work(convolutions + encoder + adapter, groups * width_bytes * layers * layer),
         "cross-attention keys and values": Work(cross, groups * width_bytes * _DECODER_LAYERS * 2 * _WIDTH**2),
         "decoder": Work(2 * rows * decoder_weights, steps * width_bytes * decoder_weights),
         "output layer": Work(2 * rows * _WIDTH * _VOCABULARY, steps * width_bytes * _WIDTH * _VOCABULARY),
@@ -99,14 +99,14 @@ def work(
 
 
 def main() -> None:
-    """Parse the command line, measure the machine, count, print."""
+    """Measure the machine, count the work, and print both."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--size", choices=SIZES, default="300m")
     parser.add_argument("--clips", type=int, default=64)
-    parser.add_argument("--beam", type=int, default=5)
+    parser.add_argument("--beam-size", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=18)
-    parser.add_argument("--pool", type=int, default=64, help="utterances searched at once")
-    parser.add_argument("--translation", type=Path, help="the JSON of translation.py, of the same clips")
+    parser.add_argument("--pool", type=int, default=64, help="number of utterances searched at once")
+    parser.add_argument("--translation", type=Path, help="JSON written by translation.py for the same clips")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--keep", action="store_true", help="write results/roofline.json")
     arguments = parser.parse_args()
@@ -114,21 +114,25 @@ def main() -> None:
     for name, rate in rates.items():
         print(f"{name:10} {rate / 1e9:10.1f} G{'B' if name == 'bytes' else 'FLOP'}/s")
     seconds_N = clip_seconds(arguments.clips, np.random.default_rng(0))
-    stages = work(arguments.size, seconds_N, arguments.tokens, arguments.beam, arguments.pool, 2)
+    stages = count_work(arguments.size, seconds_N, arguments.tokens, arguments.beam_size, arguments.pool, 2)
     measured: dict[str, float] = {}
     if arguments.translation:
         runs = json.loads(arguments.translation.read_text())["runs"]["voxlate, profiled"]
         measured = {part: statistics.median(run["parts"][part] for run in runs) for part in runs[0]["parts"]}
-    least = {name: stage.seconds(rates["bfloat16"], rates["bytes"]) for name, stage in stages.items()}
+    minimum = {name: stage.seconds(rates["bfloat16"], rates["bytes"]) for name, stage in stages.items()}
     for name, stage in stages.items():
-        beside = f"   took {measured[name]:6.2f} s: {least[name] / measured[name]:4.0%}" if name in measured else ""
+        comparison = (
+            f"   took {measured[name]:6.2f} s: {minimum[name] / measured[name]:4.0%}" if name in measured else ""
+        )
         print(
             f"{name:34} {stage.flops / 1e12:7.3f} TFLOP {stage.bytes / 1e9:7.2f} GB   "
-            f"{least[name]:6.2f} s at least{beside}"
+            f"{minimum[name]:6.2f} s minimum{comparison}"
         )
-    speed = float(seconds_N.sum()) / sum(least.values())
-    print(f"at best {speed:.1f} s of sound a second")
-    keep("roofline", arguments, {"rates": rates, "least_seconds": least, "measured_seconds": measured, "speed": speed})
+    speed = float(seconds_N.sum()) / sum(minimum.values())
+    print(f"at best {speed:.1f} s of audio per second")
+    save_result(
+        "roofline", arguments, {"rates": rates, "least_seconds": minimum, "measured_seconds": measured, "speed": speed}
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Measure how time and memory grow with the number and the length of files.
+"""Measure time and memory of translation by number and length of files.
 
     python eval/speed/scaling.py MODEL [--counts 100 1000 10000] [--hours 2] [--short 5000] [--keep]
 
-Each run is `voxlate translate` as a process of its own, into an empty folder; peak memory is its resident set. The
-model should be small, such as the demo's: what is measured is what does not depend on it. First a folder of as many
-clips of random lengths as `--counts` says, then one file of `--hours` beside `--short` clips.
+Each run is a process of its own, `voxlate translate` into an empty folder; peak memory is its maximum resident set.
+Use a small model, such as the demo's, to measure the costs that do not depend on the model. The inputs are folders with
+`--counts` clips of random lengths, one file of `--hours`, and a folder of `--short` clips.
 """
 
 import argparse
@@ -21,41 +21,41 @@ from typing import Any
 
 import numpy as np
 
-from speed.record import keep
-from speed.synthetic import clip_seconds, sound, write_clip
+from speed.record import save_result
+from speed.synthetic import clip_seconds, synthetic_speech, write_clip
 
-_DIFFERENT = 200  # clips that are made; more are links to them
+_UNIQUE_CLIPS = 200  # further clips are hard links to these
 
 
 def write_folder(folder: Path, count: int) -> float:
-    """Make a folder of clips; return their seconds."""
+    """Write a folder of clips; return their total duration in seconds."""
     generator = np.random.default_rng(0)
-    seconds_N = clip_seconds(min(count, _DIFFERENT), generator)
+    seconds_N = clip_seconds(min(count, _UNIQUE_CLIPS), generator)
     folder.mkdir(parents=True)
     for number in range(count):
-        path, kind = folder / f"{number:06}.flac", number % _DIFFERENT
-        if number < _DIFFERENT:
-            write_clip(path, sound(seconds_N[kind], 16_000, generator), 16_000)
+        path, original = folder / f"{number:06}.flac", number % _UNIQUE_CLIPS
+        if number < _UNIQUE_CLIPS:
+            write_clip(path, synthetic_speech(seconds_N[original], 16_000, generator), 16_000)
         else:
-            os.link(folder / f"{kind:06}.flac", path)
-    return float(sum(seconds_N[number % _DIFFERENT] for number in range(count)))
+            os.link(folder / f"{original:06}.flac", path)
+    return float(sum(seconds_N[number % _UNIQUE_CLIPS] for number in range(count)))
 
 
 def write_long(folder: Path, hours: float) -> float:
-    """Make a folder of one long file, with a pause after each sentence; return its seconds."""
+    """Write a folder with one long file, with a pause after each sentence; return its duration in seconds."""
     folder.mkdir(parents=True)
     generator = np.random.default_rng(1)
     parts = []
     for seconds in clip_seconds(60, generator).tolist():
-        parts += [sound(seconds, 16_000, generator), np.zeros(24_000, np.float32)]
-    minutes = np.concatenate(parts)
-    times = max(1, round(hours * 3600 * 16_000 / len(minutes)))
-    write_clip(folder / "long.flac", np.tile(minutes, times), 16_000)
-    return times * len(minutes) / 16_000
+        parts += [synthetic_speech(seconds, 16_000, generator), np.zeros(24_000, np.float32)]
+    passage = np.concatenate(parts)
+    repeats = max(1, round(hours * 3600 * 16_000 / len(passage)))
+    write_clip(folder / "long.flac", np.tile(passage, repeats), 16_000)
+    return repeats * len(passage) / 16_000
 
 
 def measure(arguments: argparse.Namespace, source: Path, output: Path) -> tuple[float, float]:
-    """Translate; return seconds and peak memory in MiB."""
+    """Translate a folder; return seconds and peak memory in MiB."""
     command = [sys.executable, "-m", "voxlate", "translate", str(source), "--model", str(arguments.model)]
     command += ["--to", arguments.to, "--output-dir", str(output), "--max-length", "24"]
     started = time.perf_counter()
@@ -68,7 +68,7 @@ def measure(arguments: argparse.Namespace, source: Path, output: Path) -> tuple[
 
 
 def main() -> None:
-    """Parse the command line, make the files, translate them, print."""
+    """Write the files, translate them, and print the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("--to", default="en")
@@ -87,19 +87,19 @@ def main() -> None:
         ]:
             folder = Path(temporary) / "source"
             make, size = (write_folder, count) if count else (write_long, arguments.hours)
-            with ProcessPoolExecutor(1, get_context("spawn")) as apart:  # a child's peak begins with its parent's
-                sound_seconds = apart.submit(make, folder, size).result()
+            with ProcessPoolExecutor(1, get_context("spawn")) as apart:  # a child's peak memory starts at its parent's
+                audio_seconds = apart.submit(make, folder, size).result()
             seconds, mebibytes = measure(arguments, folder, Path(temporary) / "output")
             shutil.rmtree(folder)
             rows.append(
-                {"name": name, "files": count or 1, "sound": sound_seconds, "seconds": seconds, "peak_mib": mebibytes}
+                {"name": name, "files": count or 1, "sound": audio_seconds, "seconds": seconds, "peak_mib": mebibytes}
             )
             print(
-                f"{name:22} {seconds:8.1f} s   {1000 * seconds / (count or 1):8.1f} ms a file   "
-                f"{sound_seconds / seconds:6.1f} s of sound a second   {mebibytes:6.0f} MiB at the peak",
+                f"{name:22} {seconds:8.1f} s   {1000 * seconds / (count or 1):8.1f} ms per file   "
+                f"{audio_seconds / seconds:6.1f} s of audio per second   {mebibytes:6.0f} MiB peak",
                 flush=True,
             )
-    keep("scaling", arguments, {"runs": rows})
+    save_result("scaling", arguments, {"runs": rows})
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""Measure start-up, as whole processes: the help, the imports, and a first translation beside transformers'.
+"""Measure start-up as complete processes: `--help`, imports, and a first translation by voxlate and transformers.
 
     python eval/speed/startup.py MODEL CLIP [--to de] [--runs 5] [--keep]
 
-All sides are warm: files and bytecode were read before. The first translation has 4 tokens, so that loading is what it
-measures.
+Files and bytecode are in the page cache. The first translation is limited to 4 tokens, so that loading dominates.
 """
 
 import argparse
@@ -12,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from speed.memory import TRANSFORMERS, measure
-from speed.record import keep, median
+from speed.record import median, save_result
 
 
 def main() -> None:
-    """Parse the command line, run all in turn, print medians."""
+    """Run all commands repeatedly and print medians."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("clip", type=Path)
@@ -55,11 +54,11 @@ def main() -> None:
     for number in range(arguments.runs + (arguments.runs > 1)):
         for name, command in sides.items():
             gibibytes, seconds = measure(command)
-            if number or arguments.runs == 1:  # the first of several rounds warms up
+            if number or arguments.runs == 1:  # the first of several rounds is a warm-up
                 results[name].append({"seconds": seconds, "peak_mib": 1024 * gibibytes})
     for name, runs in results.items():
-        print(f"{name:36} {median(runs, 'seconds'):7.2f} s   {median(runs, 'peak_mib'):6.0f} MiB at the peak")
-    keep("startup", arguments, {"runs": results})
+        print(f"{name:36} {median(runs, 'seconds'):7.2f} s   {median(runs, 'peak_mib'):6.0f} MiB peak")
+    save_result("startup", arguments, {"runs": results})
 
 
 if __name__ == "__main__":

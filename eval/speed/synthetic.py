@@ -1,4 +1,4 @@
-"""Clips and texts as CoVoST-2 has them in length, made of nothing, for benchmarks.
+"""Synthetic clips and texts with the lengths of CoVoST-2, for benchmarks.
 
 Shape letters: N clips, T samples.
 """
@@ -17,22 +17,22 @@ _WORDS = (
     "after one other time their new also who river village government station between however church company music "
     "university international north people district history century family season several children important"
 )
-_FRAME_SAMPLES = 1152  # of one MP3 frame
+_FRAME_SAMPLES = 1152  # samples per MP3 frame
 
 
 def clip_seconds(clips: int, generator: np.random.Generator) -> Floats:
-    """Draw durations: lognormal around 5 s, from 1.5 to 12 s."""
+    """Draw durations in seconds: lognormal around 5 s, clipped to 1.5 to 12 s."""
     return np.clip(generator.lognormal(np.log(4.8), 0.35, clips), 1.5, 12.0)
 
 
 def sentence(seconds: float, generator: np.random.Generator) -> str:
-    """Return about as many words as are read aloud in that time: two a second."""
+    """Return a random sentence for a duration, with about two words per second."""
     words = max(1, round(2 * seconds * generator.uniform(0.7, 1.3)))
     return " ".join(generator.choice(_WORDS.split(), words)) + "."
 
 
-def sound(seconds: float, rate: int, generator: np.random.Generator) -> npt.NDArray[np.float32]:
-    """Make sound that changes like syllables do, shape (T,): tones and noise that swell four times a second."""
+def synthetic_speech(seconds: float, rate: int, generator: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Return a speech-like waveform (T,): a harmonic tone and noise, modulated four times per second like syllables."""
     seconds_T = np.arange(round(seconds * rate)) / rate
     pitch = generator.uniform(90, 250)
     voice_T = sum(np.sin(2 * np.pi * pitch * harmonic * seconds_T) / harmonic for harmonic in range(1, 6))
@@ -41,7 +41,7 @@ def sound(seconds: float, rate: int, generator: np.random.Generator) -> npt.NDAr
 
 
 def write_clip(path: Path, waveform_T: npt.NDArray[np.float32], rate: int) -> Path:
-    """Encode a waveform in the format of the suffix: .mp3 as Common Voice has it, .flac or .wav."""
+    """Encode a waveform in the format of the suffix: .mp3 (as in Common Voice), .flac or .wav."""
     with av.open(str(path), "w") as output:
         stream = cast("Any", output.add_stream(output.default_audio_codec, rate))
         stream.layout = "mono"
@@ -54,9 +54,9 @@ def write_clip(path: Path, waveform_T: npt.NDArray[np.float32], rate: int) -> Pa
 
 
 def write_clips(folder: Path, seconds_N: Floats, suffix: str, rate: int, generator: np.random.Generator) -> list[Path]:
-    """Write a clip of each duration as common_voice_de_NUMBER with a suffix."""
+    """Write one clip per duration as common_voice_de_NUMBER with the given suffix."""
     folder.mkdir(parents=True, exist_ok=True)
     return [
-        write_clip(folder / f"common_voice_de_{number:06}{suffix}", sound(seconds, rate, generator), rate)
+        write_clip(folder / f"common_voice_de_{number:06}{suffix}", synthetic_speech(seconds, rate, generator), rate)
         for number, seconds in enumerate(seconds_N.tolist())
     ]

@@ -1,11 +1,16 @@
-"""Measure training in seconds of sound per second: voxlate beside the same model under transformers' Trainer.
+"""Compare training speed of voxlate and transformers' Trainer on the same model, in seconds of audio per second.
 
     python eval/speed/training.py --vocabulary sentencepiece.bpe.model [--encoder-layers 3] [--decoder-layers 2]
 
-A random model of the 300M shape, of fewer layers, trains on synthetic clips of CoVoST-2's lengths: by `voxlate train`
-(bfloat16, its own batches), by Trainer as it is (float32, 8 clips a batch, in any order), and by Trainer at its best
-(bfloat16, grouped by length, larger batches, a worker). Each run is a process of its own, the sides take turns, and
-what is printed are medians over rounds. Sound is counted without padding; warm-up updates are left out.
+A random model with the widths of the 300M model and fewer layers is trained on synthetic clips with the lengths of
+CoVoST-2:
+
+- by `voxlate train` (bfloat16, its own batches),
+- by Trainer with its defaults (float32, batches of 8 clips in random order),
+- by Trainer with its best settings (bfloat16, grouped by length, larger batches, a worker).
+
+Each run is a process of its own, the sides alternate, and the results are medians over rounds. Audio is counted without
+padding, and warm-up updates are not counted.
 """
 
 import argparse
@@ -37,7 +42,7 @@ _HERE = Path(__file__).resolve().parent
 
 
 def write_model(folder: Path, arguments: argparse.Namespace) -> int:
-    """Save a random model of the published shape with fewer layers; return the number of its parameters."""
+    """Save a random model with fewer layers than the published one; return its number of parameters."""
     torch.manual_seed(0)
     tokenizer = Tokenizer(arguments.vocabulary)
     width = arguments.width
@@ -52,7 +57,7 @@ def write_model(folder: Path, arguments: argparse.Namespace) -> int:
         do_stable_layer_norm=True,
         conv_bias=True,
         mask_time_prob=0.075,
-        layerdrop=0.0,  # the layers that count are all there, and transformers' adapter drops strides with it
+        layerdrop=0.0,  # no layer is skipped; in transformers it would also apply to the adapter's strides
     )
     decoder = DecoderConfig(tokenizer.vocabulary_size, width, arguments.decoder_layers, 16, 4 * width)
     model = SpeechTranslator(
@@ -63,7 +68,7 @@ def write_model(folder: Path, arguments: argparse.Namespace) -> int:
 
 
 def write_data(folder: Path, clips: int) -> tuple[Path, float]:
-    """Write clips (16 kHz FLAC) and their manifest; return it and the seconds of all clips."""
+    """Write clips (16 kHz FLAC) and their manifest; return its path and the total duration in seconds."""
     generator = np.random.default_rng(0)
     seconds_N = clip_seconds(clips, generator)
     paths = write_clips(folder / "clips", seconds_N, ".flac", 16_000, generator)
@@ -76,7 +81,7 @@ def write_data(folder: Path, clips: int) -> tuple[Path, float]:
 
 
 def run(command: list[str], output: Path) -> dict[str, Any]:
-    """Run one side to its end; return what it printed last."""
+    """Run one side; return the result that it prints as the last line."""
     process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=_environment())
     shutil.rmtree(output, ignore_errors=True)
     if process.returncode:
@@ -90,16 +95,16 @@ def _environment() -> dict[str, str]:
 
 
 def show(results: dict[str, list[dict[str, Any]]]) -> None:
-    """Print medians, ratios, and where our time goes."""
+    """Print medians, ratios, and the time of each part of voxlate."""
     speeds = {name: statistics.median(one["speed"] for one in runs) for name, runs in results.items()}
     for name, runs in results.items():
         each = " ".join(f"{one['speed']:.2f}" for one in runs)
-        sound, seconds = (
+        audio, seconds = (
             statistics.median(one[key] for one in runs) for key in ("sound_per_update", "seconds_per_update")
         )
         ratio = f"   voxlate is {speeds['voxlate'] / speeds[name]:.2f} x" if name != "voxlate" else ""
-        print(f"{name:16} {speeds[name]:7.2f} audio-s/s   {sound:5.0f} s of sound in {seconds:6.2f} s ({each}){ratio}")
-    print("\nwhere an update of voxlate goes (medians)")
+        print(f"{name:16} {speeds[name]:7.2f} audio-s/s   {audio:5.0f} s of audio in {seconds:6.2f} s ({each}){ratio}")
+    print("\nparts of an update of voxlate (medians)")
     parts = {
         part: statistics.median(one["parts"][part] for one in results["voxlate"])
         for part in results["voxlate"][0]["parts"]
@@ -109,7 +114,7 @@ def show(results: dict[str, list[dict[str, Any]]]) -> None:
 
 
 def main() -> None:
-    """Parse the command line, write model and data, run the sides in turn, print."""
+    """Write model and data, alternate between the sides, and print the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--vocabulary", type=Path, required=True, help="an mBART SentencePiece model")
     parser.add_argument("--encoder-layers", type=int, default=3)
@@ -120,9 +125,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--updates", type=int, default=4)
     parser.add_argument("--warmup", type=int, default=1)
-    parser.add_argument("--batch-size", type=int, nargs="+", default=[24], help="of Trainer's best setting")
-    parser.add_argument("--sides", nargs="+", default=["defaults", "best"], help="of Trainer's, beside ours")
-    parser.add_argument("--work", type=Path, help="folder for model and clips; kept, and used again")
+    parser.add_argument(
+        "--batch-size", type=int, nargs="+", default=[24], help="batch sizes of Trainer's best settings"
+    )
+    parser.add_argument("--sides", nargs="+", default=["defaults", "best"], help="sides of Trainer to run")
+    parser.add_argument("--work", type=Path, help="folder for model and clips, which are kept and reused")
     parser.add_argument("overrides", nargs="*", help="settings of voxlate train, such as data.workers=0")
     arguments = parser.parse_intermixed_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -136,7 +143,7 @@ def main() -> None:
         places = [str(model), str(manifest), str(work / f"output-{os.getpid()}"), *counts]
         trainer = [sys.executable, str(_HERE / "training_trainer.py"), *places]
         sides = {
-            "voxlate": [sys.executable, str(_HERE / "training_ours.py"), *places, *arguments.overrides],
+            "voxlate": [sys.executable, str(_HERE / "training_voxlate.py"), *places, *arguments.overrides],
             "defaults": trainer,
         } | {f"best, batch {size}": [*trainer, "--best", "--batch-size", str(size)] for size in arguments.batch_size}
         sides = {

@@ -1,10 +1,10 @@
-"""The other side of `training.py`: the same model and clips under transformers' Trainer; prints one JSON line.
+"""Trainer's side of `training.py`: train the same model on the same clips; print the result as one JSON line.
 
     python eval/speed/training_trainer.py MODEL MANIFEST OUTPUT --updates 6 --warmup 2 [--best] [--batch-size 24]
 
-Written as transformers' examples for speech recognition write it, in its favour where there was a choice: clips are
-decoded and normalised, and texts tokenised, before the clock starts; the convolutions on the waveform are frozen, as
-they are on our side; labels are not smoothed.
+The code follows transformers' examples for speech recognition. Choices are in favor of Trainer: clips are decoded and
+normalized, and texts are tokenized, before timing starts, and labels are not smoothed. The convolutions on the waveform
+are frozen, as in voxlate.
 """
 
 import argparse
@@ -32,8 +32,8 @@ from voxlate.manifest.reading import read_manifest
 from voxlate.tokenizer import IGNORED_ID, PAD_ID
 
 
-class Clips(Dataset[dict[str, Any]]):
-    """Clips in memory, ready for the collator."""
+class ClipDataset(Dataset[dict[str, Any]]):
+    """Decoded clips and tokenized texts in memory."""
 
     def __init__(self, manifest: Path, model: Path, extractor: Any) -> None:
         checkpoint = load_checkpoint(model)
@@ -53,8 +53,8 @@ class Clips(Dataset[dict[str, Any]]):
         return self.rows[index]
 
 
-class Collator:
-    """Pads to the longest, as the examples' DataCollatorSpeechSeq2SeqWithPadding does."""
+class PaddingCollator:
+    """Pads to the longest clip, like DataCollatorSpeechSeq2SeqWithPadding in transformers' examples."""
 
     def __init__(self, extractor: Any) -> None:
         self.extractor = extractor
@@ -70,32 +70,32 @@ class Collator:
 
 
 class Stopwatch(TrainerCallback):  # type: ignore[misc]
-    """Notes when each update ends."""
+    """Records the end time of each update."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        """Take the time."""
+        """Record the time."""
         self.ends.append(time.perf_counter())
 
 
 class CountingTrainer(Trainer):  # type: ignore[misc]
-    """A Trainer that notes the sound of each update, padding left out."""
+    """A Trainer that records the loss and the seconds of audio of each update, without padding."""
 
-    sound: list[float]
+    audio_seconds: list[float]
     losses: list[float]
 
     def training_step(self, model: Any, inputs: Any, *further: Any, **named: Any) -> Tensor:
-        """Make a step as ever."""
-        self.sound.append(int(inputs["attention_mask"].sum()) / 16_000)
+        """Run the inherited step and record its batch."""
+        self.audio_seconds.append(int(inputs["attention_mask"].sum()) / 16_000)
         loss: Tensor = super().training_step(model, inputs, *further, **named)
         self.losses.append(float(loss))
         return loss
 
 
 def training_arguments(arguments: argparse.Namespace) -> TrainingArguments:
-    """Return Trainer's settings: its own, or the best that we found."""
+    """Return Trainer's defaults, or the best settings that we found."""
     best = {
         "bf16": True,
         "train_sampling_strategy": "group_by_length",
@@ -118,15 +118,15 @@ def training_arguments(arguments: argparse.Namespace) -> TrainingArguments:
 
 
 def main() -> None:
-    """Parse the command line, train, print."""
+    """Train and print the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--updates", type=int, default=6)
     parser.add_argument("--warmup", type=int, default=2)
-    parser.add_argument("--best", action="store_true", help="its best setting instead of its defaults")
-    parser.add_argument("--batch-size", type=int, default=24, help="of its best setting")
+    parser.add_argument("--best", action="store_true", help="use the best settings instead of the defaults")
+    parser.add_argument("--batch-size", type=int, default=24, help="batch size of the best settings")
     arguments = parser.parse_args()
     model = SpeechEncoderDecoderModel.from_pretrained(arguments.model, dtype=torch.float32)
     model.config.pad_token_id, model.config.decoder_start_token_id = PAD_ID, 2
@@ -136,20 +136,20 @@ def main() -> None:
     trainer = CountingTrainer(
         model=model,
         args=training_arguments(arguments),
-        train_dataset=Clips(arguments.manifest, arguments.model, extractor),
-        data_collator=Collator(extractor),
+        train_dataset=ClipDataset(arguments.manifest, arguments.model, extractor),
+        data_collator=PaddingCollator(extractor),
         processing_class=extractor,
         callbacks=[stopwatch],
     )
-    trainer.sound, trainer.losses = [], []
+    trainer.audio_seconds, trainer.losses = [], []
     trainer.train()
 
     first = arguments.warmup - 1
-    ends, sound = stopwatch.ends[first:], trainer.sound[arguments.warmup :]
+    ends, audio = stopwatch.ends[first:], trainer.audio_seconds[arguments.warmup :]
     result = {
-        "speed": sum(sound) / (ends[-1] - ends[0]),
+        "speed": sum(audio) / (ends[-1] - ends[0]),
         "seconds_per_update": statistics.median(late - early for early, late in pairwise(ends)),
-        "sound_per_update": statistics.mean(sound),
+        "sound_per_update": statistics.mean(audio),
         "loss": trainer.losses,
         "threads": torch.get_num_threads(),
     }

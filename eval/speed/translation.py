@@ -1,9 +1,10 @@
-"""Measure translation in seconds of sound per second: voxlate beside transformers, same weights, clips and lengths.
+"""Compare translation speed of voxlate and transformers in seconds of audio per second, with the same weights.
 
     python eval/speed/translation.py MODEL [--clips 64] [--rounds 3] [--keep]
 
-MODEL is a folder, such as a random one of the published size by `build_full_size.py`. Each run is a process of its own,
-the sides take turns, and what is printed are medians over rounds. Loading and a first translation are left out.
+MODEL is a folder, such as a random model of a published size from `build_full_size.py`. All sides translate the same
+clips with the same maximum length. Each run is a process of its own, the sides alternate, and the results are medians
+over rounds. Loading and a warm-up translation are not counted.
 """
 
 import argparse
@@ -16,15 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from speed.record import keep, median
+from speed.record import median, save_result
 from speed.synthetic import clip_seconds, write_clips
 
 _HERE = Path(__file__).resolve().parent
-CARD, TUNED = "transformers, as its card has it", "transformers, tuned"
+CARD, TUNED = "transformers, as on its model card", "transformers, tuned"
 
 
 def run(command: list[str]) -> dict[str, Any]:
-    """Run one side to its end; return what it printed last."""
+    """Run one side; return the result that it prints as the last line."""
     process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if process.returncode:
         raise SystemExit(f"failed: {' '.join(command)}")
@@ -33,23 +34,29 @@ def run(command: list[str]) -> dict[str, Any]:
 
 
 def agreement(one: list[str], other: list[str]) -> float:
-    """Return the share of texts that are the same."""
+    """Return the share of texts that are identical."""
     return sum(a == b for a, b in zip(one, other, strict=True)) / len(one)
 
 
 def main() -> None:
-    """Parse the command line, make clips, run the sides in turn, print."""
+    """Write clips, alternate between the sides, and print the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("--to", default="de")
     parser.add_argument("--clips", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--beam", type=int, default=5)
-    parser.add_argument("--max-length", type=int, default=20, help="tokens; a random model rarely ends by itself")
-    parser.add_argument("--batch-size", type=int, nargs="+", default=[8], help="of transformers' tuned setting")
-    parser.add_argument("--shortlist", action="store_true", help="measure voxlate with the model's shortlist, too")
-    parser.add_argument("--float32", action="store_true", help="measure voxlate in float32, too, and compare texts")
-    parser.add_argument("--sides", nargs="+", help="only those whose names begin like this")
+    parser.add_argument("--beam-size", type=int, default=5)
+    parser.add_argument(
+        "--max-length", type=int, default=20, help="maximum number of tokens; a random model rarely ends a hypothesis"
+    )
+    parser.add_argument("--batch-size", type=int, nargs="+", default=[8], help="batch sizes of tuned transformers")
+    parser.add_argument("--shortlist", action="store_true", help="also measure voxlate with the model's shortlist")
+    parser.add_argument(
+        "--float32",
+        action="store_true",
+        help="also measure voxlate in float32, and compare the texts of all sides with it",
+    )
+    parser.add_argument("--sides", nargs="+", help="run only the sides whose names start with one of these")
     parser.add_argument("--keep", action="store_true", help="write results/translation.json")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -57,20 +64,29 @@ def main() -> None:
         seconds_N = clip_seconds(arguments.clips, generator)
         clips = Path(temporary) / "clips"
         write_clips(clips, seconds_N, ".flac", 16_000, generator)
-        asked = ["--to", arguments.to, "--beam", str(arguments.beam), "--max-length", str(arguments.max_length)]
-        places = [str(arguments.model), str(clips), *asked]
-        ours = [sys.executable, str(_HERE / "translation_ours.py"), *places]
-        theirs = [sys.executable, str(_HERE / "translation_transformers.py"), *places]
-        sides = {"voxlate": ours, "voxlate, profiled": [*ours, "--profile"]}
+        options = [
+            "--to",
+            arguments.to,
+            "--beam-size",
+            str(arguments.beam_size),
+            "--max-length",
+            str(arguments.max_length),
+        ]
+        common = [str(arguments.model), str(clips), *options]
+        voxlate = [sys.executable, str(_HERE / "translation_voxlate.py"), *common]
+        transformers = [sys.executable, str(_HERE / "translation_transformers.py"), *common]
+        sides = {"voxlate": voxlate, "voxlate, profiled": [*voxlate, "--profile"]}
         if arguments.shortlist:
-            sides["voxlate, shortlist"] = [*ours, "--shortlist"]
+            sides["voxlate, shortlist"] = [*voxlate, "--shortlist"]
         if arguments.float32:
-            sides["voxlate, float32"] = [*ours, "--dtype", "float32"]
-        sides[CARD] = theirs
-        sides |= {f"{TUNED}, {size}": [*theirs, "--tuned", "--batch-size", str(size)] for size in arguments.batch_size}
+            sides["voxlate, float32"] = [*voxlate, "--dtype", "float32"]
+        sides[CARD] = transformers
+        sides |= {
+            f"{TUNED}, {size}": [*transformers, "--tuned", "--batch-size", str(size)] for size in arguments.batch_size
+        }
         if arguments.sides:
             sides = {name: sides[name] for name in sides if name.startswith(tuple(arguments.sides))}
-        print(f"{arguments.clips} clips, {seconds_N.sum():.0f} s of sound", flush=True)
+        print(f"{arguments.clips} clips, {seconds_N.sum():.0f} s of audio", flush=True)
         results: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
         for _ in range(arguments.rounds):
             for name, command in sides.items():
@@ -84,17 +100,17 @@ def main() -> None:
     for name, own in texts.items():
         if "voxlate, float32" in texts and name != "voxlate, float32":
             print(f"same texts as voxlate, float32: {agreement(texts['voxlate, float32'], own):4.0%} {name}")
-    keep("translation", arguments, {"sound_seconds": float(seconds_N.sum()), "runs": results})
+    save_result("translation", arguments, {"sound_seconds": float(seconds_N.sum()), "runs": results})
 
 
 def show(results: dict[str, list[dict[str, Any]]]) -> None:
-    """Print medians, ratios, and where our time goes."""
+    """Print medians, ratios, and the time of each part of voxlate."""
     for name, runs in results.items():
         each = " ".join(f"{one['speed']:.2f}" for one in runs)
         ratio = ""
         if name.startswith("transformers") and "voxlate" in results:
             ratio = f"   voxlate is {median(results['voxlate'], 'speed') / median(runs, 'speed'):.2f} x"
-        print(f"{name:36} {median(runs, 'speed'):7.2f} s of sound a second ({each}){ratio}")
+        print(f"{name:36} {median(runs, 'speed'):7.2f} s of audio per second ({each}){ratio}")
     for part in results.get("voxlate, profiled", [{"parts": {}}])[0]["parts"]:
         seconds = median([one["parts"] for one in results["voxlate, profiled"]], part)
         print(f"  {part:36} {seconds:7.2f} s of {median(results['voxlate, profiled'], 'seconds'):.2f}")

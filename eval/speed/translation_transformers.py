@@ -1,9 +1,10 @@
-"""One side of `translation.py`: transformers. Prints seconds and texts as one JSON line.
+"""transformers' side of `translation.py`. Prints seconds and texts as one JSON line.
 
     python eval/speed/translation_transformers.py MODEL CLIPS --to de [--tuned] [--max-length 20]
 
-As the published model cards have it, the `automatic-speech-recognition` pipeline takes clip after clip in float32.
-Tuned, `generate` takes batches of clips of like length in bfloat16. The clips are decoded before the clock starts.
+By default, as on the published model cards, the `automatic-speech-recognition` pipeline translates one clip after
+another in float32. With `--tuned`, `generate` translates batches of clips of similar length in bfloat16. The clips are
+decoded before timing starts.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from transformers import AutoFeatureExtractor, AutoTokenizer, SpeechEncoderDecod
 from voxlate.audio.loading import load_audio
 
 
-def as_the_card_has_it(arguments: argparse.Namespace, waveforms: list[Any], settings: dict[str, Any]) -> list[str]:
+def as_on_the_model_card(arguments: argparse.Namespace, waveforms: list[Any], settings: dict[str, Any]) -> list[str]:
     """Translate clip by clip with the pipeline."""
     return [
         arguments.pipe({"raw": waveform, "sampling_rate": 16_000}, generate_kwargs=settings)["text"]
@@ -50,20 +51,20 @@ def tuned(arguments: argparse.Namespace, waveforms: list[Any], settings: dict[st
 
 
 def main() -> None:
-    """Parse the command line, load, warm up, translate, print."""
+    """Load the model, warm up, translate, and print the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("clips", type=Path)
     parser.add_argument("--to", default="de")
     parser.add_argument("--tuned", action="store_true")
     parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--beam", type=int, default=5)
+    parser.add_argument("--beam-size", type=int, default=5)
     parser.add_argument("--max-length", type=int, default=20)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     tag_id = json.loads((arguments.model / "languages.json").read_text())["targets"][arguments.to]
     settings = {
-        "num_beams": arguments.beam,
+        "num_beams": arguments.beam_size,
         "max_length": arguments.max_length,
         "early_stopping": True,
         "length_penalty": 1.0,
@@ -84,14 +85,14 @@ def main() -> None:
     )
     loaded = time.perf_counter()
     waveforms = [load_audio(clip).waveform for clip in sorted(arguments.clips.iterdir())]
-    translate = tuned if arguments.tuned else as_the_card_has_it
+    translate = tuned if arguments.tuned else as_on_the_model_card
     with torch.inference_mode():
         translate(arguments, waveforms[:2], settings)
         warm = time.perf_counter()
         texts = translate(arguments, waveforms, settings)
     seconds = time.perf_counter() - warm
-    sound = sum(len(waveform) for waveform in waveforms) / 16_000
-    print(json.dumps({"seconds": seconds, "speed": sound / seconds, "load_seconds": loaded - started, "texts": texts}))
+    audio = sum(len(waveform) for waveform in waveforms) / 16_000
+    print(json.dumps({"seconds": seconds, "speed": audio / seconds, "load_seconds": loaded - started, "texts": texts}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Tables as text: Markdown, CSV and LaTeX, with notes on what may be compared and where scores come from."""
+"""Result tables as Markdown, CSV and LaTeX, with notes on comparability and sources."""
 
 import csv
 import io
@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 
 from voxlate_eval.published import find_system, provenances
 from voxlate_eval.strict_json import one_line
-from voxlate_eval.tables import TOLERANCE, Cell, Column, Row, Tables
+from voxlate_eval.tables import TOLERANCE, Cell, Column, TableRow, Tables
 
 
 def grid(tables: Tables, escape: Callable[[str], str] = one_line) -> list[list[str]]:
-    """Return the table as texts: a header, then a line for each row; beside a published score ours less it.
+    """Return the cells as text: a header, then one list per row.
 
-    `escape` is for names that come from files and folders.
+    Each published score is followed by the difference (ours - published) and the verdict. `escape` is applied to names
+    that come from files and folders.
     """
     header = ["direction"]
     for column in tables.columns:
@@ -41,11 +42,11 @@ def _text(cell: Cell | None) -> str:
 
 
 def notes(tables: Tables, escape: Callable[[str], str] = one_line) -> list[str]:
-    """Return what the marks mean, the signatures, and where published scores come from; `escape` as for `grid`."""
-    lines = ["± is half of a 95 % interval (bootstrap); of an average, of independent test sets."]
+    """Return explanations of the marks, signatures, and sources of published scores; `escape` as for `grid`."""
+    lines = ["±: half of a 95 % interval (bootstrap); for averages, test sets are assumed to be independent."]
     if not all(column.is_ours for column in tables.columns):
         lines.append(
-            f"Differences: {escape(tables.columns[0].title)} less the published score; reproduced: within {TOLERANCE}."
+            f"Differences: {escape(tables.columns[0].title)} - published score; reproduced: within {TOLERANCE} BLEU."
         )
     for run in tables.runs:
         signatures = sorted({found["bleu"]["signature"] for found in run.scores.values()})
@@ -62,8 +63,8 @@ def notes(tables: Tables, escape: Callable[[str], str] = one_line) -> list[str]:
     return lines
 
 
-def _doubts(column: Column, rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """Return why scores of a column may not be put beside others, each with its directions."""
+def _doubts(column: Column, rows: Sequence[TableRow]) -> list[tuple[str, str]]:
+    """Return the reasons why scores of a column are not comparable, each with its directions."""
     found: dict[str, list[str]] = {}
     for row in rows:
         doubt = column.cells[row.key].doubt if row.key in column.cells else None
@@ -86,19 +87,19 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 
 def _markdown(text: str) -> str:
-    """Escape what Markdown takes for more than text, addresses of the web included."""
+    """Escape Markdown syntax, including web addresses that some renderers turn into links."""
     text = re.sub(r"([\\`*_\[\]|~#@]|:(?=//)|(?<=www)\.)", r"\\\1", one_line(text))
     return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def _csv(text: str) -> str:
-    """Escape a text that a spreadsheet would take for a formula, as OWASP advises: with an apostrophe before it."""
-    text = one_line(text)  # a tab or a line break would begin a cell or a row
+    """Prefix text that a spreadsheet would evaluate as a formula with an apostrophe, as OWASP advises."""
+    text = one_line(text)  # a tab or line break would start a new cell or row
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")) else text
 
 
 def as_csv(tables: Tables) -> str:
-    """Return a line for each row and system, with all that is known of the score."""
+    """Return one line per row and system, with everything known about the score."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["row", "group", "system", "ours", "bleu", "low", "high", "doubt", "verdict"])
@@ -137,12 +138,12 @@ _TEX = str.maketrans(
 
 def _tex(text: str) -> str:
     text = one_line(text)
-    start = "{}" if text.startswith(("[", "*")) else ""  # which the \\\\ or \\midrule before it would take for its own
+    start = "{}" if text.startswith(("[", "*")) else ""  # an argument of the \\\\ or \\midrule before it otherwise
     return start + text.translate(_TEX)
 
 
 def as_latex(tables: Tables) -> str:
-    """Return a tabular for the booktabs package, without verdicts, which would be too wide, and notes as comments."""
+    """Return a tabular for the booktabs package, with notes as comments. Verdicts are omitted to save width."""
     columns = tables.columns
     lines = [f"% {one_line(line)}" for line in notes(tables)]
     lines += [rf"\begin{{tabular}}{{l{'r' * len(columns)}}}", r"\toprule"]

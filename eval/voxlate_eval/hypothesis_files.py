@@ -1,4 +1,4 @@
-"""Files of hypotheses in every form that Voxlate writes: JSON lines with ids, results of `translate`, plain text."""
+"""Reading hypotheses in every format that Voxlate writes: JSON lines with ids, results of `translate`, plain text."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,22 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from voxlate_eval.errors import EvaluationError
-from voxlate_eval.sentences import Hypotheses, Hypothesis
-from voxlate_eval.strict_json import as_lines, cut, kind, parse_objects, read_object, read_text
+from voxlate_eval import EvaluationError
+from voxlate_eval.rows import Hypotheses, HypothesisRow
+from voxlate_eval.strict_json import as_lines, parse_objects, read_object, read_text, shorten, type_name
 
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
-_JOURNAL = ".voxlate.jsonl"  # in which translate notes what each result of a folder was made from
+_JOURNAL = ".voxlate.jsonl"  # where translate records the input of each result in a folder
 _SUBTITLES = re.compile(r"WEBVTT|\d+\s*\n[\d:,. ]+-->")
 _RESULT = re.compile(r"(?P<name>.+)\.(?P<language>[A-Za-z-]+)\.(json|tsv|txt)", re.DOTALL)  # AUDIO.LANGUAGE.FORMAT
 _LANGUAGE = re.compile(r"[a-z]{2,8}(-\w+)*")
-_CURE = "--format json keeps the text of each input together"
+_REMEDY = "--format json keeps the text of each input together"
 
 
 def read_hypotheses(path: Path) -> Hypotheses:
-    """Read hypotheses and what is known of how they were made. EvaluationError names lines that do not fit.
+    """Read a file of hypotheses with its metadata, or a folder written by `voxlate translate --output-dir`.
 
-    A folder is one that `voxlate translate --output-dir` wrote.
+    Raises EvaluationError with the path and line of invalid content.
     """
     if path.is_dir():
         return _read_folder(path)
@@ -32,37 +32,37 @@ def read_hypotheses(path: Path) -> Hypotheses:
 
 
 def hypotheses_of_table(path: Path, rows: Iterable[tuple[int, Mapping[str, Any]]]) -> Hypotheses:
-    """Return the hypotheses of a table's rows with their lines; its columns are text, and id or audio.
+    """Return the hypotheses of a table's rows and line numbers. Its columns are text, and id or audio.
 
-    Of the results of `voxlate translate`, the segments of an input are put together and lower ranks are left out.
+    For results of `voxlate translate`, the segments of an input are joined and lower-ranked hypotheses are dropped.
     """
-    by_id: list[Hypothesis] = []
+    by_id: list[HypothesisRow] = []
     segments: dict[tuple[str, str | None], list[str]] = {}
     for line, row in rows:
         text = _text(path, line, "text", row.get("text") or "")
         if row.get("id") is not None:
-            by_id.append(Hypothesis(_id(path, line, row["id"]), text, row.get("error") or None))
+            by_id.append(HypothesisRow(_id(path, line, row["id"]), text, row.get("error") or None))
             continue
         name = _text(path, line, "audio", row.get("audio"))
         rank = str(row.get("rank") or "1")
         if not rank.isdecimal():
-            raise EvaluationError(f"{path}:{line}: rank is {cut(rank)!r}, expected a number from 1")
+            raise EvaluationError(f"{path}:{line}: rank is {shorten(rank)!r}, expected a number from 1")
         if int(rank) == 1:
             language = row.get("language") or row.get("target_language") or None
             segments.setdefault((name, language), []).append(text)
     if by_id and segments:
         raise EvaluationError(f"{path}: some rows have an id, others none; expected one in each")
-    named = [Hypothesis(name, "", None, language, tuple(found)) for (name, language), found in segments.items()]
+    named = [HypothesisRow(name, "", None, language, tuple(found)) for (name, language), found in segments.items()]
     return Hypotheses(path, by_id or named, has_ids=bool(by_id), has_names=bool(named))
 
 
 def is_table(columns: Iterable[str]) -> bool:
-    """Return whether these are the columns of a table of hypotheses."""
+    """Return whether these columns are those of a table of hypotheses."""
     return "text" in (known := {*columns}) and bool(known & {"id", "audio"})
 
 
 def looks_like_objects(text: str) -> bool:
-    """Return whether a text begins with a JSON object, though its name does not say so."""
+    """Return whether a text begins with a JSON object, whatever the suffix of the file."""
     if not text.lstrip().startswith("{"):
         return False
     try:
@@ -79,18 +79,18 @@ def _parse(path: Path, text: str) -> Hypotheses:
     if is_table(header := lines[0].split("\t") if lines else []):
         return hypotheses_of_table(path, _cells(path, header, lines))
     if suffix in (".srt", ".vtt") or _SUBTITLES.match(text.lstrip()):
-        raise EvaluationError(f"{path}: subtitles, whose cues are not sentences; score another format: {_CURE}")
+        raise EvaluationError(f"{path}: subtitles, whose cues are not sentences; score another format: {_REMEDY}")
     return _of_lines(path, lines)
 
 
 def _of_objects(path: Path, text: str) -> Hypotheses:
-    rows: list[Hypothesis] = []
+    rows: list[HypothesisRow] = []
     named, recipes = 0, []
     for line, record in parse_objects(path, text):
         if "id" in record or "audio" not in record:
             text_of_row = _text(path, line, "text", record.get("text"))
             error = None if record.get("error") is None else _text(path, line, "error", record["error"]) or None
-            rows.append(Hypothesis(_id(path, line, record.get("id")), text_of_row, error))
+            rows.append(HypothesisRow(_id(path, line, record.get("id")), text_of_row, error))
         else:
             named += 1
             recipes.append(record.get("recipe"))
@@ -102,9 +102,9 @@ def _of_objects(path: Path, text: str) -> Hypotheses:
     return Hypotheses(path, rows, has_ids=not named, meta=meta, has_names=bool(named))
 
 
-def _of_result(path: Path, line: int, record: Mapping[str, Any]) -> Hypothesis:
+def _of_result(path: Path, line: int, record: Mapping[str, Any]) -> HypothesisRow:
     language = record.get("target_language")
-    return Hypothesis(
+    return HypothesisRow(
         _text(path, line, "audio", record["audio"]),
         _text(path, line, "text", record.get("text")),
         language=None if language is None else _text(path, line, "target_language", language),
@@ -120,28 +120,28 @@ def _cells(path: Path, header: list[str], lines: list[str]) -> Iterator[tuple[in
 
 
 def _of_lines(path: Path, lines: list[str]) -> Hypotheses:
-    """Take one hypothesis a line, or what `voxlate translate` prints of several inputs: NAME, tab, TEXT.
+    """Parse one hypothesis per line, or the output of `voxlate translate` for several inputs: NAME, tab, TEXT.
 
-    Of several target languages, LANGUAGE stands between the two.
+    With several target languages, LANGUAGE is a column between the two.
     """
     with_tab = [number for number, line in enumerate(lines, 1) if "\t" in line]
     if not with_tab:
-        rows = [Hypothesis(f"line {number}", line) for number, line in enumerate(lines, 1)]
+        rows = [HypothesisRow(f"line {number}", line) for number, line in enumerate(lines, 1)]
         return Hypotheses(path, rows, has_ids=False)
     cells = [line.split("\t") for line in lines]
     if all(len(row) == 3 and _LANGUAGE.fullmatch(row[1]) for row in cells):
-        named = [Hypothesis(name, text, language=language) for name, language, text in cells]
+        named = [HypothesisRow(name, text, language=language) for name, language, text in cells]
         return Hypotheses(path, named, has_ids=False, has_names=True)
     if any(len(row) != 2 or not row[0].strip() for row in cells):
         raise EvaluationError(
             f"{path}:{with_tab[0]}: holds a tab; expected one hypothesis on each line, or NAME, tab, TEXT on each; "
             "give JSON lines with id and text, or spaces for tabs"
         )
-    return Hypotheses(path, [Hypothesis(name, text) for name, text in cells], has_ids=False, has_names=True)
+    return Hypotheses(path, [HypothesisRow(name, text) for name, text in cells], has_ids=False, has_names=True)
 
 
 def _read_folder(folder: Path) -> Hypotheses:
-    """Read the results of inputs, one file each: all in json, else in tsv, else in txt with a line for each segment."""
+    """Read results with one file per input: JSON if there is any, else TSV, else text with one segment per line."""
     files = sorted(path for path in folder.rglob("*.*.*") if path.is_file())
     files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     for suffix in (".json", ".tsv", ".txt"):
@@ -157,7 +157,7 @@ def _read_folder(folder: Path) -> Hypotheses:
 
 
 def _read_journal(path: Path) -> dict[str, str]:
-    """Return the input of each place in a folder of results; nothing of what is missing or damaged."""
+    """Return the input of each result in a folder. Missing or invalid entries are skipped."""
     inputs: dict[str, str] = {}
     lines = path.read_bytes().split(b"\n") if path.is_file() else []
     for line in lines:
@@ -168,12 +168,12 @@ def _read_journal(path: Path) -> dict[str, str]:
     return inputs
 
 
-def _results(folder: Path, path: Path, name: re.Match[str], inputs: Mapping[str, str]) -> Iterator[Hypothesis]:
+def _results(folder: Path, path: Path, name: re.Match[str], inputs: Mapping[str, str]) -> Iterator[HypothesisRow]:
     text = read_text(path)
     language = None if name["language"] == "transcript" else name["language"]
     if path.suffix == ".txt":
         audio = (path.parent / name["name"]).relative_to(folder).as_posix()
-        yield Hypothesis(inputs.get(audio, audio), "", language=language, segments=tuple(as_lines(text)))
+        yield HypothesisRow(inputs.get(audio, audio), "", language=language, segments=tuple(as_lines(text)))
         return
     found = _parse(path, text)
     if found.rows and not found.has_names:
@@ -186,7 +186,7 @@ def _text(path: Path, line: int, name: str, value: object) -> str:
     if value is None:
         raise EvaluationError(f"{path}:{line}: {name} is missing; expected id and text in every line")
     if not isinstance(value, str):
-        raise EvaluationError(f"{path}:{line}: {name} is {kind(value)}, expected text")
+        raise EvaluationError(f"{path}:{line}: {name} is {type_name(value)}, expected text")
     return value
 
 
@@ -198,8 +198,8 @@ def _read_meta(path: Path) -> dict[str, Any]:
     try:
         meta = read_object(path)
     except EvaluationError as error:
-        raise EvaluationError(f"{error}; it says how the hypotheses were made: write it again, or delete it") from None
+        raise EvaluationError(f"{error}; it describes how the hypotheses were made: rewrite it, or delete it") from None
     language = meta.get("target_language")
     if language is not None and not isinstance(language, str):
-        raise EvaluationError(f"{path}: target_language is {kind(language)}, expected text; correct it")
+        raise EvaluationError(f"{path}: target_language is {type_name(language)}, expected text; correct it")
     return meta

@@ -1,6 +1,6 @@
-"""Which clips a report's page may show: sound below the folders that are meant for it, embedded or linked.
+"""Audio clips of a report page, embedded or linked, restricted to media files below allowed folders.
 
-A run's sentences.jsonl may come from anybody, and what it calls audio may be any file of this machine.
+A run's sentences.jsonl may come from an untrusted source, and its audio paths may point to any file of this machine.
 """
 
 import base64
@@ -14,50 +14,50 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from voxlate_eval.strict_json import shown
+from voxlate_eval.strict_json import path_text
 
-IsSound = Callable[[Path, bytes | None], bool]  # of a file and, where they were read, its contents
+IsPlayable = Callable[[Path, bytes | None], bool]  # of a path and, if already read, the file's contents
 _LOG = logging.getLogger(__name__)
 _MANIFESTS = (".jsonl", ".tsv", ".csv", ".parquet")
 _DIRECTION = re.compile(r"\w+-\w+")
 
 
-class Clips:
-    """Clips of a page: as data up to `embed_bytes` together, then as links from `output`, if there is one.
+class PageClips:
+    """Clips of a page: embedded up to `embed_bytes` in total, then linked relative to `output`, if given.
 
-    A clip is shown if it lies below the folder of its run's manifest or one of `folders`, once symbolic links and
-    ``..`` are resolved, and `is_sound` says that it is a media file which decodes.
+    A clip is shown if its path, with symbolic links and ``..`` resolved, is below the folder of its run's manifest or
+    one of `folders`, and if `is_playable` returns true for it.
     """
 
     def __init__(
-        self, output: Path | None, embed_bytes: int, folders: Sequence[Path] = (), is_sound: IsSound | None = None
+        self, output: Path | None, embed_bytes: int, folders: Sequence[Path] = (), is_playable: IsPlayable | None = None
     ) -> None:
         self._output = None if output is None else output.resolve()
         self._left = embed_bytes
         self._folders = [folder.resolve() for folder in folders]
-        self._is_sound = is_sound
-        self._linked = self._silent = 0
+        self._is_playable = is_playable
+        self._linked = self._unplayable = 0
         self._outside: list[Path] = []
 
     def allowed(self, scores: dict[str, Any]) -> list[Path]:
-        """Return the folders that clips of a direction may come from; the first is that of its manifest.
+        """Return the folders that clips of a direction may come from, starting with that of its manifest.
 
-        Of a manifest that lies as DIRECTION/test.jsonl, as `voxlate prepare` writes it, that is the folder above.
+        For a manifest at DIRECTION/test.jsonl, as written by `voxlate prepare`, that is the parent of DIRECTION.
         """
         try:
             manifest = Path((scores.get("files") or {}).get("references") or "")
             if manifest.suffix.lower() not in _MANIFESTS or not manifest.is_file():
                 return self._folders
             folder = manifest.parent.resolve(strict=True)
-        except (OSError, ValueError, RuntimeError):  # no file can have such a name, or its links lead in a circle
+        except (OSError, ValueError, RuntimeError):  # invalid name, or a cycle of links
             return self._folders
         direction = scores["direction"]
         if folder.name == direction and _DIRECTION.fullmatch(direction):
             folder = folder.parent
-        return self._folders if folder == folder.parent else [folder, *self._folders]  # never a whole machine
+        return self._folders if folder == folder.parent else [folder, *self._folders]  # never the root folder
 
     def source(self, name: str | None, allowed: Sequence[Path]) -> str | None:
-        """Return what a page's player plays: data or a link; None where the clip is not there or may not be shown."""
+        """Return a data URL or a link for the page's player, or None if the clip is missing or not allowed."""
         if not name:
             return None
         try:
@@ -75,20 +75,20 @@ class Clips:
             return None
 
     def notes(self) -> list[str]:
-        """Say what became of the clips that are not in the page; what is left out is logged, too."""
+        """Return notes about clips that are linked or left out. The latter are also logged."""
         notes = []
         if self._outside:
-            parent = shown(Path(os.path.commonpath([path.parent for path in self._outside])))
+            parent = path_text(Path(os.path.commonpath([path.parent for path in self._outside])))
             notes.append(
-                f"{len(self._outside):,} clips are left out, which lie outside the folders of the manifests; "
-                f"--clips FOLDER allows another one, such as {parent}."
+                f"{len(self._outside):,} clips are left out because they are outside the folders of the manifests; "
+                f"--clips FOLDER allows another folder, such as {parent}."
             )
-        if self._silent:
-            notes.append(f"{self._silent:,} files are left out, which are no media files that can be decoded.")
+        if self._unplayable:
+            notes.append(f"{self._unplayable:,} files are left out because they cannot be decoded as media files.")
         for note in notes:
             _LOG.warning(note)
         if self._linked:
-            notes.append(f"{self._linked:,} clips are links to where they were; they play while they are there.")
+            notes.append(f"{self._linked:,} clips are links to the original files and play only while those exist.")
         return notes
 
     def _embedded(self, path: Path) -> str | None:
@@ -106,6 +106,6 @@ class Clips:
         return quote(Path(os.path.relpath(path, self._output)).as_posix())
 
     def _decodes(self, path: Path, data: bytes | None) -> bool:
-        found = self._is_sound is not None and self._is_sound(path, data)
-        self._silent += not found
-        return found
+        playable = self._is_playable is not None and self._is_playable(path, data)
+        self._unplayable += not playable
+        return playable

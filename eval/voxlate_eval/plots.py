@@ -1,4 +1,4 @@
-"""Plots of a report as SVG: BLEU per direction, against hours of training data, and by groups of sentences."""
+"""Plots of a report as SVG: BLEU per direction, by hours of training data, and by groups of sentences."""
 
 import io
 import warnings
@@ -7,14 +7,14 @@ from typing import Any
 
 from voxlate_eval.published import splits
 from voxlate_eval.strict_json import one_line
-from voxlate_eval.tables import Run, Tables
+from voxlate_eval.tables import EvaluatedRun, Tables
 
-_LONGEST = 60  # characters of a label
-_COLOURS = ("#0b6e99", "#d9730d", "#6940a5", "#0f7b6c", "#ad1a72", "#64473a", "#777777")
+_MAX_LABEL = 60  # characters
+_COLORS = ("#0b6e99", "#d9730d", "#6940a5", "#0f7b6c", "#ad1a72", "#64473a", "#777777")
 
 
 def per_direction(tables: Tables) -> str | None:
-    """Draw BLEU of every direction: ours with intervals, published scores beside them."""
+    """Draw BLEU of every direction, ours with intervals, next to published scores."""
     rows = [row for row in tables.rows if not row.members]
 
     def draw(axes: Any) -> None:
@@ -30,7 +30,7 @@ def per_direction(tables: Tables) -> str | None:
                 fmt="o" if column.is_ours else "D",
                 markersize=5 if column.is_ours else 4,
                 markerfacecolor=None if column.is_ours else "white",
-                color=_COLOURS[number % len(_COLOURS)],
+                color=_COLORS[number % len(_COLORS)],
                 capsize=2,
                 label=_label(column.title),
             )
@@ -43,8 +43,8 @@ def per_direction(tables: Tables) -> str | None:
     return _svg(draw, max(6.0, 0.3 * len(rows) + 3), 3.8) if rows else None
 
 
-def against_hours(tables: Tables) -> str | None:
-    """Draw BLEU of X→en against the hours of training data that CoVoST-2 has for the source."""
+def by_training_hours(tables: Tables) -> str | None:
+    """Draw BLEU of X→en over the hours of training data that CoVoST-2 has for the source language."""
     hours = {name: split.train_hours for name, split in splits().items() if name.endswith("-en")}
 
     def draw(axes: Any) -> None:
@@ -56,7 +56,7 @@ def against_hours(tables: Tables) -> str | None:
                 "o" if column.is_ours else "D",
                 markersize=5 if column.is_ours else 4,
                 markerfacecolor=None if column.is_ours else "white",
-                color=_COLOURS[number % len(_COLOURS)],
+                color=_COLORS[number % len(_COLORS)],
                 label=_label(column.title),
             )
             if number == 0:
@@ -81,8 +81,8 @@ def against_hours(tables: Tables) -> str | None:
     return _svg(draw, 6.5, 3.8) if official else None
 
 
-def by_group(run: Run, breakdown: str) -> str | None:
-    """Draw BLEU of a run by duration or length: a thin line for each direction, and their mean."""
+def by_group(run: EvaluatedRun, breakdown: str) -> str | None:
+    """Draw BLEU of a run by duration or length, one line per direction; with many directions also their mean."""
     lines = [
         (direction, groups)
         for direction, found in run.scores.items()
@@ -90,15 +90,15 @@ def by_group(run: Run, breakdown: str) -> str | None:
     ]
     if not lines:
         return None
-    names = _in_order([[group["group"] for group in groups] for _, groups in lines])
+    names = _merge_ordered([[group["group"] for group in groups] for _, groups in lines])
 
     def draw(axes: Any) -> None:
-        few = len(lines) <= len(_COLOURS)
+        few = len(lines) <= len(_COLORS)
         for number, (direction, groups) in enumerate(lines):
             axes.plot(
                 [names.index(group["group"]) for group in groups],
                 [group["BLEU"] for group in groups],
-                color=_COLOURS[number] if few else "#bbbbbb",
+                color=_COLORS[number] if few else "#bbbbbb",
                 linewidth=1.2 if few else 0.7,
                 marker="o",
                 markersize=3,
@@ -109,7 +109,7 @@ def by_group(run: Run, breakdown: str) -> str | None:
                 [group["BLEU"] for _, groups in lines for group in groups if group["group"] == name] for name in names
             ]
             values = [sum(found) / len(found) for found in means]
-            axes.plot(range(len(names)), values, color=_COLOURS[0], linewidth=2, marker="o", label="mean of directions")
+            axes.plot(range(len(names)), values, color=_COLORS[0], linewidth=2, marker="o", label="mean of directions")
         axes.set_xticks(range(len(names)), [_label(name) for name in names])
         axes.set_ylabel("BLEU")
         axes.set_ylim(bottom=0)
@@ -119,8 +119,8 @@ def by_group(run: Run, breakdown: str) -> str | None:
     return _svg(draw, 6.0, 3.4)
 
 
-def _in_order(lists: Sequence[Sequence[str]]) -> list[str]:
-    """Merge ordered lists of group names, any of which may lack some."""
+def _merge_ordered(lists: Sequence[Sequence[str]]) -> list[str]:
+    """Merge ordered lists of group names, which may be incomplete."""
     merged: list[str] = []
     for names in sorted(lists, key=len, reverse=True):
         for place, name in enumerate(names):
@@ -135,21 +135,21 @@ def _intervals(cells: Sequence[Any]) -> list[list[float]]:
 
 
 def _label(text: str) -> str:
-    """Return a name as text: matplotlib takes $…$ for mathematics, and leaves a name that begins with _ out."""
+    """Escape a name for matplotlib, which typesets $…$ as mathematics and hides labels that begin with _."""
     text = one_line(text)
-    text = f"{text[:_LONGEST]}…" if len(text) > _LONGEST else text
+    text = f"{text[:_MAX_LABEL]}…" if len(text) > _MAX_LABEL else text
     return ("\u200b" if text.startswith("_") else "") + text.replace("$", "\\$")
 
 
 def _svg(draw: Callable[[Any], None], width: float, height: float) -> str:
-    """Draw into a figure of that many inches; return it as an SVG element, the same at every run."""
-    import matplotlib as mpl  # noqa: PLC0415 (half a second that scores do without)
+    """Draw a figure of a size in inches; return it as an SVG element, which is the same in every run."""
+    import matplotlib as mpl  # noqa: PLC0415 (takes half a second, which scores do not need)
     from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     style: Any = {"svg.fonttype": "none", "svg.hashsalt": "voxlate", "font.family": "sans-serif", "font.size": 9}
     with warnings.catch_warnings(), mpl.rc_context(style):
-        warnings.simplefilter("ignore")  # about scripts that matplotlib's font lacks: a browser has its own fonts
+        warnings.simplefilter("ignore")  # missing glyphs: the browser uses its own fonts
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()

@@ -1,17 +1,17 @@
-"""The scoring policy as data: how each target language's text is cut into the tokens that BLEU counts.
+"""The scoring policy as data: the tokenizers that BLEU uses for each target language.
 
-The tables of the field use sacreBLEU's ``13a`` for languages that put spaces between words, and characters for Chinese
-and Japanese (Wang et al. 2020, CoVoST 2; fairseq issue #3814). Other scripts without spaces are treated alike.
+Published tables use sacreBLEU's ``13a`` for languages with spaces between words, and characters for Chinese and
+Japanese (Wang et al. 2020, CoVoST 2; fairseq issue #3814). Other scripts without spaces are treated in the same way.
 """
 
 from difflib import get_close_matches
 
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 
 WORDS = "13a"
-CHARACTERS = "13a+char(fairseq)"  # 13a first, then every character a token, with ▁ for a space
+CHARACTERS = "13a+char(fairseq)"  # 13a, then every character is a token, with ▁ for a space
 
-# First parts of codes, tags and names: zh-CN, zh_CN, zho, cmn and Chinese are one language.
+# The first part of a code, tag or name selects the language: zh-CN, zh_CN, zho, cmn and Chinese are all zh.
 _ONE_LANGUAGE = {
     "zh": ("zh", "zho", "chi", "cmn", "chinese", "mandarin"),
     "ja": ("ja", "jpn", "jp", "japanese"),
@@ -25,7 +25,7 @@ _ONE_LANGUAGE = {
 }
 _CODES = {name: code for code, names in _ONE_LANGUAGE.items() for name in names}
 
-# The convention of the tables first, then what else is in use.
+# The convention of published tables first, then others in use.
 TOKENIZERS = {
     "zh": (CHARACTERS, "zh", "char", "flores200"),
     "ja": (CHARACTERS, "ja-mecab", "char", "flores200"),
@@ -38,23 +38,23 @@ TOKENIZERS = {
     "ko": (WORDS, "ko-mecab", "char", "flores200"),
 }
 _OTHERS = (WORDS, "char", "flores200")
-# What `--tokenize` takes: sacreBLEU's, and ours under a short name.
+# Values of `--tokenize`: sacreBLEU's tokenizers, and ours under a short name.
 NAMES = ("13a", "13a+char", "zh", "ja-mecab", "ko-mecab", "char", "intl", "flores101", "flores200", "none")
 
 
 def primary_code(language: str) -> str:
-    """Return one code for all spellings of a language: ``zh-CN``, ``cmn`` and ``Chinese`` are ``zh``."""
+    """Return one code for all names of a language: ``zh-CN``, ``cmn`` and ``Chinese`` give ``zh``."""
     first = language.strip().lower().replace("_", "-").replace(" ", "-").split("-")[0]
     return _CODES.get(first, first)
 
 
 def tokenizers(language: str) -> tuple[str, ...]:
-    """Return the tokenizers for a target language; the first is that of the tables."""
+    """Return the tokenizers for a target language, that of published tables first."""
     return TOKENIZERS.get(primary_code(language), _OTHERS)
 
 
 def choose_tokenizer(language: str, name: str | None = None) -> str:
-    """Return what to tokenize with: the name that was asked for, or the policy's. EvaluationError where unknown."""
+    """Return the named tokenizer, by default the policy's. Raises EvaluationError if the name is unknown."""
     if name is None:
         return tokenizers(language)[0]
     if name in ("13a+char", CHARACTERS):

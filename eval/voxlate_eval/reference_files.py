@@ -1,19 +1,19 @@
-"""Files of references: a manifest in JSON lines, or plain text."""
+"""Reading references: a manifest in JSON lines, or plain text."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 from voxlate_eval.hypothesis_files import JSON_SUFFIXES, looks_like_objects
-from voxlate_eval.sentences import Reference, References
-from voxlate_eval.strict_json import as_lines, cut, is_number, kind, parse_objects, read_text
+from voxlate_eval.rows import ReferenceRow, References
+from voxlate_eval.strict_json import as_lines, is_number, parse_objects, read_text, shorten, type_name
 
 _TEXTS = ("source_text", "source_language", "target_language", "speaker", "split", "audio")
 
 
 def read_references(path: Path) -> References:
-    """Read references. EvaluationError names lines that do not fit."""
+    """Read references. Raises EvaluationError with the path and line of invalid content."""
     text = read_text(path)
     if path.suffix.lower() in JSON_SUFFIXES or looks_like_objects(text):
         rows = [_reference(path, line, record) for line, record in parse_objects(path, text)]
@@ -24,12 +24,12 @@ def read_references(path: Path) -> References:
             f"{path}: a tab in every line, as in a table; expected references alone, one on each line, or a manifest "
             "(.jsonl, .tsv, .csv, .parquet) with id and target_text"
         )
-    return References(path, [Reference(f"line {n}", line) for n, line in enumerate(lines, 1)], has_ids=False)
+    return References(path, [ReferenceRow(f"line {n}", line) for n, line in enumerate(lines, 1)], has_ids=False)
 
 
-def _reference(path: Path, line: int, record: dict[str, Any]) -> Reference:
-    """Return a row of a manifest whose values are what they should be; a whole number is an id and a speaker, too."""
-    facts: dict[str, Any] = {}
+def _reference(path: Path, line: int, record: dict[str, Any]) -> ReferenceRow:
+    """Validate a row of a manifest. Ids and speakers may be integers, which become text."""
+    values: dict[str, Any] = {}
     for name in ("id", "target_text", *_TEXTS):
         value = record.get(name)
         if name in ("id", "speaker") and type(value) is int:
@@ -37,9 +37,9 @@ def _reference(path: Path, line: int, record: dict[str, Any]) -> Reference:
         if value is None and name in ("id", "target_text"):
             raise EvaluationError(f"{path}:{line}: {name} is missing; expected id and target_text in every line")
         if value is not None and not isinstance(value, str):
-            raise EvaluationError(f"{path}:{line}: {name} is {kind(value)}, expected text")
-        facts[name] = value
+            raise EvaluationError(f"{path}:{line}: {name} is {type_name(value)}, expected text")
+        values[name] = value
     seconds = record.get("seconds")
     if seconds is not None and not is_number(seconds):
-        raise EvaluationError(f"{path}:{line}: seconds is {cut(json.dumps(seconds))}, expected a number")
-    return Reference(**facts, seconds=None if seconds is None else float(seconds))
+        raise EvaluationError(f"{path}:{line}: seconds is {shorten(json.dumps(seconds))}, expected a number")
+    return ReferenceRow(**values, seconds=None if seconds is None else float(seconds))

@@ -1,4 +1,4 @@
-"""A report of runs: tables as Markdown, CSV and LaTeX, and one page that opens without a network."""
+"""Reports of runs: tables as Markdown, CSV and LaTeX, and a self-contained HTML page."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,18 +10,18 @@ from markupsafe import Markup
 from voxlate_eval import plots
 from voxlate_eval.examples import as_script, read_examples
 from voxlate_eval.formats import as_csv, as_latex, as_markdown, grid, notes
-from voxlate_eval.page_clips import Clips, IsSound
-from voxlate_eval.tables import Cell, Run, Tables, make_tables
+from voxlate_eval.page_clips import IsPlayable, PageClips
+from voxlate_eval.tables import Cell, EvaluatedRun, Tables, make_tables
 
 _PAGE = Path(__file__).parent / "page"
 _ABOUT_CHECKS = (
     (
-        "failed: no audio, counted as an empty hypothesis; empty: nothing was said; loops: five times the same;"
-        " length outliers: less than half or more than twice the reference's characters."
+        "failed: the audio could not be read, counted as an empty hypothesis; empty: no text; loops: a phrase five"
+        " or more times in a row; length outliers: less than half or more than twice the reference's characters."
     ),
     (
-        "other language: % of hypotheses that py3langid takes for another language than the target, and of the"
-        " references, in which it errs by as much."
+        "other language: % of hypotheses that py3langid assigns to another language than the target; the % of the"
+        " references shows how often it is wrong."
     ),
 )
 _KINDS = {"reproduced": "good", "above": "good", "below": "bad"}
@@ -36,29 +36,30 @@ def write_report(
     embed_bytes: int = 20 << 20,
     link: bool = True,
     clip_folders: Sequence[Path] = (),
-    is_sound: IsSound | None = None,
+    is_playable: IsPlayable | None = None,
 ) -> list[Path]:
-    """Write tables.md, tables.csv, tables.tex and report.html of runs; return their paths.
+    """Write tables.md, tables.csv, tables.tex and report.html for runs; return their paths.
 
-    `against` names published systems; `sentences` is how many of each direction the page has, the worst ones first
-    and as many at random; clips are put into it up to `embed_bytes`, others are linked unless `link` says no. Clips
-    come from the manifests' folders and `clip_folders`; `is_sound` says whether a file is a media file that decodes,
-    and without it no clip is shown.
+    `against` lists published systems to compare with. The page shows `sentences` sentences per direction: the worst,
+    and as many at random. Clips are embedded up to `embed_bytes` in total; others are linked unless `link` is false.
+    Only files below the manifests' folders and `clip_folders` are shown, and only those for which `is_playable`
+    returns true; without it, no clip is shown.
     """
     tables = make_tables(runs, against)
+    clips = PageClips(output if link else None, embed_bytes, clip_folders, is_playable)
     output.mkdir(parents=True, exist_ok=True)
     texts = {
         "tables.md": as_markdown(tables),
         "tables.csv": as_csv(tables),
         "tables.tex": as_latex(tables),
-        "report.html": _page(tables, Clips(output if link else None, embed_bytes, clip_folders, is_sound), sentences),
+        "report.html": _page(tables, clips, sentences),
     }
     for name, text in texts.items():
         (output / name).write_text(text, encoding="utf-8", newline="\n")
     return [output / name for name in texts]
 
 
-def _page(tables: Tables, clips: Clips, sentences: int) -> str:
+def _page(tables: Tables, clips: PageClips, sentences: int) -> str:
     environment = Environment(
         loader=PackageLoader("voxlate_eval", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -75,7 +76,7 @@ def _page(tables: Tables, clips: Clips, sentences: int) -> str:
         plots=_plots(tables),
         checks=_checks(tables.runs),
         sentences_note=examples.note,
-        data=Markup(as_script(examples.sets)),  # noqa: S704 (escaped for where it stands)
+        data=Markup(as_script(examples.sets)),  # noqa: S704 (escaped for a script element)
         recipes=[{"name": run.name, "recipe": _recipe(run)} for run in tables.runs],
     )
 
@@ -88,7 +89,7 @@ def _summary(tables: Tables) -> str:
 
 
 def _lines(tables: Tables) -> Iterable[tuple[Any, list[dict[str, Any]]]]:
-    """Yield each row with its cells: what they show, sort by and explain."""
+    """Yield each row with its cells: text, sort key, tooltip and CSS class."""
     for row, texts in zip(tables.rows, grid(tables)[1:], strict=True):
         values: list[Cell | str | None] = [row.label]
         for column in tables.columns:
@@ -109,13 +110,13 @@ def _cell(text: str, value: Cell | str | None) -> dict[str, Any]:
 
 def _plots(tables: Tables) -> list[dict[str, Any]]:
     drawn = [
-        ("BLEU of each direction", plots.per_direction(tables)),
-        ("BLEU against hours of training data", plots.against_hours(tables)),
+        ("BLEU per direction", plots.per_direction(tables)),
+        ("BLEU by hours of training data", plots.by_training_hours(tables)),
     ]
     for run in tables.runs:
-        of = f", {run.name}" if len(tables.runs) > 1 else ""
+        suffix = f", {run.name}" if len(tables.runs) > 1 else ""
         names = dict.fromkeys(name for found in run.scores.values() for name in found["breakdown"])
-        drawn += [(f"BLEU by {name}{of}", plots.by_group(run, name)) for name in names]
+        drawn += [(f"BLEU by {name}{suffix}", plots.by_group(run, name)) for name in names]
     return [
         {"title": title, "svg": Markup(svg)}  # noqa: S704 (escaped by matplotlib)
         for title, svg in drawn
@@ -123,8 +124,8 @@ def _plots(tables: Tables) -> list[dict[str, Any]]:
     ]
 
 
-def _checks(runs: Sequence[Run]) -> dict[str, Any]:
-    """Return the table of other metrics and of what looks suspicious in hypotheses."""
+def _checks(runs: Sequence[EvaluatedRun]) -> dict[str, Any]:
+    """Return the table of further metrics and checks of hypotheses."""
     names = list(dict.fromkeys(name for run in runs for found in run.scores.values() for name in found["metrics"]))
     several = len(runs) > 1
     header = [*(["run"] if several else []), "direction", "n", "official", *names]
@@ -166,7 +167,7 @@ def _plain(value: Any) -> dict[str, Any]:
     return {"text": f"{value:,}" if isinstance(value, int) else str(value), "sort": value}
 
 
-def _recipe(run: Run) -> dict[str, Any]:
-    """Return what all directions of a run share of their recipes."""
+def _recipe(run: EvaluatedRun) -> dict[str, Any]:
+    """Return the entries of the recipe that all directions of a run have in common."""
     recipes = [found["recipe"] for found in run.scores.values()]
     return {key: value for key, value in recipes[0].items() if all(recipe.get(key) == value for recipe in recipes)}

@@ -1,4 +1,4 @@
-"""The files of a run that reports read: scores.json and sentences.jsonl, each value of the kind it should be."""
+"""Validated reading of a run's files for reports: scores.json and sentences.jsonl."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,25 +6,25 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from voxlate_eval.errors import EvaluationError
-from voxlate_eval.strict_json import is_number, kind, parse_objects, read_object
+from voxlate_eval import EvaluationError
+from voxlate_eval.strict_json import is_number, parse_objects, read_object, type_name
 
-_CURE = "run voxlate evaluate again, which writes that file, or delete it"
+_REMEDY = "rerun voxlate evaluate, which writes that file, or delete it"
 _TEXTS = ("id", "reference", "hypothesis")
 _OPTIONAL_TEXTS = ("source", "error", "speaker", "audio")
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=10**12)]
-Points = Annotated[float, Field(allow_inf_nan=False, ge=-1000, le=1000)]  # 0 to 100, its interval beyond
+Points = Annotated[float, Field(allow_inf_nan=False, ge=-1000, le=1000)]  # 0 to 100; an interval may exceed that
 
 
 class _Part(BaseModel):
-    """A part of scores.json that a report reads; others may be there."""
+    """A part of scores.json that reports read. Further keys are allowed."""
 
     model_config = ConfigDict(strict=True)
 
 
-class _Metric(_Part):
+class _MetricEntry(_Part):
     value: Number
     low: Number
     high: Number
@@ -32,7 +32,7 @@ class _Metric(_Part):
     about: str | None = None
 
 
-class _Bleu(_Metric):
+class _BleuEntry(_MetricEntry):
     value: Points
     low: Points
     high: Points
@@ -68,19 +68,19 @@ class _Files(_Part):
     references: str | None = None
 
 
-class _Metrics(_Part):
+class _MetricEntries(_Part):
     model_config = ConfigDict(strict=True, extra="allow")
-    __pydantic_extra__: dict[str, _Metric]
-    BLEU: _Bleu
+    __pydantic_extra__: dict[str, _MetricEntry]
+    BLEU: _BleuEntry
 
 
-class _Scores(_Part):
+class _ScoresFile(_Part):
     direction: Annotated[str, Field(min_length=1, max_length=200)]
     target_language: str
     split: str | None
     n: Count
     official_n: Count | None
-    metrics: _Metrics
+    metrics: _MetricEntries
     hypotheses: _Suspicious
     breakdown: dict[str, list[_Group]]
     files: _Files = _Files()
@@ -88,10 +88,10 @@ class _Scores(_Part):
 
 
 def read_scores(path: Path) -> dict[str, Any]:
-    """Return the scores of a direction. EvaluationError where a report could not be made of them."""
+    """Return the scores of a direction. Raises EvaluationError if a report cannot be made from them."""
     try:
         found = read_object(path)
-        _Scores.model_validate(found)
+        _ScoresFile.model_validate(found)
     except EvaluationError as error:
         reason = str(error).removeprefix(f"{path}:").strip()
     except ValidationError as error:
@@ -103,32 +103,32 @@ def read_scores(path: Path) -> dict[str, Any]:
 
 
 def read_sentences(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of sentences.jsonl, of each what a report shows. EvaluationError names a line that is damaged."""
+    """Yield the rows of sentences.jsonl, reduced to the keys that reports show. Raises EvaluationError."""
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 for place, row in parse_objects(path, line.decode("utf-8"), line=number):
                     yield _sentence(path, place, row)
     except UnicodeDecodeError as error:
-        raise EvaluationError(f"{path}:{number}: not UTF-8 (byte {error.start:,} of the line); {_CURE}") from None
+        raise EvaluationError(f"{path}:{number}: not UTF-8 (byte {error.start:,} of the line); {_REMEDY}") from None
     except OSError as error:
         raise EvaluationError(f"{path}: cannot be read ({error.strerror})") from None
     except EvaluationError as error:
-        raise EvaluationError(f"{error}; {_CURE}") from None
+        raise EvaluationError(f"{error}; {_REMEDY}") from None
 
 
 def _sentence(path: Path, line: int, row: dict[str, Any]) -> dict[str, Any]:
-    """Return what is known of a row; a whole number is an id and a speaker, too."""
+    """Validate a row. Ids and speakers may be integers, which become text."""
     kept: dict[str, Any] = {}
     for name in (*_TEXTS, *_OPTIONAL_TEXTS):
         value = str(row[name]) if name in ("id", "speaker") and type(row.get(name)) is int else row.get(name)
         if not isinstance(value, str) and (value is not None or name in _TEXTS):
-            raise EvaluationError(f"{path}:{line}: {name} is {kind(value)}, expected text")
+            raise EvaluationError(f"{path}:{line}: {name} is {type_name(value)}, expected text")
         if value is not None:
             kept[name] = value
     for name in ("chrF", "seconds"):
         if not is_number(row.get(name)) and (name == "chrF" or row.get(name) is not None):
-            raise EvaluationError(f"{path}:{line}: {name} is {kind(row.get(name))}, expected a number")
+            raise EvaluationError(f"{path}:{line}: {name} is {type_name(row.get(name))}, expected a number")
         if row.get(name) is not None:
             kept[name] = row[name]
     return kept

@@ -1,4 +1,4 @@
-"""Text and JSON that others wrote: UTF-8, whole characters, finite numbers, or one line that says what is wrong."""
+"""Strict reading of text and JSON from outside: valid UTF-8, finite numbers, or a one-line error message."""
 
 import json
 import math
@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 
 
 def read_text(path: Path) -> str:
-    """Return a text file without its byte order mark. EvaluationError where it is no text in UTF-8."""
+    """Return a text file without its byte order mark. Raises EvaluationError if it is not UTF-8 text."""
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -31,7 +31,7 @@ def read_text(path: Path) -> str:
 
 
 def as_lines(text: str) -> list[str]:
-    r"""Return the lines of a text; only \n ends one, and the last may do without."""
+    r"""Return the lines of a text. Only \n ends a line, and it is optional after the last one."""
     lines = text.split("\n")
     return [line.removesuffix("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
 
@@ -39,9 +39,9 @@ def as_lines(text: str) -> list[str]:
 def parse_objects(
     path: Path, text: str, expected: str = "one object on each line", line: int = 1
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the JSON objects of a text with the lines they begin on, one on each line or indented over several.
+    """Yield the JSON objects of a text, each with its first line number. An object may span several lines.
 
-    The text begins on a `line` of its file. EvaluationError names the line that holds something else.
+    `line` is the number of the text's first line in its file. Raises EvaluationError with the line of anything else.
     """
     position, first = 0, line
     while True:
@@ -59,44 +59,44 @@ def parse_objects(
         except ValueError as error:
             raise EvaluationError(f"{path}:{line}: not JSON ({error}); expected {expected}") from None
         if not isinstance(found, dict):
-            raise EvaluationError(f"{path}:{line}: is {kind(found)}, expected {expected}")
+            raise EvaluationError(f"{path}:{line}: is {type_name(found)}, expected {expected}")
         yield line, found
         line += text.count("\n", position, end)
         position = end
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Return the one JSON object of a file. EvaluationError where it holds something else."""
+    """Return the only JSON object of a file. Raises EvaluationError if it contains anything else."""
     objects = [found for _, found in parse_objects(path, read_text(path), "one JSON object")]
     if len(objects) != 1:
         raise EvaluationError(f"{path}: holds {len(objects)} JSON objects, expected one")
     return objects[0]
 
 
-def cut(text: str) -> str:
-    """Return a value of a file as messages show it: on one line, and no longer than is good for one."""
+def shorten(text: str) -> str:
+    """Return text for a message: on one line, cut to 80 characters."""
     text = one_line(text[:_LONGEST])
     return f"{text}…" if len(text) >= _LONGEST else text
 
 
-def shown(path: Path) -> str:
-    """Return a path as text that every file can hold: bytes that are not UTF-8 become backslash escapes."""
+def path_text(path: Path) -> str:
+    """Return a path as valid Unicode text; bytes that are not UTF-8 become backslash escapes."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def one_line(text: str) -> str:
-    """Return a text without line breaks and other control characters, which formats take for more than text."""
+    """Replace line breaks, other control characters and runs of spaces by single spaces."""
     return " ".join("".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text).split())
 
 
-def kind(value: object) -> str:
-    """Say in errors what a JSON value is."""
+def type_name(value: object) -> str:
+    """Return the type of a JSON value for an error message."""
     names: dict[type, str] = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list"}
     return "null" if value is None else names.get(type(value), "an object")
 
 
 def is_number(value: object) -> bool:
-    """Return whether a JSON value is a finite number that a float holds."""
+    """Return whether a JSON value is a finite number in the range of a float."""
     try:
         return type(value) in (int, float) and math.isfinite(float(value))  # type: ignore[arg-type]
     except OverflowError:
@@ -104,7 +104,7 @@ def is_number(value: object) -> bool:
 
 
 def _parse(text: str, position: int) -> tuple[Any, int]:
-    """Return the JSON value at a position, and where it ends. ValueError where there is none, or one beyond reason."""
+    """Return the JSON value at a position, and its end. Raises ValueError if it is invalid or nested too deeply."""
     try:
         found, end = _DECODER.raw_decode(text, position)
         if _is_deep(found):
@@ -112,14 +112,14 @@ def _parse(text: str, position: int) -> tuple[Any, int]:
         if "\\u" in text[position:end]:
             json.dumps(found, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise ValueError("half of a surrogate pair, \\ud800 to \\udfff, is no text") from None
+        raise ValueError("unpaired surrogate, \\ud800 to \\udfff") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return found, end
 
 
 def _is_deep(value: Any) -> bool:
-    """Return whether lists and objects are nested more than a hundred deep: printing them, too, takes recursion."""
+    """Return whether lists and objects are nested more than 100 levels deep, which may exhaust the stack later."""
     level = [value]
     for _ in range(_DEEPEST):
         level = [
@@ -134,7 +134,7 @@ def _is_deep(value: Any) -> bool:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _finite(text: str) -> float:

@@ -1,4 +1,4 @@
-"""The tables of the field: directions in the XLS-R paper's order and groups, systems side by side, and a verdict."""
+"""BLEU tables: directions in the order and groups of the XLS-R paper, one column per system, and verdicts."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,37 +7,37 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 from voxlate_eval.policy import CHARACTERS, WORDS, tokenizers
 from voxlate_eval.published import GROUPS, System, find_system, provenances, splits
 from voxlate_eval.score import SCORES, SENTENCES
 from voxlate_eval.score_files import read_scores
-from voxlate_eval.strict_json import shown
+from voxlate_eval.strict_json import path_text
 
-TOLERANCE = 0.5  # BLEU within which a published score counts as reproduced
-# What published tables call averages.
+TOLERANCE = 0.5  # maximum difference in BLEU for which a published score counts as reproduced
+# Names of averages in published tables, by group.
 _AVERAGES = {"high": "high-x-en", "mid": "mid-x-en", "low": "low-x-en", "x-en": "avg-x-en", "en-x": "avg-en-x"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A score; with its interval where it is ours, and `doubt`: why it may not be put beside others."""
+    """A score, with an interval if it is ours. `doubt` is the reason why it is not comparable with others."""
 
     value: float
     low: float | None = None
     high: float | None = None
     doubt: str | None = None
-    verdict: str | None = None  # of a published score, ours seen from it
+    verdict: str | None = None  # on our score in relation to this published one
 
 
 @dataclass(frozen=True)
-class Row:
-    """A direction or an average, by the name that published scores have."""
+class TableRow:
+    """A direction or an average; `key` is its name in published scores."""
 
     key: str
     label: str
     group: str
-    members: tuple[str, ...] = ()  # of an average
+    members: tuple[str, ...] = ()  # directions of an average
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Run:
-    """What `voxlate evaluate` wrote into a folder: scores of directions, and where their sentences are."""
+class EvaluatedRun:
+    """A folder written by `voxlate evaluate`: scores and the path of the sentences, by direction."""
 
     name: str
     scores: dict[str, dict[str, Any]]
@@ -60,85 +60,85 @@ class Run:
 
 @dataclass(frozen=True)
 class Tables:
-    """All that is compared: rows in order, columns with cells by row."""
+    """Systems in comparison: rows in order, and columns with cells by row key."""
 
-    rows: list[Row]
+    rows: list[TableRow]
     columns: list[Column]
-    runs: list[Run]
+    runs: list[EvaluatedRun]
 
 
-def read_run(folder: Path) -> Run:
-    """Read the scores of a folder. EvaluationError where it has none."""
+def read_run(folder: Path) -> EvaluatedRun:
+    """Read the scores of a folder. Raises EvaluationError if it has none."""
     scores, sentences = {}, {}
     for path in sorted(folder.glob(f"*/{SCORES}")):
         found = read_scores(path)
         if found["direction"] in scores:
             raise EvaluationError(
-                f"{path}: direction {found['direction']} comes from another folder of {folder}, too; expected each once"
+                f"{path}: direction {found['direction']} is also in another folder of {folder}; expected each once"
             )
         scores[found["direction"]] = found
         if (path.parent / SENTENCES).is_file():
             sentences[found["direction"]] = path.parent / SENTENCES
     if not scores:
-        raise EvaluationError(f"{folder}: no DIRECTION/{SCORES}; expected a folder that voxlate evaluate wrote")
+        raise EvaluationError(f"{folder}: no DIRECTION/{SCORES}; expected a folder written by voxlate evaluate")
     order = [name for name in splits() if name in scores] + sorted(scores.keys() - splits().keys())
-    return Run(
-        shown(Path(folder.resolve().name)),
+    return EvaluatedRun(
+        path_text(Path(folder.resolve().name)),
         {name: scores[name] for name in order},
         {name: sentences[name] for name in order if name in sentences},
     )
 
 
 def make_tables(folders: Sequence[Path], against: Sequence[str]) -> Tables:
-    """Return the rows that our runs have, in the paper's order, and a column for each run and published system."""
-    runs = _named_apart([read_run(folder) for folder in folders], folders)
+    """Return the rows that our runs cover, in the paper's order, and a column for each run and published system."""
+    runs = _with_unique_names([read_run(folder) for folder in folders], folders)
     published = [find_system(name) for name in dict.fromkeys(against)]
     rows = _rows({direction for run in runs for direction in run.scores})
     unequal = _unequal_signatures(runs)
-    ours = [Column(run.name, True, _our_cells(run, rows, unequal, beside_published=bool(published))) for run in runs]
+    ours = [Column(run.name, True, _our_cells(run, rows, unequal, against_published=bool(published))) for run in runs]
     theirs = [Column(system.name, False, _their_cells(system, rows, ours)) for system in published]
     return Tables(rows, ours + theirs, runs)
 
 
-def _named_apart(runs: list[Run], folders: Sequence[Path]) -> list[Run]:
-    """Name runs by their whole path where folders of one name come from several places."""
+def _with_unique_names(runs: list[EvaluatedRun], folders: Sequence[Path]) -> list[EvaluatedRun]:
+    """Use the full path as the name of runs whose folders have the same name."""
     names = [run.name for run in runs]
     return [
-        run if names.count(run.name) == 1 else Run(shown(folder), run.scores, run.sentences)
+        run if names.count(run.name) == 1 else EvaluatedRun(path_text(folder), run.scores, run.sentences)
         for run, folder in zip(runs, folders, strict=True)
     ]
 
 
-def _rows(directions: set[str]) -> list[Row]:
-    """Return the directions there are, group by group, each group followed by its average where it is complete.
+def _rows(directions: set[str]) -> list[TableRow]:
+    """Return the given directions by group, each group followed by its average if it is complete.
 
-    X→en and en→X end with their average, or with a mean of those that are there.
+    X→en and en→X end with their average if complete, or else with the mean of the given directions.
     """
     known = splits()
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for side, title, pattern in (("x-en", "X→en", "*-en"), ("en-x", "en→X", "en-*")):
         for group in dict.fromkeys(split.group for name, split in known.items() if fnmatch(name, pattern)):
             members = tuple(name for name in known if known[name].group == group)
             rows += [_direction(name, group) for name in members if name in directions]
             if {*members} <= directions:
-                rows.append(Row(_AVERAGES[group], f"average, {GROUPS[group]}", group, members))
+                rows.append(TableRow(_AVERAGES[group], f"average, {GROUPS[group]}", group, members))
         rows += [_direction(name, side) for name in sorted(directions - known.keys()) if fnmatch(name, pattern)]
-        there = tuple(row.key for row in rows if not row.members and fnmatch(row.key, pattern))
-        if there == tuple(name for name in known if fnmatch(name, pattern)):
+        present = tuple(row.key for row in rows if not row.members and fnmatch(row.key, pattern))
+        if present == tuple(name for name in known if fnmatch(name, pattern)):
             if side != rows[-1].group:
-                rows.append(Row(_AVERAGES[side], f"average, {title}", side, there))
-        elif len(there) > 1:
-            rows.append(Row(f"mean-{side}", f"mean of these {len(there)} {title}", side, there))
+                rows.append(TableRow(_AVERAGES[side], f"average, {title}", side, present))
+        elif len(present) > 1:
+            rows.append(TableRow(f"mean-{side}", f"mean of these {len(present)} {title}", side, present))
     placed = {row.key for row in rows}
     return rows + [_direction(name, "other") for name in sorted(directions - placed)]
 
 
-def _direction(name: str, group: str) -> Row:
-    return Row(name, name.replace("-", "→"), group)
+def _direction(name: str, group: str) -> TableRow:
+    return TableRow(name, name.replace("-", "→"), group)
 
 
-def _unequal_signatures(runs: Iterable[Run]) -> set[str]:
-    """Return the directions that our runs have scored in different ways."""
+def _unequal_signatures(runs: Iterable[EvaluatedRun]) -> set[str]:
+    """Return the directions for which the signatures of our runs differ."""
     signatures: dict[str, set[str]] = {}
     for run in runs:
         for direction, found in run.scores.items():
@@ -146,9 +146,11 @@ def _unequal_signatures(runs: Iterable[Run]) -> set[str]:
     return {direction for direction, found in signatures.items() if len(found) > 1}
 
 
-def _our_cells(run: Run, rows: Iterable[Row], unequal: set[str], *, beside_published: bool) -> dict[str, Cell]:
+def _our_cells(
+    run: EvaluatedRun, rows: Iterable[TableRow], unequal: set[str], *, against_published: bool
+) -> dict[str, Cell]:
     cells = {direction: _our_cell(found) for direction, found in run.scores.items()}
-    if not beside_published:  # a split of one's own is no reason for doubt among one's own
+    if not against_published:  # our own runs may be compared on any split
         cells = {direction: replace(cell, doubt=None) for direction, cell in cells.items()}
     for direction in unequal & cells.keys():
         doubt = cells[direction].doubt or "these runs are scored in different ways; see their signatures"
@@ -157,13 +159,13 @@ def _our_cells(run: Run, rows: Iterable[Row], unequal: set[str], *, beside_publi
         if row.members and {*row.members} <= cells.keys():
             parts = [cells[name] for name in row.members]
             mean = sum(part.value for part in parts) / len(parts)
-            # Directions are independent test sets: the variance of a mean is the mean variance over their number.
+            # Test sets are independent: the variance of the mean is the mean variance divided by their number.
             half = sqrt(sum(((part.high or 0) - (part.low or 0)) ** 2 for part in parts)) / 2 / len(parts)
             cells[row.key] = Cell(mean, mean - half, mean + half, _first_doubt(row, cells))
     return cells
 
 
-def _first_doubt(row: Row, cells: Mapping[str, Cell]) -> str | None:
+def _first_doubt(row: TableRow, cells: Mapping[str, Cell]) -> str | None:
     return next((f"{name}: {cells[name].doubt}" for name in row.members if cells[name].doubt), None)
 
 
@@ -174,16 +176,16 @@ def _our_cell(found: dict[str, Any]) -> Cell:
     if found["official_n"] is None:
         doubt = "not a split of CoVoST-2"
     elif found["split"] != "test":
-        doubt = f"split {found['split']}, published scores are of test"
+        doubt = f"split {found['split']}, published scores are for test"
     elif found["n"] != found["official_n"]:
-        doubt = f"{found['n']:,} sentences of {found['official_n']:,}"
+        doubt = f"{found['n']:,} of {found['official_n']:,} sentences"
     elif f"|tok:{expected}|" not in f"|{bleu['signature']}|":
-        doubt = f"another tokenizer ({bleu['signature']})"
+        doubt = f"different tokenizer ({bleu['signature']})"
     return Cell(bleu["value"], bleu["low"], bleu["high"], doubt)
 
 
-def _their_cells(system: System, rows: Iterable[Row], ours: Sequence[Column]) -> dict[str, Cell]:
-    """Return a published system's scores; its mean of directions where it has all but does not print it."""
+def _their_cells(system: System, rows: Iterable[TableRow], ours: Sequence[Column]) -> dict[str, Cell]:
+    """Return a published system's scores, with averages computed from its directions where none is printed."""
     cells: dict[str, Cell] = {}
     for row in rows:
         if row.key in system.scores:
@@ -197,8 +199,8 @@ def _their_cells(system: System, rows: Iterable[Row], ours: Sequence[Column]) ->
     return cells
 
 
-def _their_doubt(system: System, row: Row) -> str | None:
-    """Say why a published score may not be put beside ours, if it may not."""
+def _their_doubt(system: System, row: TableRow) -> str | None:
+    """Return the reason why a published score is not comparable with ours, if any."""
     convention = provenances()[system.provenance[row.key]].convention
     targets = [name.split("-")[1] for name in row.members or (row.key,)]
     if convention == "text":
@@ -206,12 +208,12 @@ def _their_doubt(system: System, row: Row) -> str | None:
     if convention == "unknown":
         return "its tokenizer is not stated"
     if convention == WORDS and any(tokenizers(target)[0] == CHARACTERS for target in targets):
-        return "its tokenizer of Chinese and Japanese is another one, or not stated"
+        return "its tokenizer for Chinese and Japanese differs, or is not stated"
     return None
 
 
 def _verdict(ours: Cell | None, theirs: float, doubt: str | None) -> str | None:
-    """Say what our score means for a published one."""
+    """Return the verdict on our score in relation to a published one."""
     if ours is None:
         return None
     reason = ours.doubt or doubt

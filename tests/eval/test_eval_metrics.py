@@ -1,4 +1,4 @@
-"""Metrics are those of sacreBLEU's own command and of jiwer, with their signatures; policy says which tokenizer."""
+"""Metrics equal those of sacreBLEU and jiwer, signatures included; the policy selects the tokenizer."""
 
 import json
 import random
@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import sacrebleu
 
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 from voxlate_eval.metrics import METRICS, corpus_score, make_metric, statistics
 from voxlate_eval.metrics.chrf import corpus_chrf
 from voxlate_eval.policy import CHARACTERS, TOKENIZERS, choose_tokenizer, primary_code, tokenizers
 from voxlate_eval.published import splits
 
-# Texts of our own: a reference and a hypothesis in every target language of CoVoST-2.
+# A reference and a hypothesis in every target language of CoVoST-2.
 TEXTS = {
     "ar": ("القطار يغادر في الساعة السابعة.", "يغادر القطار الساعة السابعة!"),
     "ca": ("L'avi no vol cap cafè, però sí un te.", "L'avi no vol cafè, però sí te."),
@@ -41,12 +41,12 @@ EXTRAS = ('1,000 % & <b>"5.5"</b> — ok', "1000 % & <b>'5,5'</b> ok")
 
 
 def pair(language: str) -> tuple[list[str], list[str]]:
-    """Return hypotheses and references: the language's own, one with numbers and markup, and an empty hypothesis."""
+    """Return hypotheses and references: one in the language, one with numbers and markup, one empty hypothesis."""
     reference, hypothesis = TEXTS[language]
     return [hypothesis, EXTRAS[1], ""], [reference, EXTRAS[0], reference]
 
 
-def sacrebleus_command(folder: Path, language: str, *options: str) -> dict[str, dict[str, Any]]:
+def run_sacrebleu(folder: Path, language: str, *options: str) -> dict[str, dict[str, Any]]:
     hypotheses, references = pair(language)
     for name, lines in (("hypotheses", hypotheses), ("references", references)):
         (folder / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -61,10 +61,10 @@ def test_every_target_language_of_covost2_is_tested() -> None:
 
 
 @pytest.mark.parametrize("language", sorted(TEXTS))
-def test_sacrebleus_own_command_gives_the_same_score_and_signature(language: str, tmp_path: Path) -> None:
+def test_score_and_signature_equal_those_of_sacrebleus_command(language: str, tmp_path: Path) -> None:
     tokenize = {"zh": "zh", "ja": "ja-mecab"}.get(language, "13a")
-    theirs = sacrebleus_command(tmp_path, language, "-m", "bleu", "chrf", "ter", "-tok", tokenize)
-    theirs |= sacrebleus_command(tmp_path, language, "-m", "chrf", "--chrf-word-order", "2")
+    theirs = run_sacrebleu(tmp_path, language, "-m", "bleu", "chrf", "ter", "-tok", tokenize)
+    theirs |= run_sacrebleu(tmp_path, language, "-m", "chrf", "--chrf-word-order", "2")
     hypotheses, references = pair(language)
     for name, options in (("bleu", tokenize), ("chrf", None), ("chrf++", None), ("ter", None)):
         metric = make_metric(name, language, options)
@@ -75,7 +75,7 @@ def test_sacrebleus_own_command_gives_the_same_score_and_signature(language: str
         assert 0 < score.value < 130
 
 
-def test_the_tables_convention_of_chinese_and_japanese_is_none_of_sacrebleus() -> None:
+def test_the_convention_for_chinese_and_japanese_differs_from_sacrebleus_tokenizers() -> None:
     for language in ("zh", "ja"):
         hypotheses, references = pair(language)
         ours = corpus_score(make_metric("bleu", language), hypotheses, references)
@@ -84,7 +84,7 @@ def test_the_tables_convention_of_chinese_and_japanese_is_none_of_sacrebleus() -
         assert all(abs(other.value - ours.value) > 1 for other in others)
 
 
-def test_one_policy_for_each_spelling_of_a_language() -> None:
+def test_all_names_of_a_language_have_one_policy() -> None:
     assert {primary_code(name) for name in ("zh-CN", "zh", "cmn", "zh_CN", "Chinese")} == {"zh"}
     assert primary_code("sv-SE") == "sv"
     assert [tokenizers(name)[0] for name in ("zh-TW", "jpn", "yue", "th", "ko", "de", "cy")] == [
@@ -95,18 +95,20 @@ def test_one_policy_for_each_spelling_of_a_language() -> None:
         assert {choose_tokenizer(language, name) for name in names} == {*names}
 
 
-def test_an_unknown_name_is_refused_with_a_suggestion() -> None:
+def test_unknown_names_are_errors_with_a_suggestion() -> None:
     with pytest.raises(EvaluationError, match=r"^unknown tokenizer 'ja_mecab'; did you mean 'ja-mecab'\?$"):
         make_metric("bleu", "ja", "ja_mecab")
     with pytest.raises(EvaluationError, match=r"^unknown metric 'blue'; did you mean 'bleu'\?$"):
         make_metric("blue", "de")
     with pytest.raises(EvaluationError, match=r"^unknown metric 'x'; expected some of bleu, chrf, chrf\+\+, ter, wer"):
         make_metric("x", "de")
-    with pytest.raises(EvaluationError, match=r"^WER has no tokenizer 'zh'; expected none, for the text as it stands$"):
+    with pytest.raises(
+        EvaluationError, match=r"^WER has no tokenizer 'zh'; expected none, which leaves texts unchanged$"
+    ):
         make_metric("wer", "zh", "zh")
 
 
-def test_a_tokenizer_that_is_not_installed_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_message_about_a_missing_tokenizer_has_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [*sys.modules]:
         if name.startswith("sacrebleu.tokenizers.tokenizer_ko"):
             monkeypatch.delitem(sys.modules, name)
@@ -117,15 +119,38 @@ def test_a_tokenizer_that_is_not_installed_says_what_to_do(monkeypatch: pytest.M
         make_metric("bleu", "ko", "ko-mecab")
 
 
-def test_chrf_keeps_its_own_interface() -> None:
+def test_corpus_chrf_equals_sacrebleus() -> None:
     hypotheses, references = ["The cat sat.", "Ein Haus", ""], ["The cat sat down.", "Ein Hund", "x"]
     score = corpus_chrf(hypotheses, references)
     assert score.value == sacrebleu.corpus_chrf(hypotheses, [references]).score
     assert score.n == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "scorer"),
+    [
+        ("bleu", sacrebleu.BLEU()),
+        ("chrf", sacrebleu.CHRF()),
+        ("chrf++", sacrebleu.CHRF(word_order=2)),
+        ("ter", sacrebleu.TER()),
+    ],
+)
+def test_scores_of_random_corpora_equal_sacrebleus_to_the_last_digit(name: str, scorer: Any) -> None:
+    rng = random.Random(3)
+    words = ["the", "cat", "(hi)", "sat.", "!!", "?", "我们", "on,", "it's", "...", "\u00a0x", '"q"', "_", "ab"]
+    for _ in range(100):
+        pairs = [
+            [" ".join(rng.choices(words, k=rng.randint(0, 9))) for _ in range(2)] for _ in range(rng.randint(1, 6))
+        ]
+        references = [reference for _, reference in pairs]
+        hypotheses = [rng.choice(pair) for pair in pairs]
+        score = corpus_score(make_metric(name, "en"), hypotheses, references)
+        assert score.value == scorer.corpus_score(hypotheses, [references]).score
+        assert score.signature == str(scorer.get_signature())
+
+
 @pytest.mark.parametrize("name", sorted(METRICS.keys() - {"comet"}))
-def test_the_contract_of_all_metrics(name: str) -> None:
+def test_contract_of_all_metrics(name: str) -> None:
     metric = make_metric(name, "de")
     hypotheses, references = pair("de")
     sums_NK = statistics(metric, hypotheses, references)
@@ -142,7 +167,7 @@ def test_the_contract_of_all_metrics(name: str) -> None:
         statistics(metric, [], [])
 
 
-def test_many_sentences_are_shared_out_to_processes_without_a_difference() -> None:
+def test_worker_processes_give_the_same_statistics() -> None:
     rng = random.Random(1)
     texts = [" ".join(rng.choices(["ein", "zwei", "drei", "vier", "fünf"], k=5)) for _ in range(4500)]
     metric = make_metric("bleu", "de")
@@ -151,9 +176,9 @@ def test_many_sentences_are_shared_out_to_processes_without_a_difference() -> No
     assert np.array_equal(together, np.asarray(alone))
 
 
-def test_error_rates_by_hand() -> None:
+def test_error_rates_computed_by_hand() -> None:
     wer, cer = make_metric("wer", "en"), make_metric("cer", "en")
-    # One word of four is another, one is too much; "it's" is one word, case and a full stop do not count.
+    # One of four words is substituted and one inserted; "it's" is one word; case and the period are ignored.
     assert corpus_score(wer, ["It's one big horse now"], ["it's a big horse."]).value == 50.0
     assert corpus_score(cer, ["abcd"], ["ABED."]).value == 25.0
     assert corpus_score(make_metric("wer", "en", "none"), ["It's"], ["it's."]).value == 100.0
@@ -175,7 +200,7 @@ json.dump({{given["-t"]: scores}}, open(given["--to_json"], "w"))
 
 @pytest.fixture
 def comet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A command that takes what comet-score takes, and answers as it does."""
+    """A command with the interface of comet-score."""
     command = tmp_path / "comet-score"
     command.write_text(COMET.format(python=sys.executable))
     command.chmod(0o755)
@@ -184,7 +209,7 @@ def comet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("comet")
-def test_comet_runs_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_comet_runs_as_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
     metric = make_metric("comet", "de")
     sums = statistics(metric, ["a", "b\nc"], ["a", "b"], ["x", "y"])
     assert metric.value(sums.sum(axis=0)) == 75.0
@@ -194,11 +219,11 @@ def test_comet_runs_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> 
     ):
         statistics(metric, ["a", "b"], ["a", "b"], ["x", ""])
     monkeypatch.setenv("VOXLATE_COMET_MODEL", "broken")
-    with pytest.raises(EvaluationError, match=r"comet-score failed \(no such model\); run it by hand to see why"):
+    with pytest.raises(EvaluationError, match=r"comet-score failed \(no such model\); run it yourself for details"):
         statistics(make_metric("comet", "de"), ["a"], ["a"], ["x"])
 
 
-def test_comet_says_where_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_message_about_missing_comet_has_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VOXLATE_COMET", raising=False)
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(

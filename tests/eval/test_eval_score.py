@@ -1,4 +1,4 @@
-"""`voxlate score` and `voxlate compare`: everything there is to say of hypotheses, from the command line."""
+"""`voxlate score` and `voxlate compare` on the command line: scores, checks, breakdowns and paired tests."""
 
 import json
 import random
@@ -72,7 +72,7 @@ def run(*arguments: str | Path) -> Any:
     return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
 
 
-def test_a_score_says_all_there_is_to_say(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_score_writes_metrics_counts_and_checks(files: tuple[Path, Path], tmp_path: Path) -> None:
     references, made = files
     done = run("score", made, "--references", references, "--metrics", "bleu,chrf,ter", "--output", tmp_path / "s.json")
     assert done.exit_code == 0
@@ -98,7 +98,7 @@ def test_a_score_says_all_there_is_to_say(files: tuple[Path, Path], tmp_path: Pa
         assert f"en-de: {line}" in done.stderr
 
 
-def test_breakdowns_are_scores_of_parts(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_breakdowns_are_scores_of_groups(files: tuple[Path, Path], tmp_path: Path) -> None:
     references, made = files
     train = write_lines(tmp_path / "train.jsonl", [{"id": "x", "target_text": "y", "speaker": "s0"}])
     run("score", made, "--references", references, "--seen-in", train, "--output", tmp_path / "s.json")
@@ -135,7 +135,7 @@ def test_references_may_be_any_table_or_plain_text(files: tuple[Path, Path], tmp
     assert "?-de" in from_text.stdout
 
 
-def test_what_is_refused_is_refused_in_one_line(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_errors_are_one_line(files: tuple[Path, Path], tmp_path: Path) -> None:
     references, made = files
     with pytest.raises(VoxlateError, match=r"^unknown tokenizer 'zz'; expected one of 13a, 13a\+char, zh"):
         run("score", made, "--references", references, "--tokenize", "zz")
@@ -146,7 +146,7 @@ def test_what_is_refused_is_refused_in_one_line(files: tuple[Path, Path], tmp_pa
         run("score", made, "--references", references, "--seen-in", nobody)
 
 
-def test_transcripts_are_scored_against_what_was_said(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_transcripts_are_scored_against_source_text(files: tuple[Path, Path], tmp_path: Path) -> None:
     said = hypotheses(tmp_path / "said.jsonl", [f"sentence {number}" for number in range(5)] + ["sentence"])
     done = run("score", said, "--references", files[0], "--transcripts", "--metrics", "wer,cer")
     assert "│ en-en     │ 6 │" in done.stdout
@@ -156,7 +156,7 @@ def test_transcripts_are_scored_against_what_was_said(files: tuple[Path, Path], 
         run("score", said, "--references", nothing, "--transcripts")
 
 
-def test_two_systems_side_by_side(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_compare_shows_differences_and_the_sentences_that_differ_most(files: tuple[Path, Path], tmp_path: Path) -> None:
     references, made = files
     better = hypotheses(tmp_path / "better.jsonl", [*GERMAN[:5], "Dank."])
     done = run("compare", better, made, "--references", references, "--output", tmp_path / "c.json", "--sentences", "2")
@@ -176,7 +176,7 @@ def test_two_systems_side_by_side(files: tuple[Path, Path], tmp_path: Path) -> N
     assert "BLEU: overlap with the reference in n-grams of 1 to 4 tokens; 0 to 100, higher is better" in said
 
 
-def test_every_metric_says_what_it_counts_and_which_way_is_better(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_every_metric_has_a_definition_and_a_direction(files: tuple[Path, Path], tmp_path: Path) -> None:
     references, made = files
     names = ("bleu", "chrf", "chrf++", "ter", "wer", "cer")
     done = run("score", made, "--references", references, "--metrics", ",".join(names), "--output", tmp_path / "s.json")
@@ -185,11 +185,11 @@ def test_every_metric_says_what_it_counts_and_which_way_is_better(files: tuple[P
         assert metric["about"].endswith(f"{better} is better")
         assert f"{name}: {metric['about']}" in done.stdout
     assert "[low, high]: 95 % interval by bootstrap" in done.stdout
-    with pytest.raises(VoxlateError, match=r"^no metric is named; expected some of bleu, chrf"):
+    with pytest.raises(VoxlateError, match=r"^no metrics given; expected some of bleu, chrf"):
         run("score", made, "--references", references, "--metrics", ",")
 
 
-def test_texts_are_printed_as_they_are(tmp_path: Path) -> None:
+def test_texts_are_printed_literally(tmp_path: Path) -> None:
     rows = [{"id": "[/b]", "target_text": "[red]:smile:[/red]", "source_language": "[/x]", "target_language": "de"}]
     references = write_lines(tmp_path / "r.jsonl", rows)
     made = [

@@ -1,4 +1,4 @@
-"""Words of every script survive what WER and CTC make of them."""
+"""Normalization for WER and CTC preserves the words of every script."""
 
 import unicodedata
 
@@ -6,9 +6,9 @@ import pytest
 
 from voxlate.data.batching import ctc_text
 from voxlate_eval.metrics import corpus_score, make_metric
-from voxlate_eval.words import plain_words
+from voxlate_eval.text_normalization import normalize_words
 
-# CoVoST 2's languages and more: a sentence, and its words.
+# A sentence and its normalized words, in the languages of CoVoST-2 and others.
 SENTENCES = {
     "ar": ("العَرَبِيَّةُ لُغَةٌ، جَمِيلَةٌ!", "العَرَبِيَّةُ لُغَةٌ جَمِيلَةٌ"),
     "bn": ("আমি বাংলায় গান গাই।", "আমি বাংলায় গান গাই"),
@@ -47,10 +47,10 @@ SENTENCES = {
 def test_words_of_every_script(sentence: str, words: str) -> None:
     words = unicodedata.normalize("NFC", words)
     for form in ("NFC", "NFD"):
-        assert plain_words(unicodedata.normalize(form, sentence)) == words
-    assert plain_words(words) == words
+        assert normalize_words(unicodedata.normalize(form, sentence)) == words
+    assert normalize_words(words) == words
     assert ctc_text(sentence) == words
-    for name in ("wer", "cer"):  # what CTC can write down has no errors
+    for name in ("wer", "cer"):  # the best possible CTC output has no errors
         metric = make_metric(name, "en")
         assert corpus_score(metric, [ctc_text(sentence)], [unicodedata.normalize("NFD", sentence)]).value == 0.0
 
@@ -60,7 +60,7 @@ def test_a_wrong_vowel_sign_is_an_error() -> None:
     assert corpus_score(make_metric("wer", "fa"), ["میخواهم"], ["می‌خواهم"]).value == 100.0
 
 
-def test_what_cannot_be_seen_parts_no_word() -> None:
-    assert plain_words("Haus\u00adtür \u200fשלום\u200f a\u200d ❤\ufe0f x\ufeff") == "haustür שלום a x"
-    assert plain_words("◌\u093f \u0301") == ""
-    assert plain_words("") == plain_words("...") == ""
+def test_invisible_characters_do_not_separate_words() -> None:
+    assert normalize_words("Haus\u00adtür \u200fשלום\u200f a\u200d ❤\ufe0f x\ufeff") == "haustür שלום a x"
+    assert normalize_words("◌\u093f \u0301") == ""
+    assert normalize_words("") == normalize_words("...") == ""

@@ -1,18 +1,18 @@
-"""Published scores are whole, have a source each, and their averages are those of their directions."""
+"""Published scores are complete and have sources, and averages match their directions."""
 
 import re
 
 import pytest
 
 from voxlate.corpora.splits import official_rows
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 from voxlate_eval.published import System, find_system, provenances, split_rows, splits, systems
 
 GROUP = re.compile(r"avg\d+-(x-en|en-x)\((.+)\)")
 
 
 def members(average: str) -> list[str]:
-    """Return the directions of an average as published tables name it; none where they are not known."""
+    """Return the directions of an average by its name in published tables; empty if they are not known."""
     listed = GROUP.fullmatch(average)
     if listed:
         pattern = "{}-en" if listed[1] == "x-en" else "en-{}"
@@ -26,7 +26,7 @@ def members(average: str) -> list[str]:
 
 
 @pytest.mark.parametrize("system", systems().values(), ids=lambda system: system.name)
-def test_averages_are_those_of_their_directions(system: System) -> None:
+def test_averages_match_their_directions(system: System) -> None:
     for name, printed in system.scores.items():
         directions = members(name) if name not in splits() else []
         if directions and {*directions} <= system.scores.keys():
@@ -35,7 +35,7 @@ def test_averages_are_those_of_their_directions(system: System) -> None:
 
 
 def test_the_averages_of_the_xlsr_paper_are_recomputed() -> None:
-    """The test above is of use: it covers all averages of the systems whose tables we make."""
+    """The previous test covers all averages of the systems whose tables we regenerate."""
     for name in ("XLS-R (0.3B)", "XLS-R (1B)", "XLS-R (2B)", "XLS-R (2B) HF checkpoint, third-party rerun"):
         scores = find_system(name).scores
         averages = [key for key in scores if key not in splits()]
@@ -43,7 +43,7 @@ def test_the_averages_of_the_xlsr_paper_are_recomputed() -> None:
         assert all({*members(average)} <= scores.keys() for average in averages)
 
 
-def test_every_score_has_a_source_and_is_a_bleu() -> None:
+def test_every_score_has_a_source_and_is_between_0_and_100() -> None:
     for system in systems().values():
         for key, value in system.scores.items():
             found = provenances()[system.provenance[key]]
@@ -54,7 +54,7 @@ def test_every_score_has_a_source_and_is_a_bleu() -> None:
             assert key in splits() or members(key) or key.startswith("avg-subset-"), key
 
 
-def test_split_sizes_are_those_that_prepare_counts_by() -> None:
+def test_split_sizes_equal_those_of_prepare() -> None:
     assert {
         name: {"train": split.train, "dev": split.dev, "test": split.test} for name, split in splits().items()
     } == official_rows()

@@ -1,4 +1,4 @@
-"""`voxlate report`: the tables of the papers, beside published scores, and a page that works in a browser."""
+"""`voxlate report`: tables as in the papers, next to published scores, and a page that works in a browser."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ def run(*arguments: str | Path) -> Any:
 
 
 def set_bleu(folder: Path, values: dict[str, float], **changes: Any) -> None:
-    """Let a run's scores be those of the whole official test split."""
+    """Set a run's BLEU scores, as if for the complete official test sets."""
     for direction, value in values.items():
         path = folder / direction / "scores.json"
         found = json.loads(path.read_text())
@@ -40,14 +40,14 @@ def set_bleu(folder: Path, values: dict[str, float], **changes: Any) -> None:
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of all 36 directions, as good as the published one."""
+    """A run of all 36 directions with the published scores."""
     folder = write_run(tmp_path_factory.mktemp("all") / "ours", X_EN + EN_X, rows=4)
     published = find_system("XLS-R (0.3B)").scores
     set_bleu(folder, {direction: published[direction] for direction in X_EN + EN_X})
     return folder
 
 
-def test_the_papers_order_groups_and_averages(everything: Path) -> None:
+def test_order_groups_and_averages_are_those_of_the_paper(everything: Path) -> None:
     tables = make_tables([everything], ["XLS-R (0.3B)"])
     keys = [row.key for row in tables.rows]
     assert keys[:5] == ["fr-en", "de-en", "es-en", "ca-en", "high-x-en"]
@@ -64,7 +64,7 @@ def test_the_papers_order_groups_and_averages(everything: Path) -> None:
         assert ours.cells[key].value == pytest.approx(theirs.cells[key].value, abs=0.051)
         assert theirs.cells[key].verdict == "reproduced", key
     average = ours.cells["high-x-en"]
-    assert (average.high or 0) - (average.low or 0) == pytest.approx(0.8 / 2)  # four independent ones
+    assert (average.high or 0) - (average.low or 0) == pytest.approx(0.8 / 2)  # mean of four independent test sets
 
 
 def test_verdicts(tmp_path: Path) -> None:
@@ -83,29 +83,29 @@ def test_verdicts(tmp_path: Path) -> None:
         "fr-en": "reproduced",
         "de-en": "above",
         "es-en": "below",
-        "ca-en": "not comparable: 12,000 sentences of 12,730",
+        "ca-en": "not comparable: 12,000 of 12,730 sentences",
         "en-zh": "reproduced",
-        "en-ja": f"not comparable: another tokenizer ({found['metrics']['BLEU']['signature']})",
-        "it-en": "not comparable: split dev, published scores are of test",
-        "high-x-en": "not comparable: ca-en: 12,000 sentences of 12,730",
-        "mean-x-en": "not comparable: ca-en: 12,000 sentences of 12,730",
-        "mean-en-x": f"not comparable: en-ja: another tokenizer ({found['metrics']['BLEU']['signature']})",
+        "en-ja": f"not comparable: different tokenizer ({found['metrics']['BLEU']['signature']})",
+        "it-en": "not comparable: split dev, published scores are for test",
+        "high-x-en": "not comparable: ca-en: 12,000 of 12,730 sentences",
+        "mean-x-en": "not comparable: ca-en: 12,000 of 12,730 sentences",
+        "mean-en-x": f"not comparable: en-ja: different tokenizer ({found['metrics']['BLEU']['signature']})",
     }
 
 
-def test_published_scores_of_another_kind_are_marked(tmp_path: Path) -> None:
+def test_published_scores_that_are_not_comparable_are_marked(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", ["fr-en", "en-zh", "en-de"], rows=3)
     set_bleu(folder, {"fr-en": 30.0, "en-zh": 30.0, "en-de": 30.0})
     tables = make_tables([folder], ["Whisper large-v2", "Phi-4-Multimodal CoT", "[text MT] NLLB-200-distilled-600M"])
     _, whisper, phi, text = (column.cells for column in tables.columns)
     assert whisper["fr-en"].doubt == "its tokenizer is not stated"
     assert phi["fr-en"].doubt is None
-    assert phi["en-zh"].doubt == "its tokenizer of Chinese and Japanese is another one, or not stated"
+    assert phi["en-zh"].doubt == "its tokenizer for Chinese and Japanese differs, or is not stated"
     assert text["en-de"].verdict == "not comparable: translates transcripts, not speech"
     assert "Phi-4-Mini/Phi-4-Multimodal report" in as_markdown(tables)
 
 
-def test_runs_of_different_signatures_are_not_side_by_side_without_a_mark(tmp_path: Path) -> None:
+def test_runs_with_different_signatures_are_marked(tmp_path: Path) -> None:
     first, second = (write_run(tmp_path / name, ["fr-en", "de-en"], rows=3) for name in ("one", "two"))
     for folder in (first, second):
         set_bleu(folder, {"fr-en": 30.0, "de-en": 30.0})
@@ -118,7 +118,7 @@ def test_runs_of_different_signatures_are_not_side_by_side_without_a_mark(tmp_pa
     assert "one* (fr→en): not comparable, these runs are scored in different ways; see their signatures" in text
 
 
-def test_all_files_say_the_same(everything: Path, tmp_path: Path) -> None:
+def test_all_formats_have_the_same_scores(everything: Path, tmp_path: Path) -> None:
     done = run(everything, "--output", tmp_path / "report", "--against", "XLS-R (0.3B)", "--against", "XLS-R (2B)")
     assert done.exit_code == 0
     names = ["tables.md", "tables.csv", "tables.tex", "report.html"]
@@ -141,8 +141,8 @@ def test_all_files_say_the_same(everything: Path, tmp_path: Path) -> None:
     )
 
 
-def test_what_is_refused(tmp_path: Path, everything: Path) -> None:
-    with pytest.raises(VoxlateError, match=r"no DIRECTION/scores.json; expected a folder that voxlate evaluate wrote"):
+def test_invalid_runs_and_names_are_errors(tmp_path: Path, everything: Path) -> None:
+    with pytest.raises(VoxlateError, match=r"no DIRECTION/scores.json; expected a folder written by voxlate evaluate"):
         run(tmp_path, "--output", tmp_path / "report")
     with pytest.raises(VoxlateError, match=r"^no published system 'XLS-R 2B'; did you mean 'XLS-R \(2B\)'"):
         run(everything, "--output", tmp_path / "report", "--against", "XLS-R 2B")
@@ -163,7 +163,7 @@ def test_thirty_six_directions_take_less_than_half_a_minute(tmp_path: Path) -> N
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Page, list[str]]]:
-    """A report in a browser without a network, and what its console says."""
+    """A report in an offline browser, and its console messages."""
     if CHROMIUM is None:
         pytest.skip("no Chromium here")
     folder = tmp_path_factory.mktemp("page")
@@ -175,25 +175,25 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Page, list[
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         context = browser.new_context(offline=True)
         opened = context.new_page()
-        said: list[str] = []
-        opened.on("console", lambda message: said.append(message.text))
-        opened.on("pageerror", lambda error: said.append(str(error)))
+        messages: list[str] = []
+        opened.on("console", lambda message: messages.append(message.text))
+        opened.on("pageerror", lambda error: messages.append(str(error)))
         opened.goto((folder / "report/report.html").as_uri())
-        yield opened, said
+        yield opened, messages
         browser.close()
 
 
-def test_the_page_says_nothing_in_the_console_and_runs_no_foreign_script(page: tuple[Page, list[str]]) -> None:
-    opened, said = page
+def test_the_page_logs_nothing_and_runs_no_injected_script(page: tuple[Page, list[str]]) -> None:
+    opened, messages = page
     opened.fill("#search", "onerror")
     assert ATTACK in opened.inner_text("#list").replace("\n", " ")
     assert opened.evaluate("window.hacked") is None
     assert opened.locator("#list img, #list script, #list article b b").count() == 0
     opened.fill("#search", "")
-    assert said == []
+    assert messages == []
 
 
-def test_each_text_has_its_own_direction(page: tuple[Page, list[str]]) -> None:
+def test_each_text_has_its_own_writing_direction(page: tuple[Page, list[str]]) -> None:
     opened, _ = page
     assert (
         opened.locator(
@@ -255,13 +255,13 @@ def test_clips_play(page: tuple[Page, list[str]]) -> None:
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_sticks_out_at_the_side(page: tuple[Page, list[str]], width: int) -> None:
+def test_the_page_does_not_scroll_sideways(page: tuple[Page, list[str]], width: int) -> None:
     opened, _ = page
     opened.set_viewport_size({"width": width, "height": 900})
     assert opened.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_runs_of_ones_own_have_means_and_no_doubts(tmp_path: Path) -> None:
+def test_our_own_runs_have_means_and_no_marks(tmp_path: Path) -> None:
     directions = ["fr-en", "it-en", "en-ca", "en-fr"]
     runs = [write_run(tmp_path / name, directions, rows=3) for name in ("clean", "noisy")]
     tables = make_tables(runs, [])

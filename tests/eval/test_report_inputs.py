@@ -1,4 +1,4 @@
-"""`voxlate report` of run folders that somebody else wrote: damaged, foreign, or out to read other files."""
+"""`voxlate report` on untrusted run folders: damaged, from other tools, or trying to read other files."""
 
 import base64
 import csv
@@ -19,10 +19,10 @@ from runs import edit_scores, write_run
 from voxlate.cli import app
 from voxlate.errors import VoxlateError
 from voxlate.evaluation.sound_files import is_sound
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 from voxlate_eval.examples import read_examples
 from voxlate_eval.formats import as_csv, as_latex, as_markdown
-from voxlate_eval.page_clips import Clips
+from voxlate_eval.page_clips import PageClips
 from voxlate_eval.report import write_report
 from voxlate_eval.tables import make_tables, read_run
 
@@ -44,13 +44,13 @@ def edit_sentences(run: Path, edit: Callable[[list[dict[str, Any]]], object]) ->
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def sentences(run: Path, clips: Clips) -> tuple[list[dict[str, Any]], str]:
+def sentences(run: Path, clips: PageClips) -> tuple[list[dict[str, Any]], str]:
     found = read_examples([read_run(run)], clips, 10)
     return found.sets[0]["rows"], found.note
 
 
 class TestClips:
-    """A file is shown only if it is sound below the folders that clips may come from."""
+    """A file is shown only if it is audio below an allowed folder."""
 
     @pytest.fixture
     def home(self, tmp_path: Path, run: Path) -> Path:
@@ -69,23 +69,23 @@ class TestClips:
         edit_scores(run, "de-en", files={"references": str(manifest)})
         return tmp_path
 
-    def shown(self, home: Path, name: str, clips: Clips) -> tuple[str | None, str]:
+    def shown(self, home: Path, name: str, clips: PageClips) -> tuple[str | None, str]:
         edit_sentences(home / "run", lambda rows: rows[0].update(audio=name))
         rows, note = sentences(home / "run", clips)
         return rows[0].get("audio"), note
 
-    def test_sound_of_the_data_is_embedded_or_linked(self, home: Path) -> None:
+    def test_audio_of_the_data_set_is_embedded_or_linked(self, home: Path) -> None:
         clip = home / "data/clips/good.wav"
-        found, _ = self.shown(home, str(clip), Clips(home / "report", 1 << 20, (), is_sound))
+        found, _ = self.shown(home, str(clip), PageClips(home / "report", 1 << 20, (), is_sound))
         assert found is not None
         assert base64.b64decode(found.partition("base64,")[2]) == clip.read_bytes()
         found, note = self.shown(
-            home, str(home / "data/de-en/../clips/good.wav"), Clips(home / "report", 0, (), is_sound)
+            home, str(home / "data/de-en/../clips/good.wav"), PageClips(home / "report", 0, (), is_sound)
         )
         assert found == "../data/clips/good.wav"
-        assert "1 clips are links to where they were" in note
-        assert self.shown(home, str(clip), Clips(None, 0, (), is_sound))[0] is None
-        assert self.shown(home, str(clip), Clips(home / "report", 1 << 20))[0] is None
+        assert "1 clips are links to the original files" in note
+        assert self.shown(home, str(clip), PageClips(None, 0, (), is_sound))[0] is None
+        assert self.shown(home, str(clip), PageClips(home / "report", 1 << 20))[0] is None
 
     @pytest.mark.parametrize("embed_bytes", [0, 1 << 20])
     @pytest.mark.parametrize(
@@ -104,17 +104,19 @@ class TestClips:
             "x" * 5000,
         ],
     )
-    def test_nothing_else_is(self, home: Path, name: str, embed_bytes: int) -> None:
-        clips = Clips(home / "report", embed_bytes, (), is_sound)
+    def test_other_files_are_not_shown(self, home: Path, name: str, embed_bytes: int) -> None:
+        clips = PageClips(home / "report", embed_bytes, (), is_sound)
         assert self.shown(home, f"{home}/{name}", clips)[0] is None
 
     def test_a_folder_can_be_allowed(self, home: Path) -> None:
         name = str(home / "private/call.wav")
-        found, note = self.shown(home, name, Clips(home / "report", 1 << 20, (), is_sound))
+        found, note = self.shown(home, name, PageClips(home / "report", 1 << 20, (), is_sound))
         assert found is None
-        assert "1 clips are left out, which lie outside the folders of the manifests; --clips FOLDER allows" in note
+        assert (
+            "1 clips are left out because they are outside the folders of the manifests; --clips FOLDER allows" in note
+        )
         assert f"such as {home / 'private'}" in note
-        allowed = Clips(home / "report", 1 << 20, [home / "private"], is_sound)
+        allowed = PageClips(home / "report", 1 << 20, [home / "private"], is_sound)
         assert str(self.shown(home, name, allowed)[0]).startswith("data:audio/")
         with pytest.raises(VoxlateError, match=r"^--clips nowhere: no such folder$"):
             CliRunner().invoke(
@@ -122,23 +124,26 @@ class TestClips:
             )
 
     @pytest.mark.parametrize("manifest", ["/", "/etc/passwd", "de-en/test.jsonl", "\0", "", "missing.jsonl"])
-    def test_a_manifest_that_is_none_allows_nothing(self, home: Path, manifest: str) -> None:
+    def test_an_invalid_manifest_allows_nothing(self, home: Path, manifest: str) -> None:
         edit_scores(home / "run", "de-en", files={"references": manifest})
-        clips = Clips(home / "report", 1 << 20, (), is_sound)
+        clips = PageClips(home / "report", 1 << 20, (), is_sound)
         assert self.shown(home, str(home / "data/clips/good.wav"), clips)[0] is None
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"id": "a", "reference": "cut o', r"sentences.jsonl:4: not JSON \(Unterminated string .*again, which writes"),
+        (
+            '{"id": "a", "reference": "cut o',
+            r"sentences.jsonl:4: not JSON \(Unterminated string .*rerun voxlate evaluate",
+        ),
         ("[1]", r"sentences.jsonl:4: is a list, expected one object"),
         ('{"id": "a", "reference": ["x"], "hypothesis": "", "chrF": 1}', r":4: reference is a list, expected text"),
         ('{"id": "a", "reference": "", "hypothesis": "", "chrF": "1"}', r":4: chrF is text, expected a number"),
-        ('{"id": "a", "reference": "", "hypothesis": "", "chrF": NaN}', r":4: not JSON \(NaN is no JSON number\)"),
+        ('{"id": "a", "reference": "", "hypothesis": "", "chrF": NaN}', r":4: not JSON \(NaN is not a JSON number\)"),
         ('{"id": "a", "reference": "", "hypothesis": "", "chrF": 1e999}', r":4: not JSON \(1e999 is too large"),
         ('{"id": "a", "reference": "", "hypothesis": ""}', r":4: chrF is null, expected a number"),
-        ('{"id": "\\ud800", "reference": "", "hypothesis": "", "chrF": 1}', r":4: not JSON \(half of a surrogate pair"),
+        ('{"id": "\\ud800", "reference": "", "hypothesis": "", "chrF": 1}', r":4: not JSON \(unpaired surrogate"),
         ("[" * 100_000, r":4: not JSON \(nested too deeply\)"),
         (
             '{"audio": 5, "id": 1, "reference": "", "hypothesis": "", "chrF": 1}',
@@ -146,25 +151,25 @@ class TestClips:
         ),
     ],
 )
-def test_sentences_that_are_damaged_are_named(run: Path, line: str, message: str) -> None:
+def test_damaged_sentences_are_reported(run: Path, line: str, message: str) -> None:
     path = run / "de-en/sentences.jsonl"
     path.write_text(path.read_text(encoding="utf-8") + line, encoding="utf-8")
     with pytest.raises(EvaluationError, match=message) as caught:
-        sentences(run, Clips(None, 0))
+        sentences(run, PageClips(None, 0))
     assert "\n" not in str(caught.value)
 
 
 def test_sentences_in_another_encoding(run: Path) -> None:
     (run / "de-en/sentences.jsonl").write_bytes(b'{"id": "\xff"}\n')
     with pytest.raises(
-        EvaluationError, match=r"sentences.jsonl:1: not UTF-8 \(byte 8 of the line\); run voxlate evaluate"
+        EvaluationError, match=r"sentences.jsonl:1: not UTF-8 \(byte 8 of the line\); rerun voxlate evaluate"
     ):
-        sentences(run, Clips(None, 0))
+        sentences(run, PageClips(None, 0))
 
 
-def test_whole_numbers_are_ids(run: Path) -> None:
+def test_integers_are_accepted_as_ids(run: Path) -> None:
     edit_sentences(run, lambda rows: [row.update(id=number, speaker=7) for number, row in enumerate(rows)])
-    rows, _ = sentences(run, Clips(None, 0))
+    rows, _ = sentences(run, PageClips(None, 0))
     assert [(row["id"], row["speaker"]) for row in rows] == [("0", "7"), ("1", "7"), ("2", "7")]
 
 
@@ -190,7 +195,7 @@ def test_whole_numbers_are_ids(run: Path) -> None:
         {"files": {"references": 5}},
     ],
 )
-def test_scores_of_the_wrong_kind_are_named(run: Path, changes: dict[str, Any]) -> None:
+def test_scores_of_the_wrong_type_are_reported(run: Path, changes: dict[str, Any]) -> None:
     edit_scores(run, "de-en", **changes)
     with pytest.raises(
         EvaluationError, match=r"de-en/scores.json: not scores of voxlate evaluate with BLEU \(.*\); score"
@@ -199,7 +204,7 @@ def test_scores_of_the_wrong_kind_are_named(run: Path, changes: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"null", b"\xff\xfe{\0", b"{}" * 2, b'{"n": NaN}', b"\0" * 100])
-def test_scores_that_are_no_json_are_named(run: Path, text: bytes) -> None:
+def test_scores_that_are_not_json_are_reported(run: Path, text: bytes) -> None:
     (run / "de-en/scores.json").write_bytes(text)
     with pytest.raises(
         EvaluationError, match=r"de-en/scores.json: not scores of voxlate evaluate with BLEU \(.*\); score"
@@ -207,16 +212,16 @@ def test_scores_that_are_no_json_are_named(run: Path, text: bytes) -> None:
         read_run(run)
 
 
-def test_a_direction_that_two_folders_have_is_refused(run: Path) -> None:
+def test_a_direction_in_two_folders_is_an_error(run: Path) -> None:
     (run / "copy").mkdir()
     (run / "copy/scores.json").write_bytes((run / "de-en/scores.json").read_bytes())
     with pytest.raises(
-        EvaluationError, match=r"de-en/scores.json: direction de-en comes from another folder of .*once$"
+        EvaluationError, match=r"de-en/scores.json: direction de-en is also in another folder of .*once$"
     ):
         read_run(run)
 
 
-NAMES = [  # of a run's folder or a direction
+NAMES = [  # for a run's folder or a direction
     "=1+1",
     "+1",
     "-1",
@@ -237,7 +242,7 @@ NAMES = [  # of a run's folder or a direction
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names_are_text_in_every_format(run: Path, tmp_path: Path, name: str) -> None:
+def test_names_are_escaped_in_every_format(run: Path, tmp_path: Path, name: str) -> None:
     edit_scores(run, "de-en", direction=name)
     moved = run.rename(tmp_path / name.replace("/", "∕"))
     tables = make_tables([moved], [])
@@ -256,18 +261,18 @@ def test_names_are_text_in_every_format(run: Path, tmp_path: Path, name: str) ->
     assert all(line.count(" | ") == 1 for line in markdown.splitlines() if line.startswith("| "))
 
 
-def test_a_page_of_such_names_is_drawn_and_runs_nothing(run: Path, tmp_path: Path) -> None:
+def test_a_page_with_such_names_is_rendered_and_runs_nothing(run: Path, tmp_path: Path) -> None:
     for number, name in enumerate(NAMES):
         shutil.copytree(run / "de-en", run / str(number))
         edit_scores(run, str(number), direction=name)
     moved = run.rename(tmp_path / "$_<script>")
     [*_, page] = write_report([moved], tmp_path / "report", [])
     text = page.read_text(encoding="utf-8")
-    assert text.count("<script") == 2  # its own data and program
+    assert text.count("<script") == 2  # the page's own data and program
     assert "&lt;script&gt;" in text
 
 
-def test_an_interval_that_does_not_hold_its_value_is_drawn(run: Path, tmp_path: Path) -> None:
+def test_an_interval_without_its_value_is_plotted(run: Path, tmp_path: Path) -> None:
     bleu = {"value": 5.0, "low": 9.0, "high": 1.0, "signature": "s"}
     edit_scores(run, "de-en", metrics={"BLEU": bleu})
     assert write_report([run], tmp_path / "report", [])[0].is_file()

@@ -1,4 +1,4 @@
-"""`voxlate score` reads what `voxlate translate` writes in each form, and refuses what is not a hypothesis a line."""
+"""`voxlate score` reads every format of `voxlate translate` and rejects text that is not one hypothesis per line."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from voxlate.decoding.writers import to_json, to_json_line, to_line, to_srt, to_
 from voxlate.errors import VoxlateError
 from voxlate.evaluation.hypothesis_tables import read_hypotheses
 from voxlate.evaluation.references import read_references as read_manifest_references
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 from voxlate_eval.records import Records, join, read_references
 
 TSV_HEADER = "audio\tstart\tend\trank\tscore\ttext\n"
@@ -31,7 +31,7 @@ RESULTS = [result(name, texts) for name, texts in TEXTS.items()]
 
 
 def manifest(folder: Path, names: tuple[str, ...] = ("a.flac", "b.flac", "c.flac"), language: str = "en") -> Path:
-    """Write references whose order is not the results'; ids are whole numbers."""
+    """Write references in another order than the results, with integers as ids."""
     rows = [
         {"id": number, "audio": f"../clips/{name}", "target_text": WHOLE[name], "target_language": language}
         for number, name in enumerate(names)
@@ -51,13 +51,13 @@ def joined(hypotheses: Path, references: Path, language: str | None = None) -> R
     [
         ("printed.txt", to_line, 3),
         ("printed.jsonl", to_json_line, 3),
-        ("printed.txt", to_json_line, 3),  # whatever the file is called
+        ("printed.txt", to_json_line, 3),  # whatever the suffix
         ("indented.json", to_json, 3),
-        ("printed.tsv", tsv_rows, 2),  # a table has no row for a clip in which nothing was said
+        ("printed.tsv", tsv_rows, 2),  # a table has no row for a clip without speech
         ("printed.out", tsv_rows, 2),
     ],
 )
-def test_results_of_several_inputs_meet_their_clips(
+def test_results_of_several_inputs_are_joined_with_their_clips(
     tmp_path: Path, name: str, write: Callable[[Translation], str], count: int
 ) -> None:
     printed = tmp_path / name
@@ -72,7 +72,7 @@ def test_results_of_several_inputs_meet_their_clips(
 
 
 @pytest.mark.parametrize(("suffix", "write"), [("json", to_json), ("tsv", to_tsv), ("txt", to_txt)])
-def test_a_folder_of_results_has_a_language_of_each(
+def test_a_folder_of_results_may_have_several_languages(
     tmp_path: Path, suffix: str, write: Callable[[Translation], str]
 ) -> None:
     for name in ("a.flac", "b.flac"):
@@ -90,7 +90,7 @@ def test_a_folder_of_results_has_a_language_of_each(
         joined(tmp_path / "out", plain, "zh")
 
 
-def test_printed_results_in_several_languages_are_told_apart(tmp_path: Path) -> None:
+def test_printed_results_in_several_languages_are_separated(tmp_path: Path) -> None:
     lines = [f"clips/{name}\t{language}\t{name} in {language}\n" for name in "ab" for language in ("de", "zh")]
     (tmp_path / "h.txt").write_text("".join(lines))
     (tmp_path / "r.txt").write_text("a\nb\n")
@@ -115,7 +115,7 @@ def test_a_single_result_is_one_hypothesis(tmp_path: Path) -> None:
         joined(tmp_path / "one.txt", plain, "en")
 
 
-def test_what_is_not_a_hypothesis_a_line_is_refused(tmp_path: Path) -> None:
+def test_text_that_is_not_one_hypothesis_per_line_is_rejected(tmp_path: Path) -> None:
     def refused(name: str, text: str, message: str) -> None:
         (tmp_path / name).write_text(text)
         with pytest.raises((EvaluationError, VoxlateError), match=message) as caught:
@@ -139,13 +139,13 @@ def test_tables_of_hypotheses_have_ids(tmp_path: Path) -> None:
     assert joined(tmp_path / "h.csv", manifest(tmp_path)).hypotheses == ["One segment.", "Two short segments.", ""]
 
 
-def test_a_table_without_a_header_is_no_file_of_references(tmp_path: Path) -> None:
+def test_a_table_without_a_header_is_rejected_as_references(tmp_path: Path) -> None:
     (tmp_path / "r.txt").write_text("".join(map(to_line, RESULTS)))
     with pytest.raises(EvaluationError, match=r"r.txt: a tab in every line, as in a table; expected references alone"):
         read_references(tmp_path / "r.txt")
 
 
-def test_names_that_cannot_be_printed_or_were_shortened_or_moved_meet_their_clips(tmp_path: Path) -> None:
+def test_unprintable_shortened_and_moved_names_are_joined_with_their_clips(tmp_path: Path) -> None:
     names = ["a/x.flac", "b/x.flac", "c/t\tab\nx.flac", "c/caf\u00e9.flac"]
     rows = [{"id": name, "audio": f"/gone/data/{name}", "target_text": name, "target_language": "en"} for name in names]
     references = tmp_path / "references.jsonl"
@@ -172,14 +172,16 @@ def test_names_that_cannot_be_printed_or_were_shortened_or_moved_meet_their_clip
     assert joined(folder, references).hypotheses == [*"ABCD"]
 
 
-def test_a_text_before_a_tab_is_no_name(tmp_path: Path) -> None:
+def test_text_before_a_tab_is_not_a_file_name(tmp_path: Path) -> None:
     (tmp_path / "h.txt").write_text("It costs 3.5 euros.\t-0.51\nNo.\t-0.2\n")
     (tmp_path / "r.txt").write_text("It costs 3.5 euros.\nNo.\n")
-    with pytest.raises(EvaluationError, match=r"h.txt: It costs 3.5 euros. stands before a tab, expected the name of"):
+    with pytest.raises(
+        EvaluationError, match=r"h.txt: text before a tab is not a file name \(It costs 3.5 euros.\); expected NAME"
+    ):
         joined(tmp_path / "h.txt", tmp_path / "r.txt", "en")
 
 
-def test_languages_of_references_go_by_name_too(tmp_path: Path) -> None:
+def test_languages_of_references_may_be_names(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_text(json.dumps({"id": 1, "target_text": "x", "source_language": "deu", "target_language": "French"}))
     (row,) = read_manifest_references(path).rows

@@ -1,4 +1,4 @@
-"""The benchmark scripts: published sizes to the parameter, and both sides of the comparison run."""
+"""The benchmark scripts: models have the published number of parameters, and both sides of each comparison run."""
 
 import runpy
 import subprocess
@@ -27,7 +27,7 @@ def test_full_size_models_have_the_published_number_of_parameters(size: str, mil
 
 @pytest.fixture(scope="module")
 def model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model as we save it, with the ids of its languages."""
+    """The tiny model saved by voxlate, with its language token ids."""
     checkpoint, folder = load_checkpoint(tiny_model), tmp_path_factory.mktemp("speed") / "model"
     save_checkpoint(folder, checkpoint.model, checkpoint.tokenizer, checkpoint.targets)
     return folder
@@ -41,17 +41,17 @@ def run(script: str, *arguments: object) -> list[str]:
 def test_translation_is_measured_on_all_sides_and_the_texts_are_the_same(model: Path) -> None:
     lines = run("translation.py", model, "--clips", 5, "--rounds", 1, "--max-length", 9, "--batch-size", 2, "--float32")
     assert lines[0].startswith("5 clips, ")
-    sides = ["voxlate", "voxlate, profiled", "voxlate, float32", "transformers, as its card has it"]
+    sides = ["voxlate", "voxlate, profiled", "voxlate, float32", "transformers, as on its model card"]
     for side in [*sides, "transformers, tuned, 2"]:
         [line] = [line for line in lines if line.startswith(f"{side:36}")]
         assert float(line[36:].split()[0]) > 0
-    assert "same texts as voxlate, float32: 100% transformers, as its card has it" in lines
+    assert "same texts as voxlate, float32: 100% transformers, as on its model card" in lines
 
 
-def test_the_least_work_of_a_translation_is_counted() -> None:
-    work = runpy.run_path(str(SPEED / "roofline.py"))["work"]
-    stages = work("300m", np.array([4.0, 6.0]), tokens=18, beam=5, pool=64, width_bytes=2)
-    # 24 layers of 12.6 million weights see 50 frames a second, and the front end takes 4.9 GFLOP for each second.
+def test_the_minimum_work_of_a_translation_is_counted() -> None:
+    count_work = runpy.run_path(str(SPEED / "roofline.py"))["count_work"]
+    stages = count_work("300m", np.array([4.0, 6.0]), tokens=18, beam=5, pool=64, width_bytes=2)
+    # 24 layers of 12.6M weights process 50 frames per second; the convolutions take 4.9 GFLOP per second of audio.
     assert stages["encoder and adapter"].flops == pytest.approx(2 * 24 * 12.58e6 * 500 + 10 * 4.9e9, rel=0.1)
     assert stages["output layer"].flops == 2 * 2 * 5 * 18 * 1024 * 250_054
     assert stages["output layer"].bytes == 18 * 2 * 1024 * 250_054
@@ -60,10 +60,10 @@ def test_the_least_work_of_a_translation_is_counted() -> None:
     assert lines[-1].startswith("at best ")
 
 
-def test_time_and_memory_are_measured_by_the_number_of_files(model: Path) -> None:
+def test_time_and_memory_are_measured_by_number_of_files(model: Path) -> None:
     lines = run("scaling.py", model, "--to", "de", "--counts", 3, "--hours", 0.1, "--short", 4)
     assert [line.split("  ")[0] for line in lines] == ["3 clips", "0.1 hours in one file", "4 clips"]
-    assert all("ms a file" in line and "MiB at the peak" in line for line in lines)
+    assert all("ms per file" in line and "MiB peak" in line for line in lines)
 
 
 def test_start_up_is_measured(model: Path, tmp_path: Path) -> None:

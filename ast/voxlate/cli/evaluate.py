@@ -139,7 +139,7 @@ def compare(
     target_language: TargetLanguage = None,
     metrics: Metrics = "bleu,chrf",
     tokenize: Tokenize = None,
-    samples: Annotated[int, typer.Option(min=100, help="Number of samples of each significance test.")] = 2000,
+    samples: Annotated[int, typer.Option(min=100, help="Number of samples of each significance test.")] = 10_000,
     seed: Seed = 1,
     sentences: Annotated[
         int, typer.Option(min=0, help="Number of sentences to show for which each system is better.")
@@ -174,9 +174,9 @@ def report(
     with _as_voxlate_errors():
         from voxlate.evaluation.sound_files import is_sound
         from voxlate_eval.report import write_report
-        from voxlate_eval.strict_json import shown
+        from voxlate_eval.strict_json import path_text
 
-        missing = [shown(folder) for folder in clips or [] if not folder.is_dir()]
+        missing = [path_text(folder) for folder in clips or [] if not folder.is_dir()]
         if missing:
             raise VoxlateError(f"--clips {missing[0]}: no such folder")
         written = write_report(
@@ -187,9 +187,9 @@ def report(
             embed_bytes=embed_mib << 20,
             link=link,
             clip_folders=clips or [],
-            is_sound=is_sound,
+            is_playable=is_sound,
         )
-        print(*map(shown, written), sep="\n")
+        print(*map(path_text, written), sep="\n")
 
 
 def _listed(text: str) -> tuple[str, ...]:
@@ -199,7 +199,7 @@ def _listed(text: str) -> tuple[str, ...]:
 @contextmanager
 def _as_voxlate_errors() -> Iterator[None]:
     """Let what the scorer refuses end the command like everything else that the user can mend."""
-    from voxlate_eval.errors import EvaluationError
+    from voxlate_eval import EvaluationError
 
     try:
         yield

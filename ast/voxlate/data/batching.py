@@ -22,7 +22,7 @@ from voxlate.errors import AudioError
 from voxlate.manifest.utterance import Utterance
 from voxlate.text import join_texts
 from voxlate.tokenizer import EOS_ID, IGNORED_ID, PAD_ID, Tokenizer
-from voxlate_eval.words import plain_words
+from voxlate_eval.text_normalization import normalize_words
 
 _PREFETCH = 4  # batches that each worker makes ahead
 
@@ -196,7 +196,7 @@ class BatchMaker(Dataset[Batch]):
 
 def ctc_text(text: str) -> str:
     """Return what CTC reads of a source text: its words as WER compares them."""
-    return plain_words(text)
+    return normalize_words(text)
 
 
 def read_batches(

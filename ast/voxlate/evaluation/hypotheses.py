@@ -27,7 +27,7 @@ from voxlate.manifest.reading import Manifest
 from voxlate.manifest.utterance import EmbeddedAudio, Utterance
 from voxlate.progress import progress_bar, stderr
 from voxlate.search_options import SearchOptions
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 from voxlate_eval.strict_json import parse_objects, read_object
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from voxlate.errors import VoxlateError
 from voxlate.manifest.table_files import Problems, Table
 from voxlate_eval.hypothesis_files import hypotheses_of_table, is_table
 from voxlate_eval.hypothesis_files import read_hypotheses as read_file
-from voxlate_eval.sentences import Hypotheses
-from voxlate_eval.strict_json import cut
+from voxlate_eval.rows import Hypotheses
+from voxlate_eval.strict_json import shorten
 
 _SHOWN = 10  # columns in messages
 _TABLES = (".tsv", ".csv", ".parquet")
@@ -27,4 +27,6 @@ def read_hypotheses(path: Path) -> Hypotheses:
     if path.suffix.lower() == ".tsv":  # without a header, it may be the output of `voxlate translate`
         return read_file(path)
     problems.raise_any()
-    raise VoxlateError(f"{path}: no columns id and text; its columns: {', '.join(map(cut, [*table.columns][:_SHOWN]))}")
+    raise VoxlateError(
+        f"{path}: no columns id and text; its columns: {', '.join(map(shorten, [*table.columns][:_SHOWN]))}"
+    )

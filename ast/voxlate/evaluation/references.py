@@ -7,7 +7,7 @@ from voxlate.errors import VoxlateError
 from voxlate.languages import look_up_language
 from voxlate.manifest.reading import Manifest, read_manifest
 from voxlate.manifest.utterance import Utterance
-from voxlate_eval.records import Reference, References
+from voxlate_eval.records import ReferenceRow, References
 from voxlate_eval.records import read_references as read_lines
 
 _TABLES = (".tsv", ".csv", ".parquet")
@@ -47,14 +47,14 @@ def language_code(name: str | None) -> str | None:
     return name if known is None else known.code
 
 
-def _with_codes(row: Reference) -> Reference:
+def _with_codes(row: ReferenceRow) -> ReferenceRow:
     codes = [language_code(name) for name in (row.source_language, row.target_language)]
     return replace(row, source_language=codes[0], target_language=codes[1])
 
 
-def _reference(utterance: Utterance) -> Reference:
+def _reference(utterance: Utterance) -> ReferenceRow:
     audio = str(utterance.audio) if isinstance(utterance.audio, Path) else None
-    return Reference(
+    return ReferenceRow(
         utterance.id,
         utterance.target_text or "",
         utterance.source_text,

@@ -19,7 +19,15 @@ from voxlate.files import write_text
 from voxlate.progress import stderr
 from voxlate_eval.comparison import compare_systems
 from voxlate_eval.records import Records, join
-from voxlate_eval.score import DEFAULT_METRICS, SCORES, SENTENCES, Measured, measure, score, sentence_rows
+from voxlate_eval.score import (
+    DEFAULT_METRICS,
+    SCORES,
+    SENTENCES,
+    MetricStatistics,
+    compute_statistics,
+    score,
+    sentence_rows,
+)
 
 _ABOUT_P = (
     "A - B is in points of the metric. p is the probability that two equally good systems differ by at least as much "
@@ -55,7 +63,9 @@ def compare_files(a: Path, b: Path, references: Path, scoring: Scoring, shown: i
     """Compare two files of hypotheses; print a table, and write all results to `output` as JSON."""
     first, second = _measure(a, references, scoring), _measure(b, references, scoring)
     pairs = list(zip(first[1], second[1], strict=True))
-    comparison = compare_systems(first[0], second[0], pairs, samples=scoring.samples, seed=scoring.seed, shown=shown)
+    comparison = compare_systems(
+        first[0], second[0], pairs, samples=scoring.samples, seed=scoring.seed, sentences=shown
+    )
     if output is not None:
         write_text(output, as_json(comparison))
     _print_comparison(comparison)
@@ -64,7 +74,9 @@ def compare_files(a: Path, b: Path, references: Path, scoring: Scoring, shown: i
 
 def evaluate_folder(records: Records, scoring: Scoring, folder: Path) -> dict[str, Any]:
     """Score the hypotheses of `voxlate evaluate`; write scores and sentences next to them."""
-    measured = measure(records, dict.fromkeys([*scoring.metrics, "chrf"]), scoring.tokenize, workers=cpu_count() or 1)
+    measured = compute_statistics(
+        records, dict.fromkeys([*scoring.metrics, "chrf"]), scoring.tokenize, workers=cpu_count() or 1
+    )
     scores = _score(records, measured, scoring)
     rows = sentence_rows(records, measured)
     write_text(folder / SENTENCES, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
@@ -145,14 +157,14 @@ def _counted(languages: dict[str, int]) -> str:
     return ", ".join(f"{language} {count}" for language, count in languages.items())
 
 
-def _measure(hypotheses: Path, references: Path, scoring: Scoring) -> tuple[Records, list[Measured]]:
+def _measure(hypotheses: Path, references: Path, scoring: Scoring) -> tuple[Records, list[MetricStatistics]]:
     known = read_references(references)
     known = transcripts(known) if scoring.transcripts else known
     records = join(read_hypotheses(hypotheses), known, language_code(scoring.target_language))
-    return records, measure(records, scoring.metrics, scoring.tokenize, workers=cpu_count() or 1)
+    return records, compute_statistics(records, scoring.metrics, scoring.tokenize, workers=cpu_count() or 1)
 
 
-def _score(records: Records, measured: Sequence[Measured], scoring: Scoring) -> dict[str, Any]:
+def _score(records: Records, measured: Sequence[MetricStatistics], scoring: Scoring) -> dict[str, Any]:
     speakers = {
         row.speaker for path in scoring.seen_in for row in read_references(path).rows if row.speaker is not None
     }
@@ -170,7 +182,7 @@ def _print_comparison(comparison: dict[str, Any]) -> None:
     for name, metric in comparison["metrics"].items():
         numbers = (f"{metric[key]:.2f}" for key in ("a", "b"))
         span = f"[{metric['low']:+.2f}, {metric['high']:+.2f}]"
-        p_values = (f"{metric[key]:.4f}" for key in ("p_bootstrap", "p_randomisation"))
+        p_values = (f"{metric[key]:.4f}" for key in ("p_bootstrap", "p_randomization"))
         table.add_row(name, *numbers, f"{metric['difference']:+.2f}", span, *p_values)
     console.print(table)
     _print_metrics(console, [*comparison["metrics"].items()])

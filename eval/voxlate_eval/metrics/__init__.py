@@ -1,6 +1,6 @@
-"""Metrics of translations, one file each: sums of every sentence, and a value of the sums.
+"""Metrics of translations, one file each. A metric keeps sums for every sentence and computes its value from them.
 
-Shape letters: N sentences, K sums that a metric keeps (counts of n-grams, edits, …).
+Shape letters: N sentences, K sums that a metric keeps (n-gram counts, edits, …).
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 
 Sums = npt.NDArray[np.float64]
 
-# What makes each metric: make(target_language, tokenizer name or None).
+# Each entry is a factory: make(target_language, name of a tokenizer or None).
 METRICS = {
     "bleu": "voxlate_eval.metrics.bleu:make_bleu",
     "chrf": "voxlate_eval.metrics.chrf:make_chrf",
@@ -28,38 +28,38 @@ METRICS = {
     "cer": "voxlate_eval.metrics.error_rates:make_cer",
     "comet": "voxlate_eval.metrics.comet:make_comet",
 }
-_CHUNK = 2000  # sentences that one process takes at a time
+_CHUNK = 2000  # sentences per task of a worker process
 
 
 class Metric(Protocol):
-    """A metric. Its value of a corpus is that of the summed statistics of its sentences, which may be resampled."""
+    """A metric whose value for a corpus depends only on summed sentence statistics, which can be resampled."""
 
     @property
     def name(self) -> str:
-        """How tables call it: BLEU, chrF++."""
+        """Name in tables, such as BLEU or chrF++."""
 
     @property
     def signature(self) -> str:
-        """What it depends on, for others to get the same number."""
+        """Settings and versions that others need to reproduce the number."""
 
     @property
     def about(self) -> str:
-        """What it counts, in which unit, and which way is better, in a line for readers of a table."""
+        """Definition, unit and direction in one line for readers of a table."""
 
     @property
     def higher_is_better(self) -> bool:
-        """Whether more is better; of error rates less is."""
+        """Whether a higher value is better; false for error rates."""
 
     def statistics(self, hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str]) -> Any:
         """Return the sums of each sentence, (N, K)."""
 
     def value(self, sums_K: Sums) -> float:
-        """Return the metric of summed statistics."""
+        """Return the metric of statistics that are summed over sentences."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """A corpus-level score with its recipe: sacreBLEU's signature, and the number of sentences, `n`."""
+    """A corpus-level score with the metric's signature and the number of sentences, `n`."""
 
     value: float
     signature: str
@@ -67,7 +67,7 @@ class Score:
 
 
 def make_metric(name: str, target_language: str, tokenize: str | None = None) -> Metric:
-    """Return a metric for a target language. EvaluationError where the name is unknown."""
+    """Return a metric for a target language. Raises EvaluationError if the name is unknown."""
     known = name.strip().lower()
     if known not in METRICS:
         close = get_close_matches(known, METRICS, 1)
@@ -86,38 +86,38 @@ def statistics(
     *,
     workers: int = 1,
 ) -> Sums:
-    """Return the sums of each sentence, (N, K), by several processes where there are many sentences.
+    """Return the sums of each sentence, (N, K). Large corpora are split among `workers` processes.
 
-    EvaluationError where counts differ or there is no sentence: nothing is cut to fit.
+    Raises EvaluationError if the counts differ or there are no sentences.
     """
-    check_pairs(metric.name, hypotheses, references)
+    _check_pairs(metric.name, hypotheses, references)
     n = len(hypotheses)
-    if n <= _CHUNK or workers == 1 or metric.name == "COMET":  # which starts a process of its own
+    if n <= _CHUNK or workers == 1 or metric.name == "COMET":  # COMET runs in a process of its own
         return np.asarray(metric.statistics(hypotheses, references, sources), dtype=np.float64)
-    parts = [
+    chunks = [
         (metric, hypotheses[i : i + _CHUNK], references[i : i + _CHUNK], sources[i : i + _CHUNK])
         for i in range(0, n, _CHUNK)
     ]
-    with ProcessPoolExecutor(min(workers, len(parts)), mp_context=get_context("spawn")) as pool:
-        return np.concatenate(list(pool.map(_part, parts)))
+    with ProcessPoolExecutor(min(workers, len(chunks)), mp_context=get_context("spawn")) as pool:
+        return np.concatenate(list(pool.map(_chunk_statistics, chunks)))
 
 
-def _part(part: tuple[Metric, Sequence[str], Sequence[str], Sequence[str]]) -> Sums:
-    metric, *texts = part
+def _chunk_statistics(chunk: tuple[Metric, Sequence[str], Sequence[str], Sequence[str]]) -> Sums:
+    metric, *texts = chunk
     return np.asarray(metric.statistics(*texts), dtype=np.float64)
 
 
 def corpus_score(metric: Metric, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    """Return the score of a corpus, with one reference for each hypothesis, in their order.
+    """Return the score of a corpus with one reference per hypothesis, in the same order.
 
-    EvaluationError where the counts differ or there is no sentence.
+    Raises EvaluationError if the counts differ or there are no sentences.
     """
     sums_NK = statistics(metric, hypotheses, references)
     return Score(metric.value(sums_NK.sum(axis=0)), metric.signature, len(hypotheses))
 
 
-def check_pairs(metric: str, hypotheses: Sequence[str], references: Sequence[str]) -> None:
-    """Raise EvaluationError where counts differ or there is no sentence: nothing is cut to fit."""
+def _check_pairs(metric: str, hypotheses: Sequence[str], references: Sequence[str]) -> None:
+    """Raise EvaluationError if the counts differ or there are no sentences; nothing is truncated."""
     if len(hypotheses) != len(references):
         raise EvaluationError(
             f"{metric} got {len(hypotheses)} hypotheses and {len(references)} references; expected one reference for "
@@ -125,3 +125,12 @@ def check_pairs(metric: str, hypotheses: Sequence[str], references: Sequence[str
         )
     if not hypotheses:
         raise EvaluationError(f"{metric} got no sentences; expected at least one hypothesis with its reference")
+
+
+def sacrebleu_signature(scorer: Any, **changes: str) -> str:
+    """Return the signature of a sacreBLEU metric for one reference, with some of its entries replaced."""
+    scorer.corpus_score([""], [[""]])  # a signature needs the number of references, which is set by scoring
+    signature = scorer.get_signature()
+    for key, value in changes.items():
+        signature.update(key, value)
+    return str(signature)

@@ -1,5 +1,5 @@
 "use strict";
-// Tables: a click on a header sorts by its column; averages stay where they are when nothing is sorted.
+// Tables: clicking a header sorts by its column: descending, ascending, then the original order.
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const original = [...body.rows];
@@ -19,7 +19,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
-// Sentences: everything is put into the page as text, never as markup.
+// Sentences: all content is inserted as text, never as markup.
 const data = JSON.parse(document.getElementById("data").textContent);
 const [direction, order, search, count, list, more] = ["direction", "order", "search", "count", "list", "more"].map((id) =>
   document.getElementById(id));
@@ -34,7 +34,7 @@ function element(name, text, className) {
   return made;
 }
 
-// A text of some language, in its own direction: the template says dir="auto".
+// Text in any language, with its own writing direction: the template has dir="auto".
 function foreign(parts) {
   const made = document.getElementById("foreign").content.firstElementChild.cloneNode();
   made.append(...parts);

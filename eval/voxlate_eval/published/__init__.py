@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 
-from voxlate_eval.errors import EvaluationError
+from voxlate_eval import EvaluationError
 
 _FOLDER = Path(__file__).parent
 GROUPS = {"high": "X→en, high-resource", "mid": "X→en, mid-resource", "low": "X→en, low-resource", "en-x": "en→X"}
@@ -14,7 +14,7 @@ GROUPS = {"high": "X→en, high-resource", "mid": "X→en, mid-resource", "low":
 
 @dataclass(frozen=True)
 class Split:
-    """A direction of CoVoST-2: its group in the XLS-R tables, rows of its splits, and hours of training data."""
+    """A direction of CoVoST-2: its group in the XLS-R tables, the rows of its splits, and hours of training data."""
 
     direction: str
     group: str
@@ -36,7 +36,7 @@ class System:
 
 @dataclass(frozen=True)
 class Provenance:
-    """How a score was made, as far as known, and where it was seen; README.md lists the conventions."""
+    """How a score was computed, as far as known, and its source; README.md lists the conventions."""
 
     convention: str
     scoring: str
@@ -60,7 +60,7 @@ def splits() -> dict[str, Split]:
 
 
 def split_rows(direction: str | None, split: str | None) -> int | None:
-    """Return how many rows a split of CoVoST-2 has; None where it is none of those."""
+    """Return the number of rows of a split of CoVoST-2, or None if there is no such split."""
     found = splits().get(direction or "")
     return getattr(found, split, None) if found and split in ("train", "dev", "test") else None
 
@@ -78,7 +78,7 @@ def systems() -> dict[str, System]:
 
 @lru_cache(1)
 def provenances() -> dict[str, Provenance]:
-    """Return how scores were made, by the key that systems name."""
+    """Return the provenance of scores by key, as used in `System.provenance`."""
     return {
         row["provenance"]: Provenance(row["convention"], row["scoring"], row["source"])
         for row in _rows("provenance.csv")
@@ -86,7 +86,7 @@ def provenances() -> dict[str, Provenance]:
 
 
 def find_system(name: str) -> System:
-    """Return a published system. EvaluationError with a suggestion where there is none of that name."""
+    """Return a published system. Raises EvaluationError with suggestions if the name is unknown."""
     by_name = {known.lower(): system for known, system in systems().items()}
     if name.lower() not in by_name:
         close = get_close_matches(name.lower(), by_name, 3, 0.4)

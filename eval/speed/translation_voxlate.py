@@ -1,6 +1,6 @@
-"""One side of `translation.py`: voxlate. Prints seconds, texts and where the time went as one JSON line.
+"""voxlate's side of `translation.py`. Prints seconds, texts and the time of each part as one JSON line.
 
-python eval/speed/translation_ours.py MODEL CLIPS --to de [--dtype bfloat16] [--max-length 20] [--shortlist]
+python eval/speed/translation_voxlate.py MODEL CLIPS --to de [--dtype bfloat16] [--max-length 20] [--shortlist]
 """
 
 import argparse
@@ -14,7 +14,7 @@ from typing import Any
 
 from voxlate.models.cpu.malloc import ask_for_huge_pages
 
-ask_for_huge_pages()  # as the command does, before torch is loaded
+ask_for_huge_pages()  # as the command line does, before torch is imported
 # ruff: noqa: E402
 import torch
 
@@ -25,8 +25,8 @@ from voxlate.decoding.search import Search
 from voxlate.search_options import SearchOptions
 
 
-class Parts:
-    """Seconds of the parts of a translation, by wrapping the functions that do them."""
+class TranslationTimer:
+    """Measures the seconds of each part of a translation by wrapping its functions. Parts may contain others."""
 
     def __init__(self, translator: Translator) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
@@ -35,7 +35,7 @@ class Parts:
         self._wrap(model.decoder, "cross_attention_cache", "cross-attention keys and values")
         self._wrap(model.decoder, "step", "decoder")
         self._wrap(search, "top_k_ids", "output layer")
-        self._wrap(Search, "_extend", "search, with the output layer")
+        self._wrap(Search, "_extend", "search step, with decoder and output layer")
         self._wrap(schedule.AudioSegment, "waveform", "copies of the waveform")
 
     def _wrap(self, owner: Any, name: str, part: str) -> None:
@@ -53,21 +53,21 @@ class Parts:
 
 
 def main() -> None:
-    """Parse the command line, load, warm up, translate, print."""
+    """Load the model, warm up, translate, and print the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("clips", type=Path)
     parser.add_argument("--to", default="de")
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--beam", type=int, default=5)
+    parser.add_argument("--beam-size", type=int, default=5)
     parser.add_argument("--max-length", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--shortlist", action="store_true")
-    parser.add_argument("--profile", action="store_true", help="tell where the time goes, which costs some on a GPU")
+    parser.add_argument("--profile", action="store_true", help="measure the time of each part, which slows down a GPU")
     arguments = parser.parse_args()
     clips = sorted(arguments.clips.iterdir())
-    options = SearchOptions(beam_size=arguments.beam, max_length=arguments.max_length, max_repeats=None)
+    options = SearchOptions(beam_size=arguments.beam_size, max_length=arguments.max_length, max_repeats=None)
     started = time.perf_counter()
     freed = keep_freed_memory(arguments.device)  # as the command does
     translator = Translator(
@@ -83,18 +83,18 @@ def main() -> None:
     )
     list(stream(clips[:2]))
     warm = time.perf_counter()
-    parts = Parts(translator) if arguments.profile else None
+    timer = TranslationTimer(translator) if arguments.profile else None
     results: dict[int, Any] = dict(stream(clips))
     seconds = time.perf_counter() - warm
-    sound = sum(result.seconds for result in results.values())
+    audio = sum(result.seconds for result in results.values())
     print(
         json.dumps(
             {
                 "seconds": seconds,
-                "speed": sound / seconds,
+                "speed": audio / seconds,
                 "load_seconds": loaded - started,
                 "texts": [results[index].text for index in range(len(clips))],
-                "parts": dict(parts.seconds) if parts else {},
+                "parts": dict(timer.seconds) if timer else {},
             }
         )
     )

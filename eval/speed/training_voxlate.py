@@ -1,8 +1,8 @@
-"""One side of `training.py`: run `voxlate train` itself, print its speed and where its time goes as one JSON line.
+"""voxlate's side of `training.py`: run `voxlate train`; print its speed and the time of each part as one JSON line.
 
-    python eval/speed/training_ours.py MODEL MANIFEST OUTPUT --updates 6 --warmup 2 [key=value ...]
+    python eval/speed/training_voxlate.py MODEL MANIFEST OUTPUT --updates 6 --warmup 2 [key=value ...]
 
-Where the time goes is told by hooks that torch has for all modules and optimisers, so that the loop is the real one.
+The time of each part is measured by torch's global hooks for modules and optimizers, so the training loop is unchanged.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import Any
 
 from voxlate.models.cpu.malloc import ask_for_huge_pages
 
-ask_for_huge_pages()  # as the command does, before torch is loaded
+ask_for_huge_pages()  # as the command line does, before torch is imported
 
 # ruff: noqa: E402
 import torch
@@ -30,9 +30,9 @@ from voxlate.training.run_log import LOG
 from voxlate.training.setup import read_data
 from voxlate.training.train import train
 
-# The parts of a step by the class of module whose forward pass they are, and what the backward pass has done once
-# the gradient of that module's output is there: each stretch of time belongs to the part that ends it.
-_BEFORE = {"Objective": "data and the rest", "Wav2Vec2FeatureProjection": "front end"}  # whose call comes next
+# Parts of an update. Each interval between two events belongs to the part that ends with the second event:
+# the start of a module's forward pass (_BEFORE), its end (_FORWARD), or the gradient of its output (_BACKWARD).
+_BEFORE = {"Objective": "data and the rest", "Wav2Vec2FeatureProjection": "front end"}
 _FORWARD = {
     "Wav2Vec2FeatureProjection": "projection",
     "Wav2Vec2EncoderStableLayerNorm": "encoder layers",
@@ -49,12 +49,12 @@ _BACKWARD = {
 }
 
 
-class Parts:
-    """Seconds by part of an update, one list entry for each update."""
+class TrainingTimer:
+    """Measures the seconds of each part, with one entry of `updates` per update."""
 
     def __init__(self) -> None:
         self.updates: list[dict[str, float]] = []
-        self._own: dict[str, float] = defaultdict(float)
+        self._current: dict[str, float] = defaultdict(float)
         self._last = time.perf_counter()
         register_module_forward_pre_hook(self._before)
         register_module_forward_hook(self._after)
@@ -75,22 +75,22 @@ class Parts:
 
     def _mark(self, part: str) -> None:
         now = time.perf_counter()
-        self._own[part] += now - self._last
+        self._current[part] += now - self._last
         self._last = now
 
     def _end(self) -> None:
         self._mark("optimizer")
-        self.updates.append(dict(self._own))
-        self._own.clear()
+        self.updates.append(dict(self._current))
+        self._current.clear()
 
     def medians(self, warmup: int) -> dict[str, float]:
-        """Return the median seconds of each part over the updates behind the warm-up."""
+        """Return the median seconds of each part over the updates after the warm-up."""
         measured = self.updates[warmup:]
         return {part: statistics.median(update.get(part, 0.0) for update in measured) for part in measured[0]}
 
 
 def settings(arguments: argparse.Namespace) -> TrainConfig:
-    """Return the settings of the run: the defaults but for what a benchmark must say."""
+    """Return the configuration of the run: the defaults, except for what a benchmark must set."""
     path = arguments.output.with_suffix(".yaml")
     path.write_text(
         json.dumps(
@@ -109,7 +109,7 @@ def settings(arguments: argparse.Namespace) -> TrainConfig:
 
 
 def main() -> None:
-    """Parse the command line, train, print."""
+    """Train and print the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("manifest", type=Path)
@@ -119,23 +119,23 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*")
     arguments = parser.parse_intermixed_args()
     config = settings(arguments)
-    parts = Parts()
+    timer = TrainingTimer()
     train(config, Console(stderr=True))
 
     events = [json.loads(line) for line in (arguments.output / LOG).read_text().splitlines()]
     speeds = [event["audio_s/s"] for event in events if event["event"] == "train"]
     plan = read_data(config).plan
     batches = zip(range(len(speeds) * config.data.batches_per_update), plan.batches(SamplerState()), strict=False)
-    sound = [0.0] * len(speeds)
+    audio = [0.0] * len(speeds)
     for number, (_, indices) in batches:
-        sound[number // config.data.batches_per_update] += float(plan.seconds_N[indices].sum())
-    measured = list(zip(sound, speeds, strict=True))[arguments.warmup :]
+        audio[number // config.data.batches_per_update] += float(plan.seconds_N[indices].sum())
+    measured = list(zip(audio, speeds, strict=True))[arguments.warmup :]
     result = {
         "speed": sum(seconds for seconds, _ in measured) / sum(seconds / speed for seconds, speed in measured),
         "seconds_per_update": statistics.median(seconds / speed for seconds, speed in measured),
         "sound_per_update": statistics.mean(seconds for seconds, _ in measured),
         "loss": [event["loss"] for event in events if event["event"] == "train"],
-        "parts": parts.medians(arguments.warmup),
+        "parts": timer.medians(arguments.warmup),
         "threads": torch.get_num_threads(),
     }
     print(json.dumps(result))
