@@ -10,7 +10,7 @@ from huggingface_hub import constants, scan_cache_dir
 from huggingface_hub.errors import CacheNotFound
 
 import voxlate
-from voxlate.audio.loading import check_decoder, decoder_fingerprint
+from voxlate.audio.decoder_check import check_decoder, decoder_fingerprint
 from voxlate.hardware import SMALL_BYTES, choose_device, choose_dtype
 from voxlate.languages import PUBLISHED_TARGETS
 

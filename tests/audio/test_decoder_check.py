@@ -13,15 +13,8 @@ from media import (
     write_media,
     write_vbr_probe,
 )
-from voxlate.audio import loading as audio_module
-from voxlate.audio.loading import (
-    MEDIA_SUFFIXES,
-    PROBE_CHECKSUM,
-    PROBE_PATH,
-    check_decoder,
-    decoder_fingerprint,
-    load_audio,
-)
+from voxlate.audio.decoder_check import PROBE_CHECKSUM, PROBE_PATH, check_decoder, decoder_fingerprint
+from voxlate.audio.loading import MEDIA_SUFFIXES, load_audio
 from voxlate.errors import AudioError
 
 
@@ -46,7 +39,7 @@ def test_the_probe_has_many_bit_rates_and_no_level_near_a_rounding_step(tmp_path
 def test_a_deviating_decoder_is_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cut = tmp_path / "cut.mp3"
     cut.write_bytes(PROBE_PATH.read_bytes()[:-500])
-    monkeypatch.setattr(audio_module, "PROBE_PATH", cut)
+    monkeypatch.setattr("voxlate.audio.decoder_check.PROBE_PATH", cut)
     (problem,) = check_decoder()
     assert f"expected {PROBE_CHECKSUM}" in problem
     cut.write_bytes(b"")

@@ -6,7 +6,6 @@ playlist inside a file can make it open anything else.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from collections.abc import Iterator
@@ -14,12 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
-from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import av
 import av.error
-import numpy as np
 
 from voxlate.audio.chunks import Chunks, Spool, SpooledWaveform
 from voxlate.audio.clock import FROM_ZERO, Clock, Timeline
@@ -39,8 +36,6 @@ __all__ = [
     "Audio",
     "AudioSource",
     "Waveform",
-    "check_decoder",
-    "decoder_fingerprint",
     "load_audio",
     "measure_audio",
 ]
@@ -59,9 +54,6 @@ MISSING_SECONDS = 0.01  # in the middle of a stream without gaps
 TRUNCATION_SECONDS = 0.25  # encoder delay and padding cause smaller differences in intact files (0.21 s at 8 kHz)
 
 _Collector = TypeVar("_Collector", bound=Chunks)
-
-PROBE_PATH = Path(__file__).with_name("vbr_probe.mp3")
-PROBE_CHECKSUM = "19200-aa6c3ab899f594ce"
 
 
 @dataclass(frozen=True)
@@ -332,28 +324,3 @@ def _warnings(file: BinaryIO, media: Media, stated_seconds: float) -> Iterator[s
         yield f"damaged: {media.breaks} part{'s' * (media.breaks > 1)} of the file could not be read"
     if media.stopped:
         yield f"damaged: reading stopped at {media.seconds:.2f} s ({media.stopped})"
-
-
-def decoder_fingerprint() -> dict[str, str]:
-    """Return the versions of PyAV and FFmpeg's libraries, and a checksum of a VBR MP3 as they decode it.
-
-    The checksum consists of the number of samples and a hash of the mean level of each 10 ms, in thousandths of full
-    scale. It is the same on processors that round differently, and changes if samples are lost, added or shifted.
-    """
-    libraries = ("libavformat", "libavcodec", "libswresample")
-    versions = {library: ".".join(map(str, av.library_versions[library])) for library in libraries}
-    waveform_T = load_audio(PROBE_PATH).waveform
-    levels = np.abs(waveform_T[: len(waveform_T) // 160 * 160]).reshape(-1, 160).mean(axis=1)
-    digest = hashlib.sha256(repr(np.rint(levels * 1000).astype(int).tolist()).encode()).hexdigest()
-    return {"pyav": av.__version__, **versions, "checksum": f"{len(waveform_T)}-{digest[:16]}"}
-
-
-def check_decoder() -> list[str]:
-    """Decode the built-in MP3 and return the problems found, one line each."""
-    try:
-        checksum = decoder_fingerprint()["checksum"]
-    except AudioError as error:
-        return [f"the built-in MP3 cannot be decoded: {error}"]
-    if checksum == PROBE_CHECKSUM:
-        return []
-    return [f"the built-in MP3 decodes to {checksum} (samples-levels), expected {PROBE_CHECKSUM}: scores may differ"]

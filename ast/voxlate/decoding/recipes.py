@@ -7,7 +7,7 @@ import torch
 import transformers
 
 import voxlate
-from voxlate.audio.loading import decoder_fingerprint
+from voxlate.audio.decoder_check import decoder_fingerprint
 from voxlate.checkpoints.hub import hub_revision
 from voxlate.checkpoints.weights import adapter_recipe, weights_sha256
 from voxlate.provenance import settings_sha256, source_commit

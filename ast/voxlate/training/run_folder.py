@@ -14,7 +14,7 @@ import torch
 from filelock import Timeout
 
 import voxlate
-from voxlate.audio.loading import decoder_fingerprint
+from voxlate.audio.decoder_check import decoder_fingerprint
 from voxlate.config.schema import TrainConfig, dump_config, read_config
 from voxlate.config.yaml_settings import shown
 from voxlate.errors import VoxlateError
