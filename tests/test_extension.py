@@ -163,7 +163,7 @@ def test_a_corpus_of_ones_own_is_a_command(tmp_path: Path) -> None:
     assert re.search(r"--talks .*Folder of the pair", said)
     assert re.search(r"--transcode .*flac: copy each clip as 16 kHz FLAC", said)
     assert "--pair" in said
-    made = voxlate("mustc", "--talks", "in", "--pair", "en-de", "--output", "out/all.jsonl", "--workers", "1")
+    made = voxlate("mustc", "--talks", "in", "--pair", "en-de", "--output", "out/all.jsonl", "--num-workers", "1")
     assert made.returncode == 1, made.stderr  # two of its clips are broken
     assert "2 clips failed" in made.stderr
     assert len(read_manifest(tmp_path / "out/all.jsonl")) == 7  # four of train, three of dev

@@ -6,11 +6,9 @@ from voxlate.languages import (
     COVOST2_TARGETS,
     LANGUAGES,
     MBART50_TAGS,
-    PUBLISHED_TARGETS,
-    default_checkpoint,
     find_language,
-    published_targets,
 )
+from voxlate.published_checkpoints import PUBLISHED_TARGETS, default_checkpoint, published_targets
 
 
 @pytest.mark.parametrize(
@@ -131,10 +129,10 @@ def test_covost2_has_21_sources_and_15_targets() -> None:
     }
 
 
-def test_published_slots() -> None:
+def test_published_tokens() -> None:
     targets = PUBLISHED_TARGETS["facebook/wav2vec2-xls-r-2b-22-to-16"]
     assert set(targets) == {*COVOST2_TARGETS, "en"}
-    # Catalan and Welsh borrow the slots of es_XX and fi_FI; Latvian's is my_MM's on the cards.
+    # Catalan and Welsh use the tokens of es_XX and fi_FI; according to the cards, Latvian uses the token of my_MM.
     assert [MBART50_TAGS[targets[code] - 250_001] for code in ("ca", "cy", "lv")] == ["es_XX", "fi_FI", "my_MM"]
     others = {code: index for code, index in targets.items() if code not in ("ca", "cy", "lv")}
     assert {code: MBART50_TAGS[index - 250_001] for code, index in others.items()} == {
@@ -184,8 +182,8 @@ def test_no_checkpoint_for_a_target_that_none_has() -> None:
             r"no published checkpoint translates from Swahili \(sw\); published sources are en, fr, de, .*, cy; ",
         ),
         ("Korean", "de", r"no published checkpoint translates from Korean \(ko\); published sources are en, fr"),
-        ("de", "German", r"the speech is in German \(de\) already, .* voxlate transcribe, or name a model of your own"),
-        ("eng", "en", r"the speech is in English \(en\) already"),
+        ("de", "German", r"the speech is already in German \(de\), .* voxlate transcribe, or name a model of your own"),
+        ("eng", "en", r"the speech is already in English \(en\)"),
     ],
 )
 def test_no_checkpoint_for_a_source_that_none_has(source: str, target: str, message: str) -> None:

@@ -13,12 +13,13 @@ from paths import ROOT
 SOURCES = sorted([*(ROOT / "ast").rglob("*.py"), *(ROOT / "eval").rglob("*.py")])
 
 # Modules of voxlate that each of its packages and top-level modules may import, besides itself.
-_BASE = {"errors", "files", "json_files", "languages", "registry", "text"}
+_BASE = {"errors", "files", "json_files", "languages", "published_checkpoints", "registry", "text"}
 MAY_IMPORT = {
     "errors": set[str](),
     "files": set[str](),
     "registry": {"errors"},
     "languages": {"errors"},
+    "published_checkpoints": {"errors", "languages"},
     "text": {"errors", "languages"},
     "json_files": {"errors", "files"},
     "tokenizer": {"errors", "json_files", "languages"},
@@ -42,7 +43,7 @@ MAY_IMPORT = {
     | {"search_options", "tokenizer", "__init__"},
     "evaluation": _BASE
     | {"audio", "checkpoints", "corpora", "decoding", "hardware", "manifest", "progress", "search_options"},
-    "doctor": {"audio", "errors", "hardware", "languages", "__init__"},
+    "doctor": {"audio", "errors", "hardware", "published_checkpoints", "__init__"},
     "cli": _BASE
     | {"doctor"}
     | {"audio", "checkpoints", "config", "corpora", "decoding", "evaluation", "hardware", "models", "search_options"}
@@ -53,7 +54,7 @@ MAY_IMPORT = {
 # What uses the scorer: dev BLEU and the commands (there is one BLEU in the repository), CTC its rule for words.
 _SCORES = ("training", "evaluation", "cli", "data")
 # Light packages, that a command can import before it knows whether it needs torch.
-_LIGHT = ("errors", "files", "json_files", "registry", "languages", "text", "tokenizer", "search_options", "cli")
+_LIGHT = (*sorted(_BASE), "tokenizer", "search_options", "cli")
 MAY_NOT_IMPORT = {
     **{room: {"torch", "transformers"} for room in ("audio", "corpora", "data")},
     **{room: {"torch", "transformers", "av"} for room in ("manifest", "config", *_LIGHT)},

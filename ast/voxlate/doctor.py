@@ -12,7 +12,7 @@ from huggingface_hub.errors import CacheNotFound
 import voxlate
 from voxlate.audio.loading import check_decoder, decoder_fingerprint
 from voxlate.hardware import SMALL_BYTES, choose_device, choose_dtype
-from voxlate.languages import PUBLISHED_TARGETS
+from voxlate.published_checkpoints import PUBLISHED_TARGETS
 
 _PACKAGES = ("torch", "transformers", "safetensors", "huggingface-hub", "sentencepiece", "av", "numpy")
 

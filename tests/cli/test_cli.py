@@ -42,14 +42,15 @@ def test_every_help_text_says_what_an_option_is() -> None:
     texts = [text for command in commands(typer.main.get_command(app)) for text in help_texts(command)]
     assert len(texts) > 150
     for text in texts:
-        assert text[0].isupper() or text.split()[0] in {"flac:", "espeak-ng", "mBART-50's"}, text
+        assert text[0].isupper(), text
         assert text.rstrip().endswith((".", "]", "…")), text
-        assert not re.search(r"^(Of|That|Those)\b|\b(anew|goes on|there already|is told|behind)\b", text), text
+        assert not re.search(r"^(Of|That|Those|What)\b", text), text
 
 
 @pytest.mark.parametrize("group", [[], ["prepare"]])
 def test_no_summary_of_a_command_is_cut_off(group: list[str]) -> None:
-    assert "..." not in CliRunner().invoke(app, [*group, "--help"]).stdout.split("Commands:")[1]
+    text = CliRunner().invoke(app, [*group, "--help"]).stdout
+    assert not re.search(r"\w\.\.\.", text), text
 
 
 def commands(command: Any) -> Iterator[Any]:

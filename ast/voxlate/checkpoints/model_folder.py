@@ -34,12 +34,13 @@ from voxlate.checkpoints.weights import read_weights, write_safetensors
 from voxlate.errors import VoxlateError
 from voxlate.files import whole_file, write_text
 from voxlate.json_files import has, read_json, shown
-from voxlate.languages import LANGUAGES, find_language, published_targets
+from voxlate.languages import LANGUAGES, find_language
 from voxlate.models import ENCODERS
 from voxlate.models.adapter import LengthAdapter
 from voxlate.models.decoder import DecoderConfig, MBartDecoder
 from voxlate.models.encoder import WAVEFORMS
 from voxlate.models.speech_translator import SpeechTranslator
+from voxlate.published_checkpoints import published_targets
 from voxlate.registry import resolve
 from voxlate.tokenizer import BOS_ID, EOS_ID, PAD_ID, VOCABULARY_FILES, Tokenizer
 
@@ -69,7 +70,7 @@ class Checkpoint:
         if found.code not in self.targets:
             raise VoxlateError(
                 f"{self.name} does not translate into {found.name} ({found.code}); it has "
-                f"{', '.join(sorted(self.targets))}; if it has a token for it, name that with --slot "
+                f"{', '.join(sorted(self.targets))}; if it has a token for it, name that with --language-token "
                 f"{found.code}=ID or in {LANGUAGES_FILE} next to its config.json"
             )
         return self.targets[found.code]
