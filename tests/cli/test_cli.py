@@ -1,13 +1,9 @@
-"""The commands besides translate."""
+"""The doctor, the version, and how the command line ends when memory runs out."""
 
 import errno
 import os
-import re
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from voxlate import cli
@@ -36,38 +32,6 @@ def test_version() -> None:
     from voxlate import __version__
 
     assert CliRunner().invoke(app, ["--version"]).stdout == f"voxlate {__version__}\n"
-
-
-def test_every_help_text_says_what_an_option_is() -> None:
-    texts = [text for command in commands(typer.main.get_command(app)) for text in help_texts(command)]
-    assert len(texts) > 150
-    for text in texts:
-        assert text[0].isupper(), text
-        assert text.rstrip().endswith((".", "]", "…")), text
-        assert not re.search(r"^(Of|That|Those|What)\b", text), text
-
-
-@pytest.mark.parametrize("group", [[], ["prepare"]])
-def test_no_summary_of_a_command_is_cut_off(group: list[str]) -> None:
-    text = CliRunner().invoke(app, [*group, "--help"]).stdout
-    assert not re.search(r"\w\.\.\.", text), text
-
-
-def commands(command: Any) -> Iterator[Any]:
-    yield command
-    for name in getattr(command, "commands", {}):
-        yield from commands(command.commands[name])
-
-
-def help_texts(command: Any) -> Iterator[str]:
-    yield command.help or ""
-    yield from (parameter.help for parameter in command.params if parameter.name != "help")
-
-
-def test_a_negative_number_of_repeats_is_refused() -> None:
-    for given in (["translate", "x.wav", "--to", "de"], ["evaluate", "--model", "m", "--data", "d", "--output", "o"]):
-        result = CliRunner().invoke(app, [*given, "--max-repeats", "-1"])
-        assert (result.exit_code, "Invalid value for '--max-repeats'" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
