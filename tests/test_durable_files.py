@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from voxlate.files import whole_file, write_text
+from voxlate.files import atomic_file, write_text
 
 
 def test_a_file_is_flushed_before_it_takes_its_place_and_its_folder_after(
@@ -23,7 +23,7 @@ def test_a_file_is_flushed_before_it_takes_its_place_and_its_folder_after(
     write_text(path, "whole")
     assert flushed == [(".part", False, "whole"), ("new", True, None)]
     flushed.clear()
-    with whole_file(path, durable=False) as part:
+    with atomic_file(path, durable=False) as part:
         part.write_text("again")
     assert (flushed, path.read_text()) == ([], "again")
 

@@ -200,12 +200,12 @@ def test_the_registry_suggests() -> None:
 
 
 def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    from voxlate.files import whole_file, write_text
+    from voxlate.files import atomic_file, write_text
 
     target = tmp_path / "new" / "result.txt"
     write_text(target, "first\n")
     assert target.read_bytes() == b"first\n"
-    with pytest.raises(ZeroDivisionError), whole_file(target) as part:
+    with pytest.raises(ZeroDivisionError), atomic_file(target) as part:
         part.write_text(f"half {1 / 0}")
     assert target.read_text() == "first\n"
     assert [path.name for path in target.parent.iterdir()] == ["result.txt"]

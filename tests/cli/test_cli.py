@@ -18,7 +18,7 @@ def test_the_doctor_finds_nothing_wrong() -> None:
     assert titles == [
         "voxlate", "packages", "device", "precision", "audio decoder", "hub cache", "checkpoints", "audio",
     ]  # fmt: skip
-    assert "sound: the built-in clip decodes as it should" in result.stdout
+    assert "ok: the built-in clip is decoded correctly" in result.stdout
 
 
 def test_the_doctor_names_a_broken_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
