@@ -13,6 +13,11 @@ from voxlate.cli import app
 from voxlate.errors import VoxlateError
 
 CASES = SHARED / "cases"
+# Modules that the programs of the cases import, and where they are now.
+MOVED_MODULES = {
+    "voxlate.data.audio": "voxlate.audio.loading",
+    "voxlate.decoding.translation": "voxlate.decoding.results",
+}
 CLIPS, MODEL = DEMO / "clips", DEMO / "model"
 OPERATION = "The operation begins on the third of February."
 COUGH = "I have had a cough for seventeen hours."
@@ -25,13 +30,18 @@ class Case:
         self._folder, self._monkeypatch = folder, monkeypatch
 
     def open(self, name: str) -> Path:
-        """Copy a case's folder, insert the project's path into its texts, and make it the working directory."""
+        """Copy a case's folder, adapt its paths and imports to the project, and make it the working directory."""
         folder = self._folder / name
         shutil.copytree(CASES / name, folder, copy_function=shutil.copyfile)
         for path in [folder, *folder.rglob("*")]:
             path.chmod(0o755 if path.is_dir() else 0o644)
             if path.suffix in (".jsonl", ".yaml", ".txt", ".bak"):
                 path.write_bytes(path.read_bytes().replace(b"REPO/", f"{ROOT}/".encode()))
+            elif path.suffix == ".py":
+                program = path.read_text(encoding="utf-8")
+                for old, new in MOVED_MODULES.items():
+                    program = program.replace(old, new)
+                path.write_text(program, encoding="utf-8")
         self._monkeypatch.chdir(folder)
         return folder
 

@@ -76,7 +76,7 @@ def test_unknown_language_suggests() -> None:
         ("nan", "did you mean"),  # an empty cell, not Min Nan
     ],
 )
-def test_three_letters_and_typos_are_not_taken_for_rare_languages(name: str, hint: str) -> None:
+def test_typos_and_unknown_codes_do_not_match_rare_languages(name: str, hint: str) -> None:
     with pytest.raises(VoxlateError, match=f"unknown language '{name}'; {hint}"):
         find_language(name)
 
@@ -101,7 +101,7 @@ def test_codes_are_unique_and_find_their_language() -> None:
         assert find_language(language.name.upper()) is language
 
 
-def test_traditional_chinese_is_not_taken_for_simplified() -> None:
+def test_traditional_chinese_is_not_treated_as_simplified() -> None:
     with pytest.raises(VoxlateError, match="zh-TW"):
         find_language("zh-TW")
 
@@ -150,7 +150,7 @@ def test_published_tokens() -> None:
         ("me/wav2vec2-xls-r-300m-en-to-15-finetuned", False),
     ],
 )
-def test_published_checkpoints_are_known_by_id_folder_and_cache(model: str, known: bool) -> None:
+def test_published_checkpoints_are_recognized_by_id_folder_and_cache(model: str, known: bool) -> None:
     assert (published_targets(model) is not None) == known
 
 
@@ -168,7 +168,7 @@ def test_default_checkpoint_fits_the_direction(source: str | None, target: str, 
     assert default_checkpoint(target, source) == f"facebook/wav2vec2-xls-r-{checkpoint}"
 
 
-def test_no_checkpoint_for_a_target_that_none_has() -> None:
+def test_an_unpublished_target_is_refused() -> None:
     with pytest.raises(VoxlateError, match=r"no published checkpoint translates into French \(fr\); .* --model"):
         default_checkpoint("fr")
 
@@ -186,7 +186,7 @@ def test_no_checkpoint_for_a_target_that_none_has() -> None:
         ("eng", "en", r"the speech is already in English \(en\)"),
     ],
 )
-def test_no_checkpoint_for_a_source_that_none_has(source: str, target: str, message: str) -> None:
+def test_an_unpublished_source_is_refused(source: str, target: str, message: str) -> None:
     with pytest.raises(VoxlateError, match=message):
         default_checkpoint(target, source)
 
@@ -210,7 +210,7 @@ def test_three_letter_labels_of_identifiers_are_known(alias: str) -> None:
         ("nd,", None),
     ],
 )
-def test_several_languages_are_not_taken_for_a_misspelt_one(name: str, codes: str | None) -> None:
+def test_several_languages_are_not_treated_as_a_misspelled_one(name: str, codes: str | None) -> None:
     expected = f"names several languages \\({codes}\\), expected one" if codes else "unknown language"
     with pytest.raises(VoxlateError, match=expected):
         find_language(name)

@@ -11,7 +11,7 @@ from voxlate.cli import app
 from voxlate.errors import memory_advice
 
 
-def test_the_doctor_finds_nothing_wrong() -> None:
+def test_the_doctor_finds_no_problem() -> None:
     result = CliRunner().invoke(app, ["doctor"])
     assert result.exit_code == 0
     titles = [line.split("  ")[0] for line in result.stdout.splitlines()]
@@ -44,7 +44,7 @@ def test_version() -> None:
         OSError(errno.ENOMEM, "Cannot allocate memory"),
     ],
 )
-def test_a_lack_of_memory_is_one_line(
+def test_running_out_of_memory_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
     def fail() -> None:
@@ -61,15 +61,15 @@ def test_a_lack_of_memory_is_one_line(
     assert line.startswith("error: not enough memory; free some, or use a smaller model or --batch-size")
 
 
-def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_are_not_reported_as_running_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
-        raise RuntimeError("a mistake of ours")
+        raise RuntimeError("a bug")
 
     monkeypatch.setattr(cli, "app", fail)
-    with pytest.raises(RuntimeError, match="a mistake of ours"):
+    with pytest.raises(RuntimeError, match="a bug"):
         cli.main()
 
 
-def test_a_limit_of_the_shell_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_limit_of_the_shell_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("voxlate.errors.resource.getrlimit", lambda _: (800_000_000, -1))
     assert "limits each process to 0.8 GB (ulimit -v), expected 2 GB or more" in memory_advice()
