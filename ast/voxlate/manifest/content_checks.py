@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 
 from voxlate.errors import VoxlateError, short_repr
 from voxlate.languages import find_language, look_up_language
+from voxlate.manifest.audio_paths import ManifestFolder
 from voxlate.manifest.column_names import closest, listed
-from voxlate.manifest.paths import ManifestFolder
 from voxlate.manifest.table_files import Problems
 
 _SUGGESTIONS = 20  # each takes a millisecond

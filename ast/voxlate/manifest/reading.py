@@ -23,9 +23,9 @@ from voxlate.files import atomic_file
 from voxlate.languages import find_language
 from voxlate.manifest.arrow_cache import cache_path, open_cached, open_stream, remove_unused, seal
 from voxlate.manifest.arrow_columns import TEXTS, write_columns
+from voxlate.manifest.audio_paths import ManifestFolder
 from voxlate.manifest.column_names import listed, lookalikes
 from voxlate.manifest.content_checks import check
-from voxlate.manifest.paths import ManifestFolder
 from voxlate.manifest.table_files import Problems, Table, check_regular
 from voxlate.manifest.utterance import COLUMNS, NO_AUDIO, EmbeddedAudio, Utterance
 

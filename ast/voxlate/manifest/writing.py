@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from voxlate.errors import VoxlateError
 from voxlate.files import atomic_file
 from voxlate.manifest.arrow_columns import TEXTS
-from voxlate.manifest.paths import ManifestFolder
+from voxlate.manifest.audio_paths import ManifestFolder
 from voxlate.manifest.utterance import COLUMNS, NO_AUDIO, EmbeddedAudio, Utterance
 
 _BATCH_ROWS = 10_000
