@@ -137,7 +137,8 @@ def contract(folder: Path, file: str, code: str, line: str, tests: str, name: st
 
 
 def test_a_third_party_encoder_family(tmp_path: Path) -> None:
-    summary = contract(tmp_path, "myencoder.py", ENCODER, ENCODER_LINE, "tests/models/test_encoders.py", "UniSpeech-SAT")
+    tests = "tests/models/test_encoders.py"
+    summary = contract(tmp_path, "myencoder.py", ENCODER, ENCODER_LINE, tests, "UniSpeech-SAT")
     assert int(summary.split()[0]) >= 10
 
 
