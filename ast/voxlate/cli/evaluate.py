@@ -53,7 +53,7 @@ def evaluate(
         parsed = {
             "directions": options.split_names(directions),
             "scoring": Scoring(options.split_names(metrics), seen_in=seen_in or ()),
-            "slots": options.parse_language_tokens(language_token),
+            "language_tokens": options.parse_language_tokens(language_token),
             "max_repeats": max_repeats or None,
         }
         return run(options.request(EvaluateCommand, {**given, **parsed}))
