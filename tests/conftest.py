@@ -1,16 +1,17 @@
-"""What many tests share: tiny vocabularies and models, and the third-party data where it is there."""
+"""Fixtures of many tests: tiny vocabularies and models, and third-party data if it is available."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks anything of the network
-# Tiny models gain nothing by threads, which wait for each other dearly where the machine has other work.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test uses the network
+# Tiny models gain nothing from threads, which wait long for each other on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import datasets
 
+from cases import CASES, Case
 from corpus import write_covost2
 from media import FORMATS, sine, sweep, write_media
 from paths import SHARED
@@ -21,7 +22,7 @@ from toy import write_toy_corpus
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The third-party data beside the project; tests that use it skip without it."""
+    """The third-party data next to the project; tests that use it are skipped without it."""
     if not (SHARED / "data").is_dir():
         pytest.skip("../shared/data is missing")
     return SHARED / "data"
@@ -29,7 +30,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def probe(shared: Path) -> Path:
-    """A small trained model with spoken clips and what transformers made of them."""
+    """A small trained model with clips of speech and the output of transformers for them."""
     return shared / "probe-model"
 
 
@@ -40,7 +41,7 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory, vocabulary: Path) -> Path:
-    """The folder of a tiny random model that transformers wrote."""
+    """The folder of a tiny random model, written by transformers."""
     return write_model(tmp_path_factory.mktemp("tiny") / "model", vocabulary, transformers_model(1))
 
 
@@ -88,3 +89,11 @@ def read(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     return TextCommand(capsys)
+
+
+@pytest.fixture
+def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
+    """Opens inputs that failed in the past; tests that use it are skipped without ../shared/cases."""
+    if not CASES.is_dir():
+        pytest.skip("../shared/cases is missing")
+    return Case(tmp_path, monkeypatch)

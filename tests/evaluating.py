@@ -39,7 +39,7 @@ def write_test_sets(root: Path) -> Path:
 def arguments(model: Path, data: Path, output: Path, *others: str) -> list[str]:
     """Return the command line of a short search."""
     base = ["evaluate", "--model", str(model), "--data", str(data), "--output", str(output), "--max-length", "12"]
-    return [*base, "--beam", "2", "--dtype", "float32", "--device", "cpu", *others]
+    return [*base, "--beam-size", "2", "--dtype", "float32", "--device", "cpu", *others]
 
 
 def run(*given: Any) -> Any:

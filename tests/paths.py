@@ -1,4 +1,4 @@
-"""Paths of the repository, and of real data beside it."""
+"""Paths of the repository, and of real data next to it."""
 
 from pathlib import Path
 

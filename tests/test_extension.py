@@ -1,4 +1,4 @@
-"""An encoder family and a corpus of somebody else: a file of their own and one line each, under the contract tests."""
+"""A third-party encoder family or corpus is one file and one line, and passes the contract tests."""
 
 import os
 import re
@@ -32,7 +32,7 @@ import tiny
 tiny.KINDS["UniSpeech-SAT"] = ("unispeech-sat", tiny.KINDS["HuBERT large"][1], True)
 """
 CORPUS = '''
-"""A corpus of talks as MuST-C has it: segments of long recordings in txt/SPLIT.yaml, a line of each text for each."""
+"""A corpus of talks in MuST-C format: segments of long recordings in txt/SPLIT.yaml, with one line of text each."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +50,7 @@ from voxlate.manifest.writing import write_manifest
 
 @dataclass(frozen=True)
 class MustC(Preparation):
-    """The options: `talks` is the folder of a pair, with train/, dev/ and tst-COMMON/."""
+    """The options; `talks` is the folder of a language pair, with train/, dev/ and tst-COMMON/."""
 
     talks: Path = field(default=Path(), metadata={"help": "Folder of the pair."})
     pair: str = "en-de"
@@ -58,7 +58,7 @@ class MustC(Preparation):
 
 @interruptible
 def prepare(command: MustC) -> int:
-    """Talks: cut the segments, then check them as a user's own table is checked."""
+    """Talks: cut the segments, then check them like a user's own table."""
     source, target = command.pair.split("-")
     rows = []
     for split in ("train", "dev"):
@@ -124,7 +124,7 @@ main()
 
 
 def contract(folder: Path, file: str, code: str, line: str, tests: str, name: str) -> str:
-    """Run the contract tests of a table with what a folder adds to it; return what pytest says."""
+    """Run the contract tests of a table with a third-party addition; return the summary line of pytest."""
     (folder / file).write_text(code)
     (folder / "the_line.py").write_text(line)
     result = subprocess.run(
@@ -136,17 +136,18 @@ def contract(folder: Path, file: str, code: str, line: str, tests: str, name: st
     return result.stdout.splitlines()[-1]
 
 
-def test_an_encoder_family_of_ones_own(tmp_path: Path) -> None:
-    said = contract(tmp_path, "myencoder.py", ENCODER, ENCODER_LINE, "tests/models/test_encoders.py", "UniSpeech-SAT")
-    assert int(said.split()[0]) >= 10
+def test_a_third_party_encoder_family(tmp_path: Path) -> None:
+    tests = "tests/models/test_encoders.py"
+    summary = contract(tmp_path, "myencoder.py", ENCODER, ENCODER_LINE, tests, "UniSpeech-SAT")
+    assert int(summary.split()[0]) >= 10
 
 
-def test_a_corpus_of_ones_own(tmp_path: Path) -> None:
-    said = contract(tmp_path, "mustc.py", CORPUS, CORPUS_LINE, "tests/corpora/test_prepare.py", "mustc")
-    assert int(said.split()[0]) >= 4
+def test_a_third_party_corpus(tmp_path: Path) -> None:
+    summary = contract(tmp_path, "mustc.py", CORPUS, CORPUS_LINE, "tests/corpora/test_prepare.py", "mustc")
+    assert int(summary.split()[0]) >= 4
 
 
-def test_a_corpus_of_ones_own_is_a_command(tmp_path: Path) -> None:
+def test_a_third_party_corpus_is_a_command(tmp_path: Path) -> None:
     """Its options are the fields of its Preparation."""
     for name, code in (("mustc", CORPUS), ("the_line", CORPUS_LINE), ("command", COMMAND)):
         (tmp_path / f"{name}.py").write_text(code)
@@ -158,12 +159,12 @@ def test_a_corpus_of_ones_own_is_a_command(tmp_path: Path) -> None:
             env=os.environ | {"PYTHONPATH": f"{tmp_path}:{TESTS}", "COLUMNS": "120"},
         )  # fmt: skip
 
-    said = voxlate("mustc", "--help").stdout
-    assert "Talks: cut the segments, then check them" in said
-    assert re.search(r"--talks .*Folder of the pair", said)
-    assert re.search(r"--transcode .*flac: copy each clip as 16 kHz FLAC", said)
-    assert "--pair" in said
-    made = voxlate("mustc", "--talks", "in", "--pair", "en-de", "--output", "out/all.jsonl", "--workers", "1")
+    help_text = voxlate("mustc", "--help").stdout
+    assert "Talks: cut the segments, then check them" in help_text
+    assert re.search(r"--talks .*Folder of the pair", help_text)
+    assert re.search(r"--transcode .*Copy each clip as 16 kHz FLAC", help_text)
+    assert "--pair" in help_text
+    made = voxlate("mustc", "--talks", "in", "--pair", "en-de", "--output", "out/all.jsonl", "--num-workers", "1")
     assert made.returncode == 1, made.stderr  # two of its clips are broken
     assert "2 clips failed" in made.stderr
     assert len(read_manifest(tmp_path / "out/all.jsonl")) == 7  # four of train, three of dev

@@ -6,11 +6,9 @@ from voxlate.languages import (
     COVOST2_TARGETS,
     LANGUAGES,
     MBART50_TAGS,
-    PUBLISHED_TARGETS,
-    default_checkpoint,
     find_language,
-    published_targets,
 )
+from voxlate.published_checkpoints import PUBLISHED_TARGETS, default_checkpoint, published_targets
 
 
 @pytest.mark.parametrize(
@@ -78,7 +76,7 @@ def test_unknown_language_suggests() -> None:
         ("nan", "did you mean"),  # an empty cell, not Min Nan
     ],
 )
-def test_three_letters_and_typos_are_not_taken_for_rare_languages(name: str, hint: str) -> None:
+def test_typos_and_unknown_codes_do_not_match_rare_languages(name: str, hint: str) -> None:
     with pytest.raises(VoxlateError, match=f"unknown language '{name}'; {hint}"):
         find_language(name)
 
@@ -103,7 +101,7 @@ def test_codes_are_unique_and_find_their_language() -> None:
         assert find_language(language.name.upper()) is language
 
 
-def test_traditional_chinese_is_not_taken_for_simplified() -> None:
+def test_traditional_chinese_is_not_treated_as_simplified() -> None:
     with pytest.raises(VoxlateError, match="zh-TW"):
         find_language("zh-TW")
 
@@ -131,10 +129,10 @@ def test_covost2_has_21_sources_and_15_targets() -> None:
     }
 
 
-def test_published_slots() -> None:
+def test_published_tokens() -> None:
     targets = PUBLISHED_TARGETS["facebook/wav2vec2-xls-r-2b-22-to-16"]
     assert set(targets) == {*COVOST2_TARGETS, "en"}
-    # Catalan and Welsh borrow the slots of es_XX and fi_FI; Latvian's is my_MM's on the cards.
+    # Catalan and Welsh use the tokens of es_XX and fi_FI; according to the cards, Latvian uses the token of my_MM.
     assert [MBART50_TAGS[targets[code] - 250_001] for code in ("ca", "cy", "lv")] == ["es_XX", "fi_FI", "my_MM"]
     others = {code: index for code, index in targets.items() if code not in ("ca", "cy", "lv")}
     assert {code: MBART50_TAGS[index - 250_001] for code, index in others.items()} == {
@@ -152,7 +150,7 @@ def test_published_slots() -> None:
         ("me/wav2vec2-xls-r-300m-en-to-15-finetuned", False),
     ],
 )
-def test_published_checkpoints_are_known_by_id_folder_and_cache(model: str, known: bool) -> None:
+def test_published_checkpoints_are_recognized_by_id_folder_and_cache(model: str, known: bool) -> None:
     assert (published_targets(model) is not None) == known
 
 
@@ -170,7 +168,7 @@ def test_default_checkpoint_fits_the_direction(source: str | None, target: str, 
     assert default_checkpoint(target, source) == f"facebook/wav2vec2-xls-r-{checkpoint}"
 
 
-def test_no_checkpoint_for_a_target_that_none_has() -> None:
+def test_an_unpublished_target_is_refused() -> None:
     with pytest.raises(VoxlateError, match=r"no published checkpoint translates into French \(fr\); .* --model"):
         default_checkpoint("fr")
 
@@ -184,11 +182,11 @@ def test_no_checkpoint_for_a_target_that_none_has() -> None:
             r"no published checkpoint translates from Swahili \(sw\); published sources are en, fr, de, .*, cy; ",
         ),
         ("Korean", "de", r"no published checkpoint translates from Korean \(ko\); published sources are en, fr"),
-        ("de", "German", r"the speech is in German \(de\) already, .* voxlate transcribe, or name a model of your own"),
-        ("eng", "en", r"the speech is in English \(en\) already"),
+        ("de", "German", r"the speech is already in German \(de\), .* voxlate transcribe, or name a model of your own"),
+        ("eng", "en", r"the speech is already in English \(en\)"),
     ],
 )
-def test_no_checkpoint_for_a_source_that_none_has(source: str, target: str, message: str) -> None:
+def test_an_unpublished_source_is_refused(source: str, target: str, message: str) -> None:
     with pytest.raises(VoxlateError, match=message):
         default_checkpoint(target, source)
 
@@ -212,7 +210,7 @@ def test_three_letter_labels_of_identifiers_are_known(alias: str) -> None:
         ("nd,", None),
     ],
 )
-def test_several_languages_are_not_taken_for_a_misspelt_one(name: str, codes: str | None) -> None:
+def test_several_languages_are_not_treated_as_a_misspelled_one(name: str, codes: str | None) -> None:
     expected = f"names several languages \\({codes}\\), expected one" if codes else "unknown language"
     with pytest.raises(VoxlateError, match=expected):
         find_language(name)

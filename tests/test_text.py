@@ -1,4 +1,4 @@
-"""Segments and words become one text as their language is written."""
+"""Segments and words are joined with or without spaces, according to the language."""
 
 import pytest
 
@@ -46,11 +46,11 @@ from voxlate.text import join_texts
         (None, ["", "42", "7"], "42 7"),
     ],
 )
-def test_texts_are_joined_as_their_language_is_written(language: str | None, texts: list[str], expected: str) -> None:
+def test_texts_are_joined_according_to_the_language(language: str | None, texts: list[str], expected: str) -> None:
     assert join_texts(texts, language) == expected
 
 
-def test_the_languages_without_spaces_are_data() -> None:
+def test_languages_without_spaces() -> None:
     without = {language.code for language in LANGUAGES if not language.has_spaces}
     assert without == {"bo", "dz", "ii", "ja", "km", "lo", "my", "nan-tw", "th", "wuu", "yue", "zh"}
     assert not find_language("cmn").has_spaces
@@ -61,7 +61,7 @@ def talk(target: str | None, source: str | None, *texts: str) -> Translation:
     return Translation("a.wav", 9.0, target, segments, source)
 
 
-def test_every_output_has_the_text_so() -> None:
+def test_every_output_joins_segments_by_language() -> None:
     chinese = talk("zh", "en", "我们明天去北京。", "", "他说你好。")
     assert chinese.text == to_dict(chinese)["text"] == "我们明天去北京。他说你好。"
     assert to_line(chinese) == "a.wav\t我们明天去北京。他说你好。\n"

@@ -35,43 +35,43 @@ def test_mbart50_ids(real: Tokenizer) -> None:
     assert real.vocabulary_size == 250_054
 
 
-def test_target_is_tag_pieces_end(real: Tokenizer) -> None:
+def test_a_target_is_the_tag_the_pieces_and_the_end_token(real: Tokenizer) -> None:
     assert real.encode_target(SYRIA, 250_004) == [250_004, *SYRIA_IDS, EOS_ID]
     assert real.decode([EOS_ID, *real.encode_target(SYRIA, 250_004), 250_053]) == SYRIA
 
 
 @pytest.mark.parametrize("text", [f"{SYRIA} ", f" {SYRIA}\n", SYRIA.replace(" ", "  "), SYRIA.replace(" ", "\t")])
-def test_white_space_makes_no_piece(real: Tokenizer, text: str) -> None:
+def test_extra_white_space_adds_no_pieces(real: Tokenizer, text: str) -> None:
     assert real.encode(text) == SYRIA_IDS
 
 
-def test_text_is_normalised_as_in_training(real: Tokenizer) -> None:
+def test_text_is_normalized_as_in_training(real: Tokenizer) -> None:
     assert real.encode("Ｈｅｌｌｏ ①") == real.encode("Hello 1")
     assert real.encode("cafe\u0301") == real.encode("café")
 
 
-def test_words_that_look_like_specials_stay_text(real: Tokenizer) -> None:
+def test_special_tokens_in_a_text_are_treated_as_text(real: Tokenizer) -> None:
     ids = real.encode("</s> en_XX <mask>")
     assert max(ids) < 250_001
     assert EOS_ID not in ids
     assert real.decode(ids) == "</s> en_XX <mask>"
 
 
-def test_unknown_characters_are_unk_and_not_pad(small: Tokenizer) -> None:
+def test_unknown_characters_become_unk_and_not_pad(small: Tokenizer) -> None:
     ids = small.encode("the ☃ train")
     assert UNK_ID in ids
     assert 1 not in ids
     assert small.decode(ids).replace("  ", " ") == "the train"
 
 
-def test_small_vocabulary_has_its_tags_behind_its_pieces(small: Tokenizer) -> None:
+def test_the_tags_of_a_small_vocabulary_follow_its_pieces(small: Tokenizer) -> None:
     assert small.vocabulary_size == VOCABULARY
     assert small.tag_id("ar_AR") == PIECES + 1
     assert small.tag_id("sl_SI") == PIECES + 52
     assert small.decode(small.encode("the train leaves at seven")) == "the train leaves at seven"
 
 
-def test_tags_of_its_own(vocabulary: Path) -> None:
+def test_custom_tags(vocabulary: Path) -> None:
     tokenizer = Tokenizer(vocabulary, tags=("en_XX", "ca_ES"))
     assert tokenizer.tag_id("ca_ES") == PIECES + 2
     assert tokenizer.vocabulary_size == PIECES + 4
@@ -79,7 +79,7 @@ def test_tags_of_its_own(vocabulary: Path) -> None:
         tokenizer.tag_id("de_DE")
 
 
-def test_tokenizer_json_of_transformers_gives_the_same(small: Tokenizer, vocabulary: Path, tmp_path: Path) -> None:
+def test_a_tokenizer_json_of_transformers_is_equivalent(small: Tokenizer, vocabulary: Path, tmp_path: Path) -> None:
     other = Tokenizer(write_tokenizer_json(tmp_path / "tokenizer.json", vocabulary))
     assert other.vocabulary_size == small.vocabulary_size
     assert [other.tag_id(tag) for tag in other.tags] == [small.tag_id(tag) for tag in small.tags]
@@ -88,7 +88,7 @@ def test_tokenizer_json_of_transformers_gives_the_same(small: Tokenizer, vocabul
         assert other.decode(small.encode(text)) == small.decode(small.encode(text))
 
 
-def test_a_tokenizer_json_of_another_layout(tmp_path: Path) -> None:
+def test_a_tokenizer_json_with_another_layout_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.json"
     path.write_text("{}")
     with pytest.raises(VoxlateError, match=r"tokenizer\.json: not a unigram tokenizer \(model.vocab is no list\)"):
@@ -98,14 +98,14 @@ def test_a_tokenizer_json_of_another_layout(tmp_path: Path) -> None:
         Tokenizer(path)
 
 
-def test_not_a_vocabulary(tmp_path: Path) -> None:
+def test_a_file_that_is_no_vocabulary_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "sentencepiece.bpe.model"
     path.write_text("no vocabulary")
     with pytest.raises(VoxlateError, match=r"sentencepiece\.bpe\.model: not a SentencePiece model"):
         Tokenizer(path)
 
 
-def test_vocabulary_of_another_layout(tmp_path: Path) -> None:
+def test_a_vocabulary_with_another_layout_is_refused(tmp_path: Path) -> None:
     import sentencepiece
 
     path = tmp_path / "odd.model"

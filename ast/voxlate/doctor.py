@@ -1,4 +1,4 @@
-"""The command ``voxlate doctor``: what is installed, which device and precision, and whether the decoder is sound."""
+"""The report of ``voxlate doctor``: installed packages, device, precision, and a check of the audio decoder."""
 
 import os
 import platform
@@ -12,25 +12,25 @@ from huggingface_hub.errors import CacheNotFound
 import voxlate
 from voxlate.audio.decoder_check import check_decoder, decoder_fingerprint
 from voxlate.hardware import SMALL_BYTES, choose_device, choose_dtype
-from voxlate.languages import PUBLISHED_TARGETS
+from voxlate.published_checkpoints import PUBLISHED_TARGETS
 
 _PACKAGES = ("torch", "transformers", "safetensors", "huggingface-hub", "sentencepiece", "av", "numpy")
 
 
 def run() -> int:
-    """Print the report; return 1 if something is broken, else 0."""
+    """Print the report; return 1 if the audio decoder is broken, else 0."""
     problems = check_decoder()
     for title, value in report():
         print(f"{title:16} {value}")
     for problem in problems:
         print(f"{'PROBLEM':16} audio decoder: {problem}; reinstall PyAV: pip install --force-reinstall av")
     if not problems:
-        print(f"{'audio':16} sound: the built-in clip decodes as it should")
+        print(f"{'audio':16} ok: the built-in clip is decoded correctly")
     return 1 if problems else 0
 
 
 def report() -> Iterator[tuple[str, str]]:
-    """Yield what this machine has, as titles and values."""
+    """Yield the titles and values of the report."""
     yield "voxlate", f"{voxlate.__version__} on Python {platform.python_version()}, {platform.platform()}"
     yield "packages", ", ".join(f"{name} {_version(name)}" for name in _PACKAGES)
     device = choose_device("auto")
@@ -42,7 +42,7 @@ def report() -> Iterator[tuple[str, str]]:
         "hub cache",
         f"{constants.HF_HUB_CACHE}{' (offline: HF_HUB_OFFLINE is set)' if constants.HF_HUB_OFFLINE else ''}",
     )
-    yield "checkpoints", ", ".join(_cached_checkpoints()) or "none of the published ones is here"
+    yield "checkpoints", ", ".join(_cached_checkpoints()) or "none of the published ones is cached"
 
 
 def _version(package: str) -> str:

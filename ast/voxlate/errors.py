@@ -1,4 +1,4 @@
-"""What the user sees as one clear line."""
+"""Errors that the command line reports as one line."""
 
 import errno
 import re
@@ -6,9 +6,9 @@ import reprlib
 import sys
 
 if sys.platform != "win32":
-    import resource  # not when it is needed: then there is no memory for it
+    import resource  # at once: when memory has run out, an import may fail
 
-# What libraries say that have no memory for themselves, their threads or their tensors.
+# Messages of libraries that cannot allocate memory for their code, threads or tensors.
 _OUT_OF_MEMORY = re.compile(
     r"failed to map segment|cannot allocate memory|can't allocate memory|not enough memory|out of memory"
     r"|bad_alloc|can't start new thread|unable to mmap",
@@ -17,15 +17,15 @@ _OUT_OF_MEMORY = re.compile(
 
 
 class VoxlateError(Exception):
-    """Something the user can mend. The message is one line: what, got, expected, what to do."""
+    """A problem that the user can fix. The message is one line: what, got, expected, what to do."""
 
 
 class AudioError(VoxlateError):
-    """One audio input that cannot be read. The message names the input and the reason."""
+    """An audio input that cannot be read. The message names the input and the reason."""
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Return whether an exception, or one that led to it, says that there is no memory left."""
+    """Return whether an exception, or one that caused it, reports that memory has run out."""
     while error is not None:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
             return True
@@ -36,7 +36,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def memory_advice() -> str:
-    """Return a line about memory that is used up."""
+    """Return an error message for running out of memory."""
     advice = "free some, or use a smaller model or --batch-size"
     if sys.platform != "win32":
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)
@@ -45,9 +45,9 @@ def memory_advice() -> str:
     return f"not enough memory; {advice}"
 
 
-def shown(value: object, longest: int = 80) -> str:
-    """Return a value for a message: its repr on one line, cut in its middle to about `longest` characters."""
+def short_repr(value: object, max_length: int = 80) -> str:
+    """Return the repr of a value on one line, with its middle left out if it exceeds about `max_length` characters."""
     short = reprlib.Repr()
-    short.maxstring = short.maxother = short.maxlong = longest
+    short.maxstring = short.maxother = short.maxlong = max_length
     short.maxlist = short.maxdict = short.maxlevel = 3
     return short.repr(value)

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""File system helpers: atomic writes, locks, hashes."""
 
 import errno
 import hashlib
@@ -20,15 +20,15 @@ _ABANDONED_SECONDS = 86_400.0
 
 
 @contextmanager
-def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; it takes `path`'s place only if the block ends well.
+def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`, and rename it to `path` if the block succeeds.
 
-    The file and then its folder are flushed to the disk, so that a power failure leaves the old file or the new one.
-    Without `durable` it may leave an empty one: for files by the thousand, where whoever reads them checks.
-    An OSError that names no file, as of a full disk, names `path`.
+    The file and then its folder are flushed to disk, so that a power failure leaves either the old file or the new
+    one. Without `durable`, it may leave an empty file; this suits thousands of small files that are checked when they
+    are read. An OSError without a file name, as for a full disk, gets the name of `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # 20 characters are at most 80 bytes, so that the name fits wherever that of `path` does.
+    # 20 characters are at most 80 bytes, so that the name is not too long for the file system.
     prefix = f".{path.name[:20]}.{_process_mark()}-{os.getpid()}."
     descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=path.parent)
     os.close(descriptor)
@@ -37,7 +37,7 @@ def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
         yield part
         if durable:
             flush(part)
-        part.chmod(0o666 & ~_umask())  # mkstemp gives 0600; a result is as readable as any new file
+        part.chmod(0o666 & ~_umask())  # mkstemp sets 0600; use the mode of any new file
         part.replace(path)
         if durable:
             flush(path.parent)
@@ -50,30 +50,30 @@ def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 def flush(path: Path) -> None:
-    """Flush a file, or the names in a folder, from the system's memory to the disk, where the system can do that."""
+    """Flush a file, or the entries of a folder, to disk, if the operating system supports that."""
     folder = path.is_dir()
-    if folder and os.name != "posix":  # elsewhere a folder cannot be opened
+    if folder and os.name != "posix":  # Windows cannot open a folder
         return
     descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems know no such thing
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # not supported by some network file systems
             raise
     finally:
         os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` as UTF-8, whole or not at all, making the folders on the way."""
-    with whole_file(path) as part:
+    """Write `text` to `path` atomically, as UTF-8. Missing folders are created."""
+    with atomic_file(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
 
 
 def remove_abandoned_parts(folder: Path) -> int:
-    """Remove the temporary files that killed processes left in a folder; return how many.
+    """Remove the temporary files that killed processes left in a folder; return their number.
 
-    They are those of processes of this machine that have ended, and those that nobody has written to for a day.
+    A file is abandoned if its process ran on this machine and has ended, or if it was last written over a day ago.
     """
     removed = 0
     for part in folder.glob(".*.part"):
@@ -90,7 +90,7 @@ def remove_abandoned_parts(folder: Path) -> int:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make a folder and keep it to this process in a block; filelock's Timeout if another one has it."""
+    """Create a folder and lock it for the duration of a block; filelock's Timeout if another process has the lock."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     lock.acquire(timeout=0)
@@ -100,10 +100,11 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def oddity(path: Path) -> str | None:
-    """Return what a path is if it is no regular file, such as "a pipe", without opening it: that could wait for ever.
+def special_file_kind(path: Path) -> str | None:
+    """Return the kind of a path that is not a regular file, such as "a pipe", or None.
 
-    None for a regular file, and for what is not there or cannot be asked for, which opening it tells.
+    The path is not opened, since that could block forever. None for a regular file, and for a path that does not exist
+    or is not accessible: opening it raises the error.
     """
     try:
         mode = path.stat().st_mode
@@ -124,18 +125,18 @@ def file_sha256(*paths: Path) -> str:
 
 
 def _process_mark() -> str:
-    """Return what tells this machine's processes from those of others that share its files."""
+    """Return a mark that distinguishes the processes of this machine from those of others that share its files."""
     return f"{zlib.crc32(socket.gethostname().encode()):08x}"
 
 
 def _runs(process: int) -> bool:
-    if os.name != "posix":  # elsewhere asking would send a signal
+    if os.name != "posix":  # os.kill would end the process on Windows
         return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):  # it belongs to somebody else, or cannot be asked for
+    except (OSError, OverflowError):  # it belongs to another user, or its number is out of range
         return True
     return True
 

@@ -1,4 +1,4 @@
-"""JSON files of other people, read within bounds: whatever lies in them, a fault is one line."""
+"""Reading of untrusted JSON files: sizes are bounded, and each error is one line."""
 
 import json
 import os
@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from voxlate.errors import VoxlateError
-from voxlate.files import oddity
+from voxlate.files import special_file_kind
 
-_MAX_BYTES = 1 << 27  # the largest file of published models, a tokenizer.json of 256,000 pieces, has 33 MB
+_MAX_BYTES = 1 << 27  # the largest file of a published model, a tokenizer.json with 256,000 pieces, has 33 MB
 
 
 def read_json(path: Path, hint: str) -> dict[str, Any]:
-    """Return the object in a JSON file. VoxlateError names the file and what is wrong; `hint` follows a missing one."""
-    if odd := oddity(path):
+    """Return the object in a JSON file. VoxlateError names the file and the problem, with `hint` if it is missing."""
+    if odd := special_file_kind(path):
         raise VoxlateError(f"{path}: {odd}, not a regular file; expected a JSON file")
     try:
         if path.stat().st_size > _MAX_BYTES:
@@ -34,13 +34,13 @@ def read_json(path: Path, hint: str) -> dict[str, Any]:
     return value
 
 
-def has(path: Path) -> bool:
-    """Return whether something of that name is there, be it a broken link."""
+def entry_exists(path: Path) -> bool:
+    """Return whether a path exists, even as a broken link."""
     return os.path.lexists(path)
 
 
 def shown(value: object) -> str:
-    """Return a value or an error as it may stand in a message: on one line, of bounded length."""
+    """Return a value or an error for a message: on one line, of at most 160 characters."""
     if isinstance(value, Exception):
         text = str(value).strip() or type(value).__name__
     else:

@@ -1,6 +1,6 @@
-"""The one registry of languages: codes, aliases, English names, mBART-50 tags, and the slots of published checkpoints.
+"""The registry of languages: codes, aliases, English names, and mBART-50 tags.
 
-Codes are those of the published model cards (``zh``, ``sv``); CoVoST-2's ``zh-CN`` and ``sv-SE`` are aliases. The order
+Codes are those of the published model cards (``zh``, ``sv``); CoVoST 2's ``zh-CN`` and ``sv-SE`` are aliases. The order
 of the mBART-50 tags is the order of their ids (Tang et al. 2020, "Multilingual Translation with Extensible Multilingual
 Pretraining and Finetuning").
 """
@@ -14,7 +14,7 @@ from voxlate.errors import VoxlateError
 
 @dataclass(frozen=True)
 class Language:
-    """One language; `mbart_tag` is None where mBART-50 has no tag for it."""
+    """A language; `mbart_tag` is None if mBART-50 has no tag for it."""
 
     code: str
     name: str
@@ -23,12 +23,12 @@ class Language:
 
     @property
     def has_spaces(self) -> bool:
-        """Return whether sentences that follow each other have a space between them."""
+        """Return whether consecutive sentences are separated by a space."""
         return self.code not in _WITHOUT_SPACES
 
 
-# What else is in ISO 639-1 and is spoken, XLS-R's pretraining, Common Voice or FLEURS. Each entry: code, other codes:
-# name, other names. Min Nan goes by Common Voice's nan-tw alone: "nan" is what an empty cell of a table reads as.
+# The other living languages of ISO 639-1, and those of XLS-R's pretraining data, Common Voice and FLEURS. An entry is
+# "code, other codes: name, other names". Min Nan has only Common Voice's code nan-tw: "nan" is an empty table cell.
 _BEYOND_MBART50 = """
     aa aar: Afar; ab abk: Abkhazian, Abkhaz; ady: Adyghe; aeb: Tunisian Arabic; ak aka: Akan; am amh: Amharic;
     an arg: Aragonese; apc: Levantine Arabic; ary: Moroccan Arabic; arz: Egyptian Arabic; as asm: Assamese;
@@ -67,18 +67,19 @@ _BEYOND_MBART50 = """
 """
 
 
-# Chinese, Japanese, Thai, Lao, Khmer, Burmese, Tibetan, Dzongkha, Nuosu, and those that are written in Han characters.
+# Tibetan, Dzongkha, Nuosu, Japanese, Khmer, Lao, Burmese, Thai, and the Chinese languages.
 _WITHOUT_SPACES = {"bo", "dz", "ii", "ja", "km", "lo", "my", "nan-tw", "th", "wuu", "yue", "zh"}
 
 
 def _parse(entry: str) -> Language:
+    """Return the language of an entry of the table above."""
     codes, names = entry.split(":")
     code, *other_codes = codes.split()
     name, *other_names = (name.strip() for name in names.split(","))
     return Language(code, name, None, (*other_codes, *other_names))
 
 
-# In the order of mBART-50's ids; the two CoVoST-2 languages that it lacks follow, then the rest.
+# In the order of mBART-50's ids, then the two CoVoST 2 languages that it lacks, then the rest.
 LANGUAGES: tuple[Language, ...] = (
     Language("ar", "Arabic", "ar_AR", ("ara", "arb")),
     Language("cs", "Czech", "cs_CZ", ("ces", "cze")),
@@ -139,33 +140,14 @@ LANGUAGES: tuple[Language, ...] = (
 
 MBART50_TAGS: tuple[str, ...] = tuple(language.mbart_tag for language in LANGUAGES if language.mbart_tag is not None)
 
-# CoVoST-2 (Wang et al. 2020): 21 languages into English, and English into 15.
+# CoVoST 2 (Wang et al. 2020): 21 languages into English, and English into 15.
 COVOST2_SOURCES = (
-    "fr",
-    "de",
-    "es",
-    "ca",
-    "it",
-    "ru",
-    "zh",
-    "pt",
-    "fa",
-    "et",
-    "mn",
-    "nl",
-    "tr",
-    "ar",
-    "sv",
-    "lv",
-    "sl",
-    "ta",
-    "ja",
-    "id",
-    "cy",
+    *("fr", "de", "es", "ca", "it", "ru", "zh", "pt", "fa", "et", "mn"),
+    *("nl", "tr", "ar", "sv", "lv", "sl", "ta", "ja", "id", "cy"),
 )
 COVOST2_TARGETS = ("de", "tr", "fa", "sv", "mn", "zh", "cy", "ca", "sl", "et", "id", "ar", "ta", "lv", "ja")
 
-# Regional or script variants that are not served by the language of their first part.
+# Regional or script variants that differ too much to be treated as the language of their first part.
 _DISTINCT_VARIANTS = {"zh-tw", "zh-hk", "zh-mo", "zh-hant", "sr-latn"}
 _REGIONAL = re.compile(r"[a-z]{2,3}(-[a-z]{4})?(-([a-z]{2}|\d{3}))?")  # language, script, region: en-fr-de is none
 
@@ -182,7 +164,7 @@ _BY_ALIAS: dict[str, Language] = {
 
 
 def look_up_language(name: str) -> Language | None:
-    """Return what `find_language` does, or None where it raises: a thousand times faster then."""
+    """Return what `find_language` returns, or None if it raises; a thousand times faster in that case."""
     key = _key(name)
     if key in _BY_ALIAS:
         return _BY_ALIAS[key]
@@ -192,9 +174,10 @@ def look_up_language(name: str) -> Language | None:
 
 
 def find_language(name: str) -> Language:
-    """Return the language that a code, alias, English name or mBART tag stands for.
+    """Return the language of a code, alias, English name or mBART tag.
 
-    `pt-BR` or `es_419` stand for the language of their first part. VoxlateError with suggestions otherwise.
+    Regional variants such as `pt-BR` and `es_419` are treated as the language of their first part. VoxlateError with
+    suggestions if the language is unknown.
     """
     language = look_up_language(name)
     if language is not None:
@@ -204,11 +187,11 @@ def find_language(name: str) -> Language:
     known = list(dict.fromkeys(_BY_ALIAS[part].code for part in several if part in _BY_ALIAS))
     if len(known) > 1 or (known and len(several) > 1 and not re.fullmatch(r"[\w\s()-]+", key)):
         raise VoxlateError(
-            f"{name[:80]!r} names several languages ({', '.join(known)}), expected one; where several are taken, "
+            f"{name[:80]!r} names several languages ({', '.join(known)}), expected one; where several are allowed, "
             "separate them with commas"
         )
     close = get_close_matches(key, _BY_ALIAS, n=3, cutoff=0.7)
-    if close:  # of 240 languages many are a little alike: only those that are nearly as close as the closest
+    if close:  # many of 240 names are somewhat similar: keep those that are nearly as close as the closest
         closest = SequenceMatcher(None, close[0], key).ratio()
         close = get_close_matches(key, close, n=3, cutoff=closest - 0.1)
     suggestions = list(dict.fromkeys(f"{_BY_ALIAS[match].code} ({_BY_ALIAS[match].name})" for match in close))
@@ -218,80 +201,3 @@ def find_language(name: str) -> Language:
         else "give a code such as de, an ISO 639-3 code, or an English name"
     )
     raise VoxlateError(f"unknown language {name!r}; {hint}")
-
-
-# What the cards of the published checkpoints (Babu et al. 2021, "XLS-R") say of their target languages: code -> token
-# id. Catalan and Welsh sit in the slots of es_XX and fi_FI. The cards give Latvian the slot of my_MM (250017) though
-# mBART-50 has lv_LV (250016); nobody has settled it with the real weights, so a slot can be overridden by the user.
-_EN_TO_15 = {
-    "de": 250003,
-    "tr": 250023,
-    "fa": 250029,
-    "sv": 250042,
-    "mn": 250037,
-    "zh": 250025,
-    "cy": 250007,
-    "ca": 250005,
-    "sl": 250052,
-    "et": 250006,
-    "id": 250032,
-    "ar": 250001,
-    "ta": 250044,
-    "lv": 250017,
-    "ja": 250012,
-}
-_ENGLISH = {"en": 250004}
-
-PUBLISHED_TARGETS: dict[str, dict[str, int]] = {
-    **{f"facebook/wav2vec2-xls-r-{size}-21-to-en": _ENGLISH for size in ("300m", "1b", "2b")},
-    **{f"facebook/wav2vec2-xls-r-{size}-en-to-15": _EN_TO_15 for size in ("300m", "1b", "2b")},
-    "facebook/wav2vec2-xls-r-2b-22-to-16": {**_EN_TO_15, **_ENGLISH},
-}
-UNSETTLED_SLOTS = {"lv": "the model cards say 250017 (that of my_MM), mBART-50 says 250016 (lv_LV)"}
-
-
-def published_targets(model: str) -> dict[str, int] | None:
-    """Return the target slots of a published checkpoint from its Hub id or a folder named after it, else None."""
-    parts = re.split(r"[/\\]", model.removesuffix("/").lower())
-    for name, targets in PUBLISHED_TARGETS.items():
-        owner, repository = name.split("/")
-        if parts[-1] == repository or f"models--{owner}--{repository}" in parts:
-            return dict(targets)
-    return None
-
-
-def default_checkpoint(target: str, source: str | None = None) -> str:
-    """Return the published checkpoint that fits a direction; without `source`, X→English or English→X is assumed.
-
-    VoxlateError, which says what there is, where none translates into `target`, or none from `source`.
-    """
-    to = find_language(target)
-    if to.code not in PUBLISHED_TARGETS["facebook/wav2vec2-xls-r-2b-22-to-16"]:
-        raise VoxlateError(
-            f"no published checkpoint translates into {to.name} ({to.code}); published targets are "
-            f"en, {', '.join(COVOST2_TARGETS)}; name a model of your own with --model"
-        )
-    spoken = find_language(source) if source else None
-    if spoken == to:
-        raise VoxlateError(
-            f"the speech is in {to.name} ({to.code}) already, and no published checkpoint translates that into itself; "
-            "write it down with voxlate transcribe, or name a model of your own with --model"
-        )
-    if spoken is not None and spoken.code not in ("en", *COVOST2_SOURCES):
-        raise VoxlateError(
-            f"no published checkpoint translates from {spoken.name} ({spoken.code}); published sources are "
-            f"en, {', '.join(COVOST2_SOURCES)}; name a model of your own with --model"
-        )
-    if to.code == "en":
-        return "facebook/wav2vec2-xls-r-300m-21-to-en"
-    if spoken is None or spoken.code == "en":
-        return "facebook/wav2vec2-xls-r-300m-en-to-15"
-    return "facebook/wav2vec2-xls-r-2b-22-to-16"
-
-
-def parse_slot(item: str) -> tuple[str, int | str]:
-    """Return the language and the token of ``LANGUAGE=TOKEN``: an id or a tag, such as lv=250016 or lv=lv_LV."""
-    language, _, value = item.partition("=")
-    if not value:
-        raise VoxlateError(f"--slot {item}: expected LANGUAGE=TOKEN, such as lv=250016 or lv=lv_LV")
-    return find_language(language).code, int(value) if value.isascii() and value.isdecimal() else value

@@ -1,6 +1,6 @@
-"""Tables of "module:attribute" names, resolved when they are used."""
+"""Tables of "module:attribute" names, which are imported when they are first used."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -9,10 +9,15 @@ from voxlate.errors import VoxlateError
 
 
 def resolve(table: Mapping[str, str], name: str, kind: str) -> Any:
-    """Return the object that `table` names, importing its module. `kind` says in errors what the table holds."""
+    """Return the object that `table` names, importing its module. Error messages call an entry a `kind`."""
     if name not in table:
-        close = get_close_matches(name, table, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(table))}"
-        raise VoxlateError(f"unknown {kind} {name!r}; {hint}")
+        raise VoxlateError(unknown_name(kind, name, table))
     module, _, attribute = table[name].partition(":")
     return getattr(import_module(module), attribute)
+
+
+def unknown_name(kind: str, name: str, known: Collection[str]) -> str:
+    """Return a message about an unknown name, which suggests the closest known name or lists all of them."""
+    close = get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
+    return f"unknown {kind} {name!r}; {hint}"

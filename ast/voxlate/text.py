@@ -1,4 +1,4 @@
-"""Texts that follow each other as one, with or without spaces, as their language is written."""
+"""Joining of texts, with or without spaces according to the language."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -8,19 +8,19 @@ from itertools import islice
 from voxlate.errors import VoxlateError
 from voxlate.languages import find_language
 
-# How Unicode's names of letters begin in scripts that are written without spaces.
+# Prefixes of the Unicode names of letters in scripts that are written without spaces.
 _SCRIPTS_WITHOUT_SPACES = (
     "CJK ", "IDEOGRAPHIC ", "HIRAGANA ", "KATAKANA", "HALFWIDTH ", "FULLWIDTH ", "BOPOMOFO ", "YI ", "THAI ", "LAO ",
     "KHMER ", "MYANMAR ", "TIBETAN ",
 )  # fmt: skip
-_LOOKED_AT = 1000  # letters
+_MAX_LETTERS = 1000  # from which the script is determined
 
 
 def join_texts(texts: Iterable[str], language: str | None) -> str:
-    """Return texts that follow each other, such as those of segments, as one; empty ones leave no trace.
+    """Join consecutive texts, such as those of segments; empty texts are skipped.
 
-    Languages that are written without spaces get none, but for two words of another script (``iPhone Pro``). Where no
-    language is known, the script of the letters decides.
+    In a language that is written without spaces, only two words of another script are separated (``iPhone Pro``).
+    Without a known language, the script of the letters decides.
     """
     parts = [text for text in texts if text]
     if _has_spaces(parts, language):
@@ -36,12 +36,14 @@ def _has_spaces(parts: Iterable[str], language: str | None) -> bool:
     with suppress(VoxlateError):
         if language is not None:
             return find_language(language).has_spaces
-    letters = [*islice((letter for part in parts for letter in part if letter.isalpha()), _LOOKED_AT)]
-    return 4 * sum(map(_is_of_script_without_spaces, letters)) <= len(letters)  # a Han character is a word
+    letters = [*islice((letter for part in parts for letter in part if letter.isalpha()), _MAX_LETTERS)]
+    return 4 * sum(map(_is_of_script_without_spaces, letters)) <= len(
+        letters
+    )  # a quarter at most: a Han character counts as a word
 
 
 def _takes_space(character: str) -> bool:
-    """Return whether a character may have a space beside it: letters and digits of other scripts, ASCII's marks."""
+    """Return whether a character is separated by spaces: ASCII, and letters and digits of scripts with spaces."""
     return character.isascii() or (character.isalnum() and not _is_of_script_without_spaces(character))
 
 

@@ -12,11 +12,11 @@ import torch
 from transformers import Wav2Vec2Config
 
 from voxlate.checkpoints.model_folder import save_checkpoint
-from voxlate.languages import PUBLISHED_TARGETS
 from voxlate.models.adapter import AdapterConfig, LengthAdapter
 from voxlate.models.decoder import DecoderConfig, MBartDecoder
 from voxlate.models.speech_translator import SpeechTranslator
 from voxlate.models.wav2vec2 import Wav2Vec2Encoder
+from voxlate.published_checkpoints import PUBLISHED_TARGETS
 from voxlate.tokenizer import Tokenizer
 
 # Hidden width, layers and feed-forward width of the XLS-R encoders (Babu et al. 2021, and the published configs).

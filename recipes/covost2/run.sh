@@ -39,7 +39,7 @@ fi
 ${LAUNCH:-} voxlate train "$HERE/$RECIPE.yaml" output="$RUN" $SETTINGS
 voxlate average "$RUN"
 # shellcheck disable=SC2086
-${LAUNCH:-} voxlate evaluate --model "$RUN/averaged" --data data --directions "$PAIRS" --beam "$BEAM" --output "scores/$RECIPE"
+${LAUNCH:-} voxlate evaluate --model "$RUN/averaged" --data data --directions "$PAIRS" --beam-size "$BEAM" --output "scores/$RECIPE"
 against=()
 while IFS= read -r row; do against+=(--against "$row"); done < <(tr ',' '\n' <<< "$AGAINST")
 voxlate report "scores/$RECIPE" "${against[@]}" --output "report/$RECIPE"

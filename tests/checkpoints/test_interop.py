@@ -283,7 +283,9 @@ def test_vocabulary_missing_or_of_another_model(folder: Path, shared: Path) -> N
 def test_every_mbart_language_unless_the_folder_says_otherwise(folder: Path) -> None:
     checkpoint = load_checkpoint(folder)
     assert checkpoint.target_id("German") == 51
-    with pytest.raises(VoxlateError, match=r"/model does not translate into Catalan \(ca\); it has af, .*--slot ca=ID"):
+    with pytest.raises(
+        VoxlateError, match=r"/model does not translate into Catalan \(ca\); it has af, .*--language-token ca=ID"
+    ):
         checkpoint.target_id("ca")
     (folder / "languages.json").write_text('{"targets": {"ca": 53, "zh-CN": 73}}')
     checkpoint = load_checkpoint(folder)

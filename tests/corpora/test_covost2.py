@@ -241,7 +241,7 @@ def test_an_interrupted_run_resumes(tmp_path: Path, sent: signal.Signals, transc
         "--covost": covost,
         "--pairs": "fr-en",
         "--output": tmp_path / "out",
-        "--workers": 2,
+        "--num-workers": 2,
     }
     arguments = [str(part) for pair in names.items() for part in pair] + (["--transcode", "flac"] if transcode else [])
     journal = tmp_path / "out/durations" / f"fr{'.flac' if transcode else ''}.jsonl"

@@ -137,12 +137,14 @@ def test_the_command_line(corpus: Path, tmp_path: Path) -> None:
         return CliRunner().invoke(app, ["prepare", *arguments])
 
     folders = ["--common-voice", str(corpus / "common_voice"), "--covost", str(corpus / "covost")]
-    result = invoke("covost2", *folders, "--pairs", "fr-en,en-de", "--output", str(tmp_path / "out"), "--workers", "1")
+    result = invoke(
+        "covost2", *folders, "--pairs", "fr-en,en-de", "--output", str(tmp_path / "out"), "--num-workers", "1"
+    )
     assert result.exit_code == 1
     assert "en-de" in result.stdout
     assert PAIRS[0] in result.stdout
     table = table_of(tmp_path)
-    assert invoke("manifest", str(table), "--output", str(tmp_path / "m.jsonl"), "--workers", "1").exit_code == 1
+    assert invoke("manifest", str(table), "--output", str(tmp_path / "m.jsonl"), "--num-workers", "1").exit_code == 1
     mirror = mirror_of(tmp_path / "in")
     result = invoke("parquet", str(mirror), "--pair", "fr-en", "--output", str(tmp_path / "p"), "--transcode", "flac")
     assert result.exit_code == 1

@@ -133,7 +133,7 @@ def test_unusable_parquet_files(tmp_path: Path) -> None:
     ]
     assert parts[4] == (
         "  test.parquet: no column audio, sentence, translation; its columns: text; rename text to sentence if that is "
-        "what it holds"
+        "its content"
     )
     assert parts[5].startswith("  dev.parquet: not a complete parquet file (Parquet magic bytes not found")
     assert parts[6:] == [

@@ -13,7 +13,7 @@ import pytest
 from text_command import TextCommand, write_input, written_results
 from voxlate.decoding.results import Candidate, Segment, Translation
 from voxlate.errors import VoxlateError
-from voxlate.files import whole_file, write_text
+from voxlate.files import atomic_file, write_text
 
 
 @pytest.mark.parametrize(
@@ -112,13 +112,13 @@ def test_temporary_files_of_killed_processes_are_removed(read: TextCommand, monk
     folder = Path("out/deep")
     with monkeypatch.context() as patch:
         patch.setattr(os, "getpid", lambda: ended.pid)
-        killed = whole_file(folder / "left.txt")  # kept here: without a reference it would end, and clean up
+        killed = atomic_file(folder / "left.txt")  # kept here: without a reference it would end, and clean up
         left = killed.__enter__()
     old, somebodys = folder / ".x.abcdefgh.part", folder / ".mine.part"
     for path in (old, somebodys):
         path.touch()
         os.utime(path, (0, 0))
-    with whole_file(folder / "now.txt") as part:
+    with atomic_file(folder / "now.txt") as part:
         read(write_input("deep/a.wav", "one"))
         assert part.exists()
     assert not left.exists()

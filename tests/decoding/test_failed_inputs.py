@@ -122,7 +122,16 @@ def test_wrong_commands(tiny_model: Path, clips: Path, tmp_path: Path) -> None:
     assert_refused("srt of several inputs needs --output-dir", clips, *model, "--to", "de", "--format", "srt")
     table = ("--format", "tsv")
     assert_refused(
-        "n_best is 3, expected 1 to the beam size, 2", clips, *model, *table, "--to", "de", "--beam", 2, "--n-best", 3
+        "n_best is 3, expected 1 to the beam size, 2",
+        clips,
+        *model,
+        *table,
+        "--to",
+        "de",
+        "--beam-size",
+        2,
+        "--n-best",
+        3,
     )
     for device in ("tpu9", "meta"):
         assert_refused(
@@ -137,7 +146,7 @@ def test_wrong_commands(tiny_model: Path, clips: Path, tmp_path: Path) -> None:
     assert_refused("an input or --model is an empty string; is a shell variable unset?", "", *model, "--to", "de")
     assert_refused("is an empty string", clips, "--model", "", "--to", "de")
     assert_refused(
-        "--n-best 2 needs --format json or tsv; txt can hold only the best one",
+        "--n-best 2 needs --format json or tsv; txt can hold only the best hypothesis",
         clips,
         *model,
         "--to",
@@ -154,7 +163,9 @@ def test_wrong_commands(tiny_model: Path, clips: Path, tmp_path: Path) -> None:
     assert_refused(
         "srt of several languages needs --output-dir", clips / "0.wav", *model, "--to", "de,fr", "--format", "srt"
     )
-    assert_refused("--slot lv: expected LANGUAGE=TOKEN", clips, *model, "--to", "lv", "--slot", "lv")
+    assert_refused(
+        "--language-token lv: expected LANGUAGE=TOKEN", clips, *model, "--to", "lv", "--language-token", "lv"
+    )
     taken = tmp_path / "taken"
     taken.touch()
     assert_refused(f"--output-dir {taken}: is a file", clips, *model, "--to", "de", "--output-dir", taken)

@@ -119,7 +119,7 @@ def test_the_command_line_uses_the_settings_of_the_model(folder: Path, tmp_path:
     command = ["translate", str(wave), "--model", str(folder), "--to", "de", "--format", "json"]
     recipe = json.loads(CliRunner().invoke(app, command).stdout)["recipe"]
     assert (recipe["search_beam"], recipe["search_max_length"], recipe["search_max_repeats"]) == (2, 7, 4)
-    recipe = json.loads(CliRunner().invoke(app, [*command, "--beam", "1", "--max-repeats", "0"]).stdout)["recipe"]
+    recipe = json.loads(CliRunner().invoke(app, [*command, "--beam-size", "1", "--max-repeats", "0"]).stdout)["recipe"]
     assert (recipe["search_beam"], recipe["search_max_length"], recipe["search_max_repeats"]) == (1, 7, None)
 
 

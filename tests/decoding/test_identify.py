@@ -262,7 +262,7 @@ def test_no_model_is_loaded_for_languages_without_one() -> None:
     assert [index for index, result in results if isinstance(result, Translation)] == [0, 4, 5]
     errors = {index: str(result) for index, result in results if isinstance(result, AudioError)}
     assert sorted(errors) == [1, 2, 3]
-    assert errors[1].startswith("en.wav: the speech is in English (en) already, and no published checkpoint")
+    assert errors[1].startswith("en.wav: the speech is already in English (en), and no published checkpoint")
     assert errors[2].startswith(
         "sw.wav: no published checkpoint translates from Swahili (sw); published sources are en"
     )

@@ -90,13 +90,18 @@ def test_changed_settings_are_reported(tiny_model: Path, clips: Path, tmp_path: 
     shutil.copytree(tiny_model, model)
     arguments = (clips / "0.wav", "--to", "de", "--output-dir", tmp_path / "out", "--model")
     assert "1 translated" in translate(*arguments, model).stderr
-    for same in ((tiny_model,), (model, "--batch-size", 2), (model, "--format", "txt"), (model, "--slot", "fr=fr_XX")):
+    for same in (
+        (tiny_model,),
+        (model, "--batch-size", 2),
+        (model, "--format", "txt"),
+        (model, "--language-token", "fr=fr_XX"),
+    ):
         assert "other settings" not in translate(*arguments, *same).stderr
     for options, name in (
-        (("--beam", 2), "beam"),
+        (("--beam-size", 2), "beam"),
         (("--mbr",), "mbr"),
         (("--dtype", "int8"), "dtype"),
-        (("--slot", "de=fr_XX"), "slot"),
+        (("--language-token", "de=fr_XX"), "slot"),
         (("--shortlist",), "shortlist"),
     ):
         result = translate(*arguments, model, *options)

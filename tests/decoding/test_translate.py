@@ -22,7 +22,9 @@ def answers(probe: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(("beam", "key"), [(1, "transformers_greedy"), (5, "transformers_beam5")])
 @pytest.mark.parametrize("language", ["en", "de", "es", "fr"])
 def test_translations_match_transformers(probe: Path, language: str, beam: int, key: str, batch_size: int) -> None:
-    result = translate(probe / "clips", "--model", probe, "--to", language, "--beam", beam, "--batch-size", batch_size)
+    result = translate(
+        probe / "clips", "--model", probe, "--to", language, "--beam-size", beam, "--batch-size", batch_size
+    )
     assert result.exit_code == 0
     results = dict(line.split("\t") for line in result.stdout.splitlines())
     assert len(results) == 30
@@ -171,9 +173,9 @@ def test_the_ambiguous_token_of_latvian_is_noted(published: Path, clips: Path) -
     arguments = (clips / "0.wav", "--model", published, "--to", "lv", "--max-length", 5)
     result = translate(*arguments)
     assert result.exit_code == 0
-    assert "the token of lv is ambiguous: the model cards say 250017" in result.stderr
+    assert "the token of lv is ambiguous: 250017 (my_MM) according to the model cards" in result.stderr
     assert (
-        messages(translate(*arguments, "--slot", "lv=lv_LV"))
-        == messages(translate(*arguments, "--slot", "lv=250016"))
+        messages(translate(*arguments, "--language-token", "lv=lv_LV"))
+        == messages(translate(*arguments, "--language-token", "lv=250016"))
         == ""
     )

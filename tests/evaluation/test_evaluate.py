@@ -115,14 +115,16 @@ def test_the_chosen_split_is_scored(tiny_model: Path, data: Path, tmp_path: Path
 
 
 def test_language_tokens_can_be_given(tiny_model: Path, data: Path, tmp_path: Path) -> None:
-    given = ["--directions", "fr-en", "--slot"]
+    given = ["--directions", "fr-en", "--language-token"]
     run(tiny_model, data, tmp_path / "tag", *given, "en=de_DE")
     expected = Translator(tiny_model, dtype="float32", device="cpu", language_tokens={"en": "de_DE"}).translate(
         data / "fr-en/0.wav", to="en", options=SearchOptions(beam_size=2, max_length=12, max_repeats=None)
     )
     assert lines(tmp_path / "tag/fr-en/hypotheses.jsonl")[0]["text"] == expected.text
     for wrong in ("en", "en=", "²"):
-        with pytest.raises(VoxlateError, match=rf"--slot {wrong}: expected LANGUAGE=TOKEN, such as lv=250016"):
+        with pytest.raises(
+            VoxlateError, match=rf"--language-token {wrong}: expected LANGUAGE=TOKEN, such as lv=250016"
+        ):
             run(tiny_model, data, tmp_path / "wrong", *given, wrong)
 
 
@@ -160,7 +162,7 @@ def test_two_processes_share_the_work(tiny_model: Path, data: Path, tmp_path: Pa
         one, two = (tmp_path / name / direction / "hypotheses.jsonl" for name in ("one", "two"))
         assert one.read_bytes() == two.read_bytes(), done.stderr
     assert done.stdout.count("│ fr-en") == 1
-    refused = evaluate("--beam", "3")
+    refused = evaluate("--beam-size", "3")
     assert "error: " in refused.stderr
     assert "holds hypotheses made with other settings (search_beam was" in refused.stderr
     assert "Connection closed by peer" not in refused.stderr  # of a process that waited for the other

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from manifests import error_of
-from voxlate.errors import VoxlateError, shown
+from voxlate.errors import VoxlateError, short_repr
 from voxlate.evaluation.references import read_references
 from voxlate.manifest.column_names import lookalikes
 from voxlate.manifest.reading import read_manifest
@@ -275,7 +275,7 @@ def test_messages_shorten_long_values(tmp_path: Path) -> None:
     message = error_of(tmp_path / "m.jsonl", check_audio=True, need=["audio", "target_text"])
     assert len(message) < 5_000
     assert "id 'xxx" in message
-    assert len(shown({str(i): long for i in range(99)})) < 500
+    assert len(short_repr({str(i): long for i in range(99)})) < 500
 
 
 def test_some_problems_of_each_kind_are_shown(tmp_path: Path) -> None:

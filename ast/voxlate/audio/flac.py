@@ -9,13 +9,13 @@ import numpy as np
 from av.audio.stream import AudioStream
 
 from voxlate.audio.resampling import SAMPLE_RATE_HZ, Waveform
-from voxlate.files import whole_file
+from voxlate.files import atomic_file
 
 
 def write_flac(path: Path, waveform_T: Waveform) -> None:
     """Write a mono waveform, float32 of shape (T,) at 16 kHz, atomically with 16 bits per sample."""
     samples_1T = np.clip(np.rint(waveform_T * 32768.0), -32768, 32767).astype(np.int16)[None]
-    with whole_file(path, durable=False) as part, av.open(str(part), "w", format="flac") as output:
+    with atomic_file(path, durable=False) as part, av.open(str(part), "w", format="flac") as output:
         stream = output.add_stream("flac", SAMPLE_RATE_HZ)
         assert isinstance(stream, AudioStream)
         stream.format, stream.layout = av.AudioFormat("s16"), av.AudioLayout("mono")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from voxlate.checkpoints.weights import read_tensors, write_safetensors
 from voxlate.errors import VoxlateError
-from voxlate.json_files import has, shown
+from voxlate.json_files import entry_exists, shown
 from voxlate.models.ctc_head import CtcHead
 
 CTC_FILE = "ctc.safetensors"
@@ -28,7 +28,7 @@ def read_ctc(folder: Path) -> tuple[dict[str, Tensor], dict[str, int]] | None:
     VoxlateError where the file is damaged, or has other labels than the characters that it lists.
     """
     path = folder / CTC_FILE
-    if not has(path):
+    if not entry_exists(path):
         return None
     tensors = read_tensors(path)
     try:

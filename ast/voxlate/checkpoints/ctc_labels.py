@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from voxlate.checkpoints.config_json import expected
 from voxlate.errors import VoxlateError
-from voxlate.json_files import has, read_json, shown
+from voxlate.json_files import entry_exists, read_json, shown
 
 _FILES = ("special_tokens_map.json", "tokenizer_config.json")  # what the second one says counts
 
@@ -94,7 +94,7 @@ def _settings(folder: Path) -> _Settings:
     said: dict[str, Any] = {}
     for name in _FILES:
         path = folder / name
-        if has(path):
+        if entry_exists(path):
             said |= {key: value for key, value in read_json(path, "").items() if key in _Settings.model_fields}
             try:
                 _Settings.model_validate(said)

@@ -20,11 +20,12 @@ from voxlate.checkpoints.model_folder import Checkpoint
 from voxlate.checkpoints.weights import check_archive, check_plain
 from voxlate.errors import VoxlateError
 from voxlate.json_files import shown
-from voxlate.languages import LANGUAGES, PUBLISHED_TARGETS
+from voxlate.languages import LANGUAGES
 from voxlate.models.adapter import AdapterConfig, LengthAdapter
 from voxlate.models.decoder import DecoderConfig, MBartDecoder
 from voxlate.models.speech_translator import SpeechTranslator
 from voxlate.models.wav2vec2 import Wav2Vec2Encoder
+from voxlate.published_checkpoints import PUBLISHED_TARGETS
 from voxlate.tokenizer import Tokenizer
 
 _HARMLESS = re.compile(

@@ -15,7 +15,7 @@ from voxlate.checkpoints.conversion import modern_names
 from voxlate.checkpoints.hub import ADAPTER_CONFIG, find_model
 from voxlate.errors import VoxlateError
 from voxlate.files import file_sha256
-from voxlate.json_files import has, read_json, shown
+from voxlate.json_files import entry_exists, read_json, shown
 
 _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 _FAMILIES, _KINDS = ("Wav2Vec2", "Hubert", "WavLM", "Wav2Vec2Bert"), ("ForCTC", "ForSequenceClassification", "Model")
@@ -42,13 +42,13 @@ class LoraAdapter:
 def find_adapter(folder: Path) -> LoraAdapter | None:
     """Return the adapter that a folder holds, None for a model's folder. VoxlateError where its base is missing."""
     path = folder / ADAPTER_CONFIG
-    if not has(path):
+    if not entry_exists(path):
         return None
     name = read_json(path, "").get("base_model_name_or_path")
     weights = next((folder / file for file in _WEIGHTS if (folder / file).is_file()), None)
     if weights is None:
         raise VoxlateError(f"{folder}: is a LoRA adapter without weights; expected {' or '.join(_WEIGHTS)}")
-    if any(has(folder / file) for file in ("model.safetensors", "pytorch_model.bin")):
+    if any(entry_exists(folder / file) for file in ("model.safetensors", "pytorch_model.bin")):
         raise VoxlateError(f"{folder}: holds a model and a LoRA adapter; expected one of them; move the other away")
     if not isinstance(name, str) or not name:
         raise VoxlateError(f"{path}: base_model_name_or_path is {shown(name)}; expected the model it was trained on")
@@ -60,7 +60,7 @@ def find_adapter(folder: Path) -> LoraAdapter | None:
             f"{folder} is a LoRA adapter of {shown(name)}: {error}; or write where the base is into "
             f"base_model_name_or_path of its {ADAPTER_CONFIG}"
         ) from None
-    if has(base / ADAPTER_CONFIG):
+    if entry_exists(base / ADAPTER_CONFIG):
         raise VoxlateError(f"{folder}: its base {base} is an adapter, too; merge that one into its model first")
     return LoraAdapter(folder, weights, base)
 

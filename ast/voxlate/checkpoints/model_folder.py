@@ -32,14 +32,15 @@ from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.lora import base_folder
 from voxlate.checkpoints.weights import read_weights, write_safetensors
 from voxlate.errors import VoxlateError
-from voxlate.files import whole_file, write_text
-from voxlate.json_files import has, read_json, shown
-from voxlate.languages import LANGUAGES, find_language, published_targets
+from voxlate.files import atomic_file, write_text
+from voxlate.json_files import entry_exists, read_json, shown
+from voxlate.languages import LANGUAGES, find_language
 from voxlate.models import ENCODERS
 from voxlate.models.adapter import LengthAdapter
 from voxlate.models.decoder import DecoderConfig, MBartDecoder
 from voxlate.models.encoder import WAVEFORMS
 from voxlate.models.speech_translator import SpeechTranslator
+from voxlate.published_checkpoints import published_targets
 from voxlate.registry import resolve
 from voxlate.tokenizer import BOS_ID, EOS_ID, PAD_ID, VOCABULARY_FILES, Tokenizer
 
@@ -69,7 +70,7 @@ class Checkpoint:
         if found.code not in self.targets:
             raise VoxlateError(
                 f"{self.name} does not translate into {found.name} ({found.code}); it has "
-                f"{', '.join(sorted(self.targets))}; if it has a token for it, name that with --slot "
+                f"{', '.join(sorted(self.targets))}; if it has a token for it, name that with --language-token "
                 f"{found.code}=ID or in {LANGUAGES_FILE} next to its config.json"
             )
         return self.targets[found.code]
@@ -158,7 +159,7 @@ def write_description(
     known = {"directions": sorted(directions)} if directions else {}
     write_text(folder / LANGUAGES_FILE, _json({"targets": dict(targets), **known}))
     name = "tokenizer.json" if tokenizer.path.suffix == ".json" else "sentencepiece.bpe.model"
-    with whole_file(folder / name) as part:
+    with atomic_file(folder / name) as part:
         shutil.copyfile(tokenizer.path, part)
 
 
@@ -210,7 +211,7 @@ def read_tokenizer(folder: Path, vocabulary_size: int, *, added: Collection[int]
 
     Of the decoder's ids it makes all but those `added` after ``<mask>`` for new target languages.
     """
-    path = next((folder / name for name in VOCABULARY_FILES if has(folder / name)), None)
+    path = next((folder / name for name in VOCABULARY_FILES if entry_exists(folder / name)), None)
     if path is None:
         expected = " or ".join(VOCABULARY_FILES)
         raise VoxlateError(f"{folder}: no {expected}; copy it from the mBART-50 checkpoint that the model came from")
@@ -228,7 +229,7 @@ def _unnamed_ids(tokenizer: Tokenizer, vocabulary_size: int, added: Collection[i
 
 
 def _listed_targets(folder: Path) -> dict[str, int] | None:
-    if not has(folder / LANGUAGES_FILE):
+    if not entry_exists(folder / LANGUAGES_FILE):
         return None
     path = folder / LANGUAGES_FILE
     listed = read_json(path, "").get("targets")
@@ -250,7 +251,7 @@ def _listed_targets(folder: Path) -> dict[str, int] | None:
 
 def listed_directions(folder: Path) -> list[str]:
     """Return the directions that a model was trained on as far as its folder tells: none where it does not."""
-    if not has(folder / LANGUAGES_FILE):
+    if not entry_exists(folder / LANGUAGES_FILE):
         return []
     found = read_json(folder / LANGUAGES_FILE, "").get("directions")
     return [str(name) for name in found] if isinstance(found, list) else []
@@ -285,7 +286,7 @@ def _read_targets(
 def normalizes(folder: Path) -> bool:
     """Return whether waveforms are normalized, from the feature extractor's file or the joint processor's."""
     for name in ("preprocessor_config.json", "processor_config.json"):
-        if has(folder / name):
+        if entry_exists(folder / name):
             raw = read_json(folder / name, "")
             settings = raw.get("feature_extractor", raw)
             if not isinstance(settings, dict):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from voxlate.checkpoints.lora import base_folder, find_adapter, merged
 from voxlate.errors import VoxlateError
-from voxlate.files import file_sha256, whole_file
+from voxlate.files import atomic_file, file_sha256
 from voxlate.json_files import read_json, shown
 
 _CANDIDATES = (
@@ -106,7 +106,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[
     One entry of metadata at most: several come in any order, and the file would not be the same each time.
     """
     assert len(metadata) <= 1
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         try:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, metadata=metadata)
         except SafetensorError as error:

@@ -14,7 +14,7 @@ from voxlate.audio.flac import write_flac
 from voxlate.audio.loading import load_audio, measure_audio
 from voxlate.corpora.process_pool import map_in_processes
 from voxlate.errors import AudioError
-from voxlate.files import whole_file
+from voxlate.files import atomic_file
 
 _CHUNK = 16  # clips per task of a worker
 _LOG = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class ClipJournal:
                 lines[-1].endswith(b"\n") or len(lines) - len(intact) > 1
             ):  # a killed process leaves at most one incomplete line
                 _LOG.warning("%s: %d damaged lines; their clips are checked again", path, len(lines) - len(intact))
-            with whole_file(path) as part:
+            with atomic_file(path) as part:
                 part.write_bytes(b"".join(intact))
         self._file = path.open("ab")
 

@@ -12,7 +12,7 @@ from typing import BinaryIO, Protocol
 from voxlate.corpora.archives import MOST_CLIP_BYTES, MOST_TABLE_BYTES, read_members
 from voxlate.corpora.clip_checks import Clip, ClipJournal, file_state
 from voxlate.errors import VoxlateError
-from voxlate.files import whole_file
+from voxlate.files import atomic_file
 from voxlate.languages import find_language
 from voxlate.manifest.table_files import Problems, text_lines
 
@@ -110,14 +110,14 @@ class PackedRelease:
                 if name == "validated.tsv":
                     if validated is not None:
                         raise VoxlateError(f"{self.archive}: contains several validated.tsv, expected one language")
-                    validated = stack.enter_context(whole_file(self._validated()))
+                    validated = stack.enter_context(atomic_file(self._validated()))
                     member.copy(validated, MOST_TABLE_BYTES)
                     _check_header(validated, f"{self.archive}: {name}")  # fail before hours are spent on clips
                 elif name in todo and folder == "clips":
                     todo.remove(name)
                     contents = member.read(MOST_CLIP_BYTES)
                     if flac is None:
-                        with whole_file(self.path(name), durable=False) as part:
+                        with atomic_file(self.path(name), durable=False) as part:
                             part.write_bytes(contents)
                         yield Clip(name, self.path(name), state)
                     else:

@@ -23,8 +23,8 @@ from voxlate.corpora.preparation import (
     reusable_drops,
 )
 from voxlate.corpora.splits import SPLITS, CorpusRow, SplitTallies, drop_duplicates, write_splits
-from voxlate.errors import shown
-from voxlate.files import whole_file
+from voxlate.errors import short_repr
+from voxlate.files import atomic_file
 from voxlate.manifest.column_names import listed, lookalikes
 from voxlate.progress import progress_bar, stderr
 
@@ -219,7 +219,7 @@ def _clip(row: CorpusRow, contents: bytes, state: str, folder: Path, *, transcod
     path = _clip_path(folder, row.clip, transcode=transcode)
     if transcode:
         return Clip(row.clip, contents, state, path)
-    with whole_file(path, durable=False) as part:
+    with atomic_file(path, durable=False) as part:
         part.write_bytes(contents)
     return Clip(row.clip, path, state)
 
@@ -231,7 +231,7 @@ def _external_clip(
     if name:
         candidates = [folder / name for folder in (parquet.parent, parquet.parent.parent)]
         file = external[row.clip] = next((path for path in candidates if path.is_file()), candidates[0])
-        reason = f"has a path but no bytes, and the file does not exist ({shown(str(file), 500)})"
+        reason = f"has a path but no bytes, and the file does not exist ({short_repr(str(file), 500)})"
     else:
         file, reason = None, "has neither bytes nor a path"
     if file is None or not file.is_file():

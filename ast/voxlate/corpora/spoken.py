@@ -27,8 +27,8 @@ from voxlate.corpora.preparation import (
 from voxlate.corpora.process_pool import map_in_processes
 from voxlate.corpora.speech_synthesis import VARIANTS, Range, SpeechVariation, make_prompt, synthesize
 from voxlate.corpora.splits import SPLITS, SPOKEN
-from voxlate.errors import VoxlateError, shown
-from voxlate.files import file_sha256, whole_file, write_text
+from voxlate.errors import VoxlateError, short_repr
+from voxlate.files import atomic_file, file_sha256, write_text
 from voxlate.languages import find_language, look_up_language
 from voxlate.manifest.column_names import listed
 from voxlate.manifest.table_files import Problems, Table
@@ -174,7 +174,7 @@ def _read_rows(command: SpokenPreparation, pairs: list[tuple[str, str]]) -> list
     for line, cells in table:
         row = _parse_row(line, cells, f"{len(rows) + 1:08}", languages, table)
         if row.name in names:
-            problems.add(line, f"id {shown(row.name)} occurs twice")
+            problems.add(line, f"id {short_repr(row.name)} occurs twice")
         names.add(row.name)
         rows.append(row)
     missing = [language for language in languages if language not in table.columns]
@@ -204,17 +204,18 @@ def _parse_row(line: int, cells: Mapping[str, Any], default_name: str, languages
     for language in languages:
         text = cells.get(language)
         if text is not None and (not isinstance(text, str) or {*"\n\r\0"} & {*text}):
-            table.problems.add(line, f"{language} is not one line of text: {shown(text)}")
+            table.problems.add(line, f"{language} is not one line of text: {short_repr(text)}")
         elif text and text.strip():
             texts[language] = text
     # The id becomes a file name.
     if name != Path(name).name or name.startswith(".") or len(name.encode()) > 200 or not name.isprintable():
-        table.problems.add(line, f"id {shown(name)} cannot be a file name; use letters, digits, - and _")
+        table.problems.add(line, f"id {short_repr(name)} cannot be a file name; use letters, digits, - and _")
     if split not in SPLITS:
-        table.problems.add(line, f"split {shown(split)}; expected {', '.join(SPLITS)}")
+        table.problems.add(line, f"split {short_repr(split)}; expected {', '.join(SPLITS)}")
     if source and source not in table.columns:
         table.problems.add(
-            line, f"source_language {shown(source)} is not a language column; leave it empty to speak all languages"
+            line,
+            f"source_language {short_repr(source)} is not a language column; leave it empty to speak all languages",
         )
     return SpokenRow(name, split, texts, source)
 
@@ -294,7 +295,7 @@ def _synthesize_language(
         for names in map_in_processes(synthesize_chunk, iter(todo), command.workers, name=lambda prompt: prompt.clip):
             silent += names
             advance(1)
-    with whole_file(folder / "validated.tsv") as part, part.open("w", encoding="utf-8", newline="\n") as file:
+    with atomic_file(folder / "validated.tsv") as part, part.open("w", encoding="utf-8", newline="\n") as file:
         file.write("client_id\tpath\tsentence\n")
         for prompt in prompts:
             file.write(f"{prompt.speaker}\t{prompt.clip}\t{escape(prompt.text)}\n")
@@ -308,7 +309,7 @@ def _clip_name(language: str, row: SpokenRow) -> str:
 def _write_translations(output: Path, source: str, target: str, rows: list[SpokenRow]) -> None:
     name = "_".join(LONG_CODES.get(language, language) for language in (source, target))
     path = output / "covost" / f"covost_v2.{name}.tsv"
-    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+    with atomic_file(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
         file.write("path\ttranslation\tsplit\n")
         for row in _rows_of_pair(rows, source, target):
             file.write(f"{_clip_name(source, row)}\t{escape(row.texts[target])}\t{row.split}\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 import sentencepiece
 
 from voxlate.errors import VoxlateError
-from voxlate.files import whole_file
+from voxlate.files import atomic_file
 from voxlate.manifest.reading import read_manifest
 
 
@@ -35,7 +35,7 @@ def make_vocabulary(manifests: list[Path], output: Path, size: int) -> int:
     except RuntimeError as error:
         reason = str(error).rpartition("] ")[2] or str(error)
         raise VoxlateError(f"--size {size}: {reason}") from None
-    with whole_file(output) as part:
+    with atomic_file(output) as part:
         part.write_bytes(model.getvalue())
     return sentencepiece.SentencePieceProcessor(model_proto=model.getvalue()).get_piece_size()
 

@@ -13,7 +13,8 @@ from voxlate.decoding.identifier import Identifier
 from voxlate.decoding.results import Recipe, Translation
 from voxlate.decoding.translator import Translator, target_codes
 from voxlate.errors import AudioError, VoxlateError
-from voxlate.languages import default_checkpoint, find_language
+from voxlate.languages import find_language
+from voxlate.published_checkpoints import default_checkpoint
 from voxlate.search_options import SearchOptions
 
 

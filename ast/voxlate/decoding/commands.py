@@ -17,8 +17,9 @@ from voxlate.decoding.results import Translation
 from voxlate.decoding.run_inputs import InputsCommand, ResultStream, run_inputs
 from voxlate.decoding.writers import message_line, one_cell
 from voxlate.errors import AudioError, VoxlateError
-from voxlate.languages import UNSETTLED_SLOTS, default_checkpoint, find_language, published_targets
+from voxlate.languages import find_language
 from voxlate.progress import TimeEstimate, progress_lines, stderr
+from voxlate.published_checkpoints import ALL_DIRECTIONS, AMBIGUOUS_TOKENS, default_checkpoint, published_targets
 from voxlate.search_options import SearchOptions
 
 if TYPE_CHECKING:
@@ -64,7 +65,6 @@ _NOT_RECORDED = {
     *("audio", "formats", "output_dir", "overwrite", "batch_size"),
     *("to", "language", "model", "identifier", "language_tokens", "shortlist", "search", "device"),
 }
-_ALL_DIRECTIONS = "facebook/wav2vec2-xls-r-2b-22-to-16"
 
 
 def translate(command: TranslateCommand) -> int:
@@ -215,7 +215,7 @@ def _shortlist_identity(model: str | None, target: str) -> str:
 def _default_model(targets: Sequence[str], source: str | None) -> str:
     """Return the published model that translates into all targets."""
     models = {default_checkpoint(target, source) for target in targets}
-    return models.pop() if len(models) == 1 else _ALL_DIRECTIONS
+    return models.pop() if len(models) == 1 else ALL_DIRECTIONS
 
 
 def _load(
@@ -238,15 +238,15 @@ def _load(
         console.print(f"model {model}: speech in {_source_name(targets, model, source)} → {names}")
     published = published_targets(str(translator.checkpoint.folder.resolve()))
     for target in targets:
-        if published and target in UNSETTLED_SLOTS and target not in command.language_tokens:
-            note = f"the token of {target} is ambiguous: {UNSETTLED_SLOTS[target]}"
-            console.print(f"note: {note}; try --slot {target}=…")
+        if published and target in AMBIGUOUS_TOKENS and target not in command.language_tokens:
+            note = f"the token of {target} is ambiguous: {AMBIGUOUS_TOKENS[target]}"
+            console.print(f"note: {note}; try --language-token {target}=…")
     return translator
 
 
 def _source_name(targets: Sequence[str], model: str, source: str | None) -> str:
     if source:
         return find_language(source).name
-    if model == _ALL_DIRECTIONS:
+    if model == ALL_DIRECTIONS:
         return "any of 22 languages"
     return "any of 21 languages" if "en" in targets else "English"

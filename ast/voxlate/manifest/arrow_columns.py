@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from voxlate.errors import shown
+from voxlate.errors import short_repr
 from voxlate.manifest.table_files import Problems, Row, Table, kind
 
 TEXTS = (
@@ -64,12 +64,12 @@ def _to_arrow(rows: list[Row], problems: Problems) -> pa.RecordBatch:
                     columns[name][i] = str(value)
                 else:
                     columns[name][i] = None
-                    problems.add(lines[i], f"{name} is {kind(value)} ({shown(value)}), expected text")
+                    problems.add(lines[i], f"{name} is {kind(value)} ({short_repr(value)}), expected text")
     for i, value in enumerate(columns["seconds"]):
         if value is not None and type(value) is not float:
             columns["seconds"][i] = _number(value)
             if columns["seconds"][i] is None:
-                problems.add(lines[i], f"seconds is {shown(value)}, expected a number")
+                problems.add(lines[i], f"seconds is {short_repr(value)}, expected a number")
     return pa.record_batch([pa.array(columns[field.name], field.type) for field in _SCHEMA], schema=_SCHEMA)
 
 
@@ -77,10 +77,10 @@ def _path_and_bytes(audio: dict[str, Any], line: int, problems: Problems) -> tup
     """Return the path and the bytes of an audio object."""
     data = audio.get("bytes")
     if data is not None and type(data) is not bytes:
-        problems.add(line, f"audio has bytes that are {kind(data)} ({shown(data)}), expected a path")
+        problems.add(line, f"audio has bytes that are {kind(data)} ({short_repr(data)}), expected a path")
         data = b""
     elif data is None and audio.get("path") is None and audio:
-        problems.add(line, f"audio is {shown(audio)}, expected a path")
+        problems.add(line, f"audio is {short_repr(audio)}, expected a path")
         data = b""
     return audio.get("path"), data
 

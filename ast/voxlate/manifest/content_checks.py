@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from voxlate.errors import VoxlateError, shown
+from voxlate.errors import VoxlateError, short_repr
 from voxlate.languages import find_language, look_up_language
+from voxlate.manifest.audio_paths import ManifestFolder
 from voxlate.manifest.column_names import closest, listed
-from voxlate.manifest.paths import ManifestFolder
 from voxlate.manifest.table_files import Problems
 
 _SUGGESTIONS = 20  # each takes a millisecond
@@ -75,7 +75,7 @@ def check(
     if splits is not None:
         names = table.column("split")
         other = pc.and_(pc.is_valid(names), pc.invert(pc.is_in(names, value_set=pa.array(splits, pa.string()))))
-        report("split", other, lambda row: f"split is {shown(names[row].as_py())}, expected {', '.join(splits)}")
+        report("split", other, lambda row: f"split is {short_repr(names[row].as_py())}, expected {', '.join(splits)}")
     _check_ids(table.column("id"), lines, problems)
     if folder is not None or portable:
         _check_audio(table, lines, problems, folder, portable)
@@ -106,7 +106,7 @@ def _unknown_languages(names: Sequence[str | None]) -> dict[str, str]:
     for name in names:
         if name is None or look_up_language(name) is not None:
             continue
-        unknown[name] = f"unknown language {shown(name)}"
+        unknown[name] = f"unknown language {short_repr(name)}"
         if len(unknown) <= _SUGGESTIONS and len(name) <= _LONGEST_LANGUAGE:
             try:
                 find_language(name)
@@ -121,7 +121,7 @@ def _check_ids(column: pa.ChunkedArray, lines: Any, problems: Problems) -> None:
     first: dict[str, int] = {}
     for line, name in zip(lines.tolist(), column.to_pylist(), strict=True):
         if name is not None and first.setdefault(name, line) != line:
-            problems.add(line, f"id {shown(name)} occurs twice, first in {problems.unit} {first[name]}")
+            problems.add(line, f"id {short_repr(name)} occurs twice, first in {problems.unit} {first[name]}")
 
 
 def _check_audio(
@@ -133,9 +133,9 @@ def _check_audio(
     failed = pc.is_valid(table.column("error")).to_numpy()
     for row, name in zip(rows.tolist(), names, strict=True):
         if portable and (name.startswith("/") or (".." in name and os.path.normpath(name).startswith(".."))):
-            problems.add(int(lines[row]), f"audio {shown(name)} is outside the manifest's folder")
+            problems.add(int(lines[row]), f"audio {short_repr(name)} is outside the manifest's folder")
         elif folder is not None and not failed[row] and not os.path.isfile(path := folder.absolute(name)):  # noqa: PTH113
-            problems.add(int(lines[row]), f"audio {shown(name)} not found (looked for {_printable(path)})")
+            problems.add(int(lines[row]), f"audio {short_repr(name)} not found (looked for {_printable(path)})")
 
 
 def _printable(path: str) -> str:

@@ -9,7 +9,7 @@ cells that begin and end with one, or all of them after a backslash.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from voxlate.errors import shown
+from voxlate.errors import short_repr
 
 _CURE = (
     'save it as .csv (pandas: to_csv("table.csv", index=False)) or as .jsonl '
@@ -80,7 +80,7 @@ class CellCount:
 
     def add(self, line: int, cell: str) -> None:
         if not self.count:
-            self.line, self.first = line, shown(cell)
+            self.line, self.first = line, short_repr(cell)
         self.count += 1
 
 
@@ -92,7 +92,7 @@ def odd_header(line: str, separator: str) -> str:
         return f"its columns look separated by {other}, expected tabs in a .tsv, commas in a .csv"
     names = line.split(separator)
     if any(_inside_quotes(name, mark) for name in names for mark in ("'" if separator == "," else "\"'")):
-        return f"the column names are in quotation marks ({shown(names[0])}), expected them without; {_CURE}"
+        return f"the column names are in quotation marks ({short_repr(names[0])}), expected them without; {_CURE}"
     if separator == "\t" and "\r" in line:
         return "its lines end with \\r alone, expected \\n or \\r\\n; save it with those"
     return ""

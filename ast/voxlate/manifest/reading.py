@@ -19,13 +19,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from voxlate.errors import VoxlateError
-from voxlate.files import whole_file
+from voxlate.files import atomic_file
 from voxlate.languages import find_language
 from voxlate.manifest.arrow_cache import cache_path, open_cached, open_stream, remove_unused, seal
 from voxlate.manifest.arrow_columns import TEXTS, write_columns
+from voxlate.manifest.audio_paths import ManifestFolder
 from voxlate.manifest.column_names import listed, lookalikes
 from voxlate.manifest.content_checks import check
-from voxlate.manifest.paths import ManifestFolder
 from voxlate.manifest.table_files import Problems, Table, check_regular
 from voxlate.manifest.utterance import COLUMNS, NO_AUDIO, EmbeddedAudio, Utterance
 
@@ -166,7 +166,7 @@ def _convert(
     remove_unused(arrow_path.parent)
     if arrow_path.is_dir():
         shutil.rmtree(arrow_path)
-    with whole_file(arrow_path) as part:
+    with atomic_file(arrow_path) as part:
         table = Table(path, COLUMNS, problems)
         audio_bytes = write_columns(part, table, problems)
         columns, notes = [*table.columns], [*problems.notes]

@@ -17,8 +17,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
-from voxlate.errors import VoxlateError, shown
-from voxlate.files import oddity
+from voxlate.errors import VoxlateError, short_repr
+from voxlate.files import special_file_kind
 from voxlate.manifest.quoting import IN_CSV, IN_TSV, Quoting, odd_header
 
 Row: TypeAlias = tuple[int, dict[str, Any]]
@@ -103,12 +103,12 @@ class Table:
         self.columns = dict.fromkeys(cells)
         for name in self.columns:
             if cells.count(name) > 1:
-                self.problems.add(1, f"column {shown(name)} occurs {cells.count(name)} times")
+                self.problems.add(1, f"column {short_repr(name)} occurs {cells.count(name)} times")
 
 
 def check_regular(path: Path) -> None:
     """Raise VoxlateError for a folder, a pipe or a device: it may have no rows or no end, or be readable only once."""
-    if odd := oddity(path):
+    if odd := special_file_kind(path):
         raise VoxlateError(f"{path}: {odd}, expected a regular file ending in {', '.join(sorted(_READERS))}")
 
 

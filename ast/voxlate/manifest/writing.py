@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from voxlate.errors import VoxlateError
-from voxlate.files import whole_file
+from voxlate.files import atomic_file
 from voxlate.manifest.arrow_columns import TEXTS
-from voxlate.manifest.paths import ManifestFolder
+from voxlate.manifest.audio_paths import ManifestFolder
 from voxlate.manifest.utterance import COLUMNS, NO_AUDIO, EmbeddedAudio, Utterance
 
 _BATCH_ROWS = 10_000
@@ -29,7 +29,7 @@ def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]
     writers = {".jsonl": _write_jsonl, ".parquet": _write_parquet}
     if path.suffix.lower() not in writers:
         raise VoxlateError(f"{path}: unknown kind of manifest {path.suffix!r}; expected {' or '.join(writers)}")
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         folder = None if absolute else ManifestFolder(path.parent)
         return writers[path.suffix.lower()](part, utterances, folder)
 

@@ -12,7 +12,7 @@ from voxlate.checkpoints.model_folder import Checkpoint, read_description, write
 from voxlate.checkpoints.weights import write_safetensors
 from voxlate.errors import VoxlateError
 from voxlate.files import file_sha256, write_text
-from voxlate.json_files import has, read_json
+from voxlate.json_files import entry_exists, read_json
 from voxlate.training.distributed import is_sharded, whole
 from voxlate.training.objective import Objective
 
@@ -81,7 +81,7 @@ def _about(folder: Path) -> str | None:
 
 def _damage(folder: Path) -> str | None:
     """Return what is wrong with the files in one line, None where they are as written or of an older version."""
-    if not has(folder / _SUMS):
+    if not entry_exists(folder / _SUMS):
         return None
     try:
         sums = read_json(folder / _SUMS, "")

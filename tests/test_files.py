@@ -1,14 +1,14 @@
-"""Files take their place whole, and only when they are on the disk."""
+"""Files are replaced atomically, after they are flushed to disk."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from voxlate.files import whole_file, write_text
+from voxlate.files import atomic_file, write_text
 
 
-def test_a_file_is_flushed_before_it_takes_its_place_and_its_folder_after(
+def test_a_file_is_flushed_before_it_is_renamed_and_its_folder_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "new" / "a.txt"
@@ -23,12 +23,12 @@ def test_a_file_is_flushed_before_it_takes_its_place_and_its_folder_after(
     write_text(path, "whole")
     assert flushed == [(".part", False, "whole"), ("new", True, None)]
     flushed.clear()
-    with whole_file(path, durable=False) as part:
+    with atomic_file(path, durable=False) as part:
         part.write_text("again")
     assert (flushed, path.read_text()) == ([], "again")
 
 
-def test_what_cannot_be_flushed_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_flush_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.txt"
     write_text(path, "old")
 
@@ -39,3 +39,13 @@ def test_what_cannot_be_flushed_leaves_the_old_file(tmp_path: Path, monkeypatch:
     with pytest.raises(OSError, match="Input/output error"):
         write_text(path, "new")
     assert [entry.read_text() for entry in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_file_is_written_atomically(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "result.txt"
+    write_text(target, "first\n")
+    assert target.read_bytes() == b"first\n"
+    with pytest.raises(ZeroDivisionError), atomic_file(target) as part:
+        part.write_text(f"half {1 / 0}")
+    assert target.read_text() == "first\n"
+    assert [path.name for path in target.parent.iterdir()] == ["result.txt"]

@@ -1,0 +1,211 @@
+"""The options that several commands share, and how their values become the arguments of what a command calls."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import typer
+
+from voxlate.errors import VoxlateError
+
+# The panels in which the help lists options.
+input_option = partial(typer.Option, rich_help_panel="Input")
+model_option = partial(typer.Option, rich_help_panel="Model")
+search_option = partial(typer.Option, rich_help_panel="Search")
+output_option = partial(typer.Option, rich_help_panel="Output")
+scoring_option = partial(typer.Option, rich_help_panel="Scoring")
+NAMES = "NAME[,NAME]..."
+
+Audio = Annotated[
+    list[str],
+    typer.Argument(metavar="AUDIO", help="Audio or video files, folders, glob patterns, or - for standard input."),
+]
+AudioTrack = Annotated[
+    str | None,
+    input_option(
+        metavar="N|LANGUAGE",
+        help="Audio track to use, by its number (from 1) or language. [default: the file's default track]",
+    ),
+]
+Model = Annotated[
+    str,
+    model_option("--model", metavar="MODEL", help="Model folder, Hub id or id@revision."),
+]
+Device = Annotated[str, model_option(metavar="DEVICE", help="Device to run on: auto, cpu, cuda, cuda:1, …")]
+DType = Annotated[str, model_option(metavar="DTYPE", help="Precision: auto, float32, bfloat16 or float16.")]
+DTypeOrInt8 = Annotated[
+    str,
+    model_option(metavar="DTYPE", help="Precision: auto, float32, bfloat16, float16 or int8."),
+]
+LanguageTokens = Annotated[
+    list[str] | None,
+    model_option(
+        "--language-token",
+        metavar="LANG=TOKEN",
+        help="Token that the model uses for a target language: lv=250016 or lv=lv_LV. Can be repeated.",
+    ),
+]
+BatchSize = Annotated[
+    int | None,
+    search_option(metavar="N", help="Number of segments to translate at a time. [default: 64; 256 on a GPU]"),
+]
+BeamSize = Annotated[
+    int | None,
+    search_option(metavar="N", help="Beam size; 1 is greedy search. [default: the model's, else 5]"),
+]
+LengthPenalty = Annotated[
+    float | None,
+    search_option(
+        metavar="X",
+        help="Exponent of the length by which scores are divided; higher favors longer text. "
+        "[default: the model's, else 1]",
+    ),
+]
+MaxLength = Annotated[
+    int | None,
+    search_option(metavar="N", help="Maximum number of tokens per segment. [default: the model's, else 200]"),
+]
+MaxRepeats = Annotated[
+    int,
+    search_option(
+        min=0,
+        metavar="N",
+        help="Maximum number of consecutive repetitions of a phrase; 0 for no limit, as in benchmarks.",
+    ),
+]
+Mbr = Annotated[bool, search_option("--mbr", help="Rerank the beam by minimum Bayes risk (chrF).")]
+Shortlist = Annotated[
+    bool,
+    search_option("--shortlist", help="Restrict the search to the vocabulary selected by `voxlate prepare shortlist`."),
+]
+Formats = Annotated[
+    list[str] | None,
+    output_option(
+        "--format",
+        "-f",
+        metavar=NAMES,
+        help="Output formats, separated by commas: txt, tsv, json, srt, vtt. [default: txt]",
+    ),
+]
+OutputDir = Annotated[
+    Path | None,
+    output_option(
+        "--output-dir",
+        "-o",
+        metavar="FOLDER",
+        help="Folder for files named AUDIO.LANGUAGE.FORMAT, in subfolders like those of the inputs. "
+        "[default: standard output]",
+    ),
+]
+Overwrite = Annotated[
+    bool,
+    output_option("--overwrite", help="Redo results that already exist in the output folder."),
+]
+OutputFolder = Annotated[
+    Path,
+    output_option("--output", "-o", metavar="FOLDER", help="Folder for the results; rerun the same command to resume."),
+]
+ResultsFile = Annotated[
+    Path | None,
+    output_option("--output", "-o", metavar="FILE", help="JSON file for all results."),
+]
+Metrics = Annotated[
+    str,
+    scoring_option(metavar=NAMES, help="Metrics, separated by commas: bleu, chrf, chrf++, ter, wer, cer, comet."),
+]
+References = Annotated[
+    Path,
+    typer.Option(
+        metavar="FILE", help="References: a manifest with target_text, or plain text with one line per hypothesis."
+    ),
+]
+TargetLanguage = Annotated[
+    str | None, typer.Option(metavar="LANGUAGE", help="Target language, if the references do not state it.")
+]
+Tokenize = Annotated[
+    str | None,
+    scoring_option(
+        metavar="NAME", help="Tokenizer for BLEU: 13a, 13a+char, zh, ja-mecab, char, … [default: the language's]"
+    ),
+]
+Transcripts = Annotated[
+    bool,
+    scoring_option("--transcripts", help="Score transcripts against source_text."),
+]
+SeenIn = Annotated[
+    list[Path] | None,
+    scoring_option(
+        metavar="MANIFEST", help="Training manifest: also score seen and unseen speakers separately. Can be repeated."
+    ),
+]
+Seed = Annotated[int, scoring_option(metavar="N", help="Random seed of the bootstrap.")]
+
+Request = TypeVar("Request")
+
+
+def request(kind: type[Request], options: Mapping[str, Any]) -> Request:
+    """Return a dataclass whose fields have the values of the options of the same names.
+
+    A field that is a dataclass itself is filled from the same options. Fields without an option keep their defaults.
+    """
+    values = {}
+    hints = get_type_hints(kind)
+    for field in fields(kind):  # type: ignore[arg-type]
+        if field.name in options:
+            values[field.name] = options[field.name]
+        elif is_dataclass(hints[field.name]):
+            values[field.name] = request(hints[field.name], options)
+    return kind(**values)
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """Return the names in a list separated by commas."""
+    return tuple(name for name in map(str.strip, text.split(",")) if name)
+
+
+@contextmanager
+def scorer_errors() -> Iterator[None]:
+    """Raise a VoxlateError for each EvaluationError of the scorer, so that the command line reports both the same way.
+
+    The scorer does not import voxlate, and has an error class of its own.
+    """
+    from voxlate_eval import EvaluationError
+
+    try:
+        yield
+    except EvaluationError as error:
+        raise VoxlateError(str(error)) from None
+
+
+def parse_formats(items: Sequence[str] | None, n_best: int = 1) -> list[str]:
+    """Return the names of output formats, each once; txt by default.
+
+    VoxlateError if one is unknown, or if none can hold `n_best` hypotheses.
+    """
+    from voxlate.decoding.writers import WRITERS
+
+    names = list(dict.fromkeys(name.strip().lower() for item in items or ["txt"] for name in item.split(",")))
+    unknown = [repr(name) for name in names if name not in WRITERS]
+    if unknown:
+        raise VoxlateError(f"unknown format {', '.join(unknown)}; expected {', '.join(WRITERS)}")
+    if n_best > 1 and not {"json", "tsv"} & set(names):
+        raise VoxlateError(
+            f"--n-best {n_best} needs --format json or tsv; {', '.join(names)} can hold only the best hypothesis"
+        )
+    return names
+
+
+def parse_language_tokens(items: Sequence[str] | None) -> dict[str, int | str]:
+    """Return the token of each language from items such as lv=250016 (an id) or lv=lv_LV (a tag)."""
+    from voxlate.languages import find_language
+
+    tokens: dict[str, int | str] = {}
+    for item in items or ():
+        language, _, token = item.partition("=")
+        if not token:
+            raise VoxlateError(f"--language-token {item}: expected LANGUAGE=TOKEN, such as lv=250016 or lv=lv_LV")
+        tokens[find_language(language).code] = int(token) if token.isascii() and token.isdecimal() else token
+    return tokens

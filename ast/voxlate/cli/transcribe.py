@@ -1,0 +1,37 @@
+"""The command ``voxlate transcribe``."""
+
+from typing import Annotated
+
+from voxlate.cli import options
+
+EXAMPLE = "voxlate transcribe talk.mp3 --model facebook/wav2vec2-base-960h --language en --format json"
+
+
+def transcribe(
+    audio: options.Audio,
+    language: Annotated[
+        str | None,
+        options.input_option(
+            metavar="LANGUAGE",
+            help="Spoken language. It names the output files and decides whether words are joined with spaces.",
+        ),
+    ] = None,
+    audio_track: options.AudioTrack = None,
+    *,
+    model: Annotated[
+        str,
+        options.model_option(metavar="MODEL", help="Model with a CTC head: folder, Hub id or id@revision."),
+    ],
+    device: options.Device = "auto",
+    dtype: options.DType = "auto",
+    formats: options.Formats = None,
+    output_dir: options.OutputDir = None,
+    overwrite: options.Overwrite = False,
+) -> int:
+    """Transcribe speech with a CTC model. The json format includes the times of the words."""
+    given = locals()
+    names = options.parse_formats(formats)
+    from voxlate.decoding.commands import TranscribeCommand
+    from voxlate.decoding.commands import transcribe as run
+
+    return run(options.request(TranscribeCommand, {**given, "formats": names}))

@@ -1,0 +1,83 @@
+"""The command ``voxlate translate``."""
+
+from typing import Annotated
+
+import typer
+
+from voxlate.cli import options
+from voxlate.errors import VoxlateError
+
+EXAMPLE = "voxlate translate talk.mp3 --to de,fr --format srt --output-dir subtitles"
+
+
+def translate(
+    audio: options.Audio,
+    to: Annotated[
+        list[str],
+        typer.Option(
+            metavar="LANGUAGE[,LANGUAGE]...", help="Target languages: codes, ISO 639-3 codes or English names."
+        ),
+    ],
+    source: Annotated[
+        str | None,
+        options.input_option(
+            "--from",
+            metavar="LANGUAGE|auto",
+            help="Source language. Only the choice of the default model depends on it; auto detects it for each input.",
+        ),
+    ] = None,
+    identifier: Annotated[
+        str | None,
+        options.input_option(metavar="MODEL", help="Language identifier for --from auto: folder or Hub id."),
+    ] = None,
+    audio_track: options.AudioTrack = None,
+    model: Annotated[
+        str | None,
+        options.model_option(
+            metavar="MODEL",
+            help="Model folder, Hub id or id@revision. [default: the published checkpoint for the direction]",
+        ),
+    ] = None,
+    device: options.Device = "auto",
+    dtype: options.DTypeOrInt8 = "auto",
+    language_token: options.LanguageTokens = None,
+    beam_size: options.BeamSize = None,
+    length_penalty: options.LengthPenalty = None,
+    max_length: options.MaxLength = None,
+    max_repeats: options.MaxRepeats = 4,
+    mbr: options.Mbr = False,
+    shortlist: options.Shortlist = False,
+    batch_size: options.BatchSize = None,
+    formats: options.Formats = None,
+    n_best: Annotated[
+        int,
+        options.output_option(metavar="N", help="Number of hypotheses per segment to write (json and tsv only)."),
+    ] = 1,
+    output_dir: options.OutputDir = None,
+    overwrite: options.Overwrite = False,
+) -> int:
+    """Translate speech into text in other languages."""
+    given = locals()  # the only list of the options: they are passed on by name
+    if not all(audio) or model == "":
+        raise VoxlateError("an input or --model is an empty string; is a shell variable unset?")
+    parsed = {
+        "to": _parse_languages(to),
+        "formats": options.parse_formats(formats, n_best),
+        "language_tokens": options.parse_language_tokens(language_token),
+        "max_repeats": max_repeats or None,
+    }
+    from voxlate.decoding.commands import TranslateCommand
+    from voxlate.decoding.commands import translate as run
+
+    return run(options.request(TranslateCommand, {**given, **parsed}))
+
+
+def _parse_languages(items: list[str]) -> list[str]:
+    from voxlate.languages import find_language
+
+    names = [name.strip() for item in items for name in item.split(",")]
+    if not all(names):
+        raise VoxlateError(
+            f"--to {','.join(items)!r}: an empty name; expected languages separated by commas, such as de,fr"
+        )
+    return list(dict.fromkeys(find_language(name).code for name in names))
