@@ -1,4 +1,4 @@
-"""Random speech encoders, and folders of models with a CTC head."""
+"""Random speech encoders and translators, and folders of models with a CTC head."""
 
 import json
 from pathlib import Path
@@ -6,29 +6,46 @@ from typing import Any
 
 import torch
 import transformers
+from torch import Tensor
 from transformers import AutoConfig
 
+from tiny import VOCABULARY, waveforms
+from voxlate.data.batching import collate_waveforms
 from voxlate.models import ENCODERS
+from voxlate.models.adapter import AdapterConfig, LengthAdapter
+from voxlate.models.decoder import DecoderConfig, MBartDecoder
 from voxlate.models.encoder import SpeechEncoder
+from voxlate.models.speech_translator import SpeechTranslator
 from voxlate.registry import resolve
 
 
 def build(kind: tuple[str, dict[str, Any], bool]) -> SpeechEncoder:
+    """Return a random encoder of one of `tiny.KINDS`, in evaluation mode."""
     torch.manual_seed(3)
     name, fields, normalize = kind
     encoder: Any = resolve(ENCODERS, name, "speech encoder")(
         AutoConfig.for_model(name, **fields), normalize_waveform=normalize
     )
-    for parameter in encoder.parameters():  # not the small ones of an untrained network: states shall differ in time
+    for parameter in encoder.parameters():  # larger than in an untrained network, so that states differ in time
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.2)
     made: SpeechEncoder = encoder.eval()
     return made
 
 
-def save_preprocessor(encoder: SpeechEncoder, folder: Path) -> None:
-    import json
+def random_translator(encoder: SpeechEncoder) -> SpeechTranslator:
+    """Return a translator of a random encoder and decoder, in evaluation mode."""
+    decoder = MBartDecoder(DecoderConfig(VOCABULARY, 32, 2, 4, 48, max_positions=64))
+    return SpeechTranslator(encoder, LengthAdapter(AdapterConfig(32, 32)), decoder).eval()
 
+
+def batch(encoder: SpeechEncoder, *seconds: float) -> tuple[Tensor, Tensor]:
+    """Return padded noise of some durations, and the lengths in samples, as the encoder takes them."""
+    return collate_waveforms(waveforms(7, *seconds), normalize=encoder.normalize_waveform)
+
+
+def save_preprocessor(encoder: SpeechEncoder, folder: Path) -> None:
+    """Write the preprocessor_config.json of an encoder."""
     fields = {"do_normalize": encoder.normalize_waveform, **encoder.PREPROCESSOR}
     (folder / "preprocessor_config.json").write_text(json.dumps(fields))
 

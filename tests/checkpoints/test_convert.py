@@ -53,7 +53,7 @@ def test_a_trimmed_model_translates_as_the_whole_confined_to_the_same_pieces(
     lists = [*find_shortlists(model, whole.checkpoint.tokenizer, codes).values()]
     both = tuple(sorted(set().union(*(shortlist.ids for shortlist in lists))))
     tag_ids = {whole.checkpoint.target_id(code): both for code in codes}
-    vocabulary = shortlisted(whole.checkpoint.model.decoder.output_weight, tag_ids)
+    vocabulary = shortlisted(whole.checkpoint.model.decoder.output_rows(), tag_ids)
     whole._vocabulary = lambda _: vocabulary  # type: ignore[method-assign, assignment]
     for clip in sorted((DEMO / "clips").glob("*.flac")):
         for code in codes:

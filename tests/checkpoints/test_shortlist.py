@@ -15,6 +15,8 @@ from voxlate.decoding.output_layer import Vocabulary, shortlisted, top_k_ids
 from voxlate.decoding.search import Hypothesis, Search, search
 from voxlate.errors import VoxlateError
 from voxlate.models.caches import CrossAttentionCache
+from voxlate.models.cpu.int8_scores import Int8OutputRows
+from voxlate.models.score_table import OutputRows
 from voxlate.search_options import SearchOptions
 from voxlate.tokenizer import EOS_ID, Tokenizer
 
@@ -28,7 +30,7 @@ def test_the_best_ids_are_those_of_a_whole_table(dtype: torch.dtype) -> None:
     states_RD, weight_VD = torch.randn(6, 32), torch.randn(40_000, 32).to(dtype)
     whole_RV = (states_RD.double() @ weight_VD.double().T).log_softmax(1)
     expected = whole_RV.topk(10, dim=1)
-    log_probs_RN, ids_RN = top_k_ids(states_RD, Vocabulary(weight_VD), 10)
+    log_probs_RN, ids_RN = top_k_ids(states_RD, Vocabulary(OutputRows(weight_VD)), 10)
     torch.testing.assert_close(
         log_probs_RN, expected.values.float(), atol=1e-4 if dtype == torch.float32 else 5e-3, rtol=0
     )
@@ -36,7 +38,7 @@ def test_the_best_ids_are_those_of_a_whole_table(dtype: torch.dtype) -> None:
 
     parts = {52: [*range(2, 39_000, 3)], 53: [*range(2, 40_000, 7)]}
     tag_ids = [52, 53, 52, 52, 53, 53]
-    log_probs_RN, ids_RN = top_k_ids(states_RD, shortlisted(weight_VD, parts), 10, tag_ids)
+    log_probs_RN, ids_RN = top_k_ids(states_RD, shortlisted(OutputRows(weight_VD), parts), 10, tag_ids)
     for row, tag_id in enumerate(tag_ids):
         part = torch.tensor(parts[tag_id])
         logits_V = states_RD[row].double() @ weight_VD[part].double().T
@@ -47,26 +49,23 @@ def test_the_best_ids_are_those_of_a_whole_table(dtype: torch.dtype) -> None:
         assert torch.equal(ids_RN[row], part[places])
 
 
-def test_a_first_look_in_eight_bits_finds_what_bfloat16_finds() -> None:
+def test_int8_scores_find_the_same_candidates_as_bfloat16() -> None:
     torch.manual_seed(0)
     states_RD, weight_VD = torch.randn(6, 64), torch.randn(40_000, 64).bfloat16()
     expected = (states_RD.double() @ weight_VD.double().T).log_softmax(1).topk(10, dim=1)
-    vocabulary = Vocabulary(weight_VD).with_rounded()
-    assert vocabulary.rounded is not None
-    log_probs_RN, ids_RN = top_k_ids(states_RD, vocabulary, 10)
-    assert torch.equal(ids_RN, expected.indices)  # scored again in float32, as without it
+    log_probs_RN, ids_RN = top_k_ids(states_RD, Vocabulary(Int8OutputRows(weight_VD)), 10)
+    assert torch.equal(ids_RN, expected.indices)  # scored again in float32, as bfloat16 ones are
     torch.testing.assert_close(log_probs_RN, expected.values.float(), atol=5e-3, rtol=0)
     parts = {52: [*range(2, 39_000, 3)], 53: [*range(2, 40_000, 7)]}
-    rounded, plain = (
-        top_k_ids(states_RD, vocabulary, 10, [52, 53, 52, 52, 53, 53])
-        for vocabulary in (shortlisted(weight_VD, parts).with_rounded(), shortlisted(weight_VD, parts))
+    quantized, plain = (
+        top_k_ids(states_RD, shortlisted(rows(weight_VD), parts), 10, [52, 53, 52, 52, 53, 53])
+        for rows in (Int8OutputRows, OutputRows)
     )
-    assert torch.equal(rounded[1], plain[1])
-    assert Vocabulary(weight_VD.float()).with_rounded().rounded is None
+    assert torch.equal(quantized[1], plain[1])
 
 
 def test_fewer_ids_than_candidates_are_no_error() -> None:
-    log_probs_RN, ids_RN = top_k_ids(torch.randn(2, 8), Vocabulary(torch.randn(5, 8)), 10)
+    log_probs_RN, ids_RN = top_k_ids(torch.randn(2, 8), Vocabulary(OutputRows(torch.randn(5, 8))), 10)
     assert log_probs_RN.shape == ids_RN.shape == (2, 5)
     assert sorted(ids_RN[0].tolist()) == [0, 1, 2, 3, 4]
 
@@ -92,13 +91,13 @@ def test_utterances_keep_to_their_languages_part_and_to_nothing_else(beam: int) 
         return results
 
     parts = {TAGS[0]: [EOS_ID, *range(3, 30)], TAGS[1]: [EOS_ID, *range(20, 50)]}
-    together = found(shortlisted(decoder.output_weight, parts), [0, 1, 2, 3])
+    together = found(shortlisted(decoder.output_rows(), parts), [0, 1, 2, 3])
     for index, hypotheses in together.items():
         assert {token for ids in hypotheses for token in ids[1:]} <= {*parts[tag_ids[index]]}
-        alone = found(shortlisted(decoder.output_weight, {tag_ids[index]: parts[tag_ids[index]]}), [index])
+        alone = found(shortlisted(decoder.output_rows(), {tag_ids[index]: parts[tag_ids[index]]}), [index])
         assert alone[index] == hypotheses
     everything = {tag_id: [*range(size)] for tag_id in TAGS}
-    assert found(shortlisted(decoder.output_weight, everything), [0, 1, 2, 3]) == found(None, [0, 1, 2, 3])
+    assert found(shortlisted(decoder.output_rows(), everything), [0, 1, 2, 3]) == found(None, [0, 1, 2, 3])
     assert together != found(None, [0, 1, 2, 3])
 
 

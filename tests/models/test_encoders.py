@@ -1,6 +1,5 @@
 """The contract of every speech encoder: transformers' states, true lengths, nothing out of the padding."""
 
-import copy
 import logging
 import re
 from pathlib import Path
@@ -9,21 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
-from random_encoders import build, save_preprocessor
-from tiny import KINDS, VOCABULARY, waveforms, write_mbart
+from random_encoders import batch, build, random_translator, save_preprocessor
+from tiny import KINDS, waveforms, write_mbart
 from voxlate.checkpoints.model_folder import load_checkpoint, save_checkpoint
 from voxlate.checkpoints.warm_start import start_model
 from voxlate.config.schema import TrainableConfig
-from voxlate.data.batching import collate_waveforms
 from voxlate.models import ENCODERS
-from voxlate.models.adapter import AdapterConfig, LengthAdapter
-from voxlate.models.cpu.convolutions import convolve
-from voxlate.models.decoder import DecoderConfig, MBartDecoder
-from voxlate.models.encoder import SpeechEncoder
-from voxlate.models.speech_translator import SpeechTranslator
 from voxlate.tokenizer import Tokenizer
 from voxlate.training.freezing import PRESETS, choose_trainable
 from voxlate.training.objective import Objective
@@ -39,18 +31,6 @@ def test_every_encoder_of_the_table_has_its_kinds() -> None:
 def kind(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any], bool]:
     found: tuple[str, dict[str, Any], bool] = request.param
     return found
-
-
-def translator(encoder: SpeechEncoder) -> SpeechTranslator:
-    return SpeechTranslator(
-        encoder,
-        LengthAdapter(AdapterConfig(32, 32)),
-        MBartDecoder(DecoderConfig(VOCABULARY, 32, 2, 4, 48, max_positions=64)),
-    ).eval()
-
-
-def batch(encoder: SpeechEncoder, *seconds: float) -> tuple[Tensor, Tensor]:
-    return collate_waveforms(waveforms(7, *seconds), normalize=encoder.normalize_waveform)
 
 
 @pytest.mark.filterwarnings("ignore:Support for mismatched")  # of transformers' own WavLM
@@ -132,7 +112,7 @@ def test_gradients_reach_the_first_layer(kind: tuple[str, dict[str, Any], bool])
 def test_gradients_reach_all_that_learns(kind: tuple[str, dict[str, Any], bool]) -> None:
     """Without layerdrop DDP does not look for parameters that a backward pass has missed."""
     objective = Objective(
-        translator(build((kind[0], {**kind[1], "mask_time_prob": 0.0, "layerdrop": 0.0}, kind[2]))), None, 0.1
+        random_translator(build((kind[0], {**kind[1], "mask_time_prob": 0.0, "layerdrop": 0.0}, kind[2]))), None, 0.1
     )
     choose_trainable(objective, TrainableConfig(preset="all", feature_encoder=True), masks_time=False)
     model = objective.translator.train()
@@ -173,7 +153,7 @@ def test_training_masks_time(kind: tuple[str, dict[str, Any], bool]) -> None:
 def test_a_model_with_it_is_saved_and_read(
     kind: tuple[str, dict[str, Any], bool], vocabulary: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model = translator(build(kind))
+    model = random_translator(build(kind))
     tokenizer = Tokenizer(vocabulary)
     with caplog.at_level(logging.WARNING):
         save_checkpoint(tmp_path, model, tokenizer, {"de": tokenizer.tag_id("de_DE")})
@@ -217,7 +197,7 @@ def test_a_model_starts_from_it(kind: tuple[str, dict[str, Any], bool], vocabula
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_presets_reach_attention_and_norms_of_it(kind: tuple[str, dict[str, Any], bool], preset: str) -> None:
-    objective = Objective(translator(build(kind)), None, 0.1)
+    objective = Objective(random_translator(build(kind)), None, 0.1)
     choose_trainable(objective, TrainableConfig.model_validate({"preset": preset}), masks_time=False)
     learns = {name for name, parameter in objective.named_parameters() if parameter.requires_grad}
     attention = [name for name in learns if re.search(r"encoder\..*(attention|self_attn)\.", name)]
@@ -231,39 +211,3 @@ def test_mel_features_of_silence_are_finite() -> None:
         states_BSD, lengths_B = encoder(torch.from_numpy(np.zeros((1, 8_000), np.float32)), torch.tensor([8_000]))
     assert int(lengths_B) == 24
     assert states_BSD.isfinite().all()
-
-
-@pytest.mark.parametrize("bfloat16", [False, True])
-@pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (2, 2), (5, 2), (2, 3)])
-def test_convolutions_as_products_have_the_gradients_of_convolutions(kernel: int, stride: int, bfloat16: bool) -> None:
-    """Windows that overlap, touch, and leave frames out."""
-    torch.manual_seed(0)
-    layer: Any = torch.nn.Module()
-    layer.conv, layer.layer_norm = torch.nn.Conv1d(1, 6, kernel, stride), torch.nn.LayerNorm(6)
-    layer.activation = torch.nn.functional.gelu
-    other = copy.deepcopy(layer)
-    other.conv = torch.nn.Conv1d(6, 6, kernel, stride)
-    waveform_BT = torch.randn(3, 61)
-
-    def gradients(products: bool) -> list[Tensor]:
-        for module in (layer, other):
-            module.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            if products:
-                found = convolve([layer, other], waveform_BT)
-            else:
-                found = waveform_BT[:, :, None]
-                for module in (layer, other):
-                    convolved = module.conv(found.transpose(1, 2)).transpose(1, 2)
-                    found = module.activation(module.layer_norm(convolved))
-        torch.autograd.backward(found.float().square().sum())
-        return [
-            found.detach().float(),
-            *(parameter.grad.clone() for module in (layer, other) for parameter in module.parameters()),
-        ]
-
-    learnt = gradients(True)
-    for module in (layer, other):  # or DDP warns
-        assert module.conv.weight.grad.stride() == module.conv.weight.stride()
-    for one, expected in zip(learnt, gradients(False), strict=True):
-        assert float((one - expected).norm() / expected.norm()) < (0.03 if bfloat16 else 1e-5)

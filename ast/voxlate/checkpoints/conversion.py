@@ -22,7 +22,7 @@ _PREFIXES = (  # transformers' prefix, ours; in both directions the first that f
     ("encoder.", "encoder.model."),
     ("decoder.lm_head.", "decoder.lm_head."),
     ("decoder.model.decoder.", "decoder."),
-    ("enc_to_dec_proj.", "bridge."),
+    ("enc_to_dec_proj.", "enc_to_dec_proj."),
 )
 _OLD_WEIGHT_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
 

@@ -38,7 +38,7 @@ from voxlate.languages import LANGUAGES, find_language
 from voxlate.models import ENCODERS
 from voxlate.models.adapter import LengthAdapter
 from voxlate.models.decoder import DecoderConfig, MBartDecoder
-from voxlate.models.encoder import WAVEFORMS
+from voxlate.models.encoder import PREPROCESSOR
 from voxlate.models.speech_translator import SpeechTranslator
 from voxlate.published_checkpoints import published_targets
 from voxlate.registry import resolve
@@ -291,8 +291,8 @@ def normalizes(folder: Path) -> bool:
             settings = raw.get("feature_extractor", raw)
             if not isinstance(settings, dict):
                 raise VoxlateError(f"{folder / name}: feature_extractor is {shown(settings)}; expected an object")
-            rate = settings.get("sampling_rate", WAVEFORMS["sampling_rate"])
-            if isinstance(rate, bool) or rate != WAVEFORMS["sampling_rate"]:
+            rate = settings.get("sampling_rate", PREPROCESSOR["sampling_rate"])
+            if isinstance(rate, bool) or rate != PREPROCESSOR["sampling_rate"]:
                 raise VoxlateError(f"{folder / name}: sampling_rate is {shown(rate)}; expected 16000 samples a second")
             normalize = settings.get("do_normalize", True)
             if not isinstance(normalize, bool):

@@ -38,7 +38,7 @@ def add_language(checkpoint: Checkpoint, language: str, *, init_from: str, slot:
     vocabulary_size = old.decoder.config.vocabulary_size
     target_id = vocabulary_size if slot is None else _free_slot(checkpoint, added, slot)
     decoder = _with_row_copied(old.decoder, checkpoint.targets[source.code], target_id)
-    model = SpeechTranslator(old.encoder, old.adapter, decoder, old.bridge).train(old.training)
+    model = SpeechTranslator(old.encoder, old.adapter, decoder, old.enc_to_dec_proj).train(old.training)
     return replace(checkpoint, model=model, targets={**checkpoint.targets, added.code: target_id})
 
 

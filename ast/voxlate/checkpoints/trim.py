@@ -41,7 +41,7 @@ def trim(checkpoint: Checkpoint, languages: Sequence[str], ids: Collection[int],
     targets = {language: places[checkpoint.target_id(language)] for language in languages}
     old_model = checkpoint.model
     model = SpeechTranslator(
-        old_model.encoder, old_model.adapter, _with_rows(old_model.decoder, kept), old_model.bridge
+        old_model.encoder, old_model.adapter, _with_rows(old_model.decoder, kept), old_model.enc_to_dec_proj
     ).train(old_model.training)
     return replace(checkpoint, model=model, tokenizer=tokenizer, targets=targets)
 

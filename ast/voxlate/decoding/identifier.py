@@ -26,7 +26,8 @@ from voxlate.decoding.schedule import AudioSegment
 from voxlate.decoding.segment_batches import choose_batch_size, compute_segments
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import INT8, choose_device, choose_dtype
-from voxlate.models.precision import not_numbers
+from voxlate.models.cpu.install import install_cpu_path
+from voxlate.models.precision import nan_scores_error
 
 _MAX_SECONDS = 30.0  # of speech from the beginning of an input
 
@@ -71,6 +72,7 @@ class Identifier:
         weight_bytes = sum(path.stat().st_size for path in weight_files(folder))
         precision = choose_dtype(dtype, self._device, weight_bytes)
         self.model = load_identifier(folder, device=self._device, dtype=precision)
+        install_cpu_path(self.model)
         self._dtype = str(precision).removeprefix("torch.")
         self._files = ModelFiles(str(model), folder, adapter=folder)
 
@@ -144,7 +146,7 @@ class Identifier:
         normalize = self.model.encoder.normalize_waveform
         log_probs_BL = self.model(*collate_waveforms(waveforms, normalize=normalize)).cpu()
         if log_probs_BL.isnan().any():
-            raise not_numbers(self.model.classifier.weight.dtype)
+            raise nan_scores_error(self.model.classifier.weight.dtype)
         return list(log_probs_BL.exp())
 
     def _mean(self, audio: DecodedAudio, probabilities: Sequence[Tensor]) -> dict[str, float]:

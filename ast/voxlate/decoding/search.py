@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from voxlate.decoding.output_layer import Vocabulary, top_k_ids
-from voxlate.models.caches import CrossAttentionCache, KVCache, joined
+from voxlate.models.caches import CrossAttentionCache, KVCache, concatenate_padded
 from voxlate.models.decoder import MBartDecoder
-from voxlate.models.precision import not_numbers
+from voxlate.models.precision import nan_scores_error
 from voxlate.search_options import SearchOptions, SearchSettings
 from voxlate.tokenizer import EOS_ID
 
@@ -92,7 +92,7 @@ class _BeamState:
         """Add the utterances of another state, which have as many hypotheses each."""
         self.keys, self.tag_ids = self.keys + other.keys, self.tag_ids + other.tag_ids
         self.ended = self.ended + other.ended
-        self.ids_UKT = joined(self.ids_UKT, other.ids_UKT, 2)
+        self.ids_UKT = concatenate_padded(self.ids_UKT, other.ids_UKT, 2)
         self.lengths_U = torch.cat([self.lengths_U, other.lengths_U])
         self.log_probs_UK = torch.cat([self.log_probs_UK, other.log_probs_UK])
         self.cross_attention_cache = self.cross_attention_cache.join(other.cross_attention_cache)
@@ -123,7 +123,7 @@ class Search:
 
     def __init__(self, decoder: MBartDecoder, options: SearchOptions, vocabulary: Vocabulary | None = None) -> None:
         self._decoder, self._options = decoder, options.resolve()
-        self._vocabulary = vocabulary or Vocabulary(decoder.output_weight)
+        self._vocabulary = vocabulary or Vocabulary(decoder.output_rows())
         self._max_length = min(self._options.max_length, decoder.config.max_positions)
         self._state: _BeamState | None = None
         self._finished: list[tuple[int, list[Hypothesis]]] = []
@@ -189,7 +189,7 @@ class Search:
             return
         for index in (index for index, is_done in enumerate(done) if is_done):
             if not state.ended[index]:
-                raise not_numbers(self._decoder.layer_norm.weight.dtype)
+                raise nan_scores_error(self._decoder.layer_norm.weight.dtype)
             self._finished.append((state.keys[index], state.ended[index][: options.n_best]))
         state.select([index for index, is_done in enumerate(done) if not is_done])
 

@@ -14,7 +14,7 @@ from voxlate.audio.loading import SAMPLE_RATE_HZ
 from voxlate.audio.prefetch import read_ahead
 from voxlate.audio.python_inputs import AudioInput, check_is_several, is_list
 from voxlate.audio.tracks import AudioTrack
-from voxlate.checkpoints.ctc_models import load_transcriber
+from voxlate.checkpoints.ctc_models import load_ctc_checkpoint
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.weights import weight_files
 from voxlate.data.batching import collate_waveforms
@@ -25,7 +25,8 @@ from voxlate.decoding.schedule import AudioSegment
 from voxlate.decoding.segment_batches import choose_batch_size, compute_segments
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import INT8, choose_device, choose_dtype
-from voxlate.models.precision import not_numbers
+from voxlate.models.cpu.install import install_cpu_path
+from voxlate.models.precision import nan_scores_error
 
 
 class Transcriber:
@@ -53,7 +54,9 @@ class Transcriber:
         if dtype == INT8:
             raise VoxlateError("dtype int8 is for translation; expected auto, float32, bfloat16 or float16")
         precision = choose_dtype(dtype, self._device, weight_bytes)
-        self.model = load_transcriber(folder, device=self._device, dtype=precision)
+        checkpoint = load_ctc_checkpoint(folder, device=self._device, dtype=precision)
+        self.model, self._labels = checkpoint.model, checkpoint.labels
+        install_cpu_path(self.model)
         self._dtype = str(precision).removeprefix("torch.")
         self._files = ModelFiles(str(model), folder, adapter=folder)
 
@@ -145,8 +148,8 @@ class Transcriber:
         normalize = self.model.encoder.normalize_waveform
         log_probs_BSV, lengths_B = self.model(*collate_waveforms(waveforms, normalize=normalize))
         if log_probs_BSV.isnan().any():
-            raise not_numbers(self.model.dtype)
-        labels, frame_samples = self.model.labels, self.model.encoder.frame_samples
+            raise nan_scores_error(self.model.dtype)
+        labels, frame_samples = self._labels, self.model.encoder.frame_samples
         return [
             _to_segment(segment, best_path(log_probs_SV[:length], labels), labels.separator, frame_samples)
             for segment, log_probs_SV, length in zip(segments, log_probs_BSV.cpu(), lengths_B.tolist(), strict=True)

@@ -25,7 +25,7 @@ from voxlate.deprecation import renamed_keywords
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import INT8, choose_device, choose_dtype
 from voxlate.languages import find_language
-from voxlate.models.cpu.layers import to_int8, to_packed
+from voxlate.models.cpu.install import install_cpu_path
 from voxlate.progress import AudioProgress
 from voxlate.search_options import SearchOptions
 
@@ -83,10 +83,7 @@ class Translator:
         precision = choose_dtype(dtype, self._device, weight_bytes)
         self._dtype = INT8 if dtype == INT8 else str(precision).removeprefix("torch.")
         checkpoint = load_checkpoint(folder, device=self._device, dtype=precision, slots=language_tokens)
-        if dtype == INT8:
-            to_int8(checkpoint.model)
-        else:
-            to_packed(checkpoint.model)
+        install_cpu_path(checkpoint.model, "int8" if dtype == INT8 else "packed")
         self.checkpoint = replace(checkpoint, name=str(model))
         self._files = ModelFiles(str(model), checkpoint.folder, checkpoint.adapter)
 
@@ -278,8 +275,8 @@ class Translator:
             return self._whole_vocabulary
         shortlists = find_shortlists(self.checkpoint.folder, self.checkpoint.tokenizer, tag_ids)
         ids_by_tag = {tag_ids[language]: shortlist.ids for language, shortlist in shortlists.items()}
-        return shortlisted(self.checkpoint.model.decoder.output_weight, ids_by_tag).with_rounded()
+        return shortlisted(self.checkpoint.model.decoder.output_rows(), ids_by_tag)
 
     @cached_property
     def _whole_vocabulary(self) -> Vocabulary:
-        return Vocabulary(self.checkpoint.model.decoder.output_weight).with_rounded()
+        return Vocabulary(self.checkpoint.model.decoder.output_rows())

@@ -1,6 +1,6 @@
-"""Networks: tensors and lengths in, tensors and lengths out.
+"""Networks from tensors and lengths to tensors and lengths.
 
-`ENCODERS` names the encoder class of each `model_type` that transformers gives a speech encoder's config.
+`ENCODERS` maps the `model_type` of a speech encoder's config in transformers to our class.
 """
 
 ENCODERS = {

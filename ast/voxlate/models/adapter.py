@@ -1,4 +1,4 @@
-"""The length adapter between encoder and decoder: strided convolutions, and the lengths they leave.
+"""The length adapter between encoder and decoder: strided convolutions that shorten the states.
 
 Shape letters: B utterances, S frames, D width.
 """
@@ -15,8 +15,8 @@ from voxlate.models.encoder import conv_lengths, zero_padding
 class AdapterConfig:
     """Widths and strides. The published models have 3 layers of kernel 3 and stride 2: one state per 160 ms.
 
-    A projection with layer norm stands before the convolutions where `input_dim` differs from `output_dim` (1B and
-    2B), as in transformers. With no layers and equal widths the adapter passes the states through.
+    If `input_dim` differs from `output_dim` (1B and 2B), a projection with layer norm precedes the convolutions, as in
+    transformers. With no layers and equal widths the adapter passes the states through.
     """
 
     input_dim: int
@@ -26,17 +26,20 @@ class AdapterConfig:
     stride: int = 2
 
 
-class _Layer(nn.Module):
+class AdapterLayer(nn.Module):
+    """One strided convolution with GLU."""
+
     def __init__(self, config: AdapterConfig) -> None:
         super().__init__()
-        # The padding of 1 does not grow with the kernel: that is how the published models were made.
+        # A padding of 1 for every kernel size, as in the published models.
         self.conv = nn.Conv1d(config.output_dim, 2 * config.output_dim, config.kernel, config.stride, padding=1)
         self.min_frames = max(1, config.kernel - 2)
-        # As in transformers: with torch's default each layer would shrink its input to less than a third, and a decoder
-        # that learns from nothing would not find it.
+        # As in transformers. torch's default would shrink the states to less than a third in each layer, and a decoder
+        # trained from scratch would not learn to attend to them.
         nn.init.kaiming_normal_(self.conv.weight)
 
     def forward(self, states_BSD: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return shorter states and their lengths."""
         states_BSD = F.pad(states_BSD, (0, 0, 0, max(0, self.min_frames - states_BSD.shape[1])))
         lengths_B = conv_lengths(lengths_B.clamp(min=self.min_frames), self.conv)
         states_BSD = F.glu(self.conv(states_BSD.transpose(1, 2)), dim=1).transpose(1, 2)
@@ -46,8 +49,8 @@ class _Layer(nn.Module):
 class LengthAdapter(nn.Module):
     """Convolutions with GLU (Li et al. 2021; fairseq's Conv1dAdaptor).
 
-    Padding is zeroed before each convolution and after the last, so that an utterance's last states do not depend on
-    its neighbours. There is no layerdrop: skipping a stride would part the states from their lengths.
+    Padding is zeroed before the first convolution and after each, so that the last states of an utterance do not
+    depend on the rest of the batch. There is no layerdrop: without one of the strides, lengths would be wrong.
     """
 
     def __init__(self, config: AdapterConfig) -> None:
@@ -58,7 +61,7 @@ class LengthAdapter(nn.Module):
         if config.input_dim != config.output_dim:
             self.proj = nn.Linear(config.input_dim, config.output_dim)
             self.proj_layer_norm = nn.LayerNorm(config.output_dim)
-        self.layers = nn.ModuleList(_Layer(config) for _ in range(config.layers))
+        self.layers = nn.ModuleList(AdapterLayer(config) for _ in range(config.layers))
 
     def forward(self, states_BSD: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return shorter states and their lengths."""

@@ -1,6 +1,6 @@
-"""What the decoder attends to in search: the speech of each utterance, and the tokens of its hypotheses so far.
+"""The decoder's caches in search: cross-attention keys and values of the speech, and the KV cache of the tokens.
 
-Shape letters: U utterances, K rows (hypotheses) of each, H heads, S encoder states, L slots for tokens, C channels of a
+Shape letters: U utterances, K rows (hypotheses) of each, H heads, S encoder states, L cache entries, C channels of a
 head.
 """
 
@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-_SLOTS = 32  # made at once; those that are not used yet are seen by no row
+_ENTRIES = 32  # allocated at once; those not used yet are masked
 
 
 @dataclass(frozen=True)
 class CrossAttentionCache:
-    """What the decoder reads of the speech: cross-attention keys and values, once per utterance.
+    """Cross-attention keys and values of the encoder states, computed once per utterance.
 
     keys and values: one (U, H, S, C) tensor per layer; mask_U11S is true at valid states.
     """
@@ -30,7 +30,7 @@ class CrossAttentionCache:
         return self.mask_U11S.shape[0]
 
     def select(self, utterances_U: Tensor) -> "CrossAttentionCache":
-        """Return the memory of some utterances, as long as the longest of them."""
+        """Return the cache of some utterances, as long as the longest of them."""
         mask_U11S = self.mask_U11S.index_select(0, utterances_U)
         size = int(mask_U11S.sum(3).max()) if len(mask_U11S) else 0
         return CrossAttentionCache(
@@ -40,83 +40,83 @@ class CrossAttentionCache:
         )
 
     def join(self, other: "CrossAttentionCache") -> "CrossAttentionCache":
-        """Return the memory of these utterances and others."""
+        """Return the cache of these utterances followed by others."""
         return CrossAttentionCache(
-            tuple(joined(*pair, 2) for pair in zip(self.keys, other.keys, strict=True)),
-            tuple(joined(*pair, 2) for pair in zip(self.values, other.values, strict=True)),
-            joined(self.mask_U11S, other.mask_U11S, 3),
+            tuple(concatenate_padded(*pair, 2) for pair in zip(self.keys, other.keys, strict=True)),
+            tuple(concatenate_padded(*pair, 2) for pair in zip(self.values, other.values, strict=True)),
+            concatenate_padded(self.mask_U11S, other.mask_U11S, 3),
         )
 
 
 class KVCache:
-    """Keys and values of the tokens decoded so far: those of all hypotheses of an utterance, side by side.
+    """Self-attention keys and values of the tokens decoded so far; all hypotheses of an utterance share its entries.
 
-    A hypothesis sees its own tokens by a mask. One that grows from another inherits what that saw, and so neither a key
-    nor a value is ever moved or copied for it. Utterances need not be equally far.
+    A mask says which entries each hypothesis sees: its own tokens. A hypothesis that extends another copies the row of
+    that mask, so keys and values are never moved or copied in beam search. Utterances may have different lengths.
     """
 
-    def __init__(self, memory: CrossAttentionCache) -> None:
-        self._keys = [keys[:, :, :0] for keys in memory.keys]
-        self._values = [values[:, :, :0] for values in memory.values]
-        self._used_U = torch.zeros(memory.utterances, dtype=torch.long, device=memory.mask_U11S.device)
-        self._slots_UK = self._used_U[:, None]
-        self._visible_UKL = memory.mask_U11S[:, 0, :, :0]
+    def __init__(self, cross_cache: CrossAttentionCache) -> None:
+        self._keys = [keys[:, :, :0] for keys in cross_cache.keys]
+        self._values = [values[:, :, :0] for values in cross_cache.values]
+        self._used_U = torch.zeros(cross_cache.utterances, dtype=torch.long, device=cross_cache.mask_U11S.device)
+        self._newest_UK = self._used_U[:, None]
+        self._visible_UKL = cross_cache.mask_U11S[:, 0, :, :0]
 
     def mask(self) -> Tensor:
-        """Return which slots each row sees, (U, 1, K, L)."""
+        """Return which entries each row sees, (U, 1, K, L)."""
         return self._visible_UKL[:, None]
 
     def begin(self, rows: int) -> None:
-        """Make a slot for one more token of every row. The first rows are the first tokens of one hypothesis."""
+        """Add an entry for one more token of every row. In an empty cache, rows are the tokens of one hypothesis."""
         columns_K = torch.arange(rows, device=self._used_U.device)
-        self._slots_UK = self._used_U[:, None] + columns_K
+        self._newest_UK = self._used_U[:, None] + columns_K
         self._used_U = self._used_U + rows
-        first = self._visible_UKL.shape[2] == 0
-        visible_UKL = F.pad(self._visible_UKL, (0, self._slots() - self._visible_UKL.shape[2]))
-        if first:
-            own_KL = F.pad(columns_K <= columns_K[:, None], (0, visible_UKL.shape[2] - rows))
-            self._visible_UKL = own_KL.repeat(len(self._used_U), 1, 1)
+        empty = self._visible_UKL.shape[2] == 0
+        visible_UKL = F.pad(self._visible_UKL, (0, self._size() - self._visible_UKL.shape[2]))
+        if empty:
+            causal_KL = F.pad(columns_K <= columns_K[:, None], (0, visible_UKL.shape[2] - rows))
+            self._visible_UKL = causal_KL.repeat(len(self._used_U), 1, 1)
         else:
-            self._visible_UKL = visible_UKL.scatter(2, self._slots_UK[:, :, None], value=True)
+            self._visible_UKL = visible_UKL.scatter(2, self._newest_UK[:, :, None], value=True)
 
     def write(self, layer: int, keys_UHKC: Tensor, values_UHKC: Tensor) -> tuple[Tensor, Tensor]:
-        """Put the newest tokens of a layer into the slots made for them; return what all slots hold, (U, H, L, C)."""
-        more = self._visible_UKL.shape[2] - self._keys[layer].shape[2]
-        if more:
-            self._keys[layer] = F.pad(self._keys[layer], (0, 0, 0, more))
-            self._values[layer] = F.pad(self._values[layer], (0, 0, 0, more))
-        utterances_U1 = torch.arange(len(self._slots_UK), device=self._slots_UK.device)[:, None]
-        self._keys[layer][utterances_U1, :, self._slots_UK] = keys_UHKC.transpose(1, 2)
-        self._values[layer][utterances_U1, :, self._slots_UK] = values_UHKC.transpose(1, 2)
+        """Store a layer's keys and values of the newest tokens; return those of all entries, (U, H, L, C)."""
+        missing = self._visible_UKL.shape[2] - self._keys[layer].shape[2]
+        if missing:
+            self._keys[layer] = F.pad(self._keys[layer], (0, 0, 0, missing))
+            self._values[layer] = F.pad(self._values[layer], (0, 0, 0, missing))
+        utterances_U1 = torch.arange(len(self._newest_UK), device=self._newest_UK.device)[:, None]
+        self._keys[layer][utterances_U1, :, self._newest_UK] = keys_UHKC.transpose(1, 2)
+        self._values[layer][utterances_U1, :, self._newest_UK] = values_UHKC.transpose(1, 2)
         return self._keys[layer], self._values[layer]
 
     def reorder(self, origins_UK: Tensor) -> None:
-        """Let row k of an utterance continue from what was its row `origins_UK[u, k]`."""
-        slots = self._visible_UKL.shape[2]
-        self._visible_UKL = self._visible_UKL.gather(1, origins_UK[:, :, None].expand(-1, -1, slots))
+        """Let row k of utterance u continue the hypothesis of row `origins_UK[u, k]`."""
+        entries = self._visible_UKL.shape[2]
+        self._visible_UKL = self._visible_UKL.gather(1, origins_UK[:, :, None].expand(-1, -1, entries))
 
     def select(self, utterances_U: Tensor) -> None:
-        """Keep some utterances, and no more slots than they need."""
+        """Keep some utterances, and no more entries than they need."""
         self._used_U = self._used_U.index_select(0, utterances_U)
-        slots = self._slots()
-        self._visible_UKL = self._visible_UKL[:, :, :slots].index_select(0, utterances_U)
-        self._keys = [keys[:, :, :slots].index_select(0, utterances_U) for keys in self._keys]
-        self._values = [values[:, :, :slots].index_select(0, utterances_U) for values in self._values]
+        size = self._size()
+        self._visible_UKL = self._visible_UKL[:, :, :size].index_select(0, utterances_U)
+        self._keys = [keys[:, :, :size].index_select(0, utterances_U) for keys in self._keys]
+        self._values = [values[:, :, :size].index_select(0, utterances_U) for values in self._values]
 
     def join(self, other: "KVCache") -> None:
-        """Add the utterances of another history, with as many rows each."""
+        """Append the utterances of another cache, which has as many rows for each."""
         self._used_U = torch.cat([self._used_U, other._used_U])
-        self._visible_UKL = joined(self._visible_UKL, other._visible_UKL, 2)
-        self._keys = [joined(*pair, 2) for pair in zip(self._keys, other._keys, strict=True)]
-        self._values = [joined(*pair, 2) for pair in zip(self._values, other._values, strict=True)]
+        self._visible_UKL = concatenate_padded(self._visible_UKL, other._visible_UKL, 2)
+        self._keys = [concatenate_padded(*pair, 2) for pair in zip(self._keys, other._keys, strict=True)]
+        self._values = [concatenate_padded(*pair, 2) for pair in zip(self._values, other._values, strict=True)]
 
-    def _slots(self) -> int:
-        """Return how many slots there must be: whole tensors, not parts of them, are multiplied without a copy."""
-        return -(-int(self._used_U.max()) // _SLOTS) * _SLOTS if len(self._used_U) else 0
+    def _size(self) -> int:
+        """Return the entries to allocate: a multiple of `_ENTRIES`, so that whole tensors are multiplied, not views."""
+        return -(-int(self._used_U.max()) // _ENTRIES) * _ENTRIES if len(self._used_U) else 0
 
 
-def joined(one: Tensor, other: Tensor, dimension: int) -> Tensor:
-    """Return one tensor after another, both filled up with zeros to the same size in another dimension."""
-    size = max(one.shape[dimension], other.shape[dimension])
-    behind = [0, 0] * (one.dim() - 1 - dimension)
-    return torch.cat([F.pad(tensor, [*behind, 0, size - tensor.shape[dimension]]) for tensor in (one, other)])
+def concatenate_padded(first: Tensor, second: Tensor, dimension: int) -> Tensor:
+    """Return two tensors, one after the other, both padded with zeros to the same size in another dimension."""
+    size = max(first.shape[dimension], second.shape[dimension])
+    later = [0, 0] * (first.dim() - 1 - dimension)
+    return torch.cat([F.pad(tensor, [*later, 0, size - tensor.shape[dimension]]) for tensor in (first, second)])

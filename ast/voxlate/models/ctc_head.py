@@ -1,4 +1,4 @@
-"""The CTC head: scores of the characters of the source text at every encoder frame, and their loss as a sum.
+"""The CTC head, which scores the characters of the source text at every encoder frame, and its loss.
 
 Shape letters: B utterances, S encoder frames, D width, V labels, L source characters.
 """
@@ -8,9 +8,9 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 
 class CtcHead(nn.Module):
-    """Scores of source units at every encoder frame, for CTC (Graves et al. 2006) beside the translation loss.
+    """Scores of source characters at every encoder frame, for an auxiliary CTC loss (Graves et al. 2006).
 
-    Label 0 is the blank; real labels begin at 1.
+    Label 0 is the blank; characters begin at 1.
     """
 
     def __init__(self, width: int, labels: int) -> None:
@@ -18,7 +18,7 @@ class CtcHead(nn.Module):
         self.projection = nn.Linear(width, labels)
 
     def forward(self, states_BSD: Tensor, lengths_B: Tensor, labels_BL: Tensor, label_lengths_B: Tensor) -> Tensor:
-        """Return the sum of the CTC losses of the utterances that have labels and frames enough for them."""
+        """Return the sum of the CTC losses of the utterances that have labels and enough frames for them."""
         repeats_B = ((labels_BL[:, 1:] == labels_BL[:, :-1]) & (labels_BL[:, 1:] > 0)).sum(dim=1)
         usable_B = (label_lengths_B > 0) & (label_lengths_B + repeats_B <= lengths_B)
         log_probs_BSV = F.log_softmax(self.projection(states_BSD).float(), dim=-1)

@@ -1,7 +1,7 @@
 """The mBART text decoder: one implementation for training and search.
 
 Shape letters: U utterances, T tokens, K rows (hypotheses) of each utterance in search, S encoder states, D width,
-H heads, C channels of a head, L slots of a history, V vocabulary.
+H heads, C channels of a head, V vocabulary.
 """
 
 from collections.abc import Callable
@@ -15,9 +15,9 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 from torch.utils.checkpoint import checkpoint
 
 from voxlate.models.caches import CrossAttentionCache, KVCache
-from voxlate.models.cpu.attention import plain_attention, plain_is_faster
 from voxlate.models.encoder import valid_mask, zero_padding
-from voxlate.models.precision import normed, normed_float
+from voxlate.models.precision import layer_norm, layer_norm_float32
+from voxlate.models.score_table import OutputRows
 from voxlate.tokenizer import PAD_ID
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu}
@@ -25,10 +25,10 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """The shape of an mBART decoder; the defaults are mBART-50's (459M parameters).
+    """Hyperparameters of an mBART decoder; the defaults are mBART-50's (459M parameters).
 
-    `activation` must be the one the weights were trained with: mbart-large-50 is gelu, its -mmt models and the
-    published speech translation models are relu.
+    `activation` must be the one that the weights were trained with: gelu for mbart-large-50, relu for its -mmt models
+    and the published speech translation models.
     """
 
     vocabulary_size: int = 250_054
@@ -46,7 +46,9 @@ class DecoderConfig:
     layerdrop: float = 0.0
 
 
-class _Attention(nn.Module):
+class DecoderAttention(nn.Module):
+    """Multi-head attention of the decoder, over its tokens or over the encoder states."""
+
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.heads, self.dropout = config.heads, config.attention_dropout
@@ -54,62 +56,65 @@ class _Attention(nn.Module):
         self.k_proj = nn.Linear(config.width, config.width)
         self.v_proj = nn.Linear(config.width, config.width)
         self.out_proj = nn.Linear(config.width, config.width)
+        self.attention: Callable[..., Tensor] = F.scaled_dot_product_attention
 
     def keys_values(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the keys and values of states (N, M, D), each (N, H, M, C)."""
         return self._heads(self.k_proj(states)), self._heads(self.v_proj(states))
 
-    def attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, *, causal: bool) -> Tensor:
-        """Attend from queries (N, Q, D) to keys and values (N, H, M, C)."""
-        own = self._heads(self.q_proj(queries))
-        if mask is not None and plain_is_faster(own):
-            heads = plain_attention(own, keys, values, mask)
-        else:
-            dropout = self.dropout if self.training else 0.0
-            heads = F.scaled_dot_product_attention(own, keys, values, mask, dropout, is_causal=causal)
-        return cast("Tensor", self.out_proj(heads.transpose(1, 2).reshape(queries.shape)))
+    def attend(self, states: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, *, causal: bool) -> Tensor:
+        """Attend from states (N, Q, D) to keys and values (N, H, M, C); a mask is true where states see keys."""
+        dropout = self.dropout if self.training else 0.0
+        attended = self.attention(self._heads(self.q_proj(states)), keys, values, mask, dropout, is_causal=causal)
+        return cast("Tensor", self.out_proj(attended.transpose(1, 2).reshape(states.shape)))
 
     def _heads(self, states: Tensor) -> Tensor:
         return states.view(*states.shape[:-1], self.heads, -1).transpose(1, 2)
 
 
-class _Layer(nn.Module):
+class DecoderLayer(nn.Module):
+    """A pre-norm layer: self-attention, cross-attention, feed-forward network."""
+
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
-        self.self_attn = _Attention(config)
+        self.self_attn = DecoderAttention(config)
         self.self_attn_layer_norm = nn.LayerNorm(config.width)
-        self.encoder_attn = _Attention(config)
+        self.encoder_attn = DecoderAttention(config)
         self.encoder_attn_layer_norm = nn.LayerNorm(config.width)
-        self.fc1 = nn.Linear(config.width, config.ffn_width)
+        self.fc1: nn.Module = nn.Linear(config.width, config.ffn_width)
         self.fc2 = nn.Linear(config.ffn_width, config.width)
         self.final_layer_norm = nn.LayerNorm(config.width)
         self.activation = _ACTIVATIONS[config.activation]
         self.dropout = nn.Dropout(config.dropout)
         self.activation_dropout = nn.Dropout(config.activation_dropout)
 
-    def forward(self, states_UTD: Tensor, memory: CrossAttentionCache, index: int, history: KVCache | None) -> Tensor:
-        normed_UTD = normed(self.self_attn_layer_norm, states_UTD)
-        keys, values = self.self_attn.keys_values(normed_UTD)
-        if history is None:
-            attended = self.self_attn.attend(normed_UTD, keys, values, None, causal=True)
+    def forward(
+        self, states_UTD: Tensor, cross_cache: CrossAttentionCache, index: int, kv_cache: KVCache | None
+    ) -> Tensor:
+        """Return the states after this layer, the decoder's layer `index`; without a KV cache, attention is causal."""
+        normalized_UTD = layer_norm(self.self_attn_layer_norm, states_UTD)
+        keys, values = self.self_attn.keys_values(normalized_UTD)
+        if kv_cache is None:
+            attended_UTD = self.self_attn.attend(normalized_UTD, keys, values, None, causal=True)
         else:
-            keys, values = history.write(index, keys, values)
-            attended = self.self_attn.attend(normed_UTD, keys, values, history.mask(), causal=False)
-        states_UTD = states_UTD + self.dropout(attended)
+            keys, values = kv_cache.write(index, keys, values)
+            attended_UTD = self.self_attn.attend(normalized_UTD, keys, values, kv_cache.mask(), causal=False)
+        states_UTD = states_UTD + self.dropout(attended_UTD)
 
-        normed_UTD = normed(self.encoder_attn_layer_norm, states_UTD)
-        attended = self.encoder_attn.attend(
-            normed_UTD, memory.keys[index], memory.values[index], memory.mask_U11S, causal=False
+        normalized_UTD = layer_norm(self.encoder_attn_layer_norm, states_UTD)
+        attended_UTD = self.encoder_attn.attend(
+            normalized_UTD, cross_cache.keys[index], cross_cache.values[index], cross_cache.mask_U11S, causal=False
         )
-        states_UTD = states_UTD + self.dropout(attended)
+        states_UTD = states_UTD + self.dropout(attended_UTD)
 
-        hidden = self.activation_dropout(self.activation(self.fc1(normed(self.final_layer_norm, states_UTD))))
+        hidden = self.activation_dropout(self.activation(self.fc1(layer_norm(self.final_layer_norm, states_UTD))))
         return states_UTD + cast("Tensor", self.dropout(self.fc2(hidden)))
 
 
 class MBartDecoder(nn.Module):
     """mBART's decoder (Liu et al. 2020): pre-norm layers, learned positions, output tied to the input embeddings."""
 
-    POSITION_OFFSET = 2  # fairseq kept two rows for padding; every checkpoint carries them
+    POSITION_OFFSET = 2  # the first two rows, fairseq's padding, are unused; every checkpoint has them
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -117,49 +122,53 @@ class MBartDecoder(nn.Module):
         self.embed_tokens = nn.Embedding(config.vocabulary_size, config.width, padding_idx=PAD_ID)
         self.embed_positions = nn.Embedding(config.max_positions + self.POSITION_OFFSET, config.width)
         self.layernorm_embedding = nn.LayerNorm(config.width)
-        self.layers = nn.ModuleList(_Layer(config) for _ in range(config.layers))
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.layers))
         self.layer_norm = nn.LayerNorm(config.width)
         self.lm_head: nn.Linear | None = None
         if not config.tie_embeddings:
             self.lm_head = nn.Linear(config.width, config.vocabulary_size, bias=False)
         self.dropout = nn.Dropout(config.dropout)
         self.gradient_checkpointing = False
+        self.sparse_embedding_gradient = False  # see `_embed`
+        self.output_rows_class: type[OutputRows] = OutputRows
         self._scale = sqrt(config.width) if config.scale_embedding else 1.0
         self._initialize()
 
     def cross_attention_cache(self, states_USD: Tensor, lengths_U: Tensor) -> CrossAttentionCache:
         """Return the cross-attention keys and values of encoder states."""
         states_USD = zero_padding(states_USD, lengths_U)
-        pairs = [cast("_Layer", layer).encoder_attn.keys_values(states_USD) for layer in self.layers]
+        pairs = [cast("DecoderLayer", layer).encoder_attn.keys_values(states_USD) for layer in self.layers]
         mask_U11S = valid_mask(lengths_U, states_USD.shape[1])[:, None, None, :]
         return CrossAttentionCache(tuple(keys for keys, _ in pairs), tuple(values for _, values in pairs), mask_U11S)
 
-    def forward(self, tokens_UT: Tensor, memory: CrossAttentionCache) -> Tensor:
-        """Return the states of the tokens, (U, T, D): each sees those before it."""
-        return self._states(tokens_UT, torch.arange(tokens_UT.shape[1], device=tokens_UT.device), memory, None)
+    def forward(self, tokens_UT: Tensor, cross_cache: CrossAttentionCache) -> Tensor:
+        """Return the states of the tokens, (U, T, D), each of which sees itself and those before it."""
+        return self._states(tokens_UT, torch.arange(tokens_UT.shape[1], device=tokens_UT.device), cross_cache, None)
 
-    def step(self, tokens_UK: Tensor, positions_UK: Tensor, memory: CrossAttentionCache, history: KVCache) -> Tensor:
-        """Return the states of the newest token of every row, (U, K, D), and put it into the history.
+    def step(
+        self, tokens_UK: Tensor, positions_UK: Tensor, cross_cache: CrossAttentionCache, kv_cache: KVCache
+    ) -> Tensor:
+        """Return the states of the newest token of every row, (U, K, D), and add its keys and values to the KV cache.
 
-        A new history's rows are the first K tokens of one hypothesis: the start token and the language's tag.
+        With an empty cache, the K tokens are the first of one hypothesis: the start token and the language tag.
         """
-        history.begin(tokens_UK.shape[1])
-        return self._states(tokens_UK, positions_UK, memory, history)
+        kv_cache.begin(tokens_UK.shape[1])
+        return self._states(tokens_UK, positions_UK, cross_cache, kv_cache)
 
     def _states(
-        self, tokens_UT: Tensor, positions: Tensor, memory: CrossAttentionCache, history: KVCache | None
+        self, tokens_UT: Tensor, positions: Tensor, cross_cache: CrossAttentionCache, kv_cache: KVCache | None
     ) -> Tensor:
         states_UTD = self._embed(tokens_UT) * self._scale
         states_UTD = states_UTD + self.embed_positions(positions + self.POSITION_OFFSET)
-        states_UTD = self.dropout(normed_float(self.layernorm_embedding, states_UTD))
+        states_UTD = self.dropout(layer_norm_float32(self.layernorm_embedding, states_UTD))
         for index, layer in enumerate(self.layers):
             if self.training and self.config.layerdrop and torch.rand(()) < self.config.layerdrop:
                 continue
             if self.training and self.gradient_checkpointing:
-                states_UTD = checkpoint(layer, states_UTD, memory, index, history, use_reentrant=False)
+                states_UTD = checkpoint(layer, states_UTD, cross_cache, index, kv_cache, use_reentrant=False)
             else:
-                states_UTD = layer(states_UTD, memory, index, history)
-        return normed_float(self.layer_norm, states_UTD)
+                states_UTD = layer(states_UTD, cross_cache, index, kv_cache)
+        return layer_norm_float32(self.layer_norm, states_UTD)
 
     def logits(self, states: Tensor) -> Tensor:
         """Return the scores of the vocabulary, (..., V), for states (..., D)."""
@@ -167,21 +176,25 @@ class MBartDecoder(nn.Module):
 
     @property
     def output_weight(self) -> Tensor:
-        """The output layer's matrix, (V, D): the embeddings where they are tied."""
+        """Weight of the output layer, (V, D): that of the embeddings if they are tied."""
         return self.lm_head.weight if self.lm_head is not None else self.embed_tokens.weight
 
+    def output_rows(self) -> OutputRows:
+        """Return the rows of the output layer, with which the search scores states."""
+        return self.output_rows_class(self.output_weight)
+
     def _embed(self, tokens_UT: Tensor) -> Tensor:
-        # A tied matrix gets its dense gradient from the output layer. On a CPU the few rows of the input are added to
-        # that as they are, instead of as a second gradient of 1 GB that is all but empty. (DDP would take the module's
-        # own `sparse` for a promise about the sum.)
-        sparse = self.lm_head is None and tokens_UT.device.type == "cpu"
+        # A tied weight gets a dense gradient from the output layer. With `sparse_embedding_gradient`, the few rows of
+        # the input are added to that one, without a second dense gradient of 1 GB that is nearly all zeros. (The
+        # module's own `sparse` would mislead DDP, which takes it as a promise about the sum.)
+        sparse = self.lm_head is None and self.sparse_embedding_gradient
         return F.embedding(tokens_UT, self.embed_tokens.weight, PAD_ID, sparse=sparse)
 
     def _initialize(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
-            elif isinstance(module, nn.Linear):  # as in fairseq: mBART's 0.02 suits its width of 1024, not a small one
+            elif isinstance(module, nn.Linear):  # as in fairseq; mBART's 0.02 only suits its width of 1024
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)

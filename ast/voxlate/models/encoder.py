@@ -1,6 +1,6 @@
-"""What every speech encoder is to the rest of the model.
+"""The contract of all speech encoders, and what they share: masks and lengths.
 
-Shape letters: B utterances, T samples of 16 kHz sound, S encoder frames, D width.
+Shape letters: B utterances, T samples at 16 kHz, S encoder frames, D width.
 """
 
 from typing import Any, ClassVar, Protocol
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
-# What transformers' feature extractor must know to make of sound what we make of it.
-WAVEFORMS: dict[str, Any] = {
+# Fields of preprocessor_config.json with which transformers' feature extractor makes the same inputs as we do.
+PREPROCESSOR: dict[str, Any] = {
     "feature_extractor_type": "Wav2Vec2FeatureExtractor",
     "feature_size": 1,
     "padding_side": "right",
@@ -23,31 +23,42 @@ WAVEFORMS: dict[str, Any] = {
 class SpeechEncoder(Protocol):
     """An `nn.Module` from waveforms to states, with true lengths in and out.
 
-    What lies in the padding (NaN included) reaches no output, and an utterance's states do not depend on its
-    neighbours in the batch. A clip shorter than the receptive field counts as one frame.
+    The content of the padding (even NaN) affects no output, and the states of an utterance do not depend on the other
+    utterances of the batch. A clip shorter than the receptive field counts as one frame.
     """
 
-    PREPROCESSOR: ClassVar[dict[str, Any]]  # of transformers, which makes the same of sound
-    HAS_ADAPTER: ClassVar[bool]  # whether transformers' network can have one like ours
+    PREPROCESSOR: ClassVar[dict[str, Any]]  # see above
+    HAS_ADAPTER: ClassVar[bool]  # whether transformers has an adapter like ours for this network
 
     output_dim: int
-    frame_samples: int  # of sound from one state to the next
+    frame_samples: int  # from one state to the next
     normalize_waveform: bool
-    model: Any  # transformers' network, whose names of tensors are those of its checkpoints
+    model: Any  # transformers' network; its checkpoints have the same names of weights
 
     @property
     def masks_time(self) -> bool:
-        """Whether training masks frames, and so trains the embedding that stands for them."""
+        """Whether training masks frames, and so trains the embedding that replaces them."""
         ...
 
     @property
     def config(self) -> PreTrainedConfig:
-        """transformers' config of the network, its adapter left out."""
+        """transformers' config of the network without an adapter."""
         ...
 
     def __call__(self, waveform_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return states_BSD and the number of valid frames of each utterance."""
         ...
+
+    def checkpoint_gradients(self) -> None:
+        """Compute the layers again in the backward pass instead of keeping their activations (Chen et al. 2016)."""
+        ...
+
+
+def enable_checkpointing(network: Any, **settings: Any) -> None:
+    """Turn on gradient checkpointing in a network of transformers; `settings` are those of torch's `checkpoint`."""
+    # The second name is that of older releases of transformers 5.
+    enable = getattr(network, "activation_checkpointing_enable", None) or network.gradient_checkpointing_enable
+    enable({"use_reentrant": False, **settings})
 
 
 def valid_mask(lengths_B: Tensor, size: int) -> Tensor:
@@ -56,11 +67,11 @@ def valid_mask(lengths_B: Tensor, size: int) -> Tensor:
 
 
 def zero_padding(states_BSD: Tensor, lengths_B: Tensor) -> Tensor:
-    """Return the states with zeros after each length. A multiplication would let NaN through."""
+    """Return the states with zeros after each length, even where they are NaN."""
     return states_BSD.masked_fill(~valid_mask(lengths_B, states_BSD.shape[1])[:, :, None], 0.0)
 
 
 def conv_lengths(lengths_B: Tensor, convolution: nn.Conv1d) -> Tensor:
-    """Return the lengths after a convolution, from its own kernel, stride and padding."""
+    """Return the lengths after a convolution."""
     padding = int(convolution.padding[0])
     return (lengths_B + 2 * padding - convolution.kernel_size[0]) // convolution.stride[0] + 1

@@ -16,12 +16,13 @@ class HubertEncoder(Wav2Vec2Encoder):
     HAS_ADAPTER: ClassVar[bool] = False
 
     def train(self, mode: bool = True) -> "HubertEncoder":
-        """Keep a batch norm's statistics: those of a batch would mix its clips, and no checkpoint has them."""
+        """Keep batch norm in evaluation mode: statistics of a batch would mix its clips, and no checkpoint has them."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm1d):
                 module.eval()
         return self
 
-    def _project(self, features: Tensor) -> Tensor:
+    def project(self, features: Tensor) -> Tensor:
+        """Return features (..., channels) in the width of the transformer, (..., D)."""
         return cast("Tensor", self.model.feature_projection(features))

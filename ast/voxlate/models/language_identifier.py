@@ -1,4 +1,4 @@
-"""The language identifier: a classifier on the mean of a speech encoder's states.
+"""The language identifier, a classifier of the mean of a speech encoder's states.
 
 Shape letters: B utterances, T samples, S frames, D width, L languages.
 """
@@ -13,7 +13,10 @@ from voxlate.models.encoder import SpeechEncoder, zero_padding
 
 
 class LanguageIdentifier(nn.Module):
-    """Waveforms in, log-probabilities of languages out: `languages` are our codes, None for a label that is none."""
+    """A network from waveforms to log-probabilities of languages.
+
+    `languages` has the language code of each label, or None for a label that is no language.
+    """
 
     def __init__(
         self, encoder: SpeechEncoder, projector: nn.Linear, classifier: nn.Linear, languages: Sequence[str | None]
@@ -24,13 +27,13 @@ class LanguageIdentifier(nn.Module):
 
     def forward(self, waveform_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Return log_probs_BL in float32."""
-        pooled_BD = pooled(self.encoder, waveform_BT.to(self.classifier.weight), lengths_B)
-        logits_BL = self.classifier(self.projector(pooled_BD.to(self.classifier.weight.dtype))).float()
+        mean_BD = mean_state(self.encoder, waveform_BT.to(self.classifier.weight), lengths_B)
+        logits_BL = self.classifier(self.projector(mean_BD.to(self.classifier.weight.dtype))).float()
         known_L = torch.tensor([language is not None for language in self.languages], device=logits_BL.device)
         return cast("Tensor", logits_BL.masked_fill(~known_L, -torch.inf).log_softmax(-1))
 
 
-def pooled(encoder: SpeechEncoder, waveform_BT: Tensor, lengths_B: Tensor) -> Tensor:
-    """Return the mean of each utterance's states over its own frames, (B, D), in float32."""
+def mean_state(encoder: SpeechEncoder, waveform_BT: Tensor, lengths_B: Tensor) -> Tensor:
+    """Return the mean of each utterance's states over its valid frames, (B, D), in float32."""
     states_BSD, lengths_B = encoder(waveform_BT, lengths_B.to(waveform_BT.device))
     return zero_padding(states_BSD.float(), lengths_B).sum(1) / lengths_B[:, None]

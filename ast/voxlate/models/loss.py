@@ -1,4 +1,4 @@
-"""Label-smoothed cross-entropy as a sum over target tokens, without the scores of a whole batch in memory.
+"""Label-smoothed cross-entropy, summed over target tokens, without the logits of a whole batch in memory.
 
 Shape letters: N rows (tokens), C rows of a chunk, P rows of a part of it, D width, V vocabulary.
 """
@@ -11,19 +11,19 @@ from torch.autograd import Function
 
 from voxlate.tokenizer import IGNORED_ID
 
-_CHUNK_SCORES = 1 << 26  # logits held at once: 256 MiB in float32. Fewer would mean more passes over the gradient
-_PART_SCORES = 1 << 22  # of these at once in float32 on a CPU: they stay in its cache, and in memory that is reused
+_CHUNK_SCORES = 1 << 26  # logits in memory at once: 256 MiB in float32. Fewer would take more passes over the gradient
+_PART_SCORES = 1 << 22  # of these in float32 at once on a CPU: they stay in its cache and reuse the same memory
 _WEIGHT_ROWS = 8192  # of the weight's gradient at once, for the same reason
 
 
 def smoothed_cross_entropy(states_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, smoothing: float) -> Tensor:
     """Return the sum over rows of the label-smoothed cross-entropy (Szegedy et al. 2016) of `states @ weight.T`.
 
-    The target is 1 - smoothing on the label and smoothing spread over the whole vocabulary, as in
+    The target distribution has 1 - smoothing on the label and smoothing spread over the whole vocabulary, as in
     `torch.nn.functional.cross_entropy` (fairseq spreads it over all other pieces: a factor of V / (V - 1)). Rows
-    labelled `IGNORED_ID` add nothing. Logits are made for some rows at a time, and their gradients with them, so that
-    N × V scores never exist (the idea of Liger Kernel's fused linear cross-entropy, Hsu et al. 2024). Under autocast
-    the products are made in its precision, the probabilities always in float32. No second derivatives.
+    labeled `IGNORED_ID` are skipped. Logits and their gradients are computed for some rows at a time, so that N × V
+    logits never exist (as in Liger Kernel's fused linear cross-entropy, Hsu et al. 2024). Under autocast, products
+    have its precision; probabilities are always in float32. There are no second derivatives.
     """
     kept_N = labels_N != IGNORED_ID
     states_ND, labels_N = states_ND[kept_N], labels_N[kept_N]
@@ -45,12 +45,12 @@ class _SmoothedCrossEntropy(Function):
             for first in range(0, len(labels_N), rows):
                 states_CD = states_ND[first : first + rows].to(dtype)
                 scores_CV = states_CD @ weight.T
-                total += _to_gradient(scores_CV, labels_N[first : first + rows], smoothing)
+                total += _replace_by_gradient(scores_CV, labels_N[first : first + rows], smoothing)
                 if grad_states_ND is not None:
                     grad_states_ND[first : first + rows] = scores_CV @ weight
                 if grad_weight_VD is not None:
                     _add_product(grad_weight_VD, scores_CV, states_CD, fresh=first == 0)
-                del scores_CV  # before the next chunk has its own
+                del scores_CV  # before those of the next chunk are allocated
         if grad_weight_VD is not None:
             if not len(labels_N):
                 grad_weight_VD.zero_()
@@ -62,13 +62,13 @@ class _SmoothedCrossEntropy(Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         grad_states_ND, grad_weight_VD = ctx.saved_tensors
         scale = grad_outputs[0]
-        # In place: these tensors are ours, and the weight's is as large as the vocabulary.
+        # In place: nobody else has these tensors, and one is as large as the vocabulary.
         scaled = (None if grad is None else grad.mul_(scale) for grad in (grad_states_ND, grad_weight_VD))
         return (*scaled, None, None)
 
 
 def _add_product(sum_VD: Tensor, scores_CV: Tensor, states_CD: Tensor, *, fresh: bool) -> None:
-    """Add `scores.T @ states` to a sum in float32, or put it there if the sum is fresh."""
+    """Add `scores.T @ states` to a sum in float32; a `fresh` sum is overwritten."""
     if scores_CV.dtype == sum_VD.dtype:
         sum_VD.addmm_(scores_CV.T, states_CD, beta=0.0 if fresh else 1.0)
         return
@@ -78,8 +78,8 @@ def _add_product(sum_VD: Tensor, scores_CV: Tensor, states_CD: Tensor, *, fresh:
         sum_VD[part] = product if fresh else sum_VD[part] + product
 
 
-def _to_gradient(scores_CV: Tensor, labels_C: Tensor, smoothing: float) -> Tensor:
-    """Return the sum of the losses of some rows, and put in place of their scores the gradients: softmax - target."""
+def _replace_by_gradient(scores_CV: Tensor, labels_C: Tensor, smoothing: float) -> Tensor:
+    """Return the sum of the losses of some rows; replace their scores by the gradients, softmax - target."""
     total = torch.zeros((), dtype=torch.float32, device=scores_CV.device)
     vocabulary = scores_CV.shape[1]
     rows = max(1, _PART_SCORES // vocabulary) if scores_CV.device.type == "cpu" else len(scores_CV)

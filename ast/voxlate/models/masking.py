@@ -1,4 +1,4 @@
-"""Masking of spans in time and over channels (SpecAugment, Park et al. 2019; as in wav2vec 2.0, Baevski et al. 2020).
+"""SpecAugment of encoder states, in time and over channels (Park et al. 2019), as in wav2vec 2.0 (Baevski et al. 2020).
 
 Shape letters: B utterances, S positions, D width.
 """
@@ -12,9 +12,9 @@ from voxlate.models.encoder import valid_mask
 
 
 def mask_states(states_BSD: Tensor, lengths_B: Tensor, network: Any) -> Tensor:
-    """Mask spans of frames and channels, as the network's config says; its embedding stands for masked frames.
+    """Mask spans of frames and channels by the network's config; its embedding replaces masked frames.
 
-    transformers' own masking fails on batches shorter than one span.
+    transformers' own masking fails for batches shorter than one span.
     """
     config, size, width = network.config, states_BSD.shape[1], states_BSD.shape[2]
     if config.mask_time_prob > 0:
@@ -29,10 +29,10 @@ def mask_states(states_BSD: Tensor, lengths_B: Tensor, network: Any) -> Tensor:
 
 
 def span_mask(lengths_B: Tensor, size: int, *, probability: float, span: int) -> Tensor:
-    """Return a boolean (B, size) mask of random spans, by torch's CPU generator.
+    """Return a boolean (B, size) mask of random spans, drawn from torch's CPU generator.
 
-    About `probability` of each length is covered if spans do not overlap, which they may. Spans start at different
-    places and end within the length; what is shorter than one span is not masked.
+    About `probability` of each length is covered, less where spans overlap. Spans have distinct starts and end within
+    the length; rows shorter than one span are not masked.
     """
     lengths_B = lengths_B.cpu()
     expected_B = probability * lengths_B / span
@@ -41,6 +41,6 @@ def span_mask(lengths_B: Tensor, size: int, *, probability: float, span: int) ->
     order_BS = order_BS.masked_fill(~valid_mask(lengths_B - span + 1, size), 2.0)  # no span can start there
     rank_BS = order_BS.argsort(dim=1).argsort(dim=1)
     starts_BS = (rank_BS < spans_B[:, None]) & (order_BS < 2.0)
-    begun_BS = starts_BS.cumsum(dim=1)
-    ended_BS = torch.nn.functional.pad(begun_BS, (span, 0))[:, :size]
-    return begun_BS > ended_BS
+    started_BS = starts_BS.cumsum(dim=1)
+    ended_BS = torch.nn.functional.pad(started_BS, (span, 0))[:, :size]
+    return started_BS > ended_BS

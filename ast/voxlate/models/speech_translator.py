@@ -1,4 +1,7 @@
-"""The whole model: speech encoder, length adapter, text decoder."""
+"""The whole network: speech encoder, length adapter, text decoder.
+
+Shape letters: B utterances, T samples or tokens, S states, D width, V vocabulary.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -10,18 +13,26 @@ from voxlate.models.encoder import SpeechEncoder, zero_padding
 
 
 class SpeechTranslator(nn.Module):
-    """Waveforms in, scores of target tokens out. Widths must meet: adapter output (or bridge) = decoder width."""
+    """A network from waveforms to scores of target tokens.
+
+    The output width of `adapter`, or of `enc_to_dec_proj` if there is one, is the width of the decoder. The latter has
+    transformers' name for it, and belongs to models with a wide encoder and no adapter.
+    """
 
     def __init__(
-        self, encoder: SpeechEncoder, adapter: LengthAdapter, decoder: MBartDecoder, bridge: nn.Linear | None = None
+        self,
+        encoder: SpeechEncoder,
+        adapter: LengthAdapter,
+        decoder: MBartDecoder,
+        enc_to_dec_proj: nn.Linear | None = None,
     ) -> None:
         super().__init__()
         self.encoder, self.adapter, self.decoder = encoder, adapter, decoder
-        self.bridge = bridge  # transformers' enc_to_dec_proj, of models whose encoder is wider and has no adapter
+        self.enc_to_dec_proj = enc_to_dec_proj
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.decoder.layer_norm.weight.device
 
     @property
@@ -30,29 +41,26 @@ class SpeechTranslator(nn.Module):
         return self.decoder.layer_norm.weight.dtype
 
     def encode(self, waveform_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the states that the decoder reads and their lengths."""
+        """Return the states that the decoder attends to, (B, S, D), and their lengths."""
         waveform_BT = waveform_BT.to(self.device, self.dtype)
         return self.adapt(*self.encoder(waveform_BT, lengths_B.to(self.device)))
 
     def adapt(self, states_BSD: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the decoder reads of the encoder's states."""
+        """Return encoder states as the decoder attends to them, and their lengths."""
         states_BSD, lengths_B = self.adapter(states_BSD, lengths_B)
-        if self.bridge is not None:
-            states_BSD = zero_padding(self.bridge(states_BSD), lengths_B)
+        if self.enc_to_dec_proj is not None:
+            states_BSD = zero_padding(self.enc_to_dec_proj(states_BSD), lengths_B)
         return states_BSD, lengths_B
 
     def cross_attention_cache(self, waveform_BT: Tensor, lengths_B: Tensor) -> CrossAttentionCache:
-        """Return the cross-attention memory of utterances, for search."""
+        """Return the cross-attention keys and values of utterances."""
         return self.decoder.cross_attention_cache(*self.encode(waveform_BT, lengths_B))
 
     def checkpoint_gradients(self) -> None:
-        """Keep only the layers' inputs for the backward pass and compute the rest again (Chen et al. 2016)."""
-        network = self.encoder.model
-        # The second name is that of older transformers 5, and deprecated since.
-        enable = getattr(network, "activation_checkpointing_enable", None) or network.gradient_checkpointing_enable
-        enable({"use_reentrant": False})
+        """Compute the layers again in the backward pass instead of keeping their activations (Chen et al. 2016)."""
+        self.encoder.checkpoint_gradients()
         self.decoder.gradient_checkpointing = True
 
     def forward(self, waveform_BT: Tensor, lengths_B: Tensor, tokens_BT: Tensor) -> Tensor:
-        """Return logits_BTV for decoder input ``</s>``, tag, pieces."""
+        """Return logits_BTV for the decoder input: ``</s>``, language tag, pieces."""
         return self.decoder.logits(self.decoder(tokens_BT, self.cross_attention_cache(waveform_BT, lengths_B)))

@@ -11,17 +11,17 @@ from torch import Tensor, nn
 from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
 from transformers.audio_utils import mel_filter_bank, window_function
 
-from voxlate.models.encoder import valid_mask, zero_padding
+from voxlate.models.encoder import enable_checkpointing, valid_mask, zero_padding
 from voxlate.models.masking import mask_states
 
 _WINDOW, _HOP, _FFT, _BINS = 400, 160, 512, 80  # samples, samples, points, mel bins
 _STACKED = 2  # mel frames in a state
 _FLOOR = 1.192092955078125e-07
-_MIN_SAMPLES = _WINDOW + _HOP  # of one state, whose mel frames have a variance
+_MIN_SAMPLES = _WINDOW + _HOP  # one state: a variance needs two mel frames
 
 
 class Wav2Vec2BertEncoder(nn.Module):
-    """A `SpeechEncoder` (Barrault et al. 2023). Waveforms come as they are: the features are normalised instead."""
+    """A `SpeechEncoder` (Barrault et al. 2023). Not waveforms but features are normalized."""
 
     PREPROCESSOR: ClassVar[dict[str, Any]] = {
         "feature_extractor_type": "SeamlessM4TFeatureExtractor",
@@ -33,9 +33,9 @@ class Wav2Vec2BertEncoder(nn.Module):
         "sampling_rate": 16_000,
         "stride": _STACKED,
     }
-    HAS_ADAPTER: ClassVar[bool] = False  # it has another
+    HAS_ADAPTER: ClassVar[bool] = False  # transformers' has another architecture
 
-    def __init__(self, config: Any, *, normalize_waveform: bool = False) -> None:  # noqa: ARG002 (never)
+    def __init__(self, config: Any, *, normalize_waveform: bool = False) -> None:  # noqa: ARG002 (ignored)
         super().__init__()
         self.config = Wav2Vec2BertConfig.from_dict({**config.to_dict(), "add_adapter": False})
         self.output_dim: int = config.hidden_size
@@ -52,29 +52,26 @@ class Wav2Vec2BertEncoder(nn.Module):
             mel_scale="kaldi",
             triangularize_in_mel_space=True,
         )
-        # From arrays, so that they are there when the model is built without memory for its weights.
+        # Made by numpy, they have values even if the model is built on the meta device.
         self._filters = torch.from_numpy(filters)
         self._window = torch.from_numpy(window_function(_WINDOW, "povey", periodic=False))
 
     @property
     def masks_time(self) -> bool:
-        """Whether training masks frames, and so trains the embedding that stands for them."""
+        """Whether training masks frames, and so trains the embedding that replaces them."""
         return bool(self.config.apply_spec_augment and self.config.mask_time_prob > 0)
 
     def forward(self, waveform_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return states_BSD and their lengths; see `SpeechEncoder`."""
         features = [
-            self._features(waveform_T[:length])
+            self.mel_features(waveform_T[:length])
             for waveform_T, length in zip(waveform_BT, lengths_B.tolist(), strict=True)
         ]
         lengths_B = torch.tensor([len(features_SM) for features_SM in features], device=waveform_BT.device)
-        if waveform_BT.device.type == "cpu" and not torch.is_grad_enabled() and not self.training:
-            # On a CPU a batch is not faster than its clips one by one.
-            states = [self._encode(one_SM[None], torch.tensor([len(one_SM)]))[0] for one_SM in features]
-            return nn.utils.rnn.pad_sequence(states, batch_first=True), lengths_B
-        return self._encode(nn.utils.rnn.pad_sequence(features, batch_first=True), lengths_B), lengths_B
+        return self.encode(nn.utils.rnn.pad_sequence(features, batch_first=True), lengths_B), lengths_B
 
-    def _encode(self, features_BSM: Tensor, lengths_B: Tensor) -> Tensor:
+    def encode(self, features_BSM: Tensor, lengths_B: Tensor) -> Tensor:
+        """Return the states of padded mel features, (B, S, D)."""
         network = self.model
         states_BSD = network.feature_projection(features_BSM.to(network.feature_projection.projection.weight.dtype))[0]
         if self.training and self.config.apply_spec_augment:
@@ -85,13 +82,17 @@ class Wav2Vec2BertEncoder(nn.Module):
             states_BSD = states_BSD + 0.5 * network.intermediate_ffn(states_BSD)
         return zero_padding(states_BSD, lengths_B)
 
-    def _features(self, waveform_T: Tensor) -> Tensor:
-        """Return Kaldi's log mel features, normalised bin by bin, two frames side by side: (S, 2M)."""
+    def checkpoint_gradients(self) -> None:
+        """Compute the layers again in the backward pass instead of keeping their activations (Chen et al. 2016)."""
+        enable_checkpointing(self.model)
+
+    def mel_features(self, waveform_T: Tensor) -> Tensor:
+        """Return Kaldi's log mel features, normalized per bin, two frames stacked: (S, 2M)."""
         waveform_T = nn.functional.pad(waveform_T.double(), (0, max(0, _MIN_SAMPLES - len(waveform_T))))
         frames_FT = (waveform_T * 2**15).unfold(0, _WINDOW, _HOP)
         frames_FT = frames_FT - frames_FT.mean(1, keepdim=True)
-        before_FT = nn.functional.pad(frames_FT[:, :-1], (1, 0), mode="replicate")
-        frames_FT = (frames_FT - 0.97 * before_FT) * self._window.to(frames_FT.device)
+        previous_FT = nn.functional.pad(frames_FT[:, :-1], (1, 0), mode="replicate")
+        frames_FT = (frames_FT - 0.97 * previous_FT) * self._window.to(frames_FT.device)
         power_FP = torch.fft.rfft(frames_FT, _FFT).abs().square()
         mel_FM = (power_FP @ self._filters.to(power_FP.device)).clamp(min=_FLOOR).log()
         mel_FM = (mel_FM - mel_FM.mean(0)) / (mel_FM.var(0) + 1e-7).sqrt()

@@ -19,6 +19,7 @@ from torch.distributed.tensor import DTensor, Shard
 from voxlate.config.schema import TrainConfig
 from voxlate.errors import VoxlateError
 from voxlate.hardware import SMALL_BYTES, choose_device, choose_dtype
+from voxlate.models.cpu.install import install_cpu_path
 from voxlate.training.objective import Objective
 
 
@@ -60,6 +61,7 @@ def _dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
 def distribute(objective: Objective, config: TrainConfig, accelerator: Accelerator) -> tuple[Any, Objective | None]:
     """Put the objective on its device; return it sharded, wrapped by DDP, or as it is, and see `gathered`."""
     objective.to(accelerator.device)
+    install_cpu_path(objective)
     if config.sharded:
         if _drops_layers(objective):
             raise VoxlateError(

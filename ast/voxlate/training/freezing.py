@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from voxlate.config.schema import LoraConfig, TrainableConfig
 from voxlate.errors import VoxlateError
 
-_ADAPTER = r"(translator\.(adapter|bridge)|ctc)\."
+_ADAPTER = r"(translator\.(adapter|enc_to_dec_proj)|ctc)\."
 _ENCODER = r"translator\.encoder\."
 _ENCODER_LNA = r"translator\.encoder\..*(layer_norm|\.attention|\.self_attn)\b"
 _DECODER = r"translator\.decoder\."

@@ -22,8 +22,9 @@ from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import choose_device, without_cudnn_attention
 from voxlate.manifest.reading import read_manifest
 from voxlate.manifest.utterance import Utterance
+from voxlate.models.cpu.install import install_cpu_path
 from voxlate.models.encoder import SpeechEncoder
-from voxlate.models.language_identifier import LanguageIdentifier, pooled
+from voxlate.models.language_identifier import LanguageIdentifier, mean_state
 
 _MAX_SAMPLES = 30 * SAMPLE_RATE_HZ  # of a clip
 
@@ -47,7 +48,8 @@ def train_identifier(
     find_model(encoder, named="with --encoder")
     speech = read_encoder(encoder)
     place = choose_device(device)
-    cast("nn.Module", speech).to(place).eval()
+    network = cast("nn.Module", speech).to(place).eval()
+    install_cpu_path(network)
     means: list[Tensor] = []
     languages: list[str] = []
     failed = 0
@@ -120,4 +122,4 @@ def _means(
             yield str(utterance.source_language), error
             continue
         batch_BT, lengths_B = collate_waveforms([waveform_T], normalize=encoder.normalize_waveform)
-        yield str(utterance.source_language), pooled(encoder, batch_BT.to(device), lengths_B)[0].cpu()
+        yield str(utterance.source_language), mean_state(encoder, batch_BT.to(device), lengths_B)[0].cpu()

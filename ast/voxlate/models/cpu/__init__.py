@@ -1,1 +1,1 @@
-"""The fast path on a CPU."""
+"""The fast CPU path: `install.install_cpu_path` is its switch; without it, models run in plain PyTorch."""

@@ -1,6 +1,8 @@
-"""Convolutions on the waveform as products of matrices: on a CPU the fastest way, and layer norm needs channels last.
+"""wav2vec 2.0's waveform convolutions as matrix products, channels last: on a CPU faster than torch's convolutions.
 
-Shape letters: B clips, S frames before, N frames after, I channels before, O channels after, K kernel, W = K·I.
+Layer norm needs the channels last, too. Weights stay those of transformers' layers, and gradients reach them.
+Shape letters: B clips, T samples, S frames before, N frames after, I channels before, O channels after, K kernel,
+W = K·I.
 """
 
 from typing import Any
@@ -11,24 +13,24 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from voxlate.models.cpu.linears import PackedLinear
 
-_PART_FRAMES = 4_096  # what norm and activation go over again is still in the processor's cache
+_PART_FRAMES = 4_096  # norm and activation then find them still in the processor's cache
 
 
-def convolve(layers: Any, waveform_BT: Tensor) -> Tensor:
-    """Run transformers' convolutional layers with layer norm over waveforms; return states (B, S, D)."""
+def convolve(extractor: Any, waveform_BT: Tensor) -> Tensor:
+    """Take the place of `Wav2Vec2FeatureEncoder.forward` with layer norm: return features (B, O, N)."""
     states_BSI = waveform_BT[:, :, None].contiguous()
-    for layer in layers:
+    for layer in extractor.conv_layers:
         if isinstance(layer, PackedConvolution):
             states_BSI = layer(states_BSI)
             continue
         convolution = layer.conv
-        found_BNO = _Convolution.apply(states_BSI, convolution.weight, convolution.bias, convolution.stride[0])  # type: ignore[no-untyped-call]
-        states_BSI = layer.activation(layer.layer_norm(found_BNO))
-    return states_BSI
+        states_BNO = _Convolution.apply(states_BSI, convolution.weight, convolution.bias, convolution.stride[0])  # type: ignore[no-untyped-call]
+        states_BSI = layer.activation(layer.layer_norm(states_BNO))
+    return states_BSI.transpose(1, 2)
 
 
 class PackedConvolution(nn.Module):
-    """A layer of the kind above for translation, over channels last: its weights packed, its frames in parts."""
+    """A convolutional layer with layer norm, for inference in bfloat16: over channels last, with packed weights."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
@@ -38,13 +40,13 @@ class PackedConvolution(nn.Module):
         self._norm, self._activation = layer.layer_norm, layer.activation
 
     def forward(self, states_BSI: Tensor) -> Tensor:
-        """Return the states of fewer frames, (B, N, O)."""
-        parts = torch.split(windows(states_BSI, self._kernel, self._stride), _PART_FRAMES, 1)
+        """Return the layer's states, (B, N, O)."""
+        parts = torch.split(_windows(states_BSI, self._kernel, self._stride), _PART_FRAMES, 1)
         return torch.cat([self._activation(self._norm(self._linear(part))) for part in parts], 1)
 
 
 class _Convolution(torch.autograd.Function):
-    """Windows of the states, which overlap in place, times the weights."""
+    """Windows of the states, which overlap in memory, times the weights."""
 
     @staticmethod
     @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.bfloat16)  # type: ignore[untyped-decorator]
@@ -52,7 +54,7 @@ class _Convolution(torch.autograd.Function):
         weight_OW = weight_OIK.transpose(1, 2).flatten(1)
         ctx.save_for_backward(states_BSI, weight_OW)
         ctx.stride, ctx.kernel, ctx.has_bias = stride, weight_OIK.shape[2], bias_O is not None
-        return F.linear(windows(states_BSI, ctx.kernel, stride), weight_OW, bias_O)
+        return F.linear(_windows(states_BSI, ctx.kernel, stride), weight_OW, bias_O)
 
     @staticmethod
     @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
@@ -63,23 +65,23 @@ class _Convolution(torch.autograd.Function):
         frames, channels = gradient_BNO.shape[1], states_BSI.shape[2]
         of_states = of_weight = of_bias = None
         if needs_weight:
-            windows_MW = windows(states_BSI, ctx.kernel, ctx.stride).flatten(0, 1)
+            windows_MW = _windows(states_BSI, ctx.kernel, ctx.stride).flatten(0, 1)
             of_weight = gradient_BNO.flatten(0, 1).T @ windows_MW
             of_weight = of_weight.view(-1, ctx.kernel, channels).transpose(1, 2)
-            of_weight = of_weight.clone(memory_format=torch.contiguous_format)  # laid out as DDP expects it
+            of_weight = of_weight.clone(memory_format=torch.contiguous_format)  # the layout that DDP expects
         if needs_bias:
             of_bias = gradient_BNO.sum((0, 1))
         if needs_states:
             of_states = torch.zeros_like(states_BSI)
             of_windows_BNW = gradient_BNO @ weight_OW
-            for place in range(ctx.kernel):  # what the windows share is summed
-                reached = slice(place, place + ctx.stride * (frames - 1) + 1, ctx.stride)
-                of_states[:, reached] += of_windows_BNW[:, :, place * channels : (place + 1) * channels]
+            for offset in range(ctx.kernel):  # add up the gradients of states that windows share
+                reached = slice(offset, offset + ctx.stride * (frames - 1) + 1, ctx.stride)
+                of_states[:, reached] += of_windows_BNW[:, :, offset * channels : (offset + 1) * channels]
         return of_states, of_weight, of_bias, None
 
 
-def windows(states_BSI: Tensor, kernel: int, stride: int) -> Tensor:
-    """Return what each frame sees, (B, N, W). Windows overlap in place."""
+def _windows(states_BSI: Tensor, kernel: int, stride: int) -> Tensor:
+    """Return the states under the kernel at each frame, (B, N, W), as a view in which windows overlap."""
     clips, frames, channels = states_BSI.shape
     shape = (clips, (frames - kernel) // stride + 1, kernel * channels)
     return states_BSI.contiguous().as_strided(shape, (frames * channels, stride * channels, 1))

@@ -1,21 +1,22 @@
-"""Linear layers for translation on a CPU: with weights laid out for oneDNN's products, or with weights of 8 bits.
+"""Linear layers for inference on a CPU: with weights packed for oneDNN, or quantized to int8.
 
-torch lays weights of less than float32 out again at every call, and runs an activation over memory of its own; the
-encoder's layers take a quarter less time without either. Shape letters: N rows of states, I inputs, O outputs.
+torch packs weights of less than float32 again at every call, and runs an activation as a second pass over memory.
+Without either, the encoder's layers take a quarter less time.
+Shape letters: N rows of states, I inputs, O outputs.
 """
-
-from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from voxlate.models.cpu.operators import int8_product, pack_weight, packed_linear
+
 
 class PackedLinear(nn.Module):
-    """A linear layer with bias and activation (none, relu, gelu) in one pass, by the operators of `torch.compile`."""
+    """A bfloat16 linear layer with bias and activation (none, relu, gelu) in one pass."""
 
     def __init__(self, weight_OI: Tensor, bias_O: Tensor | None, activation: str = "none") -> None:
         super().__init__()
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight_OI.detach())
+        self._weight = pack_weight(weight_OI.detach())
         self._bias = None if bias_O is None else bias_O.detach()
         self._activation = activation
 
@@ -26,33 +27,32 @@ class PackedLinear(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """Return the layer's output (..., O) for states (..., I)."""
-        operator: Any = torch.ops.mkldnn._linear_pointwise
-        return cast("Tensor", operator(states, self._weight, self._bias, self._activation, [], "none"))
+        return packed_linear(states, self._weight, self._bias, self._activation)
 
 
 class Int8Linear(nn.Module):
-    """A linear layer in a quarter of the memory. Its states keep their precision outside.
+    """A linear layer in a quarter of the memory of float32. Inputs and outputs keep their precision.
 
-    Each row of the weights has a scale, and each row of the states gets one when it comes (dynamic quantisation,
-    symmetric; Jacob et al. 2018).
+    Weights have one scale for each output, states one for each row, computed at each call (dynamic, symmetric
+    quantization; Jacob et al. 2018).
     """
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        self.weight_OI, self.scale_O = rounded_rows(linear.weight.detach().float())
-        self.scale_O = self.scale_O[:, 0]
+        self.weight_OI, scale_O1 = quantize_rows(linear.weight.detach().float())
+        self.scale_O = scale_O1[:, 0]
         self.bias = linear.bias
 
     def forward(self, states: Tensor) -> Tensor:
         """Return the layer's output (..., O) for states (..., I)."""
-        rows_NI, scale_N1 = rounded_rows(states.reshape(-1, states.shape[-1]))
-        product_NO = torch._int_mm(rows_NI, self.weight_OI.T).float().mul_(scale_N1).mul_(self.scale_O)
+        rows_NI, scale_N1 = quantize_rows(states.reshape(-1, states.shape[-1]))
+        product_NO = int8_product(rows_NI, self.weight_OI.T).float().mul_(scale_N1).mul_(self.scale_O)
         if self.bias is not None:
             product_NO += self.bias
         return product_NO.to(states.dtype).view(*states.shape[:-1], -1)
 
 
-def rounded_rows(rows_NI: Tensor) -> tuple[Tensor, Tensor]:
-    """Return rows as whole numbers from -127 to 127, and what these are multiples of, (N, 1) in float32."""
+def quantize_rows(rows_NI: Tensor) -> tuple[Tensor, Tensor]:
+    """Return rows as int8 from -127 to 127, and the scale of each row, (N, 1) in float32."""
     scale_N1 = rows_NI.abs().amax(1, keepdim=True).float().clamp(min=1e-12) / 127
     return (rows_NI.float() / scale_N1).round_().to(torch.int8), scale_N1

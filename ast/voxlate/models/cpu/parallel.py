@@ -1,4 +1,4 @@
-"""Independent pieces of a forward pass on a CPU, side by side: one core each is faster than all cores for each."""
+"""Independent parts of a forward pass on a CPU, one core each: faster than all cores for one part after another."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,11 @@ Result = TypeVar("Result")
 def in_parallel(
     function: Callable[[list[Item]], Sequence[Result]], items: Sequence[Item], sizes: Sequence[int]
 ) -> list[Result]:
-    """Return what a function makes of each item, called with parts of the items of like size; without gradients."""
+    """Apply a function without gradients to parts of the items in threads; return the results in the items' order.
+
+    There are as many parts as torch has threads, with like sums of `sizes`. torch's number of threads is as before
+    when the call returns or raises.
+    """
     cores = torch.get_num_threads()
     workers = min(cores, len(items))
     if workers <= 1:
@@ -21,9 +25,9 @@ def in_parallel(
     parts: list[list[int]] = [[] for _ in range(workers)]
     loads = [0] * workers
     for index in sorted(range(len(items)), key=lambda index: -sizes[index]):
-        least = loads.index(min(loads))
-        parts[least].append(index)
-        loads[least] += sizes[index]
+        smallest = loads.index(min(loads))
+        parts[smallest].append(index)
+        loads[smallest] += sizes[index]
     inference = torch.is_inference_mode_enabled()
 
     def work(part: list[int]) -> Sequence[Result]:
@@ -34,8 +38,8 @@ def in_parallel(
     results: dict[int, Result] = {}
     try:
         with ThreadPoolExecutor(workers) as pool:
-            for part, found in zip(parts, pool.map(work, parts), strict=True):
-                results.update(zip(part, found, strict=True))
+            for part, part_results in zip(parts, pool.map(work, parts), strict=True):
+                results.update(zip(part, part_results, strict=True))
     finally:
-        torch.set_num_threads(cores)  # what a new thread of the user's begins with is the last number that was set
+        torch.set_num_threads(cores)  # new threads of the caller begin with the number that was set last
     return [results[index] for index in range(len(items))]

@@ -1,0 +1,95 @@
+"""The switch of the fast CPU path: it replaces parts of a model by what computes the same faster on a CPU.
+
+Without it, models run in plain PyTorch. Methods are replaced on the modules of one model, never on their classes (as
+Liger Kernel does, Hsu et al. 2024), and names of weights do not change.
+"""
+
+from collections.abc import Callable
+from types import MethodType
+from typing import Any, Literal, cast
+
+import torch
+from torch import nn
+from transformers.activations import GELUActivation
+
+from voxlate.models.cpu.attention import attention
+from voxlate.models.cpu.convolutions import PackedConvolution, convolve
+from voxlate.models.cpu.int8_scores import Int8OutputRows
+from voxlate.models.cpu.linears import Int8Linear, PackedLinear
+from voxlate.models.cpu.operators import can_pack_linears, has_int8_products
+from voxlate.models.cpu.unpadded import w2vbert_forward, wav2vec2_forward
+from voxlate.models.decoder import DecoderLayer, MBartDecoder
+from voxlate.models.w2vbert import Wav2Vec2BertEncoder
+from voxlate.models.wav2vec2 import Wav2Vec2Encoder
+
+Weights = Literal["shared", "packed", "int8"]
+
+
+def install_cpu_path(model: nn.Module, weights: Weights = "shared") -> None:
+    """Let the encoders and decoders in a model take the fast CPU path, in place; on other devices do nothing.
+
+    Call it once the model is on its device, in its precision. `weights` decides about linear layers and convolutions:
+
+    - "shared": the model keeps its weights, and can be trained and saved;
+    - "packed": bfloat16 weights are packed for oneDNN where torch can do that; for inference only;
+    - "int8": linear layers of encoder and decoder are quantized; for inference only.
+
+    With the latter two, the search scores a bfloat16 vocabulary with int8 products first. float32 results differ from
+    those of the plain path by rounding only.
+    """
+    if next(model.parameters()).device.type != "cpu":
+        return
+    for module in [*model.modules()]:
+        if isinstance(module, Wav2Vec2Encoder):
+            _replace_forward(module, wav2vec2_forward)
+            if module.config.feat_extract_norm == "layer":
+                _replace_forward(module.model.feature_extractor, convolve)
+        elif isinstance(module, Wav2Vec2BertEncoder):
+            _replace_forward(module, w2vbert_forward)
+        elif isinstance(module, MBartDecoder):
+            module.sparse_embedding_gradient = True
+            for layer in cast("list[DecoderLayer]", [*module.layers]):
+                layer.self_attn.attention = layer.encoder_attn.attention = attention
+            if weights != "shared" and module.output_weight.dtype == torch.bfloat16 and has_int8_products():
+                module.output_rows_class = Int8OutputRows
+    if weights == "int8":
+        _replace_linears(model, Int8Linear)
+    elif weights == "packed" and next(model.parameters()).dtype == torch.bfloat16 and can_pack_linears():
+        _pack_activations(model)
+        _replace_linears(model, PackedLinear.of)
+
+
+def _replace_forward(module: Any, forward: Callable[..., Any]) -> None:
+    module.forward = MethodType(forward, module)  # a copy of the module gets a method of its own
+
+
+def _pack_activations(model: nn.Module) -> None:
+    """Pack the layers that run an activation in the same pass, and the convolutions."""
+    for module in [*model.modules()]:
+        if isinstance(getattr(module, "intermediate_act_fn", None), GELUActivation):
+            module.intermediate_dense = PackedLinear.of(cast("nn.Linear", module.intermediate_dense), "gelu")
+            module.intermediate_act_fn = nn.Identity()
+        elif isinstance(module, Wav2Vec2Encoder) and module.config.feat_extract_norm == "layer":
+            front = module.model.feature_extractor
+            front.conv_layers = nn.ModuleList(PackedConvolution(layer) for layer in front.conv_layers)
+        elif isinstance(module, MBartDecoder):
+            for layer in cast("list[DecoderLayer]", [*module.layers]):
+                layer.fc1 = PackedLinear.of(cast("nn.Linear", layer.fc1), module.config.activation)
+                layer.activation = nn.Identity()
+
+
+def _replace_linears(model: nn.Module, make: Callable[[nn.Linear], nn.Module]) -> None:
+    """Replace the linear layers in the transformer layers of encoder and decoder, not those around them."""
+    for module in [*model.modules()]:
+        if isinstance(module, Wav2Vec2Encoder | Wav2Vec2BertEncoder):
+            layers = [*module.model.encoder.layers]
+            if getattr(module, "HAS_POSITION_BIAS", False):  # attention reads the weights of its parts itself
+                layers = [layer.feed_forward for layer in layers]
+        elif isinstance(module, MBartDecoder):
+            layers = [*module.layers]
+        else:
+            continue
+        for owner in [inner for layer in layers for inner in layer.modules()]:
+            for name, child in [*owner.named_children()]:
+                if isinstance(child, nn.Linear):
+                    setattr(owner, name, make(child))

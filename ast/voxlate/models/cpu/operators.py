@@ -1,0 +1,61 @@
+"""torch's private operators that the CPU path calls, each with a plain fallback that gives the same results.
+
+They may change or disappear in any release of torch, so they are looked up here alone, and only when they are called.
+"""
+
+from functools import cache
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+
+def _private(name: str) -> Any:
+    """Return `torch.{name}`, or None where this build of torch lacks it."""
+    found: Any = torch
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+@cache
+def onednn_supports_bfloat16() -> bool:
+    """Return whether oneDNN's own operators take bfloat16 on this processor, which needs AVX-512."""
+    check = _private("ops.mkldnn._is_mkldnn_bf16_supported")
+    return bool(_private("_C._has_mkldnn") and check is not None and check())
+
+
+def can_pack_linears() -> bool:
+    """Return whether `pack_weight` and `packed_linear` work here. There is no fallback: the layer itself is one."""
+    operators = ("ops.mkldnn._reorder_linear_weight", "ops.mkldnn._linear_pointwise")
+    return onednn_supports_bfloat16() and all(_private(name) is not None for name in operators)
+
+
+def pack_weight(weight_OI: Tensor) -> Tensor:
+    """Return a bfloat16 weight in the memory layout of oneDNN's matrix products."""
+    return cast("Tensor", _private("ops.mkldnn._reorder_linear_weight")(weight_OI))
+
+
+def packed_linear(states: Tensor, packed: Tensor, bias_O: Tensor | None, activation: str) -> Tensor:
+    """Return a linear layer and its activation (none, relu, gelu) in one operator, that of `torch.compile`."""
+    return cast("Tensor", _private("ops.mkldnn._linear_pointwise")(states, packed, bias_O, activation, [], "none"))
+
+
+def softmax(scores: Tensor) -> Tensor:
+    """Return the softmax over the last dimension, in bfloat16 by oneDNN, which is faster than torch's own."""
+    if scores.dtype == torch.bfloat16 and onednn_supports_bfloat16() and _private("Tensor.to_mkldnn") is not None:
+        return scores.to_mkldnn().softmax(-1).to_dense()
+    return scores.softmax(-1)
+
+
+def has_int8_products() -> bool:
+    """Return whether torch multiplies int8 matrices; without it, `int8_product` is exact but slow."""
+    return _private("_int_mm") is not None
+
+
+def int8_product(rows_NI: Tensor, weight_IO: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return the product of two int8 matrices, (N, O) in int32, written to `out` if given."""
+    if has_int8_products():
+        return torch._int_mm(rows_NI, weight_IO, out=out) if out is not None else torch._int_mm(rows_NI, weight_IO)
+    product_NO = (rows_NI.double() @ weight_IO.double()).to(torch.int32)  # exact: float64 holds integers up to 2^53
+    return product_NO if out is None else out.copy_(product_NO)
