@@ -91,7 +91,7 @@ def test_a_tokenizer_json_of_transformers_is_equivalent(small: Tokenizer, vocabu
 def test_a_tokenizer_json_with_another_layout_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.json"
     path.write_text("{}")
-    with pytest.raises(VoxlateError, match=r"tokenizer\.json: not a unigram tokenizer \(model.vocab is no list\)"):
+    with pytest.raises(VoxlateError, match=r"tokenizer\.json: not a unigram tokenizer \(model.vocab is not a list\)"):
         Tokenizer(path)
     tokenizers.Tokenizer(tokenizers.models.Unigram([("a", 0.0), ("b", 0.0)], unk_id=0)).save(str(path))
     with pytest.raises(VoxlateError, match=r"ids begin with \['a', 'b'\], expected mBART-50's layout"):

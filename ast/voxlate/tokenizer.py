@@ -1,8 +1,7 @@
-"""SentencePiece text in the id layout of mBART-50, with language tags.
+"""SentencePiece tokenization with the id layout and the language tags of mBART-50 (Tang et al. 2020).
 
 Ids: 0 ``<s>``, 1 ``<pad>``, 2 ``</s>``, 3 ``<unk>``, then every piece at its SentencePiece index + 1, then the language
-tags, then ``<mask>`` (Tang et al. 2020). Small vocabularies with the same layout are read alike: the tags follow the
-last piece, whatever the number of pieces.
+tags, then ``<mask>``. Vocabularies of any size may have this layout: the tags follow the last piece.
 """
 
 import json
@@ -19,12 +18,12 @@ from voxlate.json_files import read_json, shown
 from voxlate.languages import MBART50_TAGS
 
 BOS_ID, PAD_ID, EOS_ID, UNK_ID = 0, 1, 2, 3
-IGNORED_ID = -100  # the label of a position that is no target, as torch and transformers have it
+IGNORED_ID = -100  # label of positions without a target, as in torch and transformers
 VOCABULARY_FILES = ("sentencepiece.bpe.model", "tokenizer.json")
 
 
 class Tokenizer:
-    """Text to ids and back. The language tag is part of the ids, never of the text.
+    """Convert text to ids and back. The language tag is part of the ids, never of the text.
 
     `path` is a SentencePiece model, or the ``tokenizer.json`` that transformers 5 saves in its place.
     """
@@ -35,18 +34,18 @@ class Tokenizer:
         self._pieces: _Pieces = (
             _JsonPieces(self.path, self.tags) if self.path.suffix == ".json" else _SentencePieces(self.path)
         )
-        self._try()
+        self._check()
         self._tag_ids = {tag: self._pieces.end + index for index, tag in enumerate(self.tags)}
 
-    def _try(self) -> None:
-        """Cut a text into pieces and join them, so that a damaged vocabulary is found before the work begins."""
+    def _check(self) -> None:
+        """Encode and decode a text, so that a damaged vocabulary is an error at once."""
         try:
-            ids = self.encode(_TRIAL)
+            ids = self.encode(_CHECKED_TEXT)
             self.decode(range(UNK_ID + 1, min(self._pieces.end, 2_000)))
-        except Exception as error:  # the libraries have no exceptions of their own
-            raise VoxlateError(f"{self.path}: cuts no text into pieces ({shown(error)}); fetch it again") from None
+        except Exception as error:  # the libraries raise built-in exceptions of many kinds
+            raise VoxlateError(f"{self.path}: does not tokenize text ({shown(error)}); fetch it again") from None
         if not all(0 <= index < self._pieces.end for index in ids):
-            raise VoxlateError(f"{self.path}: makes ids that are no pieces, such as {max(ids)}; fetch it again")
+            raise VoxlateError(f"{self.path}: returns ids that are not pieces, such as {max(ids)}; fetch it again")
 
     @property
     def vocabulary_size(self) -> int:
@@ -60,18 +59,18 @@ class Tokenizer:
         return self._tag_ids[tag]
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of the pieces alone: no tag, no ``</s>``.
+        """Return the ids of the pieces, without tag and ``</s>``.
 
-        White space at the ends makes no piece, and words such as ``</s>`` or ``en_XX`` in the text stay text.
+        White space at the ends is ignored. Words such as ``</s>`` or ``en_XX`` in the text are ordinary text.
         """
         return self._pieces.encode(text)
 
     def encode_target(self, text: str, tag_id: int) -> list[int]:
-        """Return the labels of a decoder: tag, pieces, ``</s>``."""
+        """Return the decoder's labels: tag, pieces, ``</s>``."""
         return [tag_id, *self.encode(text), EOS_ID]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of the pieces; specials (``<unk>`` too), tags and ``<mask>`` leave no trace."""
+        """Return the text of the pieces; special tokens (``<unk>``, too), tags and ``<mask>`` are skipped."""
         return self._pieces.decode([index for index in ids if UNK_ID < index < self._pieces.end]).strip()
 
 
@@ -83,7 +82,9 @@ class _Pieces(Protocol):
     def decode(self, ids: list[int]) -> str: ...
 
 
-_TRIAL = "Voxlate 1, \u4e2d \u0915\u093f \U0001f600"  # letters, a mark, and what is in few vocabularies
+_CHECKED_TEXT = (
+    "Voxlate 1, \u4e2d \u0915\u093f \U0001f600"  # letters, a combining mark, and an emoji that few vocabularies have
+)
 _MAX_BYTES = 1 << 27
 
 
@@ -92,7 +93,9 @@ class _SentencePieces:
 
     def __init__(self, path: Path) -> None:
         if path.exists() and (not path.is_file() or path.stat().st_size > _MAX_BYTES):
-            raise VoxlateError(f"{path}: not a SentencePiece model (no regular file of at most {_MAX_BYTES:,} bytes)")
+            raise VoxlateError(
+                f"{path}: not a SentencePiece model (expected a regular file of at most {_MAX_BYTES:,} bytes)"
+            )
         try:
             self._model = sentencepiece.SentencePieceProcessor(model_file=str(path))
             pieces = self._model.id_to_piece([*range(self._model.get_piece_size())])
@@ -101,7 +104,7 @@ class _SentencePieces:
         self.end = len(pieces) + self._OFFSET
         first = pieces[:3]
         if first != ["<unk>", "<s>", "</s>"]:
-            raise VoxlateError(f"{path}: pieces begin with {first}, expected <unk>, <s>, </s>; retrain it so")
+            raise VoxlateError(f"{path}: pieces begin with {first}, expected <unk>, <s>, </s>; retrain it with these")
 
     def encode(self, text: str) -> list[int]:
         return [UNK_ID if index == 0 else index + self._OFFSET for index in self._model.encode(text)]
@@ -121,17 +124,17 @@ class _JsonPieces:
             raise VoxlateError(
                 f"{path}: ids begin with {names[:4]}, expected mBART-50's layout: specials, pieces, tags"
             )
-        # This library would find specials and tags in a text. Under names that no text has, they are out of its reach.
+        # This library would recognize special tokens and tags in text; no text contains these names.
         for index in (*range(4), *range(self.end, len(names))):
             stored["model"]["vocab"][index][0] = f"\0{names[index]}"
         stored |= {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
         try:
             self._model = tokenizers.Tokenizer.from_str(json.dumps(stored))
-        except Exception as error:  # the library has no other
+        except Exception as error:  # the library raises no other
             raise VoxlateError(f"{path}: not a tokenizer ({shown(error)}); fetch it again") from None
 
     def encode(self, text: str) -> list[int]:
-        # SentencePiece folds white space; this library makes a piece of each blank too many.
+        # SentencePiece collapses white space; this library makes a piece of each additional space.
         return list(self._model.encode(" ".join(text.split())).ids)
 
     def decode(self, ids: list[int]) -> str:
@@ -142,7 +145,7 @@ def _unigram_names(path: Path, model: object) -> list[str]:
     """Return the pieces of a unigram model, in the order of their ids."""
     vocabulary = model.get("vocab") if isinstance(model, dict) else None
     if not isinstance(vocabulary, list) or not vocabulary:
-        raise VoxlateError(f"{path}: not a unigram tokenizer (model.vocab is no list); expected one of mBART-50")
+        raise VoxlateError(f"{path}: not a unigram tokenizer (model.vocab is not a list); expected that of mBART-50")
     for item in vocabulary:
         match item:
             case [str(), int() | float() as score] if math.isfinite(score):

@@ -26,7 +26,7 @@ OPTIONS = SearchOptions(beam_size=5, max_length=40)
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundled model with shortlists of German and French, made of the bundled clips' texts and some words."""
+    """The demo model with shortlists of German and French, from the texts of the demo clips and a few words."""
     folder = tmp_path_factory.mktemp("convert") / "model"
     shutil.copytree(DEMO / "model", folder)
     (folder.parent / "de.txt").write_text("Der Zug kommt um acht Uhr.\nIch brauche Geduld.\n", encoding="utf-8")
@@ -42,7 +42,7 @@ def best(translator: Translator, clip: Path, language: str) -> tuple[str, float]
 
 
 @pytest.mark.parametrize("languages", [["de"], ["German", "fr"]])
-def test_a_trimmed_model_translates_as_the_whole_confined_to_the_same_pieces(
+def test_a_trimmed_model_translates_as_the_full_one_restricted_to_its_pieces(
     languages: list[str], model: Path, tmp_path: Path
 ) -> None:
     said = convert(str(model), tmp_path / "small", languages, None)
@@ -60,7 +60,7 @@ def test_a_trimmed_model_translates_as_the_whole_confined_to_the_same_pieces(
             assert best(small, clip, code) == pytest.approx(best(whole, clip, code))
 
 
-def test_what_belongs_to_the_model_comes_along(model: Path, tmp_path: Path) -> None:
+def test_the_ctc_head_and_the_vocabulary_are_kept(model: Path, tmp_path: Path) -> None:
     convert(str(model), tmp_path / "small", ["de"], None)
     assert (tmp_path / "small/ctc.safetensors").read_bytes() == (model / "ctc.safetensors").read_bytes()
     small, whole = (load_checkpoint(folder).tokenizer for folder in (tmp_path / "small", model))
@@ -69,7 +69,7 @@ def test_what_belongs_to_the_model_comes_along(model: Path, tmp_path: Path) -> N
     assert len(small.encode(text)) == len(whole.encode(text))
 
 
-def test_an_old_checkpoint_becomes_safetensors_for_transformers_and_for_us(vocabulary: Path, tmp_path: Path) -> None:
+def test_an_old_checkpoint_is_converted_to_safetensors(vocabulary: Path, tmp_path: Path) -> None:
     theirs = transformers_model(2)
     folder = write_model(tmp_path / "old", vocabulary, theirs)
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
@@ -83,7 +83,7 @@ def test_an_old_checkpoint_becomes_safetensors_for_transformers_and_for_us(vocab
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_ids_keep_their_layout_and_rows(as_json: bool, vocabulary: Path, tmp_path: Path) -> None:
+def test_trimmed_ids_keep_their_layout_and_rows(as_json: bool, vocabulary: Path, tmp_path: Path) -> None:
     folder = write_model(tmp_path / "model", vocabulary, transformers_model(2))
     if as_json:
         write_tokenizer_json(folder / "tokenizer.json", vocabulary)
@@ -105,7 +105,7 @@ def test_ids_keep_their_layout_and_rows(as_json: bool, vocabulary: Path, tmp_pat
         assert torch.equal(rows[index], old_rows[old])
 
 
-def test_what_cannot_be_trimmed(model: Path, tmp_path: Path) -> None:
+def test_models_that_cannot_be_trimmed(model: Path, tmp_path: Path) -> None:
     with pytest.raises(
         VoxlateError, match=r"shortlists/ca.json does not exist; create it with: voxlate prepare shortlist"
     ):
@@ -119,7 +119,7 @@ def test_what_cannot_be_trimmed(model: Path, tmp_path: Path) -> None:
     assert json.loads((model / "languages.json").read_text())["targets"].keys() >= {"de", "fr"}
 
 
-def test_pieces_that_depend_on_each_other_are_not_trimmed(tmp_path: Path) -> None:
+def test_bpe_vocabularies_are_not_trimmed(tmp_path: Path) -> None:
     import sentencepiece
 
     folder = write_model(tmp_path / "model", write_vocabulary(tmp_path / "vocabulary"), transformers_model(2))

@@ -48,14 +48,14 @@ ADAPTER = (
 
 
 def fairseq_name(name: str) -> str:
-    """Return what fairseq calls a tensor of ours."""
+    """Return fairseq's name of a tensor."""
     rest = name.removeprefix("encoder.model.")
     table, prefix = (ADAPTER, "") if rest == name else (ENCODER, W2V)
     return next(prefix + re.sub(pattern, theirs, rest) for pattern, theirs in table if re.match(pattern, rest))
 
 
 def write_fairseq(path: Path, *, width: int = 32, extra: Any = None) -> Any:
-    """Save a random model as fairseq would, with settings in classes that are gone when it is read; return it."""
+    """Save a random model as fairseq does, with settings in classes that do not exist at loading; return it."""
     model = ours(transformers_model(3, encoder={"hidden_size": width}))
     tensors = {fairseq_name(name): tensor for name, tensor in model.state_dict().items()}
     tensors["decoder.output_projection.weight"] = tensors["decoder.embed_tokens.weight"]
@@ -80,8 +80,8 @@ def write_fairseq(path: Path, *, width: int = 32, extra: Any = None) -> Any:
 
 
 @pytest.mark.parametrize("width", [32, 48])
-def test_a_checkpoint_becomes_a_folder_with_the_same_logits(width: int, vocabulary: Path, tmp_path: Path) -> None:
-    """With an encoder as wide as the decoder, and with a wider one, as 1B and 2B have."""
+def test_a_converted_checkpoint_has_the_same_logits(width: int, vocabulary: Path, tmp_path: Path) -> None:
+    """With an encoder as wide as the decoder, and with a wider one as in 1B and 2B."""
     model = write_fairseq(tmp_path / "model.pt", width=width)
     said = convert(str(tmp_path / "model.pt"), tmp_path / "folder", [], vocabulary)
     assert re.search(r"folder: af, ar, .*; 102 of 102 ids, 0\.\d of 0\.\d million parameters", said)
@@ -92,7 +92,7 @@ def test_a_checkpoint_becomes_a_folder_with_the_same_logits(width: int, vocabula
     assert loaded.target_id("de") == loaded.tokenizer.tag_id("de_DE")
 
 
-def test_the_name_of_a_published_file_tells_its_targets(vocabulary: Path, tmp_path: Path) -> None:
+def test_targets_of_published_files_are_known_by_name(vocabulary: Path, tmp_path: Path) -> None:
     write_fairseq(tmp_path / "xls_r_300m_en_15.pt")
     found = load_fairseq(tmp_path / "xls_r_300m_en_15.pt", vocabulary).targets
     assert found["ca"] == 250_005
@@ -100,7 +100,7 @@ def test_the_name_of_a_published_file_tells_its_targets(vocabulary: Path, tmp_pa
 
 
 class Attack:
-    """What a malicious pickle does when it is loaded plainly."""
+    """An object that would run code if its pickle was loaded."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -115,15 +115,15 @@ def test_a_malicious_pickle_is_refused_and_does_nothing(old_format: bool, vocabu
     write_fairseq(path, extra={"epoch": Attack(mark)})
     if old_format:
         path.write_bytes(pickle.dumps({"model": {}, "extra": Attack(mark)}))
-    with pytest.raises(VoxlateError, match=r"no checkpoint of fairseq needs|not a checkpoint that can be read"):
+    with pytest.raises(VoxlateError, match=r"no fairseq checkpoint needs|not a readable checkpoint"):
         load_fairseq(path, vocabulary)
     assert not mark.exists()
     if not old_format:
-        with pytest.raises(VoxlateError, match=r"asks for (builtins|__builtin__)\.eval, which no checkpoint"):
+        with pytest.raises(VoxlateError, match=r"refers to (builtins|__builtin__)\.eval, which no fairseq checkpoint"):
             load_fairseq(path, vocabulary)
 
 
-def test_other_files_have_one_line(vocabulary: Path, tmp_path: Path) -> None:
+def test_messages_about_other_files_are_one_line(vocabulary: Path, tmp_path: Path) -> None:
     def refused(match: str, vocabulary: Path | None = vocabulary) -> None:
         with pytest.raises(VoxlateError, match=match):
             convert(str(tmp_path / "a.pt"), tmp_path / "folder", [], vocabulary)
@@ -131,13 +131,13 @@ def test_other_files_have_one_line(vocabulary: Path, tmp_path: Path) -> None:
     refused("a.pt: no such file")
     refused("has no vocabulary; name mBART-50's sentencepiece.bpe.model with --vocabulary", None)
     (tmp_path / "a.pt").write_bytes(b"nonsense")
-    refused(r"a.pt: not a checkpoint that can be read \(.+\); fetch it again")
+    refused(r"a.pt: not a readable checkpoint \(.+\); fetch it again")
     torch.save([1, 2], tmp_path / "a.pt")
     refused("holds a list, expected a checkpoint of fairseq")
     torch.save({"model": {"x": 3}}, tmp_path / "a.pt")
-    refused("holds no table of tensors under 'model'")
+    refused("has no table of tensors under 'model'")
     torch.save({"model": {"encoder.other": torch.ones(1)}}, tmp_path / "a.pt")
-    refused("1 tensors without a place: encoder.other")
+    refused("1 unknown tensors: encoder.other")
     torch.save({"model": {"decoder.embed_tokens.weight": torch.ones(1)}}, tmp_path / "a.pt")
     refused(r"has no encoder.model.feature_projection.projection.weight; expected a wav2vec 2.0 encoder")
     write_fairseq(tmp_path / "a.pt")

@@ -20,7 +20,7 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_copy_is_the_same_model_and_a_changed_one_another(model: Path, tmp_path: Path) -> None:
+def test_the_identity_depends_on_contents_alone(model: Path, tmp_path: Path) -> None:
     known = model_identity(model)
     copy = tmp_path / "other name"
     shutil.copytree(model, copy)
@@ -38,7 +38,7 @@ def test_a_copy_is_the_same_model_and_a_changed_one_another(model: Path, tmp_pat
     assert model_identity(model) == known
 
 
-def test_large_files_are_read_once(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_digests_of_large_files_are_cached(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(identity, "_BIG_BYTES", 22)
     read: list[str] = []
@@ -61,7 +61,7 @@ def test_large_files_are_read_once(model: Path, tmp_path: Path, monkeypatch: pyt
         assert contents_sha256(weights) == file_sha256(weights)
 
 
-def test_the_hubs_cache_knows_its_digests(model: Path) -> None:
+def test_names_in_the_hub_cache_are_digests(model: Path) -> None:
     blobs = model / "blobs"
     blobs.mkdir()
     digest = "0123456789abcdef" * 4
@@ -71,7 +71,7 @@ def test_the_hubs_cache_knows_its_digests(model: Path) -> None:
     assert contents_sha256(model / "model.safetensors") == digest
 
 
-def test_without_a_home_nothing_is_remembered(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_folder_nothing_is_cached(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/nowhere")
     monkeypatch.setattr(identity, "_BIG_BYTES", 0)
     assert contents_sha256(model / "config.json") == file_sha256(model / "config.json")

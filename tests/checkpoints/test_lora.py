@@ -43,7 +43,7 @@ KINDS_OF_LORA: dict[str, dict[str, Any]] = {
 
 
 def write_adapter(folder: Path, network: Any, base: str, **fields: Any) -> Any:
-    """Save a random adapter of a network as peft does; return the network with the adapter in it."""
+    """Save a random adapter of a network as PEFT does; return the network with the adapter."""
     torch.manual_seed(8)
     wrapped = peft.get_peft_model(network, peft.LoraConfig(r=2, lora_alpha=3, **fields))
     with torch.no_grad():
@@ -57,7 +57,7 @@ def write_adapter(folder: Path, network: Any, base: str, **fields: Any) -> Any:
 
 
 @pytest.mark.parametrize("fields", KINDS_OF_LORA.values(), ids=KINDS_OF_LORA)
-def test_an_adapter_gives_what_peft_gives(tmp_path: Path, tiny_model: Path, fields: dict[str, Any]) -> None:
+def test_an_adapter_has_the_logits_of_peft(tmp_path: Path, tiny_model: Path, fields: dict[str, Any]) -> None:
     theirs = write_adapter(tmp_path / "lora", transformers_model(1), str(tiny_model), **fields)
     found = load_checkpoint(tmp_path / "lora")
     same(logits(found.model), their_logits(theirs))
@@ -75,7 +75,7 @@ def test_the_recipe_names_adapter_and_base(tmp_path: Path, tiny_model: Path) -> 
     assert "adapter" not in Translator(tiny_model).recipe(SearchOptions())
 
 
-def test_the_base_is_found_beside_the_adapter(tmp_path: Path, vocabulary: Path) -> None:
+def test_the_base_may_be_next_to_the_adapter(tmp_path: Path, vocabulary: Path) -> None:
     write_model(tmp_path / "base", vocabulary, transformers_model(1))
     write_adapter(tmp_path / "lora", transformers_model(1), "base", target_modules=["q_proj"])
     adapter = find_adapter(tmp_path / "lora")
@@ -111,7 +111,7 @@ def edit(path: Path, **fields: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | fields))
 
 
-def test_an_adapter_whose_base_is_not_here(lora: Path) -> None:
+def test_an_adapter_without_its_base(lora: Path) -> None:
     edit(lora / "adapter_config.json", base_model_name_or_path="someone/gone")
     refused(lora, r"lora is a LoRA adapter of 'someone/gone': model someone/gone is not on this machine .*hf download")
     edit(lora / "adapter_config.json", base_model_name_or_path=None)
@@ -122,7 +122,7 @@ def test_an_adapter_whose_base_is_not_here(lora: Path) -> None:
 
 def test_an_adapter_without_peft(lora: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
-    refused(lora, r"lora is a LoRA adapter of .*, which takes peft to load: pip install 'voxlate\[lora\]'")
+    refused(lora, r"lora is a LoRA adapter of .*, which needs peft: pip install 'voxlate\[lora\]'")
 
 
 def test_an_adapter_of_another_model(lora: Path, tmp_path: Path, vocabulary: Path) -> None:
@@ -137,7 +137,7 @@ def test_an_adapter_of_another_model(lora: Path, tmp_path: Path, vocabulary: Pat
 
 
 @pytest.mark.parametrize("fields", [{"r": 1 << 31}, {"rank_pattern": {"q_proj": 1 << 31}}], ids=["r", "pattern"])
-def test_a_rank_that_no_tensor_has(lora: Path, fields: dict[str, Any]) -> None:
+def test_a_rank_larger_than_any_tensor(lora: Path, fields: dict[str, Any]) -> None:
     edit(lora / "adapter_config.json", **fields)
     refused(lora, r"adapter_config\.json: asks for rank 2147483648; expected at most 32, the largest size in adapter_m")
 
@@ -156,7 +156,7 @@ def test_damaged_adapters(lora: Path, tiny_model: Path) -> None:
     save_file({**tensors, "base_model.model.stray": torch.ones(1)}, weights)
     refused(lora, r"does not fit .*, such as 'base_model\.model\.stray'")
     weights.write_bytes(b"no tensors")
-    refused(lora, r"adapter_model\.safetensors: not a whole safetensors file")
+    refused(lora, r"adapter_model\.safetensors: an incomplete safetensors file")
     weights.unlink()
     refused(lora, r"is a LoRA adapter without weights; expected adapter_model\.safetensors or adapter_model\.bin")
     torch.save(tensors, lora / "adapter_model.bin")

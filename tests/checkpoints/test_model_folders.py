@@ -48,7 +48,7 @@ CONFIGS: list[tuple[str, dict[str, object], str]] = [
     ("encoder", {"hidden_size": -32}, r"encoder\.hidden_size: expected greater than or equal to 1, got -32"),
     ("encoder", {"num_hidden_layers": 900}, "num_hidden_layers is 900, but the weights hold 134 tensors in all"),
     ("encoder", {"num_adapter_layers": 900}, "adapter layers is 900, but the weights hold"),
-    ("encoder", {"num_attention_heads": 5}, "hidden_size 32 is no multiple of num_attention_heads 5"),
+    ("encoder", {"num_attention_heads": 5}, "hidden_size 32 is not a multiple of num_attention_heads 5"),
     ("encoder", {"conv_stride": [5, 2]}, r"conv_dim, conv_stride and conv_kernel have \[7, 2, 7\] values"),
     ("encoder", {"conv_stride": [HUGE] * 7}, r"encoder\.conv_stride\.0: expected less than or equal to"),
     ("encoder", {"conv_stride": [99] * 7}, "a conv_stride is greater than its conv_kernel"),
@@ -97,9 +97,9 @@ TEXTS: list[tuple[str, bytes, str]] = [
     ("languages.json", b'{"targets": {"de": "51"}}', "the id of de is '51'; expected a whole number such as 250003"),
     ("languages.json", b'{"targets": {"de": true}}', "the id of de is True"),
     ("languages.json", b'{"targets": {"zh": 51, "zh-CN": 52}}', r"Chinese \(zh\) occurs twice"),
-    ("languages.json", b'{"targets": {"de": 7}}', "slot 7 of de is no language tag; expected an id from 49 to 101"),
+    ("languages.json", b'{"targets": {"de": 7}}', "token 7 of de is not a language tag; expected an id from 49 to 101"),
     ("languages.json", b'{"targets": {}}', r'expected \{"targets"'),
-    ("model.safetensors", b"\xff" * 40, "not a whole safetensors file"),
+    ("model.safetensors", b"\xff" * 40, "an incomplete safetensors file"),
     ("sentencepiece.bpe.model", b"\x0a\x05\x0a\x03\xff\xfe\xfd", "not a SentencePiece model"),
 ]
 
@@ -126,7 +126,7 @@ INDICES: list[tuple[Any, str]] = [
     ({"weight_map": {"a": "../../etc/passwd.safetensors"}}, r"shards are missing: \.\./\.\./etc/passwd"),
     ({"weight_map": {"a": "x" * 5000 + ".safetensors"}}, "shards are missing: xxx"),
     ({"weight_map": {"a": "model.bin"}}, r"names the shard 'model\.bin'; expected files that end in \.safetensors"),
-    ({"weight_map": {"a": "one.safetensors"}}, "does not list what its shards hold, such as"),
+    ({"weight_map": {"a": "one.safetensors"}}, "does not list all tensors of its shards, such as"),
 ]
 
 
@@ -193,14 +193,14 @@ def test_damaged_archives_of_tensors(folder: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
         for name, content in members.items():
             new.writestr(name, content)
-    refused(folder, r"pytorch_model\.bin: holds compressed files, expected what torch\.save writes")
+    refused(folder, r"pytorch_model\.bin: has compressed files, which torch\.save does not write")
     torch.save({3: torch.ones(1)}, path)
     refused(folder, r"pytorch_model\.bin: expected a table of tensors by name, got other keys")
 
 
 TOKENIZERS: list[tuple[dict[str, Any], str]] = [
-    ({"model": []}, r"not a unigram tokenizer \(model\.vocab is no list\)"),
-    ({"model": {"type": "Unigram", "vocab": {"ab": 1}}}, r"not a unigram tokenizer \(model\.vocab is no list\)"),
+    ({"model": []}, r"not a unigram tokenizer \(model\.vocab is not a list\)"),
+    ({"model": {"type": "Unigram", "vocab": {"ab": 1}}}, r"not a unigram tokenizer \(model\.vocab is not a list\)"),
     ({"model": {"type": "Unigram", "vocab": [["<s>", 0.0], 7]}}, "model.vocab holds 7; expected pieces such as"),
     ({"model": {"type": "Unigram", "vocab": [["<s>", 0.0], ["<s>", 0.0]]}}, "model.vocab holds the same piece twice"),
     ({"model": {"type": "Unigram", "vocab": [["<s>", float("nan")]]}}, "model.vocab holds"),
@@ -238,8 +238,8 @@ def test_a_damaged_ctc_head(tmp_path: Path) -> None:
     good = {"projection.weight": torch.ones(3, 4), "projection.bias": torch.ones(3)}
     for tensors, metadata, message in (
         (good, {"characters": "abc"}, r"3 characters and the blank are 4 labels, but the weight is \(3, 4\)"),
-        (good, {"characters": "aa"}, "lists no characters, each once"),
-        (good, None, "lists no characters, each once"),
+        (good, {"characters": "aa"}, "its metadata has no list of distinct characters"),
+        (good, None, "its metadata has no list of distinct characters"),
         (
             {"projection.weight": torch.ones(3, 4)},
             {"characters": "ab"},
@@ -249,7 +249,7 @@ def test_a_damaged_ctc_head(tmp_path: Path) -> None:
         save_file(tensors, path, metadata=metadata)
         refused(tmp_path, rf"ctc\.safetensors: {message}", read_ctc)
     path.write_bytes(b"{}")
-    refused(tmp_path, r"ctc\.safetensors: not a whole safetensors file", read_ctc)
+    refused(tmp_path, r"ctc\.safetensors: an incomplete safetensors file", read_ctc)
     write_ctc(tmp_path, good, {"a": 1, "b": 2})
     assert (read_ctc(tmp_path) or ({}, {}))[1] == {"a": 1, "b": 2}
 

@@ -57,7 +57,7 @@ def test_a_new_id_changes_nothing_for_the_languages_there_are(folder: Path) -> N
         assert torch.equal(logits(after, tag, 7, 9, 30)[..., :VOCABULARY], logits(before, tag, 7, 9, 30))
 
 
-def test_a_new_id_begins_as_a_copy(folder: Path) -> None:
+def test_a_new_id_starts_as_a_copy(folder: Path) -> None:
     checkpoint = add_language(load_checkpoint(folder), "ca", init_from="de")
     new = logits(checkpoint, VOCABULARY, 7, 9)
     assert torch.equal(new, logits(checkpoint, DE, 7, 9))
@@ -67,7 +67,7 @@ def test_a_new_id_begins_as_a_copy(folder: Path) -> None:
     assert catalan == [[VOCABULARY, *german[0][1:]]]
 
 
-def test_what_is_trained_of_the_new_language_is_its_own(folder: Path) -> None:
+def test_training_a_new_language_changes_its_own_rows(folder: Path) -> None:
     before = load_checkpoint(folder)
     after = add_language(before, "ca", init_from="de")
     with torch.no_grad():
@@ -79,7 +79,7 @@ def test_what_is_trained_of_the_new_language_is_its_own(folder: Path) -> None:
 
 
 def with_two_more(folder: Path) -> Checkpoint:
-    """Add two languages, and set their rows apart from those they were copied of."""
+    """Add two languages, and change their rows, which were copies."""
     checkpoint = add_language(add_language(load_checkpoint(folder), "ca", init_from="de"), "yue", init_from="en")
     torch.manual_seed(3)
     with torch.no_grad():
@@ -87,7 +87,7 @@ def with_two_more(folder: Path) -> Checkpoint:
     return checkpoint
 
 
-def test_there_and_back(folder: Path, tmp_path: Path) -> None:
+def test_new_languages_survive_saving_and_loading(folder: Path, tmp_path: Path) -> None:
     checkpoint = with_two_more(folder)
     save_checkpoint(tmp_path / "new", checkpoint.model, checkpoint.tokenizer, checkpoint.targets)
     again = load_checkpoint(tmp_path / "new")
@@ -96,7 +96,7 @@ def test_there_and_back(folder: Path, tmp_path: Path) -> None:
         assert torch.equal(logits(again, tag, 7, 9), logits(checkpoint, tag, 7, 9))
     # The next language finds the id behind these, also in the folder that was read.
     assert add_language(again, "oc", init_from="ca").target_id("oc") == VOCABULARY + 2
-    assert load_checkpoint(tmp_path / "new", slots={"oc": VOCABULARY}).target_id("oc") == VOCABULARY
+    assert load_checkpoint(tmp_path / "new", language_tokens={"oc": VOCABULARY}).target_id("oc") == VOCABULARY
 
 
 @pytest.mark.parametrize("beam", [1, 5])
@@ -136,7 +136,7 @@ def test_transformers_tokenizer_knows_the_new_ids(tmp_path: Path, vocabulary: Pa
         write_tokenizer_json(folder / kind, vocabulary)
         (folder / "sentencepiece.bpe.model").unlink()
     (folder / "languages.json").write_text(json.dumps({"targets": {"ca": ES, "en": 52}}))
-    # Spanish behind Catalan in the slot of es_XX: its new tag must not be confused with that one.
+    # Spanish is added after Catalan took es_XX: its new tag must not be confused with that one.
     checkpoint = add_language(add_language(load_checkpoint(folder), "es", init_from="ca"), "nan-tw", init_from="en")
     save_checkpoint(tmp_path / "new", checkpoint.model, checkpoint.tokenizer, checkpoint.targets)
     text = "the train leaves at seven"
@@ -150,11 +150,11 @@ def test_transformers_tokenizer_knows_the_new_ids(tmp_path: Path, vocabulary: Pa
             assert checkpoint.tokenizer.decode(ids) == text
 
 
-@pytest.mark.parametrize("slot", ["es_XX", ES])
-def test_a_reused_slot(folder: Path, tmp_path: Path, slot: str | int) -> None:
+@pytest.mark.parametrize("token", ["es_XX", ES])
+def test_a_reused_token(folder: Path, tmp_path: Path, token: str | int) -> None:
     before = load_checkpoint(folder)
     spanish = logits(before, ES, 7, 9)
-    after = add_language(before, "ca", init_from="de", slot=slot)
+    after = add_language(before, "ca", init_from="de", token=token)
     assert after.targets == {"de": DE, "en": 52, "ca": ES}
     assert after.model.decoder.config == before.model.decoder.config
     assert torch.equal(logits(after, ES, 7, 9), logits(after, DE, 7, 9))
@@ -181,50 +181,53 @@ def test_a_reused_slot(folder: Path, tmp_path: Path, slot: str | int) -> None:
         ({"language": "Catlan", "init_from": "de"}, r"unknown language 'Catlan'; did you mean ca \(Catalan\)\?"),
         ({"language": "ca", "init_from": "Germn"}, r"unknown language 'Germn'; did you mean de \(German\)\?"),
         (
-            {"language": "ca", "init_from": "en", "slot": "de_DE"},
-            r"slot de_DE for Catalan \(ca\) is in use: .* German \(de\) with it; .* without de in its languages\.json",
+            {"language": "ca", "init_from": "en", "token": "de_DE"},
+            r"token de_DE for Catalan \(ca\) is in use: .* German \(de\) with it; .* without de in its languages\.json",
         ),
-        ({"language": "ca", "init_from": "en", "slot": DE}, r"slot 51 for Catalan \(ca\) is in use: .*German \(de\)"),
-        ({"language": "ca", "init_from": "en", "slot": "ca_XX"}, "unknown language tag 'ca_XX'; expected one of ar_AR"),
+        ({"language": "ca", "init_from": "en", "token": DE}, r"token 51 for Catalan \(ca\) is in use: .*German \(de\)"),
         (
-            {"language": "ca", "init_from": "en", "slot": 7},
-            r"slot 7 for Catalan \(ca\) is not a language tag; expected one such as ar_AR, or an id from 49 to 100",
+            {"language": "ca", "init_from": "en", "token": "ca_XX"},
+            "unknown language tag 'ca_XX'; expected one of ar_AR",
         ),
-        ({"language": "ca", "init_from": "en", "slot": VOCABULARY - 1}, "slot 101 .* is not a language tag"),
-        ({"language": "ca", "init_from": "en", "slot": VOCABULARY}, "slot 102 .* is not a language tag"),
+        (
+            {"language": "ca", "init_from": "en", "token": 7},
+            r"token 7 for Catalan \(ca\) is not a language tag; expected one such as ar_AR, or an id from 49 to 100",
+        ),
+        ({"language": "ca", "init_from": "en", "token": VOCABULARY - 1}, "token 101 .* is not a language tag"),
+        ({"language": "ca", "init_from": "en", "token": VOCABULARY}, "token 102 .* is not a language tag"),
     ],
 )
-def test_what_is_refused(folder: Path, arguments: dict[str, Any], message: str) -> None:
+def test_wrong_arguments_are_errors(folder: Path, arguments: dict[str, Any], message: str) -> None:
     checkpoint = load_checkpoint(folder)
     with pytest.raises(VoxlateError, match=message) as caught:
         add_language(checkpoint, **arguments)
     assert "\n" not in str(caught.value)
 
 
-def test_ids_that_no_target_has_are_refused(folder: Path, tmp_path: Path) -> None:
+def test_ids_without_a_target_language_are_errors(folder: Path, tmp_path: Path) -> None:
     checkpoint = with_two_more(folder)
     with pytest.raises(
-        VoxlateError, match=r"/new: no target has id 102 of the decoder; expected one for each added id"
+        VoxlateError, match=r"/new: no target language has the decoder's id 102; expected one for each added id"
     ):
         save_checkpoint(tmp_path / "new", checkpoint.model, checkpoint.tokenizer, {"de": DE, "yue": 103})
     save_checkpoint(tmp_path / "new", checkpoint.model, checkpoint.tokenizer, checkpoint.targets)
     languages = tmp_path / "new" / "languages.json"
-    another = r"makes 102 ids, but the decoder has 104; it belongs to another model"
+    another = r"has 102 ids, but the decoder has 104; it belongs to another model"
     for targets in ({"de": DE, "ca": 102}, {"de": DE, "ca": 103}):
         languages.write_text(json.dumps({"targets": targets}))
         with pytest.raises(VoxlateError, match=another):
             load_checkpoint(tmp_path / "new")
     languages.write_text(json.dumps({"targets": {"ca": 102, "yue": 103, "oc": 104}}))
-    with pytest.raises(VoxlateError, match="slot 104 of oc is not an id below 104"):
+    with pytest.raises(VoxlateError, match="token 104 of oc is not an id below 104"):
         load_checkpoint(tmp_path / "new")
     languages.unlink()
     with pytest.raises(VoxlateError, match=another):
         load_checkpoint(tmp_path / "new")
 
 
-def test_a_model_of_every_mbart_language_has_no_slot_left_but_a_new_id(tiny_model: Path) -> None:
+def test_a_model_of_every_mbart_language_has_no_free_token_but_a_new_id(tiny_model: Path) -> None:
     checkpoint = load_checkpoint(tiny_model)
     for tag in MBART50_TAGS:
-        with pytest.raises(VoxlateError, match=rf"slot {tag} for Welsh \(cy\) is in use"):
-            add_language(checkpoint, "cy", init_from="en", slot=tag)
+        with pytest.raises(VoxlateError, match=rf"token {tag} for Welsh \(cy\) is in use"):
+            add_language(checkpoint, "cy", init_from="en", token=tag)
     assert add_language(checkpoint, "cy", init_from="en").target_id("Welsh") == VOCABULARY

@@ -228,7 +228,7 @@ def test_a_missing_model_is_reported_offline_with_instructions(
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == (
         f"error: model {checkpoint} is not on this machine and HF_HUB_OFFLINE forbids downloading it; run "
-        f"`hf download {checkpoint}` where there is a network, copy the folder here, and name it with --model\n"
+        f"`hf download {checkpoint}` on a machine with network access, copy the folder here, and name it with --model\n"
     )
 
 
@@ -255,4 +255,4 @@ def test_a_model_in_the_hub_cache_is_found_offline(
         assert json.loads(result.stdout)["recipe"]["revision"] == COMMIT
     assert asked == [None, "main", COMMIT]  # each once, though more than one place looks
     (repository / "snapshots" / COMMIT / "model.safetensors").unlink()
-    assert_refused("me/tiny is only in part on this machine", clips / "0.wav", "--model", "me/tiny", "--to", "de")
+    assert_refused("me/tiny is incomplete on this machine", clips / "0.wav", "--model", "me/tiny", "--to", "de")

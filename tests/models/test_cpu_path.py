@@ -26,7 +26,7 @@ from voxlate.search_options import SearchOptions
 
 TOKENS = torch.tensor([[2, 52, 9, 7]] * 3)
 TAGS = [52, 53, 52]
-OPTIONS = SearchOptions(beam=3, max_length=20, n_best=3)
+OPTIONS = SearchOptions(beam_size=3, max_length=20, n_best=3)
 needs_onednn = pytest.mark.skipif(not onednn_supports_bfloat16(), reason="oneDNN has no bfloat16 on this processor")
 
 

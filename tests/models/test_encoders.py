@@ -1,4 +1,4 @@
-"""The contract of every speech encoder: transformers' states, true lengths, nothing out of the padding."""
+"""The contract of every speech encoder: transformers' states, true lengths, no influence of padding."""
 
 import logging
 import re
@@ -16,14 +16,26 @@ from voxlate.checkpoints.model_folder import load_checkpoint, save_checkpoint
 from voxlate.checkpoints.warm_start import start_model
 from voxlate.config.schema import TrainableConfig
 from voxlate.models import ENCODERS
+from voxlate.models.cpu.install import install_cpu_path
+from voxlate.models.encoder import SpeechEncoder
 from voxlate.tokenizer import Tokenizer
 from voxlate.training.freezing import PRESETS, choose_trainable
 from voxlate.training.objective import Objective
 
 SECONDS = (1.03, 0.31, 2.5, 0.02, 1.77)  # one of them shorter than a frame
+MODES = ["plain", "gradients", "fast CPU path"]
 
 
-def test_every_encoder_of_the_table_has_its_kinds() -> None:
+def built(kind: tuple[str, dict[str, Any], bool], mode: str) -> SpeechEncoder:
+    """Return a random encoder for one of the modes."""
+    encoder: Any = build(kind)
+    if mode == "fast CPU path":
+        install_cpu_path(encoder)
+    result: SpeechEncoder = encoder
+    return result
+
+
+def test_every_encoder_in_the_table_is_tested() -> None:
     assert {kind for kind, _, _ in KINDS.values()} == ENCODERS.keys()
 
 
@@ -34,12 +46,10 @@ def kind(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any], bool]:
 
 
 @pytest.mark.filterwarnings("ignore:Support for mismatched")  # of transformers' own WavLM
-@pytest.mark.parametrize("gradients", [False, True])
-def test_its_states_are_transformers_states(
-    kind: tuple[str, dict[str, Any], bool], gradients: bool, tmp_path: Path
-) -> None:
-    """Also through the feature extractor that a saved model names."""
-    encoder = build(kind)
+@pytest.mark.parametrize("mode", MODES)
+def test_states_equal_those_of_transformers(kind: tuple[str, dict[str, Any], bool], mode: str, tmp_path: Path) -> None:
+    """transformers uses the feature extractor that a saved model names."""
+    encoder = built(kind, mode)
     save_preprocessor(encoder, tmp_path)
     extractor = AutoFeatureExtractor.from_pretrained(tmp_path)
     theirs = AutoModel.from_config(AutoConfig.for_model(kind[0], **kind[1])).eval()
@@ -47,7 +57,7 @@ def test_its_states_are_transformers_states(
     for seconds in (0.4, 1.03, 2.5):
         [clip] = waveforms(7, seconds)
         inputs = extractor(clip.numpy(), sampling_rate=16_000, return_tensors="pt")
-        with torch.set_grad_enabled(gradients):
+        with torch.set_grad_enabled(mode == "gradients"):
             states_BSD, lengths_B = encoder(*batch(encoder, seconds))
         with torch.no_grad():
             expected = theirs(**inputs).last_hidden_state
@@ -58,10 +68,10 @@ def test_its_states_are_transformers_states(
         torch.testing.assert_close(states_BSD[0].detach(), expected[0, :length], atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("gradients", [False, True])
-def test_a_batch_gives_what_single_clips_give(kind: tuple[str, dict[str, Any], bool], gradients: bool) -> None:
-    encoder = build(kind)
-    with torch.set_grad_enabled(gradients):
+@pytest.mark.parametrize("mode", MODES)
+def test_states_do_not_depend_on_the_batch(kind: tuple[str, dict[str, Any], bool], mode: str) -> None:
+    encoder = built(kind, mode)
+    with torch.set_grad_enabled(mode == "gradients"):
         states_BSD, lengths_B = encoder(*batch(encoder, *SECONDS))
         waveform_BT, samples_B = batch(encoder, *SECONDS)
         for index, samples in enumerate(samples_B.tolist()):
@@ -75,8 +85,8 @@ _SURE = {"mask_time_prob": 0.0, **dict.fromkeys(("hidden_dropout", "attention_dr
 _SURE |= {"feat_proj_dropout": 0.0, "feat_quantizer_dropout": 0.0, "conformer_conv_dropout": 0.0}
 
 
-def test_clips_learn_nothing_of_each_other(kind: tuple[str, dict[str, Any], bool]) -> None:
-    """In training, too, and it moves nothing but parameters: a checkpoint would not hold it."""
+def test_states_in_training_do_not_depend_on_the_batch(kind: tuple[str, dict[str, Any], bool]) -> None:
+    """Training changes no buffers either, which checkpoints do not contain."""
     encoder: Any = build((kind[0], {**kind[1], **_SURE}, kind[2]))
     encoder.train()
     before = {name: buffer.clone() for name, buffer in encoder.named_buffers()}
@@ -87,11 +97,11 @@ def test_clips_learn_nothing_of_each_other(kind: tuple[str, dict[str, Any], bool
     assert all(torch.equal(buffer, before[name]) for name, buffer in encoder.named_buffers())
 
 
-@pytest.mark.parametrize("gradients", [False, True])
-def test_nan_in_the_padding_reaches_nothing(kind: tuple[str, dict[str, Any], bool], gradients: bool) -> None:
-    encoder = build(kind)
+@pytest.mark.parametrize("mode", MODES)
+def test_nan_in_the_padding_does_not_affect_states(kind: tuple[str, dict[str, Any], bool], mode: str) -> None:
+    encoder = built(kind, mode)
     waveform_BT, lengths_B = batch(encoder, *SECONDS)
-    with torch.set_grad_enabled(gradients):
+    with torch.set_grad_enabled(mode == "gradients"):
         expected, _ = encoder(waveform_BT, lengths_B)
         for row, length in zip(waveform_BT, lengths_B.tolist(), strict=True):
             row[length:] = torch.nan
@@ -109,33 +119,33 @@ def test_gradients_reach_the_first_layer(kind: tuple[str, dict[str, Any], bool])
     assert first.abs().max() > 0
 
 
-def test_gradients_reach_all_that_learns(kind: tuple[str, dict[str, Any], bool]) -> None:
-    """Without layerdrop DDP does not look for parameters that a backward pass has missed."""
+def test_all_trainable_parameters_get_gradients(kind: tuple[str, dict[str, Any], bool]) -> None:
+    """Without layerdrop, DDP does not look for parameters without a gradient."""
     objective = Objective(
         random_translator(build((kind[0], {**kind[1], "mask_time_prob": 0.0, "layerdrop": 0.0}, kind[2]))), None, 0.1
     )
     choose_trainable(objective, TrainableConfig(preset="all", feature_encoder=True), masks_time=False)
     model = objective.translator.train()
     model(*batch(model.encoder, 0.5, 1.2), torch.tensor([[2, 4, 5]] * 2)).square().mean().backward()
-    missed = [
+    missing = [
         name for name, parameter in objective.named_parameters() if parameter.requires_grad and parameter.grad is None
     ]
-    assert not missed
+    assert not missing
 
 
-def test_a_row_without_sound_changes_no_gradient(kind: tuple[str, dict[str, Any], bool]) -> None:
+def test_an_empty_row_changes_no_gradient(kind: tuple[str, dict[str, Any], bool]) -> None:
     """`Batch.rounded` adds such rows, and padding."""
     encoder: Any = build((kind[0], {**kind[1], "mask_time_prob": 0.0, "layerdrop": 0.0}, kind[2]))
     waveform_BT, lengths_B = batch(encoder, 0.5, 1.2)
     padded_BT = torch.nn.functional.pad(waveform_BT, (0, 1_000, 0, 1))
-    found = []
-    for sound_BT, sizes_B in ((waveform_BT, lengths_B), (padded_BT, torch.tensor([*lengths_B.tolist(), 1]))):
+    gradients = []
+    for audio_BT, samples_B in ((waveform_BT, lengths_B), (padded_BT, torch.tensor([*lengths_B.tolist(), 1]))):
         encoder.zero_grad()
-        states_BSD, frames_B = encoder(sound_BT, sizes_B)
+        states_BSD, frames_B = encoder(audio_BT, samples_B)
         sum(states_BSD[row, : frames_B[row]].square().sum() for row in range(2)).backward()
-        found.append([part.grad for part in encoder.parameters() if part.grad is not None])
-    scale = max(float(gradient.abs().max()) for gradient in found[0])
-    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-5 * scale)
+        gradients.append([part.grad for part in encoder.parameters() if part.grad is not None])
+    scale = max(float(gradient.abs().max()) for gradient in gradients[0])
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-5 * scale)
 
 
 def test_training_masks_time(kind: tuple[str, dict[str, Any], bool]) -> None:
@@ -150,7 +160,7 @@ def test_training_masks_time(kind: tuple[str, dict[str, Any], bool]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Support for mismatched")  # of transformers' own WavLM
-def test_a_model_with_it_is_saved_and_read(
+def test_a_model_with_it_can_be_saved_and_loaded(
     kind: tuple[str, dict[str, Any], bool], vocabulary: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = random_translator(build(kind))
@@ -180,8 +190,8 @@ def test_a_model_with_it_is_saved_and_read(
             torch.testing.assert_close(model(waveform_1T, length_1, ids_BT[:1]), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_a_model_starts_from_it(kind: tuple[str, dict[str, Any], bool], vocabulary: Path, tmp_path: Path) -> None:
-    """From the folder of a pretrained network and mBART's; what is normalised is what its feature extractor says."""
+def test_a_model_can_start_from_it(kind: tuple[str, dict[str, Any], bool], vocabulary: Path, tmp_path: Path) -> None:
+    """From folders of a pretrained encoder and of mBART; the feature extractor decides about normalization."""
     encoder = build(kind)
     encoder.model.save_pretrained(tmp_path / "encoder")
     save_preprocessor(encoder, tmp_path / "encoder")
@@ -196,13 +206,13 @@ def test_a_model_starts_from_it(kind: tuple[str, dict[str, Any], bool], vocabula
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_presets_reach_attention_and_norms_of_it(kind: tuple[str, dict[str, Any], bool], preset: str) -> None:
+def test_presets_select_its_attention(kind: tuple[str, dict[str, Any], bool], preset: str) -> None:
     objective = Objective(random_translator(build(kind)), None, 0.1)
     choose_trainable(objective, TrainableConfig.model_validate({"preset": preset}), masks_time=False)
-    learns = {name for name, parameter in objective.named_parameters() if parameter.requires_grad}
-    attention = [name for name in learns if re.search(r"encoder\..*(attention|self_attn)\.", name)]
+    trainable = {name for name, parameter in objective.named_parameters() if parameter.requires_grad}
+    attention = [name for name in trainable if re.search(r"encoder\..*(attention|self_attn)\.", name)]
     assert bool(attention) == (preset not in ("adapter-only", "decoder-only"))
-    assert any("adapter" in name for name in learns)
+    assert any("adapter" in name for name in trainable)
 
 
 def test_mel_features_of_silence_are_finite() -> None:

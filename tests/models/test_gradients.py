@@ -1,4 +1,4 @@
-"""What training saves must not change what it learns: gradients beside those of the plain way."""
+"""Optimizations of training do not change gradients."""
 
 import copy
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_a_sparse_gradient_of_tied_embeddings_equals_the_dense_one(tiny_model: P
     torch.testing.assert_close(*found, rtol=1e-6, atol=1e-6)
 
 
-def test_the_backward_pass_ends_where_nothing_learns(tiny_model: Path) -> None:
+def test_the_backward_pass_stops_at_frozen_layers(tiny_model: Path) -> None:
     encoder: Any = load_checkpoint(tiny_model).model.encoder
     encoder.train()
     waveform_BT, lengths_B = collate_waveforms(waveforms(0, 0.5, 0.8), normalize=True)

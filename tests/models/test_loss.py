@@ -1,4 +1,4 @@
-"""The chunked loss is the plain one, in value and gradient; CTC is torch's; masks are spans."""
+"""The chunked loss equals torch's in value and gradient; CTC loss and SpecAugment masks."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from voxlate.checkpoints.ctc_files import adopt_ctc, read_ctc, write_ctc
+from voxlate.checkpoints.ctc_files import copy_ctc_rows, read_ctc, write_ctc
 from voxlate.models import loss
 from voxlate.models.ctc_head import CtcHead
 from voxlate.models.loss import smoothed_cross_entropy
@@ -16,7 +16,7 @@ from voxlate.tokenizer import IGNORED_ID
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("rows", [1, 7, 100])
-def test_chunks_equal_the_plain_loss(smoothing: float, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_chunked_loss_equals_that_of_torch(smoothing: float, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loss, "_CHUNK_SCORES", 301 * rows)
     monkeypatch.setattr(loss, "_PART_SCORES", 301 * 3)
     monkeypatch.setattr(loss, "_WEIGHT_ROWS", 100)
@@ -39,7 +39,7 @@ def test_chunks_equal_the_plain_loss(smoothing: float, rows: int, monkeypatch: p
         assert torch.allclose(ours, plain, rtol=1e-5, atol=1e-6)
 
 
-def test_frozen_embeddings_get_no_gradient_and_no_memory() -> None:
+def test_frozen_embeddings_get_no_gradient() -> None:
     states_ND, weight_VD = torch.randn(5, 4, requires_grad=True), torch.randn(9, 4)
     value = smoothed_cross_entropy(states_ND, weight_VD, torch.arange(5), 0.1)
     value.backward()  # type: ignore[no-untyped-call]
@@ -61,7 +61,7 @@ def test_under_autocast_probabilities_stay_in_float32() -> None:
     assert float(rounded) == pytest.approx(float(exact), rel=5e-3)
 
 
-def test_ctc_sums_what_has_labels_and_frames_enough() -> None:
+def test_ctc_sums_utterances_with_labels_and_enough_frames() -> None:
     torch.manual_seed(0)
     head = CtcHead(8, 6)
     states_BSD, lengths_B = torch.randn(4, 7, 8), torch.tensor([7, 3, 2, 7])
@@ -73,7 +73,7 @@ def test_ctc_sums_what_has_labels_and_frames_enough() -> None:
     assert torch.allclose(total, singles.sum())  # two alike need a blank between: two frames are too few for the third
 
 
-def test_a_ctc_head_is_written_read_and_adopted(tmp_path: Path) -> None:
+def test_a_ctc_head_is_written_read_and_copied(tmp_path: Path) -> None:
     assert read_ctc(tmp_path) is None
     head = CtcHead(4, 4)
     write_ctc(tmp_path, head.state_dict(), {"b": 2, "a": 1, "ü": 3})
@@ -81,11 +81,11 @@ def test_a_ctc_head_is_written_read_and_adopted(tmp_path: Path) -> None:
     assert stored is not None
     assert stored[1] == {"a": 1, "b": 2, "ü": 3}
     other = CtcHead(4, 3)
-    adopt_ctc(other, {"ü": 1, "z": 2}, tmp_path)
+    copy_ctc_rows(other, {"ü": 1, "z": 2}, tmp_path)
     assert torch.equal(other.projection.weight[:2], head.projection.weight[[0, 3]])
     wider = CtcHead(5, 3)
     before = wider.projection.weight.clone()
-    adopt_ctc(wider, {"ü": 1, "z": 2}, tmp_path)
+    copy_ctc_rows(wider, {"ü": 1, "z": 2}, tmp_path)
     assert torch.equal(wider.projection.weight, before)
 
 

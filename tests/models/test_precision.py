@@ -8,7 +8,9 @@ from voxlate.hardware import SMALL_BYTES, choose_device, choose_dtype, without_c
 
 
 @pytest.mark.parametrize("bfloat16", [True, False])
-def test_auto_goes_by_the_processor_and_the_size_of_the_model(bfloat16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_depends_on_the_processor_and_the_size_of_the_model(
+    bfloat16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("voxlate.hardware.has_bfloat16_products", lambda: bfloat16)
     cpu, fast = torch.device("cpu"), torch.bfloat16 if bfloat16 else torch.float32
     assert choose_dtype("auto", cpu) == choose_dtype("auto", cpu, SMALL_BYTES - 1) == torch.float32

@@ -1,1 +1,1 @@
-"""Files of weights to models and back: the Hub, transformers folders, fairseq, warm starts, trimming."""
+"""Models from files and back: the Hub, transformers folders, fairseq checkpoints, warm starts, vocabulary trimming."""

@@ -1,12 +1,12 @@
-"""What a `config.json` may say of the networks: closed models of its fields, checked before anything is built.
+"""Schemas of the `config.json` of encoders and decoders, checked before a network is built.
 
-Fields that change the network have types, bounds and relations here. Those of heads, of losses and of pretraining are
-left out, and so are keys that no config class of transformers has: published configs are full of both. What remains,
-for encoder families that are not ours, is checked by transformers.
+Fields that change the network have types, bounds and relations here. Those of heads, losses and pretraining are
+ignored, and so are keys that no config class of transformers has: published configs are full of both. transformers
+checks the other fields of its own encoder families.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -18,8 +18,8 @@ from voxlate.errors import VoxlateError
 from voxlate.json_files import shown
 from voxlate.models import ENCODERS
 
-ADAPTER = "voxlate_adapter"  # field of an encoder's config, where transformers has none for our adapter
-_BASE = {*PreTrainedConfig().to_dict()}  # of every config of transformers: not of the network
+ADAPTER = "voxlate_adapter"  # field of encoder configs whose class in transformers has no fields for our adapter
+_BASE = {*PreTrainedConfig().to_dict()}  # fields that every config of transformers has; none describes the network
 _UNUSED = re.compile(
     r"(tdnn|xvector|ctc|codevector|num_codevectors?|proj_codevector|classifier|contrastive|diversity|rotary)_.*"
     r"|vocab_size|(pad|bos|eos)_token_id|num_(negatives|clusters|ctc_classes|feat_extract_layers)"
@@ -27,7 +27,8 @@ _UNUSED = re.compile(
 )
 
 
-def _whole(value: object) -> object:
+def _integer(value: object) -> object:
+    """Return a float such as 16.0 as an integer."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -37,10 +38,10 @@ def _activation(value: str) -> str:
     return value
 
 
-_Size = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=1 << 20)]
-_Number = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=1 << 20)]
-_Layers = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=1000)]
-_Vocabulary = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=1 << 24)]
+_Size = Annotated[int, BeforeValidator(_integer), Field(ge=1, le=1 << 20)]
+_Number = Annotated[int, BeforeValidator(_integer), Field(ge=0, le=1 << 20)]
+_Layers = Annotated[int, BeforeValidator(_integer), Field(ge=1, le=1000)]
+_Vocabulary = Annotated[int, BeforeValidator(_integer), Field(ge=1, le=1 << 24)]
 _Sizes = Annotated[list[_Size], Field(min_length=1, max_length=32)]
 _Rate = Annotated[float, Field(ge=0.0, le=1.0)]
 _Activation = Annotated[str, BeforeValidator(lambda value: _activation(value) if isinstance(value, str) else value)]
@@ -55,7 +56,7 @@ class _AdapterFields(_Fields):
 
     input_dim: _Size
     output_dim: _Size
-    layers: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=1000)]
+    layers: Annotated[int, BeforeValidator(_integer), Field(ge=0, le=1000)]
     kernel: _Size
     stride: _Layers
 
@@ -79,7 +80,7 @@ class _EncoderFields(_Fields):
     mask_feature_prob: _Rate
     mask_feature_length: _Size
     mask_feature_min_masks: _Number = 0  # WavLM has none
-    # Only some families have the following.
+    # Only some families have these fields.
     feat_extract_norm: Literal["group", "layer"] = "group"
     feat_extract_activation: _Activation = "gelu"
     conv_dim: _Sizes = [1]
@@ -91,7 +92,7 @@ class _EncoderFields(_Fields):
     conv_pos_batch_norm: bool = False
     do_stable_layer_norm: bool = False
     feat_proj_layer_norm: bool = True
-    num_buckets: Annotated[int, BeforeValidator(_whole), Field(ge=4, le=1 << 20)] = 320
+    num_buckets: Annotated[int, BeforeValidator(_integer), Field(ge=4, le=1 << 20)] = 320
     max_bucket_distance: _Size = 800
     add_adapter: bool = False
     adapter_kernel_size: _Size = 3
@@ -116,8 +117,10 @@ class _EncoderFields(_Fields):
             raise ValueError(f"conv_dim, conv_stride and conv_kernel have {lengths} values; expected as many of each")
         if any(stride > kernel for stride, kernel in zip(self.conv_stride, self.conv_kernel, strict=True)):
             raise ValueError("a conv_stride is greater than its conv_kernel: samples would be skipped")
-        _divides("hidden_size", self.hidden_size, "num_attention_heads", self.num_attention_heads)
-        _divides("hidden_size", self.hidden_size, "num_conv_pos_embedding_groups", self.num_conv_pos_embedding_groups)
+        _check_divisible("hidden_size", self.hidden_size, "num_attention_heads", self.num_attention_heads)
+        _check_divisible(
+            "hidden_size", self.hidden_size, "num_conv_pos_embedding_groups", self.num_conv_pos_embedding_groups
+        )
         if self.max_bucket_distance <= self.num_buckets // 4:
             raise ValueError("max_bucket_distance is not above a quarter of num_buckets")
         if self.voxlate_adapter is not None and self.voxlate_adapter.input_dim != self.hidden_size:
@@ -142,19 +145,19 @@ class _DecoderFields(_Fields):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "_DecoderFields":
-        _divides("d_model", self.d_model, "decoder_attention_heads", self.decoder_attention_heads)
+        _check_divisible("d_model", self.d_model, "decoder_attention_heads", self.decoder_attention_heads)
         return self
 
 
-def _divides(name: str, size: int, divisor_name: str, divisor: int) -> None:
+def _check_divisible(name: str, size: int, divisor_name: str, divisor: int) -> None:
     if size % divisor:
-        raise ValueError(f"{name} {size} is no multiple of {divisor_name} {divisor}")
+        raise ValueError(f"{name} {size} is not a multiple of {divisor_name} {divisor}")
 
 
 def encoder_config(raw: object, path: Path, changed: Mapping[str, Any], part: str = "") -> Any:
-    """Return transformers' config of the speech encoder that a `config.json` describes, or its part "encoder".
+    """Return transformers' config of the speech encoder in a `config.json` (`raw`), or in its part "encoder".
 
-    `changed` overrides fields. VoxlateError names the file, the field, what it says and what is expected.
+    `changed` overrides fields. VoxlateError names the file, the field, its value and the expected one.
     """
     if not isinstance(raw, dict) or not isinstance(raw.get("model_type"), str):
         raise VoxlateError(f"{path}: {part or 'it'} has no model_type; expected the config of a speech encoder")
@@ -164,29 +167,29 @@ def encoder_config(raw: object, path: Path, changed: Mapping[str, Any], part: st
     known = AutoConfig.for_model(raw["model_type"]).to_dict()
     defaults = {name: value for name, value in known.items() if not _UNUSED.fullmatch(name)}
     if "output_hidden_size" in defaults:
-        defaults["output_hidden_size"] = None  # hidden_size, where nothing is said
+        defaults["output_hidden_size"] = None  # which means hidden_size
     if raw.get(ADAPTER) is not None:
         defaults[ADAPTER] = None
     fields = _merged(defaults, raw, changed)
     checked = _checked(_EncoderFields, fields, path, part).model_dump()
-    return _made(lambda: AutoConfig.for_model(raw["model_type"], **_with_checked(fields, checked)), path, part)
+    return _instantiate(lambda: AutoConfig.for_model(raw["model_type"], **_with_checked(fields, checked)), path, part)
 
 
 def mbart_config(raw: object, path: Path, changed: Mapping[str, Any], part: str = "") -> Any:
-    """Return transformers' config of the mBART decoder that a `config.json` describes, or its part "decoder"."""
+    """Return transformers' config of the mBART decoder in a `config.json` (`raw`), or in its part "decoder"."""
     if not isinstance(raw, dict):
         raise VoxlateError(f"{path}: {part or 'it'} is {shown(raw)}; expected the config of an mBART decoder")
     fields = _merged(MBartConfig().to_dict(), raw, changed)
     checked = _checked(_DecoderFields, fields, path, part).model_dump()
-    used = {name: fields[name] for name in checked}  # of the rest of mBART's fields nothing is used
-    return _made(lambda: MBartConfig(**_with_checked(used, checked)), path, part)
+    used = {name: fields[name] for name in checked}  # mBART's other fields are not used
+    return _instantiate(lambda: MBartConfig(**_with_checked(used, checked)), path, part)
 
 
 def architectures(raw: Mapping[str, Any], path: Path) -> list[str]:
-    """Return the names of the classes that a config was saved by, none where it says nothing."""
+    """Return the names of the classes that saved a config; an empty list if it names none."""
     found = raw.get("architectures") or []
     if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
-        raise VoxlateError(f"{path}: architectures is {shown(found)}; expected a list of names of classes")
+        raise VoxlateError(f"{path}: architectures is {shown(found)}; expected a list of class names")
     return found
 
 
@@ -210,20 +213,20 @@ def _checked(model: type[_Model], fields: Mapping[str, Any], path: Path, part: s
         problems = []
         for problem in error.errors():
             name = ".".join(str(place) for place in (part, *problem["loc"]) if place != "")
-            problems.append(f"{name}: {expected(problem)}" if name else expected(problem))
+            problems.append(f"{name}: {describe_problem(problem)}" if name else describe_problem(problem))
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise VoxlateError(f"{path}: {'; '.join(problems[:3])}{more}") from None
 
 
-def expected(problem: Mapping[str, Any]) -> str:
-    """Return what one of pydantic's errors expected and got."""
+def describe_problem(problem: Mapping[str, Any]) -> str:
+    """Return the message of a pydantic error: the expected value, and the one found."""
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     message = re.sub(r" or instance of \w+", "", message)
     message = message.replace("a valid boolean", "true or false")
     return message if isinstance(problem["input"], dict) else f"{message}, got {shown(problem['input'])}"
 
 
-def _made(make: Any, path: Path, part: str) -> Any:
+def _instantiate(make: Callable[[], Any], path: Path, part: str) -> Any:
     try:
         return make()
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Between transformers' SpeechEncoderDecoderModel and our model: names of tensors, fields of configs."""
+"""Convert names of weights and fields of configs between transformers' SpeechEncoderDecoderModel and our model."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -17,7 +17,7 @@ from voxlate.models.decoder import DecoderConfig
 from voxlate.models.speech_translator import SpeechTranslator
 from voxlate.tokenizer import BOS_ID, EOS_ID, PAD_ID
 
-_PREFIXES = (  # transformers' prefix, ours; in both directions the first that fits is taken
+_PREFIXES = (  # transformers' prefix, ours; the first match applies, in both directions
     ("encoder.adapter.", "adapter."),
     ("encoder.", "encoder.model."),
     ("decoder.lm_head.", "decoder.lm_head."),
@@ -32,26 +32,24 @@ _Module = TypeVar("_Module", bound=nn.Module)
 
 
 def from_transformers(tensors: Mapping[str, Tensor], *, tied: bool, where: str = "the weights") -> dict[str, Tensor]:
-    """Return the tensors under our names; of tied embeddings either one may be there, and only one is kept."""
+    """Return the tensors under our names. If embeddings are tied, either may be present, and one is kept."""
     renamed = {_our_name(name): tensor for name, tensor in modern_names(tensors).items()}
     head, embedding = renamed.get("decoder.lm_head.weight"), renamed.get("decoder.embed_tokens.weight")
     if tied and head is not None:
-        if embedding is not None and not same(head, embedding):
-            raise VoxlateError(
-                f"{where}: decoder.lm_head and decoder.embed_tokens differ, but the config says that they are tied"
-            )
+        if embedding is not None and not identical(head, embedding):
+            raise VoxlateError(f"{where}: decoder.lm_head and decoder.embed_tokens differ, but the config ties them")
         renamed["decoder.embed_tokens.weight"] = renamed.pop("decoder.lm_head.weight")
     return renamed
 
 
-def unties(tensors: Mapping[str, Tensor]) -> bool:
-    """Return whether output embeddings are there and differ from the input ones, as an adapter of either makes them."""
+def has_untied_output(tensors: Mapping[str, Tensor]) -> bool:
+    """Return whether output embeddings differ from the input embeddings, as after merging an adapter of either."""
     head = tensors.get("decoder.lm_head.weight")
     embedding = tensors.get("decoder.model.decoder.embed_tokens.weight")
-    return head is not None and embedding is not None and not same(head, embedding)
+    return head is not None and embedding is not None and not identical(head, embedding)
 
 
-def same(first: Tensor, second: Tensor) -> bool:
+def identical(first: Tensor, second: Tensor) -> bool:
     """Return whether two tensors have the same type, shape and values."""
     return first.dtype == second.dtype and torch.equal(first, second)
 
@@ -67,10 +65,10 @@ def to_transformers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def build(
     make: Callable[[], _Module], folder: Path, tensors: Mapping[str, Tensor], layers: Mapping[str, int]
 ) -> _Module:
-    """Return a module of a folder's `config.json` on the meta device, which takes no memory for weights.
+    """Build a module from a folder's `config.json` on the meta device, without memory for weights.
 
-    `layers` are the numbers of layers that its fields ask for. VoxlateError where the file has fewer tensors than
-    that: building what a damaged config says would not end.
+    `layers` has the numbers of layers in the config by name. VoxlateError if one exceeds the number of tensors: a
+    network of a damaged config could take forever to build.
     """
     for name, count in layers.items():
         if count > len(tensors):
@@ -88,7 +86,7 @@ def build(
 
 
 def linear(tensors: Mapping[str, Tensor], name: str, width: int, dtype: torch.dtype, path: Path) -> nn.Linear:
-    """Return the linear layer `name` of some tensors, on states of `width`. VoxlateError where it is none."""
+    """Return the linear layer `name`, with inputs of `width`. VoxlateError if its tensors are missing or do not fit."""
     weight, bias = tensors.get(f"{name}.weight"), tensors.get(f"{name}.bias")
     if weight is None or bias is None:
         raise VoxlateError(f"{path}: has no {name}.weight and {name}.bias; expected a linear layer")
@@ -104,32 +102,32 @@ def linear(tensors: Mapping[str, Tensor], name: str, width: int, dtype: torch.dt
 
 
 def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], dtype: torch.dtype, where: str) -> None:
-    """Put tensors into a module built on the meta device. VoxlateError for any name or shape that does not fit."""
-    wanted = module.state_dict()
+    """Load tensors into a module built on the meta device. VoxlateError for any name or shape that does not fit."""
+    expected = module.state_dict()
     tensors = dict(tensors)
-    for name in [name for name in tensors.keys() - wanted.keys() if name.endswith("masked_spec_embed")]:
-        del tensors[name]  # every pretrained encoder has it, though it is unused where the config turns masking off
-    for name in [name for name in wanted.keys() - tensors.keys() if name.endswith("masked_spec_embed")]:
-        tensors[name] = torch.zeros(wanted[name].shape)  # masking is new to this model, and learns what stands for it
+    for name in [name for name in tensors.keys() - expected.keys() if name.endswith("masked_spec_embed")]:
+        del tensors[name]  # pretrained encoders have it even if their config turns masking off
+    for name in [name for name in expected.keys() - tensors.keys() if name.endswith("masked_spec_embed")]:
+        tensors[name] = torch.zeros(expected[name].shape)  # masking is new to this model: training learns the embedding
     shapes = [
         f"{name} is {tuple(tensors[name].shape)}, expected {tuple(tensor.shape)}"
-        for name, tensor in wanted.items()
+        for name, tensor in expected.items()
         if name in tensors and tensors[name].shape != tensor.shape
     ]
     kinds = [
         f"{name} is {str(tensors[name].dtype).removeprefix('torch.')}, expected float32, float16 or bfloat16"
-        for name, tensor in wanted.items()
+        for name, tensor in expected.items()
         if name in tensors and tensor.is_floating_point() and tensors[name].dtype not in _FLOATS
     ]
     problems = {
-        "missing": sorted(wanted.keys() - tensors.keys()),
-        "unexpected": sorted(tensors.keys() - wanted.keys()),
+        "missing": sorted(expected.keys() - tensors.keys()),
+        "unexpected": sorted(tensors.keys() - expected.keys()),
         "of another shape": shapes,
         "of another type": kinds,
     }
     if any(problems.values()):
         listed = "; ".join(
-            f"{len(names)} {kind}: {', '.join(_cut(name) for name in names[:5])}{', …' if len(names) > 5 else ''}"
+            f"{len(names)} {kind}: {', '.join(_printable(name) for name in names[:5])}{', …' if len(names) > 5 else ''}"
             for kind, names in problems.items()
             if names
         )
@@ -137,14 +135,14 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], dtype: torch
     module.load_state_dict({name: tensor.to(dtype) for name, tensor in tensors.items()}, assign=True)
 
 
-def _cut(name: str) -> str:
-    """Return a name of a damaged file as it may stand in a message."""
+def _printable(name: str) -> str:
+    """Return a tensor name, which may be damaged, in printable form and at most 160 characters."""
     printable = name if name.isprintable() else ascii(name)
     return printable if len(printable) <= 160 else f"{printable[:159]}…"
 
 
 def modern_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors with weight norm under the names that torch gives it today."""
+    """Return the tensors with the names of weight norm that torch uses today."""
     renamed = {}
     for name, tensor in tensors.items():
         stem, _, suffix = name.rpartition(".")
@@ -156,14 +154,14 @@ def _our_name(name: str) -> str:
     for theirs, ours in _PREFIXES:
         if name.startswith(theirs):
             return ours + name.removeprefix(theirs)
-    return f"[{name}]"  # no place of ours: reported as unexpected
+    return f"[{name}]"  # not a name of ours: reported as unexpected
 
 
 def transformers_config(model: SpeechTranslator) -> SpeechEncoderDecoderConfig:
-    """Return the config under which transformers builds the same network."""
+    """Return the config from which transformers builds the same network."""
     adapter, shape = model.adapter.config, model.decoder.config
     encoder = {name: value for name, value in model.encoder.config.to_dict().items() if name != ADAPTER}
-    if not is_transformers_own(model):
+    if not fits_transformers(model):
         encoder |= {ADAPTER: asdict(adapter)}
     elif model.encoder.HAS_ADAPTER:
         encoder |= {
@@ -198,16 +196,16 @@ def transformers_config(model: SpeechTranslator) -> SpeechEncoderDecoderConfig:
     return config
 
 
-def is_transformers_own(model: SpeechTranslator) -> bool:
-    """Return whether plain transformers can hold the model: it has adapters like ours for some encoders only."""
+def fits_transformers(model: SpeechTranslator) -> bool:
+    """Return whether transformers can load the model: it has an adapter like ours for some encoders only."""
     return model.encoder.HAS_ADAPTER or model.adapter.config.layers == 0
 
 
 def adapter_config(encoder: Any) -> AdapterConfig:
-    """Return the adapter that an encoder's config asks for, one without layers where it has none."""
-    ours = getattr(encoder, ADAPTER, None)
-    if ours:
-        return AdapterConfig(**ours)
+    """Return the adapter described by an encoder's config, with no layers if it describes none."""
+    own_fields = getattr(encoder, ADAPTER, None)
+    if own_fields:
+        return AdapterConfig(**own_fields)
     if not getattr(encoder, "add_adapter", False):
         return AdapterConfig(encoder.hidden_size, encoder.hidden_size, layers=0)
     return AdapterConfig(
@@ -220,9 +218,9 @@ def adapter_config(encoder: Any) -> AdapterConfig:
 
 
 def decoder_config(config: Any) -> DecoderConfig:
-    """Return the shape of the decoder that a transformers MBartConfig describes."""
+    """Return the hyperparameters in transformers' MBartConfig."""
     if config.activation_function not in ("gelu", "relu"):
-        raise VoxlateError(f"decoder activation {config.activation_function!r} is not known; expected gelu or relu")
+        raise VoxlateError(f"decoder activation {config.activation_function!r} is not supported; expected gelu or relu")
     return DecoderConfig(
         vocabulary_size=config.vocab_size,
         width=config.d_model,

@@ -1,4 +1,4 @@
-"""The command ``voxlate convert``: from one model to another folder."""
+"""The command ``voxlate convert``: write a fairseq checkpoint in transformers format, or trim a vocabulary."""
 
 import shutil
 import tempfile
@@ -17,10 +17,10 @@ from voxlate.languages import find_language
 
 
 def convert(model: str, output: Path, trim_to: Sequence[str], vocabulary: Path | None) -> str:
-    """Write a model folder; return a line that says what became of it.
+    """Write a model folder; return a line that describes it.
 
-    A `.pt` is a checkpoint of fairseq, which `vocabulary` belongs to. `trim_to` names the target languages to keep,
-    with the pieces that their shortlists have.
+    A `.pt` is a fairseq checkpoint, and `vocabulary` its vocabulary. `trim_to` names the target languages to keep, and
+    their shortlists the pieces.
     """
     languages = [find_language(language).code for language in trim_to]
     if output.exists() and any(output.iterdir()):
@@ -51,9 +51,9 @@ def _load(model: str, vocabulary: Path | None) -> Checkpoint:
 
 def _trimmed(checkpoint: Checkpoint, languages: Sequence[str], folder: Path) -> Checkpoint:
     for language in languages:
-        checkpoint.target_id(language)  # or say which there are
-    found = find_shortlists(checkpoint.folder, checkpoint.tokenizer, languages)
-    ids = set().union(*(shortlist.ids for shortlist in found.values()))
+        checkpoint.target_id(language)  # raises if the model does not have it
+    shortlists = find_shortlists(checkpoint.folder, checkpoint.tokenizer, languages)
+    ids = set().union(*(shortlist.ids for shortlist in shortlists.values()))
     name = "tokenizer.json" if checkpoint.tokenizer.path.suffix == ".json" else "sentencepiece.bpe.model"
     return trim(checkpoint, languages, ids, folder / name)
 

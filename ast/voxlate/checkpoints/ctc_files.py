@@ -13,19 +13,19 @@ from voxlate.json_files import entry_exists, shown
 from voxlate.models.ctc_head import CtcHead
 
 CTC_FILE = "ctc.safetensors"
-_CHARACTERS = "characters"  # in the file's metadata, in the order of their labels, from 1
+_CHARACTERS = "characters"  # in the file's metadata, in the order of their labels, which begin at 1
 
 
 def write_ctc(folder: Path, tensors: Mapping[str, Tensor], characters: Mapping[str, int]) -> None:
-    """Write the head's tensors with their characters beside a model. transformers does not look at this file."""
+    """Write a head's tensors and characters next to a model, in a file that transformers ignores."""
     ordered = "".join(sorted(characters, key=characters.__getitem__))
     write_safetensors(folder / CTC_FILE, tensors, {_CHARACTERS: ordered})
 
 
 def read_ctc(folder: Path) -> tuple[dict[str, Tensor], dict[str, int]] | None:
-    """Return the tensors and characters of the head beside a model, or None where it has none.
+    """Return the tensors and the characters of the head next to a model, or None if there is none.
 
-    VoxlateError where the file is damaged, or has other labels than the characters that it lists.
+    VoxlateError if the file is damaged, or its labels do not match its characters.
     """
     path = folder / CTC_FILE
     if not entry_exists(path):
@@ -37,7 +37,7 @@ def read_ctc(folder: Path) -> tuple[dict[str, Tensor], dict[str, int]] | None:
     except (SafetensorError, OSError) as error:
         raise VoxlateError(f"{path}: cannot be read ({shown(error)}); fetch it again") from None
     if characters is None or len({*characters}) < len(characters):
-        raise VoxlateError(f"{path}: lists no characters, each once, in its metadata; expected a CTC head of Voxlate")
+        raise VoxlateError(f"{path}: its metadata has no list of distinct characters; expected a CTC head of Voxlate")
     weight, bias = tensors.get("projection.weight"), tensors.get("projection.bias")
     labels = len(characters) + 1
     if tensors.keys() != {"projection.weight", "projection.bias"} or weight is None or bias is None:
@@ -52,8 +52,8 @@ def read_ctc(folder: Path) -> tuple[dict[str, Tensor], dict[str, int]] | None:
     return tensors, {character: label for label, character in enumerate(characters, start=1)}
 
 
-def adopt_ctc(head: CtcHead, characters: Mapping[str, int], folder: Path) -> None:
-    """Take over what the head of another model knows of the blank and of the characters that both have."""
+def copy_ctc_rows(head: CtcHead, characters: Mapping[str, int], folder: Path) -> None:
+    """Copy the rows of the blank and of shared characters from the head of another model, if it has one."""
     stored = read_ctc(folder)
     if stored is None or stored[0]["projection.weight"].shape[1] != head.projection.in_features:
         return

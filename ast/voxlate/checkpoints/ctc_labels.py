@@ -1,4 +1,4 @@
-"""The labels of a CTC head of transformers, from the files of its `Wav2Vec2CTCTokenizer`."""
+"""The labels of a CTC model of transformers, from the files of its `Wav2Vec2CTCTokenizer`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,18 +7,19 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from voxlate.checkpoints.config_json import expected
+from voxlate.checkpoints.config_json import describe_problem
 from voxlate.errors import VoxlateError
 from voxlate.json_files import entry_exists, read_json, shown
 
-_FILES = ("special_tokens_map.json", "tokenizer_config.json")  # what the second one says counts
+_FILES = ("special_tokens_map.json", "tokenizer_config.json")  # the second one takes precedence
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What the labels of a head stand for: the blank, the space between words, pieces of text, or nothing.
+    """The text of each label of a CTC head, "" for the blank and other special tokens.
 
-    Words are written in lower case where `lower` says so, with `separator` between them.
+    `blank` and `space` are the labels of the blank and of the space between words. With `lower`, words are written in
+    lower case; `separator` joins them.
     """
 
     texts: tuple[str, ...]
@@ -29,7 +30,7 @@ class Labels:
 
 
 def _content(value: object) -> object:
-    """Return the text of a token that may stand there as an object of its properties."""
+    """Return the text of a token, which may be stored as a string or as an object."""
     return value.get("content") if isinstance(value, dict) else value
 
 
@@ -44,11 +45,11 @@ class _AddedToken(BaseModel):
 
 
 class _Settings(BaseModel):
-    """What changes the text that the tokenizer makes of labels; defaults are those of transformers."""
+    """The settings that affect the text of labels, with the defaults of transformers."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    unk_token: _Token = "<unk>"  # noqa: S105 (no password)
+    unk_token: _Token = "<unk>"  # noqa: S105 (not a password)
     pad_token: _Token = "<pad>"  # noqa: S105
     bos_token: _Token = "<s>"  # noqa: S105
     eos_token: _Token = "</s>"  # noqa: S105
@@ -60,9 +61,10 @@ class _Settings(BaseModel):
 
 
 def read_labels(folder: Path, blank: object, count: int) -> Labels:
-    """Read what `count` labels stand for. `blank` is the config's pad_token_id, where the tokenizer has no pad token.
+    """Return the labels of a head that has `count` of them.
 
-    VoxlateError where the files are damaged or belong to a head with other labels.
+    `blank` is the config's pad_token_id, used if the tokenizer has no pad token. VoxlateError if the files are damaged
+    or belong to a head with other labels.
     """
     settings = _settings(folder)
     path = folder / "vocab.json"
@@ -80,33 +82,33 @@ def read_labels(folder: Path, blank: object, count: int) -> Labels:
             special.add(token.content)
     space = ids.get(settings.word_delimiter_token or "")
     space = ids.get(" ") if space is None else space
-    found = ids.get(settings.pad_token or "", 0 if blank is None else blank)
-    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < count:
+    pad_id = ids.get(settings.pad_token or "", 0 if blank is None else blank)
+    if not isinstance(pad_id, int) or isinstance(pad_id, bool) or not 0 <= pad_id < count:
         raise VoxlateError(f"{folder / 'config.json'}: pad_token_id is {shown(blank)}; expected an id below {count}")
     for index, text in enumerate(texts):
         bracketed = len(text) > 1 and text[0] + text[-1] in ("<>", "[]")
-        if index != space and (index == found or bracketed or text in special):
+        if index != space and (index == pad_id or bracketed or text in special):
             texts[index] = ""
-    return Labels(tuple(texts), found, space, settings.do_lower_case, settings.replace_word_delimiter_char)
+    return Labels(tuple(texts), pad_id, space, settings.do_lower_case, settings.replace_word_delimiter_char)
 
 
 def _settings(folder: Path) -> _Settings:
-    said: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for name in _FILES:
         path = folder / name
         if entry_exists(path):
-            said |= {key: value for key, value in read_json(path, "").items() if key in _Settings.model_fields}
+            settings |= {key: value for key, value in read_json(path, "").items() if key in _Settings.model_fields}
             try:
-                _Settings.model_validate(said)
+                _Settings.model_validate(settings)
             except ValidationError as error:
                 problem = error.errors()[0]
                 field = ".".join(map(str, problem["loc"]))
-                raise VoxlateError(f"{path}: {field}: {expected(problem)}") from None
-    return _Settings.model_validate(said)
+                raise VoxlateError(f"{path}: {field}: {describe_problem(problem)}") from None
+    return _Settings.model_validate(settings)
 
 
 def _ids(path: Path, language: str | None, count: int) -> Mapping[str, int]:
-    """Return the id of each label. A vocabulary of several languages (MMS) has one table for each of them."""
+    """Return the id of each label. A vocabulary of several languages (MMS) has a table per language."""
     ids = read_json(path, "expected the labels of the CTC head")
     if ids and all(isinstance(table, dict) for table in ids.values()):
         names = [*ids]

@@ -1,4 +1,4 @@
-"""Speech encoders out of folders: pretrained ones, those of our models, and those that have a head of transformers'."""
+"""Read speech encoders: pretrained ones, those of our models, and those with a head of transformers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,14 +19,14 @@ from voxlate.models import ENCODERS
 from voxlate.models.encoder import SpeechEncoder
 from voxlate.registry import resolve
 
-# What pretraining and CTC checkpoints hold besides the encoder.
+# Tensors of pretraining and CTC checkpoints that are not the encoder's.
 _PRETRAINING = ("quantizer.", "project_hid.", "project_q.", "lm_head.")
 
 
 def read_encoder(model: str | Path, fields: Mapping[str, Any] | None = None) -> SpeechEncoder:
-    """Return the encoder of a pretrained or CTC checkpoint, in float32; `fields` override those of its config.
+    """Return the encoder of a pretrained or CTC checkpoint, or of one of our models, in float32.
 
-    Of one of our own models it is the encoder alone.
+    `fields` override those of its config.
     """
     folder = find_model(model)
     raw = read_json(base_folder(folder) / "config.json", "expected the folder of a pretrained speech encoder")
@@ -41,10 +41,10 @@ def read_encoder(model: str | Path, fields: Mapping[str, Any] | None = None) -> 
 
 
 def read_headed(folder: Path, heads: Sequence[str], dtype: torch.dtype) -> tuple[SpeechEncoder, dict[str, Tensor]]:
-    """Return the encoder of a transformers model that has heads upon it, and the tensors of these."""
+    """Return the encoder of a transformers model with heads, and the tensors of the heads."""
     raw = read_json(base_folder(folder) / "config.json", "expected the folder of a speech encoder with a head")
     if raw.get("add_adapter"):
-        raise VoxlateError(f"{folder}: a head after an adapter; only heads on the encoder itself are supported")
+        raise VoxlateError(f"{folder}: has a head on top of an adapter; only heads on the encoder itself are supported")
     encoder, tensors = _empty(folder, raw, {})
     found = {name: tensors.pop(name) for name in [*tensors] if name.startswith(tuple(f"{head}." for head in heads))}
     prefix = f"{encoder.model.base_model_prefix}."
@@ -53,10 +53,10 @@ def read_headed(folder: Path, heads: Sequence[str], dtype: torch.dtype) -> tuple
 
 
 def _empty(folder: Path, raw: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[Any, dict[str, Tensor]]:
-    """Return the encoder that a config describes, without weights, and the weights."""
-    home = base_folder(folder)
-    config = encoder_config(raw, home / "config.json", fields)
-    encoder_class, normalize = resolve(ENCODERS, config.model_type, "speech encoder"), normalizes(home)
+    """Return the encoder of a config on the meta device, and all weights of the folder."""
+    base = base_folder(folder)
+    config = encoder_config(raw, base / "config.json", fields)
+    encoder_class, normalize = resolve(ENCODERS, config.model_type, "speech encoder"), normalizes(base)
     tensors = modern_names(read_weights(folder))
     layers = {"num_hidden_layers": config.num_hidden_layers}
     encoder: Any = build(lambda: encoder_class(config, normalize_waveform=normalize), folder, tensors, layers)

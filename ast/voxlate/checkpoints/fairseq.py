@@ -1,8 +1,8 @@
-"""Read speech translation checkpoints of fairseq (`.pt`): the XLS-R models as they were first published.
+"""Read fairseq's speech translation checkpoints (`.pt`): the format in which XLS-R was first published.
 
-Names are those of fairseq's xm_transformer (facebookresearch/fairseq, examples/wav2vec/xlsr). The file is a pickle with
-settings of fairseq and omegaconf in it: they are let in as empty classes under their names, tensors as tensors, and any
-other name stops the reading before anything is loaded.
+Names are those of fairseq's xm_transformer (facebookresearch/fairseq, examples/wav2vec/xlsr). The file is a pickle that
+contains settings of fairseq and omegaconf. Their classes are replaced by empty ones, and any other class is refused
+before anything is loaded.
 """
 
 import re
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 from transformers import Wav2Vec2Config
 
-from voxlate.checkpoints.conversion import load_strictly, modern_names, same
+from voxlate.checkpoints.conversion import identical, load_strictly, modern_names
 from voxlate.checkpoints.model_folder import Checkpoint
 from voxlate.checkpoints.weights import check_archive, check_plain
 from voxlate.errors import VoxlateError
@@ -57,25 +57,26 @@ _NAMES = (  # patterns of fairseq's names, and ours
     (r"encoder\.adaptor\.layers\.(\d+)\.(?=weight|bias)", r"adapter.layers.\1.conv."),
     (r"decoder\.", "decoder."),
 )
-# What pretraining leaves, and what fairseq keeps besides weights.
+# Leftovers of pretraining, and what fairseq saves besides weights.
 _UNUSED = re.compile(
     rf"{_W2V}(quantizer|project_q|project_inp|final_proj|target_glu)\b|(.*\.)?version$|.*_float_tensor$"
 )
 
 
 def load_fairseq(path: Path, vocabulary: Path) -> Checkpoint:
-    """Return a checkpoint of fairseq's as a model, with mBART-50's vocabulary, which does not lie in it.
+    """Return the model of a fairseq checkpoint, with mBART-50's vocabulary, which is a file of its own.
 
-    The target languages are those of the published checkpoint that the file is named like, else all of mBART-50's.
+    If the file has the name of a published checkpoint, the target languages are those of that one, else all of
+    mBART-50's.
     """
     stored = _read(path)
     tensors = stored.get("model")
     if not isinstance(tensors, dict) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in tensors.items()
     ):
-        raise VoxlateError(f"{path}: holds no table of tensors under 'model'; expected a checkpoint of fairseq")
+        raise VoxlateError(f"{path}: has no table of tensors under 'model'; expected a fairseq checkpoint")
     check_plain(path, tensors.items())
-    renamed = modern_names(_renamed(path, tensors))
+    renamed = modern_names(_our_names(path, tensors))
     settings = dict(_settings(stored))
     tokenizer = Tokenizer(vocabulary)
     try:
@@ -83,12 +84,12 @@ def load_fairseq(path: Path, vocabulary: Path) -> Checkpoint:
             model = _build(path, renamed, settings)
     except VoxlateError:
         raise
-    except Exception as error:  # networks check their shapes with exceptions of many kinds
+    except Exception as error:  # networks raise exceptions of many kinds
         raise VoxlateError(f"{path}: describes no network ({shown(error)}); fetch it again") from None
     load_strictly(model, renamed, torch.float32, str(path))
     if tokenizer.vocabulary_size != model.decoder.config.vocabulary_size:
         raise VoxlateError(
-            f"{vocabulary}: makes {tokenizer.vocabulary_size:,} ids, expected the vocabulary of the model, with "
+            f"{vocabulary}: has {tokenizer.vocabulary_size:,} ids, expected the vocabulary of the model, with "
             f"{model.decoder.config.vocabulary_size:,}"
         )
     targets = _targets(path.name) or {
@@ -98,7 +99,7 @@ def load_fairseq(path: Path, vocabulary: Path) -> Checkpoint:
 
 
 class _Ignored:
-    """Stands for a class of another library: takes what it is given, does nothing, and keeps plain values."""
+    """A stand-in for a class of another library, which only keeps its arguments and attributes."""
 
     def __init__(self, *arguments: object, **_: object) -> None:
         self.arguments = arguments
@@ -115,7 +116,7 @@ def _read(path: Path) -> dict[str, Any]:
         refused = [name for name in names if not _HARMLESS.fullmatch(name)]
         if refused:
             raise VoxlateError(
-                f"{path}: asks for {', '.join(refused[:3])}, which no checkpoint of fairseq needs; it is not loaded"
+                f"{path}: refers to {', '.join(refused[:3])}, which no fairseq checkpoint needs; it is not loaded"
             )
         stand_ins: list[Any] = [(type(name.rpartition(".")[2], (_Ignored,), {}), name) for name in names]
         with safe_globals(stand_ins):
@@ -123,14 +124,14 @@ def _read(path: Path) -> dict[str, Any]:
     except VoxlateError:
         raise
     except Exception as error:
-        raise VoxlateError(f"{path}: not a checkpoint that can be read ({shown(error)}); fetch it again") from None
+        raise VoxlateError(f"{path}: not a readable checkpoint ({shown(error)}); fetch it again") from None
     if not isinstance(stored, dict):
-        raise VoxlateError(f"{path}: holds a {type(stored).__name__}, expected a checkpoint of fairseq")
+        raise VoxlateError(f"{path}: holds a {type(stored).__name__}, expected a fairseq checkpoint")
     return stored
 
 
-def _renamed(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
+def _our_names(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    renamed: dict[str, Tensor] = {}
     unknown = []
     for name, tensor in tensors.items():
         if _UNUSED.match(name):
@@ -139,18 +140,18 @@ def _renamed(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if new is None:
             unknown.append(name)
         else:
-            found[new] = tensor
+            renamed[new] = tensor
     if unknown:
         more = ", …" if len(unknown) > 5 else ""
-        raise VoxlateError(f"{path}: {len(unknown)} tensors without a place: {', '.join(unknown[:5])}{more}")
-    head, embedding = found.pop("decoder.output_projection.weight", None), found.get("decoder.embed_tokens.weight")
-    if head is not None and (embedding is None or not same(head, embedding)):
-        raise VoxlateError(f"{path}: input and output embeddings differ; expected tied ones, as mBART-50 has")
-    return found
+        raise VoxlateError(f"{path}: {len(unknown)} unknown tensors: {', '.join(unknown[:5])}{more}")
+    head, embedding = renamed.pop("decoder.output_projection.weight", None), renamed.get("decoder.embed_tokens.weight")
+    if head is not None and (embedding is None or not identical(head, embedding)):
+        raise VoxlateError(f"{path}: input and output embeddings differ; expected tied ones, as in mBART-50")
+    return renamed
 
 
 def _settings(value: object, depth: int = 0) -> Iterator[tuple[str, object]]:
-    """Yield all plain settings by name, wherever they lie in what was kept of fairseq's; later ones stand deeper."""
+    """Yield the name and value of all plain settings, at any depth of fairseq's configuration."""
     if depth > 12:
         return
     inner = value.__dict__ if isinstance(value, _Ignored) else value
@@ -164,7 +165,7 @@ def _settings(value: object, depth: int = 0) -> Iterator[tuple[str, object]]:
 
 
 def _build(path: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, object]) -> SpeechTranslator:
-    """Build the network from the shapes of its tensors; of heads, which shapes do not tell, fairseq's settings say."""
+    """Build the network from the shapes of its tensors, and from fairseq's settings for the numbers of heads."""
 
     def count(pattern: str) -> int:
         return len({match[1] for name in tensors if (match := re.match(pattern, name))})
@@ -217,12 +218,12 @@ def _build(path: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, obj
 
 
 def _heads(settings: Mapping[str, object], name: str) -> int:
-    found = settings.get(name, 16)  # of all XLS-R encoders, and of mBART
-    return found if isinstance(found, int) else 16
+    heads = settings.get(name, 16)  # as in all XLS-R encoders and in mBART
+    return heads if isinstance(heads, int) else 16
 
 
 def _targets(name: str) -> Mapping[str, int] | None:
-    """Return the targets of the published checkpoint that a file is named like: xls_r_300m_en_15.pt."""
+    """Return the targets of a published checkpoint by its file name, such as xls_r_300m_en_15.pt; else None."""
     for direction, repository in (
         ("21_en", "facebook/wav2vec2-xls-r-300m-21-to-en"),
         ("en_15", "facebook/wav2vec2-xls-r-300m-en-to-15"),

@@ -1,4 +1,4 @@
-"""The search settings that a model folder states in its generation_config.json."""
+"""The search settings in the generation_config.json of a model folder."""
 
 import json
 import logging
@@ -10,7 +10,7 @@ from voxlate.files import write_text
 from voxlate.search_options import SearchSettings
 
 FILE = "generation_config.json"
-# What would change transformers' results, and this search does not have, with the values that change nothing.
+# Settings that change transformers' results and that our search does not have, with their neutral values.
 _NOT_APPLIED: dict[str, tuple[Any, ...]] = {
     "do_sample": (False,),
     "min_length": (0,),
@@ -31,11 +31,11 @@ _LOG = logging.getLogger(__name__)
 
 
 def stated_search(folder: Path) -> dict[str, Any]:
-    """Return the fields of `SearchSettings` that a model folder states; a file that is missing states none.
+    """Return the fields of `SearchSettings` in a model folder's generation_config.json, none if it is missing.
 
-    `max_new_tokens` goes before `max_length`, as in transformers, and does not count the start token. VoxlateError
-    names the file and the value where one is of the wrong type or out of range; a statement that this search cannot
-    follow is logged.
+    `max_new_tokens`, which does not count the start token, takes precedence over `max_length`, as in transformers.
+    VoxlateError names the file and a value of the wrong type or out of range; settings that our search does not have
+    are logged.
     """
     path = folder / FILE
     try:
@@ -62,7 +62,9 @@ def stated_search(folder: Path) -> dict[str, Any]:
         if name not in raw:
             continue
         value = raw[name]
-        if type(value) not in kinds and not (name == "early_stopping" and value == "never"):  # true is no number
+        if type(value) not in kinds and not (
+            name == "early_stopping" and value == "never"
+        ):  # bool is a subclass of int
             raise VoxlateError(f"{path}: {name} is {_shown(value)}, expected {expected}; correct or remove it")
         stated[field] = value + 1 if name == "max_new_tokens" else value
         try:
@@ -78,7 +80,7 @@ def stated_search(folder: Path) -> dict[str, Any]:
 
 
 def copy_stated_search(source: Path, output: Path) -> None:
-    """Let a model folder that was made from another one state the same search; nothing where that states none."""
+    """Copy the search settings of a model folder to one that was made from it, if there are any."""
     stated = stated_search(source)
     names = {"beam_size": "num_beams"}
     if stated:

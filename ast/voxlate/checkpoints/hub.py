@@ -1,4 +1,4 @@
-"""Where a model lies: a local folder, or a Hub id in the cache or on the network."""
+"""Find the folder of a model: a local one, or a Hub id in the cache or on the network."""
 
 import os
 import re
@@ -17,32 +17,33 @@ from huggingface_hub.errors import (
 
 from voxlate.errors import VoxlateError
 
-ADAPTER_CONFIG = "adapter_config.json"  # of a LoRA adapter, whose folder has no config.json
+ADAPTER_CONFIG = "adapter_config.json"  # in the folder of a LoRA adapter, which has no config.json
 _SMALL_FILES = ["*.json", "sentencepiece.bpe.model"]
 _SAFETENSORS = ("model*.safetensors", "adapter_model.safetensors")
 
 
 def find_model(model: str | Path, *, named: str = "with --model") -> Path:
-    """Return the folder of `model`: a folder, or ``owner/name`` or ``owner/name@revision`` of the Hub.
+    """Return the folder of `model`: a folder, or ``owner/name`` or ``owner/name@revision`` on the Hub.
 
-    What the Hub cache lacks is downloaded: safetensors where the repository has them, else ``.bin``. With
-    HF_HUB_OFFLINE=1 nothing is asked of the network. VoxlateError says what is wanted and how to get it; `named` is how
-    the user names a model to the command.
+    Files missing from the Hub cache are downloaded: safetensors if the repository has them, else ``.bin``. With
+    HF_HUB_OFFLINE=1 the network is not used. VoxlateError explains how to get a missing model; `named` is how the user
+    names one on the command line.
     """
     name = str(model)
     folder = Path(name)
-    if name and os.path.isdir(folder):  # noqa: PTH112 (the methods of Path raise where a name is too long)
+    if name and os.path.isdir(folder):  # noqa: PTH112 (the methods of Path raise for names that are too long)
         return folder
     repository, _, revision = name.partition("@")
     if os.path.lexists(folder):
-        raise VoxlateError(f"model {name!r} is a file; expected the folder that holds it and its config.json")
+        raise VoxlateError(f"model {name!r} is a file; expected the folder with it and its config.json")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository, re.ASCII) or name.startswith((".", "/", "~")):
         raise VoxlateError(f"model {name!r}: no such folder; expected a folder or a Hub id such as owner/name")
     return _from_hub(repository, revision or None, named)
 
 
 def _from_hub(repository: str, revision: str | None, named: str) -> Path:
-    get_it = f"run `hf download {repository}{f' --revision {revision}' if revision else ''}` where there is a network"
+    option = f" --revision {revision}" if revision else ""
+    get_it = f"run `hf download {repository}{option}` on a machine with network access"
     try:
         folder = _fetch(repository, revision, constants.HF_HUB_CACHE)
     except GatedRepoError:
@@ -61,11 +62,11 @@ def _from_hub(repository: str, revision: str | None, named: str) -> Path:
         ) from None
     described = any((folder / name).is_file() for name in ("config.json", ADAPTER_CONFIG))
     if not described or not (_has_safetensors(folder) or any(folder.glob("*.bin"))):
-        raise VoxlateError(f"model {repository} is only in part on this machine (in {folder}); {get_it}")
+        raise VoxlateError(f"model {repository} is incomplete on this machine (in {folder}); {get_it}")
     return folder
 
 
-@lru_cache(8)  # commands look before torch is loaded, and what they load looks again: the network is asked once
+@lru_cache(8)  # commands look up a model before importing torch, and again to load it: the network is used once
 def _fetch(repository: str, revision: str | None, cache: str) -> Path:
     def fetch(*weights: str) -> Path:
         patterns = [*_SMALL_FILES, *weights]
@@ -86,6 +87,6 @@ def _reason(error: Exception) -> str:
 
 
 def hub_revision(folder: Path) -> str | None:
-    """Return the commit that a folder of the Hub cache holds, None for other folders."""
+    """Return the commit of a folder in the Hub cache, None for other folders."""
     parts = folder.parts
     return parts[-1] if len(parts) > 2 and parts[-2] == "snapshots" and parts[-3].startswith("models--") else None

@@ -1,4 +1,4 @@
-"""Folders of language identifiers, in the form of transformers' `…ForSequenceClassification` classes."""
+"""Read and write language identifiers as folders of transformers' `…ForSequenceClassification` classes."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ _CLASSES = {
 
 
 def load_identifier(model: str | Path, *, device: torch.device | str, dtype: torch.dtype) -> LanguageIdentifier:
-    """Read a folder or Hub id, in evaluation mode. VoxlateError where it is no classifier of languages."""
+    """Read a folder or Hub id, in evaluation mode. VoxlateError if it is not a classifier of languages."""
     folder = find_model(model)
     raw = read_json(base_folder(folder) / "config.json", "expected the folder of a language identifier")
     path = base_folder(folder) / "config.json"
@@ -39,7 +39,9 @@ def load_identifier(model: str | Path, *, device: torch.device | str, dtype: tor
             f"folder of `voxlate train-identifier`, or one of {', '.join(_CLASSES.values())}"
         )
     if raw.get("use_weighted_layer_sum"):
-        raise VoxlateError(f"{model}: classifies a weighted sum of layers; only the last layer's states are read")
+        raise VoxlateError(
+            f"{model}: classifies a weighted sum of layers; only classifiers of the last layer are supported"
+        )
     encoder, tensors = read_headed(folder, ["projector", "classifier"], dtype)
     projector = linear(tensors, "projector", encoder.output_dim, dtype, folder)
     classifier = linear(tensors, "classifier", projector.out_features, dtype, folder)
@@ -74,7 +76,7 @@ def save_identifier(folder: Path, model: LanguageIdentifier) -> None:
 
 
 def _labels(stored: object, count: int, path: Path) -> list[str]:
-    """Return the label of each row of the classifier; "" where none is given."""
+    """Return the label of each row of the classifier, "" for rows without one."""
     labels = [""] * count
     if not isinstance(stored, dict) or not all(isinstance(label, str) for label in stored.values()):
         raise VoxlateError(f'{path}: id2label is {shown(stored)}; expected an object such as {{"0": "de", "1": "fr"}}')

@@ -1,4 +1,4 @@
-"""LoRA adapters of peft as models: found beside their `adapter_config.json`, merged into their base in memory."""
+"""Use LoRA adapters of PEFT as models: find their base, and merge them into it in memory."""
 
 import warnings
 from collections.abc import Mapping
@@ -28,19 +28,19 @@ _NETWORKS = (
 
 @dataclass(frozen=True)
 class LoraAdapter:
-    """The folder and the weights of an adapter, and the folder of the model that it was trained on."""
+    """The folder and the weights of an adapter, and the folder of its base model."""
 
     folder: Path
     weights: Path
     base: Path
 
     def recipe(self) -> dict[str, object]:
-        """Return what a result depends on besides the base's weights."""
+        """Return what results depend on besides the weights of the base."""
         return {"adapter": str(self.folder), "adapter_sha256": file_sha256(self.weights), "base": str(self.base)}
 
 
 def find_adapter(folder: Path) -> LoraAdapter | None:
-    """Return the adapter that a folder holds, None for a model's folder. VoxlateError where its base is missing."""
+    """Return the adapter in a folder, None for a model's folder. VoxlateError if its base is missing."""
     path = folder / ADAPTER_CONFIG
     if not entry_exists(path):
         return None
@@ -52,12 +52,12 @@ def find_adapter(folder: Path) -> LoraAdapter | None:
         raise VoxlateError(f"{folder}: holds a model and a LoRA adapter; expected one of them; move the other away")
     if not isinstance(name, str) or not name:
         raise VoxlateError(f"{path}: base_model_name_or_path is {shown(name)}; expected the model it was trained on")
-    beside = [place / name for place in (folder, folder.parent) if (place / name).is_dir()]
+    relative = [parent / name for parent in (folder, folder.parent) if (parent / name).is_dir()]
     try:
-        base = find_model(name if Path(name).is_dir() or not beside else beside[0])
+        base = find_model(name if Path(name).is_dir() or not relative else relative[0])
     except VoxlateError as error:
         raise VoxlateError(
-            f"{folder} is a LoRA adapter of {shown(name)}: {error}; or write where the base is into "
+            f"{folder} is a LoRA adapter of {shown(name)}: {error}; or write the path of the base into "
             f"base_model_name_or_path of its {ADAPTER_CONFIG}"
         ) from None
     if entry_exists(base / ADAPTER_CONFIG):
@@ -66,21 +66,21 @@ def find_adapter(folder: Path) -> LoraAdapter | None:
 
 
 def base_folder(folder: Path) -> Path:
-    """Return the folder of a model's config and vocabulary: of an adapter its base's, of others the folder itself."""
+    """Return the folder of a model's config and vocabulary: for an adapter its base, for a model itself."""
     adapter = find_adapter(folder)
     return folder if adapter is None else adapter.base
 
 
 def merged(adapter: LoraAdapter, changes: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a base's tensors with an adapter's `changes` merged into them, under transformers' names.
+    """Return the tensors of a base with an adapter's weights (`changes`) merged, under transformers' names.
 
-    VoxlateError where peft is not installed, or the adapter was trained on another model.
+    VoxlateError if peft is not installed, or the adapter was trained on another model.
     """
     try:
         import peft  # noqa: PLC0415 (an extra of the package)
     except ImportError:
         raise VoxlateError(
-            f"{adapter.folder} is a LoRA adapter of {adapter.base}, which takes peft to load: "
+            f"{adapter.folder} is a LoRA adapter of {adapter.base}, which needs peft: "
             "pip install 'voxlate[lora]', or merge it into its base with peft's merge_and_unload and save that"
         ) from None
     tensors = modern_names(tensors)
@@ -91,15 +91,17 @@ def merged(adapter: LoraAdapter, changes: Mapping[str, Tensor], tensors: Mapping
             config = peft.PeftConfig.from_pretrained(str(adapter.folder))
             _check_ranks(adapter, config, changes)
             wrapped: Any = peft.PeftModel(network, config)
-            if not hasattr(wrapped.base_model, "merge_and_unload"):  # it changes inputs, not weights
+            if not hasattr(
+                wrapped.base_model, "merge_and_unload"
+            ):  # such as prompt tuning, which changes inputs, not weights
                 kind = wrapped.peft_config["default"].peft_type.value
                 raise VoxlateError(
                     f"{adapter.folder}: is a {kind} adapter; expected one that can be merged, such as LoRA"
                 )
             _untie(wrapped)
-            wanted = peft.get_peft_model_state_dict(wrapped, save_embedding_layers=False).keys()
-            whole = wrapped.state_dict().keys()  # peft adds embeddings as they are to an adapter of embeddings
-            differing = sorted((wanted - changes.keys()) | (changes.keys() - wanted - whole))
+            expected = peft.get_peft_model_state_dict(wrapped, save_embedding_layers=False).keys()
+            complete = wrapped.state_dict().keys()  # PEFT saves unchanged embeddings with an adapter of embeddings
+            differing = sorted((expected - changes.keys()) | (changes.keys() - expected - complete))
             if differing:
                 raise VoxlateError(
                     f"{adapter.weights}: does not fit {adapter.base}, such as {shown(differing[0])}; expected the "
@@ -109,7 +111,7 @@ def merged(adapter: LoraAdapter, changes: Mapping[str, Tensor], tensors: Mapping
             state = wrapped.merge_and_unload().state_dict()
     except VoxlateError:
         raise
-    except Exception as error:  # peft and torch have exceptions of many kinds
+    except Exception as error:  # PEFT and torch raise exceptions of many kinds
         raise VoxlateError(
             f"{adapter.folder}: cannot be merged into its base {adapter.base} ({shown(error)})"
         ) from None
@@ -117,7 +119,7 @@ def merged(adapter: LoraAdapter, changes: Mapping[str, Tensor], tensors: Mapping
 
 
 def _check_ranks(adapter: LoraAdapter, config: Any, changes: Mapping[str, Tensor]) -> None:
-    """VoxlateError where the config asks for a rank that no tensor of the adapter has: peft would allocate it first."""
+    """VoxlateError if the config has a rank larger than any tensor of the adapter, which PEFT would allocate."""
     largest = max((size for tensor in changes.values() for size in tensor.shape), default=0)
     patterns = getattr(config, "rank_pattern", None)
     ranks = [getattr(config, name, 0) for name in ("r", "init_r")]
@@ -131,7 +133,7 @@ def _check_ranks(adapter: LoraAdapter, config: Any, changes: Mapping[str, Tensor
 
 
 def _untie(wrapped: nn.Module) -> None:
-    """Give weights of their own to layers that an adapter changes: merging must not change others tied to them."""
+    """Untie the layers that an adapter changes, so that merging does not change the layers tied to them."""
     paths: dict[int, list[str]] = {}
     for path, parameter in wrapped.named_parameters(remove_duplicate=False):
         paths.setdefault(id(parameter), []).append(path)
@@ -142,7 +144,7 @@ def _untie(wrapped: nn.Module) -> None:
 
 
 def _network(base: Path, tensors: Mapping[str, Tensor]) -> Any:
-    """Return transformers' network of a folder, with the weights given."""
+    """Return transformers' network of a folder with the given weights."""
     raw = read_json(base / "config.json", "expected the folder of the adapter's base")
     names = architectures(raw, base / "config.json")
     if not names or names[0] not in _NETWORKS:

@@ -1,7 +1,7 @@
 """Read and write transformers' SpeechEncoderDecoderModel folders: wav2vec 2.0 encoder, adapter, mBART decoder.
 
-Strict: a tensor that is missing, unexpected or of another shape stops the reading. Configs of 2021 and of today are
-read alike; what is written loads in plain transformers 5.
+Reading is strict: a missing or unexpected tensor, or one of another shape, is an error. Configs from 2021 on are
+supported; the folders that are written load in plain transformers 5.
 """
 
 import json
@@ -21,12 +21,12 @@ from voxlate.checkpoints.conversion import (
     adapter_config,
     build,
     decoder_config,
+    fits_transformers,
     from_transformers,
-    is_transformers_own,
+    has_untied_output,
     load_strictly,
     to_transformers,
     transformers_config,
-    unties,
 )
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.lora import base_folder
@@ -50,10 +50,10 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model with what belongs to it: its tokenizer, and the token id of each target language it knows.
+    """A model with its tokenizer and the token id of each of its target languages.
 
-    `name` is what the user called it, `folder` where it lies; of a LoRA adapter, which lies in `adapter`, where its
-    base does.
+    `name` is the user's name for it. `folder` is the folder of the model; for a LoRA adapter it is that of the base,
+    and `adapter` is that of the adapter.
     """
 
     name: str
@@ -62,10 +62,10 @@ class Checkpoint:
     tokenizer: Tokenizer
     targets: Mapping[str, int]
     adapter: Path | None = None
-    directions: Collection[str] = ()  # that it was trained on, where that is known
+    directions: Collection[str] = ()  # of its training, if known
 
     def target_id(self, language: str) -> int:
-        """Return the tag id of a target language. VoxlateError names those that the model has."""
+        """Return the token id of a target language. VoxlateError names those of the model."""
         found = find_language(language)
         if found.code not in self.targets:
             raise VoxlateError(
@@ -81,13 +81,14 @@ def load_checkpoint(
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-    slots: Mapping[str, int | str] | None = None,
+    language_tokens: Mapping[str, int | str] | None = None,
     fields: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Checkpoint:
     """Read a folder or Hub id, in evaluation mode. Weights already in `dtype` on the CPU stay memory-mapped.
 
-    `slots` overrides target languages' token ids, each by id or by mBART tag: ``{"lv": 250016}``, ``{"lv": "lv_LV"}``;
-    `fields` overrides fields of the config's ``encoder`` and ``decoder``, such as ``{"decoder": {"dropout": 0.2}}``.
+    - `language_tokens` overrides the tokens of target languages, as ids or mBART tags: ``{"lv": 250016}`` or
+      ``{"lv": "lv_LV"}``;
+    - `fields` overrides fields of the config's ``encoder`` and ``decoder``, as in ``{"decoder": {"dropout": 0.2}}``.
     """
     found = find_model(model)
     folder = base_folder(found)
@@ -95,9 +96,9 @@ def load_checkpoint(
     encoder, decoder = config.encoder, config.decoder
     listed = _listed_targets(folder)
     tokenizer = read_tokenizer(folder, decoder.vocab_size, added=(listed or {}).values())
-    targets = _read_targets(folder, listed, tokenizer, decoder.vocab_size, slots or {})
+    targets = _read_targets(folder, listed, tokenizer, decoder.vocab_size, language_tokens or {})
     stored = read_weights(found)
-    if found != folder and unties(stored):
+    if found != folder and has_untied_output(stored):
         decoder.tie_word_embeddings = False
     tensors = from_transformers(stored, tied=decoder.tie_word_embeddings, where=str(folder))
     layers = {
@@ -122,8 +123,8 @@ def save_checkpoint(
 ) -> None:
     """Write a folder that `load_checkpoint` and transformers' `SpeechEncoderDecoderModel.from_pretrained` read.
 
-    `tensors` are the weights under our names, where the model itself does not hold them whole and plain.
-    VoxlateError where an id of the decoder is neither the tokenizer's nor a target's: nobody could say what it is.
+    `tensors` are the weights under our names, by default those of `model`, whose parameters may be sharded.
+    VoxlateError if an id of the decoder is neither the tokenizer's nor a target language's.
     """
     folder = Path(folder)
     write_description(folder, model, tokenizer, targets, directions)
@@ -138,14 +139,16 @@ def write_description(
     targets: Mapping[str, int],
     directions: Collection[str] = (),
 ) -> None:
-    """Write all files of a model folder but its weights; raise as `save_checkpoint` does."""
+    """Write all files of a model folder but its weights. VoxlateError as in `save_checkpoint`."""
     unnamed = _unnamed_ids(tokenizer, model.decoder.config.vocabulary_size, targets.values())
     if unnamed:
-        raise VoxlateError(f"{folder}: no target has id {unnamed[0]} of the decoder; expected one for each added id")
+        raise VoxlateError(
+            f"{folder}: no target language has the decoder's id {unnamed[0]}; expected one for each added id"
+        )
     config = transformers_config(model)
-    if not is_transformers_own(model):
+    if not fits_transformers(model):
         _LOG.warning(
-            "%s is for Voxlate alone: plain transformers has no adapter like its on a %s encoder",
+            "%s is for Voxlate alone: plain transformers has no such adapter for a %s encoder",
             folder,
             model.encoder.config.model_type,
         )
@@ -164,7 +167,7 @@ def write_description(
 
 
 def read_description(folder: Path) -> Checkpoint:
-    """Return what `write_description` wrote; the model is on the meta device, without weights."""
+    """Read the files of `write_description`; the model is on the meta device, without weights."""
     config = _read_config(folder, {})
     listed = _listed_targets(folder)
     tokenizer = read_tokenizer(folder, config.decoder.vocab_size, added=(listed or {}).values())
@@ -187,7 +190,7 @@ def _build(config: Any, *, normalize_waveform: bool) -> SpeechTranslator:
 
 
 def _read_config(folder: Path, fields: Mapping[str, Mapping[str, Any]]) -> Any:
-    """Return the configs of the encoder and of the decoder, as `encoder` and `decoder`."""
+    """Return an object with the configs `encoder` and `decoder`."""
     path = folder / "config.json"
     raw = read_json(path, "expected the folder of a SpeechEncoderDecoderModel")
     decoder = raw.get("decoder")
@@ -207,18 +210,18 @@ def _read_config(folder: Path, fields: Mapping[str, Mapping[str, Any]]) -> Any:
 
 
 def read_tokenizer(folder: Path, vocabulary_size: int, *, added: Collection[int] = ()) -> Tokenizer:
-    """Return the tokenizer of a model folder; VoxlateError where it is missing or another model's.
+    """Return the tokenizer of a model folder. VoxlateError if it is missing or belongs to another model.
 
-    Of the decoder's ids it makes all but those `added` after ``<mask>`` for new target languages.
+    The decoder may have more ids: those `added` after ``<mask>`` for new target languages.
     """
     path = next((folder / name for name in VOCABULARY_FILES if entry_exists(folder / name)), None)
     if path is None:
         expected = " or ".join(VOCABULARY_FILES)
-        raise VoxlateError(f"{folder}: no {expected}; copy it from the mBART-50 checkpoint that the model came from")
+        raise VoxlateError(f"{folder}: no {expected}; copy it from the mBART-50 checkpoint that the model started from")
     tokenizer = Tokenizer(path)
     if tokenizer.vocabulary_size > vocabulary_size or _unnamed_ids(tokenizer, vocabulary_size, added):
         raise VoxlateError(
-            f"{path}: makes {tokenizer.vocabulary_size} ids, but the decoder has {vocabulary_size}; "
+            f"{path}: has {tokenizer.vocabulary_size} ids, but the decoder has {vocabulary_size}; "
             "it belongs to another model"
         )
     return tokenizer
@@ -242,7 +245,7 @@ def _listed_targets(folder: Path) -> dict[str, int] | None:
         except VoxlateError as error:
             raise VoxlateError(f"{path}: {shown(error)}") from None
         if language.code in targets:
-            raise VoxlateError(f"{path}: {language.name} ({language.code}) occurs twice; expected one id of it")
+            raise VoxlateError(f"{path}: {language.name} ({language.code}) occurs twice; expected one id")
         if not isinstance(index, int) or isinstance(index, bool):
             raise VoxlateError(f"{path}: the id of {code} is {shown(index)}; expected a whole number such as 250003")
         targets[language.code] = index
@@ -250,7 +253,7 @@ def _listed_targets(folder: Path) -> dict[str, int] | None:
 
 
 def listed_directions(folder: Path) -> list[str]:
-    """Return the directions that a model was trained on as far as its folder tells: none where it does not."""
+    """Return the directions that a model was trained on; an empty list if its folder does not list them."""
     if not entry_exists(folder / LANGUAGES_FILE):
         return []
     found = read_json(folder / LANGUAGES_FILE, "").get("directions")
@@ -262,29 +265,28 @@ def _read_targets(
     listed: dict[str, int] | None,
     tokenizer: Tokenizer,
     vocabulary_size: int,
-    slots: Mapping[str, int | str],
+    language_tokens: Mapping[str, int | str],
 ) -> dict[str, int]:
-    """Return code → id: as listed in the folder, else from the published card, else every mBART-50 language."""
+    """Return code → id, from the folder's list, else from the published card, else of every mBART-50 language."""
     targets = listed if listed is not None else published_targets(str(folder.resolve()))
     if targets is None:
         targets = {language.code: tokenizer.tag_id(language.mbart_tag) for language in LANGUAGES if language.mbart_tag}
-    for code, slot in slots.items():
-        index = tokenizer.tag_id(slot) if isinstance(slot, str) else slot
-        targets[find_language(code).code] = index
+    for code, token in language_tokens.items():
+        targets[find_language(code).code] = tokenizer.tag_id(token) if isinstance(token, str) else token
     first = tokenizer.tag_id(tokenizer.tags[0])
     for code, index in targets.items():
         if index >= vocabulary_size:
-            raise VoxlateError(f"{folder}: slot {shown(index)} of {code} is not an id below {vocabulary_size}")
+            raise VoxlateError(f"{folder}: token {shown(index)} of {code} is not an id below {vocabulary_size}")
         if index < first:
             raise VoxlateError(
-                f"{folder}: slot {shown(index)} of {code} is no language tag; expected an id from {first} to "
+                f"{folder}: token {shown(index)} of {code} is not a language tag; expected an id from {first} to "
                 f"{vocabulary_size - 1}"
             )
     return targets
 
 
 def normalizes(folder: Path) -> bool:
-    """Return whether waveforms are normalized, from the feature extractor's file or the joint processor's."""
+    """Return whether waveforms are normalized, from the config of the feature extractor or processor."""
     for name in ("preprocessor_config.json", "processor_config.json"):
         if entry_exists(folder / name):
             raw = read_json(folder / name, "")
@@ -302,11 +304,11 @@ def normalizes(folder: Path) -> bool:
 
 
 def _tokenizer_config(tokenizer: Tokenizer, targets: Mapping[str, int]) -> dict[str, Any]:
-    """Return what transformers' tokenizer needs to know: ids after ``<mask>`` are tags too, and no text."""
+    """Return the config of transformers' tokenizer, in which ids after ``<mask>`` are special tokens too."""
     config: dict[str, Any] = {"tokenizer_class": "MBart50Tokenizer"}
     added = {index: code for code, index in targets.items() if index >= tokenizer.vocabulary_size}
     if added:
-        # Named as M2M-100 does: mBART's own es_XX may be another language's slot, and then es needs another name.
+        # Names as in M2M-100: mBART's es_XX may be the token of another language, and then es needs another name.
         config["added_tokens_decoder"] = {
             str(index): {"content": f"__{added[index]}__", "special": True} for index in sorted(added)
         }

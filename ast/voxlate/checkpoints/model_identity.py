@@ -1,4 +1,4 @@
-"""Which model it is, by the contents of its files and not by its name; neither torch nor a network is needed."""
+"""Identify a model by the contents of its files, not by its name; without torch, without the network."""
 
 import hashlib
 import json
@@ -10,14 +10,14 @@ from pathlib import Path
 from voxlate.files import file_sha256, write_text
 
 _SMALL_FILES = ("*config.json", "tokenizer.json", "vocab.json", "languages.json", "*_map.json", "added_tokens.json")
-_BIG_BYTES = 1 << 25  # a digest of a larger file is remembered
-_REMEMBERED = 500  # files
+_BIG_BYTES = 1 << 25  # digests of larger files are cached
+_CACHED_DIGESTS = 500
 
 
 def model_identity(folder: Path) -> str:
-    """Return a digest of everything in a model's folder that a result depends on.
+    """Return a digest of all files in a model's folder that results depend on.
 
-    What large files hold is read once, and their digests are remembered in the user's cache, by size and times.
+    Digests of large files are kept in the user's cache, and are valid while size and times of the file are the same.
     """
     patterns = [*_SMALL_FILES, "*.model", "*.safetensors"]
     if not any(folder.glob("*.safetensors")):
@@ -30,7 +30,7 @@ def model_identity(folder: Path) -> str:
 
 
 def contents_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file: of a large one as the Hub's cache or our own knows it, if it has not changed."""
+    """Return the SHA-256 of a file; for an unchanged large one, from the Hub's cache or our own."""
     real = path.resolve()
     if real.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", real.name):  # large files of the Hub's cache
         return real.name
@@ -38,26 +38,26 @@ def contents_sha256(path: Path) -> str:
     if state.st_size < _BIG_BYTES:
         return file_sha256(real)
     stamp = [state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
-    known = _known()
-    noted = known.get(str(real))
-    if isinstance(noted, list) and noted[:-1] == stamp and isinstance(noted[-1], str):
-        return noted[-1]
+    cache = _read_cache()
+    entry = cache.get(str(real))
+    if isinstance(entry, list) and entry[:-1] == stamp and isinstance(entry[-1], str):
+        return entry[-1]
     digest = file_sha256(real)
-    known.pop(str(real), None)
-    known[str(real)] = [*stamp, digest]
-    with suppress(OSError, RuntimeError):  # without a place for a cache it is computed each time
-        write_text(_cache_file(), json.dumps(dict(list(known.items())[-_REMEMBERED:])))
+    cache.pop(str(real), None)
+    cache[str(real)] = [*stamp, digest]
+    with suppress(OSError, RuntimeError):  # if the cache cannot be written, the digest is computed each time
+        write_text(_cache_file(), json.dumps(dict(list(cache.items())[-_CACHED_DIGESTS:])))
     return digest
 
 
-def _known() -> dict[str, object]:
+def _read_cache() -> dict[str, object]:
     try:
-        known = json.loads(_cache_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError, RuntimeError):  # there is none, it is damaged, or there is no home
+        cache = json.loads(_cache_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError, RuntimeError):  # missing or damaged, or no home folder
         return {}
-    return known if isinstance(known, dict) else {}
+    return cache if isinstance(cache, dict) else {}
 
 
 def _cache_file() -> Path:
-    """Return where digests are remembered; RuntimeError if there is no home folder."""
+    """Return the file of cached digests. RuntimeError if there is no home folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "voxlate" / "digests.json"

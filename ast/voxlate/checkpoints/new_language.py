@@ -1,4 +1,4 @@
-"""Add a target language to a trained model, as the copy of one that it knows."""
+"""Add a target language to a trained model, as a copy of one of its target languages."""
 
 from dataclasses import replace
 
@@ -11,17 +11,19 @@ from voxlate.languages import Language, find_language
 from voxlate.models.decoder import MBartDecoder
 from voxlate.models.speech_translator import SpeechTranslator
 
-_ROWS_PER_ID = ("embed_tokens.weight", "lm_head.weight")  # the latter only where the embeddings are not tied
+_ROWS_PER_ID = ("embed_tokens.weight", "lm_head.weight")  # the latter only if the embeddings are not tied
 
 
-def add_language(checkpoint: Checkpoint, language: str, *, init_from: str, slot: str | int | None = None) -> Checkpoint:
-    """Return the checkpoint with one target more, which begins as a copy of its target `init_from`.
+def add_language(
+    checkpoint: Checkpoint, language: str, *, init_from: str, token: str | int | None = None
+) -> Checkpoint:
+    """Return the checkpoint with one more target language, which starts as a copy of the target `init_from`.
 
-    Without `slot` the language gets a new id after all others. With `slot`, an mBART-50 tag or its id, it takes over
-    one that no target uses, as the published checkpoints gave Catalan the slot of es_XX. No other weight changes; the
-    two checkpoints share them, so train only one.
+    Without `token`, the language gets a new id after all others. With `token`, an mBART-50 tag or its id, it takes over
+    one that no target uses, as Catalan has es_XX in the published checkpoints. No other weight changes; the two
+    checkpoints share them, so train only one.
 
-    VoxlateError where the language is a target already, `init_from` is none, or the slot is no tag's or in use.
+    VoxlateError if the language is a target already, `init_from` is not, or the token is not a free language tag.
     """
     added, source = find_language(language), find_language(init_from)
     if added.code in checkpoint.targets:
@@ -36,25 +38,25 @@ def add_language(checkpoint: Checkpoint, language: str, *, init_from: str, slot:
         )
     old = checkpoint.model
     vocabulary_size = old.decoder.config.vocabulary_size
-    target_id = vocabulary_size if slot is None else _free_slot(checkpoint, added, slot)
+    target_id = vocabulary_size if token is None else _free_token(checkpoint, added, token)
     decoder = _with_row_copied(old.decoder, checkpoint.targets[source.code], target_id)
     model = SpeechTranslator(old.encoder, old.adapter, decoder, old.enc_to_dec_proj).train(old.training)
     return replace(checkpoint, model=model, targets={**checkpoint.targets, added.code: target_id})
 
 
-def _free_slot(checkpoint: Checkpoint, language: Language, slot: str | int) -> int:
+def _free_token(checkpoint: Checkpoint, language: Language, token: str | int) -> int:
     tokenizer = checkpoint.tokenizer
     tag_ids = [tokenizer.tag_id(tag) for tag in tokenizer.tags]
-    target_id = tokenizer.tag_id(slot) if isinstance(slot, str) else slot
+    target_id = tokenizer.tag_id(token) if isinstance(token, str) else token
     if target_id not in tag_ids:
         raise VoxlateError(
-            f"slot {slot} for {language.name} ({language.code}) is not a language tag; expected one such as "
+            f"token {token} for {language.name} ({language.code}) is not a language tag; expected one such as "
             f"{tokenizer.tags[0]}, or an id from {tag_ids[0]} to {tag_ids[-1]}"
         )
     users = [find_language(code) for code, index in checkpoint.targets.items() if index == target_id]
     if users:
         raise VoxlateError(
-            f"slot {slot} for {language.name} ({language.code}) is in use: {checkpoint.name} translates into "
+            f"token {token} for {language.name} ({language.code}) is in use: {checkpoint.name} translates into "
             f"{users[0].name} ({users[0].code}) with it; name another, or none for a new id, or list the model's "
             f"targets without {users[0].code} in its {LANGUAGES_FILE}"
         )
@@ -62,15 +64,15 @@ def _free_slot(checkpoint: Checkpoint, language: Language, slot: str | int) -> i
 
 
 def _with_row_copied(decoder: MBartDecoder, source_id: int, target_id: int) -> MBartDecoder:
-    """Return a decoder in whose embeddings row `target_id`, new where it is after the last, equals `source_id`'s."""
+    """Return the decoder with its embedding row `source_id` copied to `target_id`, which may be a new last row."""
     tensors = decoder.state_dict()
     for name in _ROWS_PER_ID:
         if name in tensors:
             tensors[name] = _copy_row(tensors[name], source_id, target_id)
     with torch.device("meta"):
-        made = MBartDecoder(replace(decoder.config, vocabulary_size=len(tensors["embed_tokens.weight"])))
-    made.load_state_dict(tensors, assign=True)
-    return made
+        extended = MBartDecoder(replace(decoder.config, vocabulary_size=len(tensors["embed_tokens.weight"])))
+    extended.load_state_dict(tensors, assign=True)
+    return extended
 
 
 def _copy_row(weight_VD: Tensor, source_id: int, target_id: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Make a speech translation model without pretrained parts, from fields of transformers' configs."""
+"""Build a speech translation model from scratch: random weights, from fields of transformers' configs."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ from voxlate.models.speech_translator import SpeechTranslator
 from voxlate.registry import resolve
 from voxlate.tokenizer import Tokenizer
 
-_SETTINGS = Path("model.scratch")  # where the messages say that a field stands
+_SETTINGS = Path("model.scratch")  # the configuration section that messages name
 
 
 def random_model(
@@ -36,10 +36,10 @@ def random_model(
     adapter_kernel: int = 3,
     adapter_stride: int = 2,
 ) -> Checkpoint:
-    """Return a model of random weights (seed torch first), with every mBART-50 language as a target.
+    """Return a model with random weights (seed torch first) and every mBART-50 language as a target.
 
-    `encoder` and `decoder` are fields of transformers' configs; what is not given has their defaults. VoxlateError
-    for fields that they do not have, for values that make no network, and for more weights than memory holds.
+    `encoder` and `decoder` are fields of transformers' configs; the others have their defaults. VoxlateError for
+    unknown fields, for values from which no network can be built, and for more weights than fit into memory.
     """
     encoder_class = resolve(ENCODERS, encoder_type, "speech encoder")
     problems = [
@@ -66,9 +66,9 @@ def random_model(
 
 
 def _check_size(build: Callable[[], SpeechTranslator]) -> None:
-    """Build the model on the meta device, which takes no memory. VoxlateError where that of this machine is too small.
+    """Build the model on the meta device, which takes no memory. VoxlateError if it would not fit into memory.
 
-    A network of this size is not built otherwise: neither torch nor Linux says no before the memory is full.
+    Building it directly would fill the memory first: neither torch nor Linux refuses an allocation in time.
     """
     try:
         with torch.device("meta"):
@@ -78,7 +78,7 @@ def _check_size(build: Callable[[], SpeechTranslator]) -> None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if 4 * parameters > memory:
         raise VoxlateError(
-            f"{_SETTINGS}: {parameters:.3g} parameters need {4 * parameters / 2**30:,.0f} GiB, and this machine has "
+            f"{_SETTINGS}: {parameters:.3g} parameters need {4 * parameters / 2**30:,.0f} GiB, but this machine has "
             f"{memory / 2**30:,.0f}; make it smaller"
         )
 

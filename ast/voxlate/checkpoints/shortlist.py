@@ -1,4 +1,4 @@
-"""A language's part of a vocabulary, for faster search: the ids that its text needs, in a file beside the model."""
+"""Vocabulary shortlists for faster search: the ids that text in a language needs, in a file next to the model."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from voxlate.tokenizer import UNK_ID, VOCABULARY_FILES, Tokenizer
 
 @dataclass(frozen=True)
 class Shortlist:
-    """The ids of the pieces of a language, ascending, and the SHA-256 of the vocabulary that they belong to."""
+    """The ids of the pieces of a language in ascending order, and the SHA-256 of their vocabulary."""
 
     language: str
     ids: tuple[int, ...]
@@ -22,37 +22,37 @@ class Shortlist:
 
 
 def prepare_shortlist(texts: Sequence[Path], language: str, folder: Path, output: Path | None = None) -> str:
-    """Write the shortlist of a language, by default beside the model; return a line that says what it is.
+    """Write the shortlist of a language, by default next to the model; return a line that describes it.
 
-    Texts are .txt files, a sentence on each line, or manifests, of which the target texts in the language are taken.
+    Texts are .txt files with a sentence per line, or manifests, whose target texts in the language are read.
     """
     found = next((folder / name for name in VOCABULARY_FILES if (folder / name).is_file()), folder)
     if not found.is_file() or (output is None and found == folder):
         expected = f"a model's folder with one of {', '.join(VOCABULARY_FILES)}; with --output also such a file"
-        raise VoxlateError(f"--model {folder}: no vocabulary there; expected {expected}")
+        raise VoxlateError(f"--model {folder}: contains no vocabulary; expected {expected}")
     tokenizer = Tokenizer(found)
     lines = [line for path in texts for line in _lines(path, language)]
     shortlist = make_shortlist(language, lines[::2] or lines, tokenizer)
-    known = {*shortlist.ids}  # of every other line, to measure what they cover of the rest
-    counted = [index in known for line in lines[1::2] for index in tokenizer.encode(line)]
+    known = {*shortlist.ids}  # of every other line, to measure their coverage of the rest
+    covered = [index in known for line in lines[1::2] for index in tokenizer.encode(line)]
     shortlist = make_shortlist(language, lines, tokenizer)
     path = output or _path(folder, language)
     fields = {"language": language, "vocabulary_sha256": shortlist.vocabulary_sha256, "ids": shortlist.ids}
     write_text(path, json.dumps(fields) + "\n")
-    covered = f"; coverage of held-out text: {sum(counted) / len(counted):.2%}" if counted else ""
-    return f"{path}: {len(shortlist.ids):,} of {tokenizer.vocabulary_size:,} ids, from {len(lines):,} lines{covered}"
+    coverage = f"; coverage of held-out text: {sum(covered) / len(covered):.2%}" if covered else ""
+    return f"{path}: {len(shortlist.ids):,} of {tokenizer.vocabulary_size:,} ids, from {len(lines):,} lines{coverage}"
 
 
 def make_shortlist(language: str, texts: Iterable[str], tokenizer: Tokenizer) -> Shortlist:
-    """Return the ids of all pieces of texts, those that spell each character of them, and those that are no pieces."""
+    """Return the ids of the pieces of texts, of their single characters, and of special tokens and tags."""
     ids = {*range(UNK_ID + 1), *range(tokenizer.tag_id(tokenizer.tags[0]), tokenizer.vocabulary_size)}
     characters: set[str] = set()
     for text in texts:
         ids.update(tokenizer.encode(text))
         characters.update(text)
     if not characters:
-        raise VoxlateError(f"no text to make a shortlist of {language} from; expected lines in that language")
-    for character in characters:  # at the beginning of a word, and inside
+        raise VoxlateError(f"no text for a shortlist of {language}; expected lines in that language")
+    for character in characters:  # at the beginning of a word, and inside one
         ids.update(tokenizer.encode(character), tokenizer.encode(f"{character}{character}{character}"))
     return Shortlist(language, tuple(sorted(ids)), file_sha256(tokenizer.path))
 
@@ -65,7 +65,7 @@ def _lines(path: Path, language: str) -> Iterator[str]:
     try:
         return iter(path.read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError) as error:
-        raise VoxlateError(f"{path}: not a text that can be read ({error})") from None
+        raise VoxlateError(f"{path}: cannot be read as text ({error})") from None
 
 
 def _path(folder: Path, language: str) -> Path:
@@ -85,7 +85,7 @@ def read_shortlist(path: Path) -> Shortlist:
 
 
 def find_shortlists(folder: Path, tokenizer: Tokenizer, languages: Iterable[str]) -> Mapping[str, Shortlist]:
-    """Return the shortlists beside a model; VoxlateError where one is missing, or made for another vocabulary."""
+    """Return the shortlists next to a model. VoxlateError if one is missing or of another vocabulary."""
     found = {}
     for language in dict.fromkeys(languages):
         path = _path(folder, language)
@@ -104,6 +104,6 @@ def find_shortlists(folder: Path, tokenizer: Tokenizer, languages: Iterable[str]
 
 
 def shortlists_sha256(folder: Path, languages: Iterable[str]) -> dict[str, str]:
-    """Return the SHA-256 of the shortlists beside a model, of those languages that have one."""
+    """Return the SHA-256 of the shortlist of each language that has one."""
     paths = {language: _path(folder, language) for language in languages}
     return {language: file_sha256(path) for language, path in paths.items() if path.is_file()}

@@ -1,7 +1,7 @@
-"""A model without the pieces that its languages do not use: smaller and faster, with the same translations.
+"""Vocabulary trimming: remove the pieces that the target languages do not use (Abdaoui et al. 2020).
 
-A quarter of an XLS-R 300M with mBART-50, and much of its search, are embeddings of 250,000 pieces of 50 languages
-(the idea is that of Abdaoui et al. 2020). What is left keeps its order, and so its ids keep mBART-50's layout.
+In XLS-R 300M with mBART-50, the embeddings of 250,000 pieces in 50 languages are a quarter of the parameters, and take
+much of the time of the search. The remaining pieces keep their order, so ids keep mBART-50's layout.
 """
 
 import json
@@ -21,24 +21,24 @@ from voxlate.tokenizer import UNK_ID, Tokenizer
 
 _SPECIALS = UNK_ID + 1
 
-protobuf: Any = sentencepiece_model_pb2  # its classes are made when it is imported
+protobuf: Any = sentencepiece_model_pb2  # its classes are created at run time
 
 
 def trim(checkpoint: Checkpoint, languages: Sequence[str], ids: Collection[int], vocabulary: Path) -> Checkpoint:
-    """Return the checkpoint with the pieces `ids` alone and some of its target languages; the encoder is shared.
+    """Return the checkpoint with only the pieces `ids` and some of its target languages; the encoder is shared.
 
-    `vocabulary` is where the smaller vocabulary is written, with the suffix of the old one. Text whose pieces are all
-    kept is cut into the same pieces, and a search that is confined to them finds the same translations.
+    The smaller vocabulary is written to `vocabulary`, which has the suffix of the old one. Text whose pieces are all
+    kept is tokenized as before, and a search restricted to these pieces finds the same translations.
     """
     old = checkpoint.tokenizer
     first_tag = old.tag_id(old.tags[0])
     pieces = sorted({index for index in ids if _SPECIALS <= index < first_tag})
     size = checkpoint.model.decoder.config.vocabulary_size
-    kept = (*range(_SPECIALS), *pieces, *range(first_tag, size))  # tags, <mask>, and what was added after them
+    kept = (*range(_SPECIALS), *pieces, *range(first_tag, size))  # tags, <mask>, and added languages
     _write_vocabulary(old, pieces, vocabulary)
     tokenizer = Tokenizer(vocabulary, old.tags)
-    places = {index: place for place, index in enumerate(kept)}
-    targets = {language: places[checkpoint.target_id(language)] for language in languages}
+    new_ids = {old_id: new_id for new_id, old_id in enumerate(kept)}
+    targets = {language: new_ids[checkpoint.target_id(language)] for language in languages}
     old_model = checkpoint.model
     model = SpeechTranslator(
         old_model.encoder, old_model.adapter, _with_rows(old_model.decoder, kept), old_model.enc_to_dec_proj
@@ -47,7 +47,7 @@ def trim(checkpoint: Checkpoint, languages: Sequence[str], ids: Collection[int],
 
 
 def _with_rows(decoder: MBartDecoder, kept: Sequence[int]) -> MBartDecoder:
-    """Return the decoder with some rows of its embeddings and of its output layer."""
+    """Return the decoder with only some rows of its embeddings and of its output layer."""
     rows = torch.tensor(kept, device=decoder.embed_tokens.weight.device)
     with torch.device("meta"):
         smaller = MBartDecoder(replace(decoder.config, vocabulary_size=len(kept)))
@@ -64,11 +64,10 @@ def _write_vocabulary(tokenizer: Tokenizer, pieces: Sequence[int], path: Path) -
         stored = json.loads(tokenizer.path.read_text(encoding="utf-8"))
         names = stored["model"]["vocab"]
         first_tag = tokenizer.tag_id(tokenizer.tags[0])
-        behind = names[first_tag:]
-        stored["model"]["vocab"] = [*names[:_SPECIALS], *(names[index] for index in pieces), *behind]
-        moved = _SPECIALS + len(pieces) - first_tag
+        stored["model"]["vocab"] = [*names[:_SPECIALS], *(names[index] for index in pieces), *names[first_tag:]]
+        shift = _SPECIALS + len(pieces) - first_tag
         for token in stored.get("added_tokens") or []:
-            token["id"] += moved if token["id"] >= first_tag else 0
+            token["id"] += shift if token["id"] >= first_tag else 0
         path.write_text(json.dumps(stored, ensure_ascii=False), encoding="utf-8")
         return
     model = protobuf.ModelProto()
@@ -77,8 +76,8 @@ def _write_vocabulary(tokenizer: Tokenizer, pieces: Sequence[int], path: Path) -
         raise VoxlateError(
             f"{tokenizer.path}: its pieces depend on each other (BPE); only unigram models can be trimmed"
         )
-    found = [model.pieces[index] for index in (0, 1, 2, *(index - 1 for index in pieces))]
+    kept = [model.pieces[index] for index in (0, 1, 2, *(index - 1 for index in pieces))]
     del model.pieces[:]
-    model.pieces.extend(found)
-    model.trainer_spec.vocab_size = len(found)
+    model.pieces.extend(kept)
+    model.trainer_spec.vocab_size = len(kept)
     path.write_bytes(model.SerializeToString())

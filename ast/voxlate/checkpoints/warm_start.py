@@ -1,7 +1,7 @@
 """Start a speech translation model from a pretrained speech encoder and an mBART-50 checkpoint.
 
-Both are read strictly and by name. transformers' own way of joining them leaves the decoder's embeddings random where
-the checkpoint holds only ``model.shared.weight`` (every one that transformers 5 saves).
+Both are loaded strictly and by name. transformers' own way to combine them leaves the decoder's embeddings random if
+the checkpoint only has ``model.shared.weight``, as every one that transformers 5 saves.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from voxlate.checkpoints.config_json import mbart_config
-from voxlate.checkpoints.conversion import build, decoder_config, load_strictly, same
+from voxlate.checkpoints.conversion import build, decoder_config, identical, load_strictly
 from voxlate.checkpoints.encoders import read_encoder
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.lora import base_folder
@@ -35,14 +35,14 @@ def start_model(
     adapter_stride: int = 2,
     fields: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Checkpoint:
-    """Join two checkpoints (folders or Hub ids) by a new adapter, in float32; every mBART-50 language is a target.
+    """Combine two checkpoints (folders or Hub ids) with a new adapter, in float32; every mBART-50 language is a target.
 
-    The adapter's weights are random (seed torch first), all others the checkpoints'. Encoder and decoder keep their
-    configs, layerdrop and masking included, but for the `fields` given (see `load_checkpoint`).
+    Only the adapter's weights are random (seed torch first). Encoder and decoder keep their configs, including
+    layerdrop and masking, except for the `fields` given (see `load_checkpoint`).
     """
     changed = fields or {}
     if adapter_layers < 1:
-        raise VoxlateError(f"adapter_layers is {adapter_layers}, expected 1 or more: it joins the two widths")
+        raise VoxlateError(f"adapter_layers is {adapter_layers}, expected 1 or more: it connects the two widths")
     found = find_model(decoder)
     decoder_folder = base_folder(found)
     config = _read_mbart_config(decoder_folder, changed.get("decoder", {}))
@@ -66,12 +66,12 @@ def _read_mbart_config(folder: Path, changed: Mapping[str, Any]) -> Any:
 
 
 def _decoder_tensors(folder: Path) -> dict[str, Tensor]:
-    """Return the decoder's tensors; its embeddings under whichever of their three names the file has them."""
+    """Return the decoder's tensors, with its embeddings from any of the three names that files have for them."""
     tensors = {name.removeprefix("model."): tensor for name, tensor in read_weights(folder).items()}
     tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("encoder.")}
     bias = tensors.pop("final_logits_bias", None)
     if bias is not None and bias.any():
-        raise VoxlateError(f"{folder}: final_logits_bias is not zero, and the decoder has no place for it")
+        raise VoxlateError(f"{folder}: final_logits_bias is not zero, and the decoder has no such bias")
     embeddings = [
         tensors.pop(name)
         for name in ("decoder.embed_tokens.weight", "shared.weight", "lm_head.weight")
@@ -79,7 +79,7 @@ def _decoder_tensors(folder: Path) -> dict[str, Tensor]:
     ]
     if not embeddings:
         raise VoxlateError(f"{folder}: no embeddings; expected decoder.embed_tokens, shared or lm_head")
-    if not all(same(embeddings[0], other) for other in embeddings[1:]):
+    if not all(identical(embeddings[0], other) for other in embeddings[1:]):
         raise VoxlateError(f"{folder}: input and output embeddings differ; expected a tied mBART-50 checkpoint")
     return {
         "embed_tokens.weight": embeddings[0],

@@ -1,4 +1,4 @@
-"""Tensor files of a model folder: safetensors first, else ``.bin`` that holds nothing but tensors."""
+"""Read and write the weights of a model folder: safetensors if present, else ``.bin`` with nothing but tensors."""
 
 import errno
 import pickle
@@ -26,7 +26,7 @@ _CANDIDATES = (
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the files that hold the weights of a model folder, of an adapter those of its base."""
+    """Return the weight files of a model folder; for an adapter, those of its base."""
     folder = base_folder(folder)
     for name in _CANDIDATES:
         path = folder / name
@@ -35,8 +35,8 @@ def weight_files(folder: Path) -> list[Path]:
         if not name.endswith(".index.json"):
             return [path]
         shards = sorted({*_weight_map(path).values()})
-        here = {file.name for file in folder.iterdir() if file.is_file()}
-        missing = [shown(shard)[1:-1] for shard in shards if shard not in here]
+        present = {file.name for file in folder.iterdir() if file.is_file()}
+        missing = [shown(shard)[1:-1] for shard in shards if shard not in present]
         if missing:
             raise VoxlateError(f"{path}: shards are missing: {', '.join(missing[:5])}; fetch the whole model")
         return [folder / shard for shard in shards]
@@ -44,38 +44,38 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Return all tensors of a model folder by name, memory-mapped: nothing is read before it is used.
+    """Return all tensors of a model folder by name, memory-mapped, so that they are read when they are used.
 
-    Of a LoRA adapter they are its base's with its own merged into them.
+    For a LoRA adapter, they are those of its base with the adapter merged.
     """
     adapter = find_adapter(folder)
     if adapter is not None:
         return merged(adapter, read_tensors(adapter.weights), read_weights(adapter.base))
     tensors: dict[str, Tensor] = {}
     for path in weight_files(folder):
-        found = read_tensors(path)
-        twice = sorted(tensors.keys() & found.keys())
-        if twice:
-            raise VoxlateError(f"{path}: {shown(twice[0])} is in another shard, too; fetch the whole model")
-        tensors.update(found)
+        shard = read_tensors(path)
+        repeated = sorted(tensors.keys() & shard.keys())
+        if repeated:
+            raise VoxlateError(f"{path}: {shown(repeated[0])} is in another shard, too; fetch the whole model")
+        tensors.update(shard)
     index = next((folder / name for name in _CANDIDATES if (folder / name).is_file()), folder)
     if index.suffix == ".json":
-        # It may list more: converters to safetensors leave out the second of two tied tensors.
+        # It may list more tensors: converters to safetensors omit the second of two tied ones.
         unlisted = sorted(tensors.keys() - _weight_map(index).keys())
         if unlisted:
             raise VoxlateError(
-                f"{index}: does not list what its shards hold, such as {shown(unlisted[0])}; fetch the whole model"
+                f"{index}: does not list all tensors of its shards, such as {shown(unlisted[0])}; fetch the whole model"
             )
     return tensors
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of one file by name, memory-mapped: a ``.safetensors`` or a ``.bin``."""
+    """Return the tensors of one ``.safetensors`` or ``.bin`` file by name, memory-mapped."""
     return _read_safetensors(path) if path.suffix == ".safetensors" else _read_bin(path)
 
 
 def _weight_map(path: Path) -> dict[str, str]:
-    """Return which file holds each tensor of a sharded model."""
+    """Return the file of each tensor of a sharded model."""
     found = read_json(path, "").get("weight_map")
     suffix = f".{path.name.split('.')[1]}"  # of the shards: .safetensors or .bin
     if not isinstance(found, dict) or not found or not all(isinstance(shard, str) for shard in found.values()):
@@ -87,23 +87,23 @@ def _weight_map(path: Path) -> dict[str, str]:
 
 
 def weights_sha256(folder: Path) -> str:
-    """Return the SHA-256 of the weight files; of a single file it is the one that the Hub shows.
+    """Return the SHA-256 of the weight files; for a single file, it is the one that the Hub shows.
 
-    Of a LoRA adapter it is its base's; `adapter_recipe` tells its own.
+    For a LoRA adapter, it is that of its base; `adapter_recipe` has that of the adapter.
     """
     return file_sha256(*weight_files(folder))
 
 
 def adapter_recipe(folder: Path) -> dict[str, object]:
-    """Return the adapter that a folder holds, its SHA-256 and its base; nothing for the folder of a model."""
+    """Return the folder, SHA-256 and base of a LoRA adapter; an empty dict for the folder of a model."""
     adapter = find_adapter(folder)
     return {} if adapter is None else adapter.recipe()
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write tensors whole or not at all. OSError where that fails, as on a full disk: the library has its own error.
+    """Write tensors atomically. OSError on failure, such as a full disk, instead of safetensors' own error.
 
-    One entry of metadata at most: several come in any order, and the file would not be the same each time.
+    `metadata` has one entry at most: several are written in random order, and files would differ each time.
     """
     assert len(metadata) <= 1
     with atomic_file(path) as part:
@@ -118,16 +118,16 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
     except SafetensorError as error:
-        raise VoxlateError(f"{path}: not a whole safetensors file ({shown(error)}); fetch it again") from None
+        raise VoxlateError(f"{path}: an incomplete safetensors file ({shown(error)}); fetch it again") from None
     except OSError as error:
         raise VoxlateError(f"{path}: cannot be read ({shown(error)})") from None
-    except Exception as error:  # of a type that torch lacks, or of another kind for each damage
+    except Exception as error:  # unknown types and damaged files raise exceptions of many kinds
         raise VoxlateError(f"{path}: holds tensors that cannot be read ({shown(error)}); fetch it again") from None
 
 
 def _read_bin(path: Path) -> dict[str, Tensor]:
     try:
-        mapped = zipfile.is_zipfile(path)  # torch before 1.6 wrote another format, which cannot be mapped
+        mapped = zipfile.is_zipfile(path)  # the format of torch before 1.6 cannot be mapped
         if mapped:
             check_archive(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
@@ -135,9 +135,9 @@ def _read_bin(path: Path) -> dict[str, Tensor]:
         raise
     except pickle.UnpicklingError:
         raise VoxlateError(
-            f"{path}: holds Python objects besides tensors, which are never loaded; save it as safetensors"
+            f"{path}: holds Python objects other than tensors, which are never loaded; save it as safetensors"
         ) from None
-    except Exception as error:  # each kind of damage has its own
+    except Exception as error:  # damaged files raise exceptions of many kinds
         raise VoxlateError(f"{path}: not a PyTorch weights file ({shown(error)}); fetch it again") from None
     if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise VoxlateError(f"{path}: expected a table of tensors by name, got {type(loaded).__name__}")
@@ -149,14 +149,14 @@ def _read_bin(path: Path) -> dict[str, Tensor]:
 
 
 def check_archive(path: Path) -> None:
-    """VoxlateError where an archive of torch holds compressed files: torch never writes any, and maps them as is."""
+    """VoxlateError if an archive has compressed files: torch writes none, and would map the compressed bytes."""
     with zipfile.ZipFile(path) as archive:
         if any(item.compress_type != zipfile.ZIP_STORED or item.flag_bits & 1 for item in archive.infolist()):
-            raise VoxlateError(f"{path}: holds compressed files, expected what torch.save writes; fetch it again")
+            raise VoxlateError(f"{path}: has compressed files, which torch.save does not write; fetch it again")
 
 
 def check_plain(path: Path, tensors: Iterable[tuple[str, Tensor]]) -> None:
-    """VoxlateError for a tensor that is sparse, quantized or without values, or claims more of them than the file."""
+    """VoxlateError for a tensor that is sparse, quantized, without values, or larger than the file."""
     size = path.stat().st_size
     for name, tensor in tensors:
         if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type != "cpu":

@@ -82,7 +82,7 @@ class Translator:
         weight_bytes = sum(path.stat().st_size for path in weight_files(folder))
         precision = choose_dtype(dtype, self._device, weight_bytes)
         self._dtype = INT8 if dtype == INT8 else str(precision).removeprefix("torch.")
-        checkpoint = load_checkpoint(folder, device=self._device, dtype=precision, slots=language_tokens)
+        checkpoint = load_checkpoint(folder, device=self._device, dtype=precision, language_tokens=language_tokens)
         install_cpu_path(checkpoint.model, "int8" if dtype == INT8 else "packed")
         self.checkpoint = replace(checkpoint, name=str(model))
         self._files = ModelFiles(str(model), checkpoint.folder, checkpoint.adapter)

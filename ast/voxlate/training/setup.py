@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from voxlate.checkpoints.ctc_files import adopt_ctc
+from voxlate.checkpoints.ctc_files import copy_ctc_rows
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.model_folder import Checkpoint, listed_directions, load_checkpoint
 from voxlate.checkpoints.new_language import add_language
@@ -127,7 +127,7 @@ def build_model(config: TrainConfig, data: Data) -> Checkpoint:
             fields=fields,
         )
     for code, new in settings.add_languages.items():
-        checkpoint = add_language(checkpoint, code, init_from=new.init_from, slot=new.slot)
+        checkpoint = add_language(checkpoint, code, init_from=new.init_from, token=new.slot)
     wanted = {*data.train.target_languages(), *(data.dev.target_languages() if data.dev else [])}
     targets = _with_slots(checkpoint, settings.slots, wanted)
     if settings.init_from is None:  # mBART-50 has 52 tags, but the model will know what it is taught
@@ -160,7 +160,7 @@ def build_objective(config: TrainConfig, checkpoint: Checkpoint, data: Data) -> 
         characters = ctc_characters(data.train)
         torch.manual_seed(config.seed)
         ctc = CtcHead(checkpoint.model.encoder.output_dim, len(characters) + 1)
-        adopt_ctc(ctc, characters, checkpoint.folder)
+        copy_ctc_rows(ctc, characters, checkpoint.folder)
     if config.gradient_checkpointing:
         checkpoint.model.checkpoint_gradients()
     return Objective(checkpoint.model, ctc, config.loss.label_smoothing).train(), characters

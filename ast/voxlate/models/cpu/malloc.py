@@ -1,42 +1,48 @@
-"""Memory on a CPU: large pages, and pages that are used again."""
+"""Settings of memory allocation on a CPU, for the command line alone: they change the whole process."""
 
 import ctypes
 import os
 import re
 import sys
 from pathlib import Path
+from types import TracebackType
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
+# mallopt parameters of glibc's malloc.h, and their documented defaults.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
+_DEFAULTS = {_M_TRIM_THRESHOLD: 128 * 1024, _M_MMAP_MAX: 65_536, _M_ARENA_MAX: 0}
 
 
 def ask_for_huge_pages() -> None:
-    """Let torch ask the kernel for pages of 2 MiB (Linux). Call it before torch is loaded; the user's word stands."""
+    """Let torch ask Linux for 2 MiB pages. Call it before torch is imported; it keeps the user's own setting."""
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 class FreedMemory:
-    """What a batch frees is kept for the next one, on Linux's glibc; it gives nothing back by itself any more.
+    """Keep the memory that a batch frees for the next batch, on Linux with glibc, until `close`.
 
-    By itself it maps each tensor of more than 32 MiB and unmaps it afterwards, and the kernel clears all pages of
-    activations and gradients again at every update: a quarter of the time. But what is kept lies in pieces that fit
-    the next batch less and less. Once the process holds 60 % more than after its first batch (`spare_share`; or
-    `spare_bytes`, for small models, whose batches differ so much that they would return memory each time), or half of
-    the memory that was free then, all that is free is returned at once.
+    By default, glibc maps each tensor of more than 32 MiB and unmaps it when it is freed, so that the kernel clears the
+    pages of activations and gradients again at every update: a quarter of the time. But kept memory fragments, and
+    fits the next batches less and less. Therefore `bound` returns all free memory to the kernel once the process holds
+    60 % more than after its first batch (`spare_share`; or `spare_bytes`, for small models, whose batches differ so
+    much that they would return memory each time), or half of the memory that was available then.
+
+    Closing returns free memory and restores glibc's defaults, since its settings cannot be read. This is not the state
+    of before: glibc no longer adjusts its thresholds to the sizes of freed blocks, threads may share one arena, and
+    large blocks may still come from the heap that has grown. So no library call creates this with `keep`.
     """
 
     def __init__(self, *, keep: bool, spare_bytes: int = 4 << 30, spare_share: float = 0.6) -> None:
-        self._libc = ctypes.CDLL(None) if keep and sys.platform.startswith("linux") else None
+        libc = ctypes.CDLL(None) if keep and sys.platform.startswith("linux") else None
+        self._libc = libc if hasattr(libc, "mallopt") else None  # other C libraries have none
         self._limit: float | None = None
         self._spare_bytes, self._spare_share = spare_bytes, spare_share
-        if not hasattr(self._libc, "mallopt"):  # another C library
-            self._libc = None
-        elif self._libc is not None:
+        if self._libc is not None:
             self._libc.mallopt(_M_MMAP_MAX, 0)
             self._libc.mallopt(_M_TRIM_THRESHOLD, -1)
-            self._libc.mallopt(_M_ARENA_MAX, 1)  # threads keep it together; a heap of their own has 64 MiB at most
+            self._libc.mallopt(_M_ARENA_MAX, 1)  # one for all threads: the arena of a thread has heaps of 64 MiB only
 
     def bound(self) -> None:
-        """Return what is free if it has become too much; call it after each batch."""
+        """Return free memory to the kernel if the process has grown too much; call it after each batch."""
         if self._libc is None:
             return
         resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -46,3 +52,19 @@ class FreedMemory:
             self._limit = resident + min(max(self._spare_share * resident, self._spare_bytes), room)
         elif resident > self._limit:
             self._libc.malloc_trim(0)
+
+    def close(self) -> None:
+        """Restore glibc's defaults and return free memory to the kernel."""
+        if self._libc is not None:
+            for parameter, value in _DEFAULTS.items():
+                self._libc.mallopt(parameter, value)
+            self._libc.malloc_trim(0)
+            self._libc = None
+
+    def __enter__(self) -> "FreedMemory":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
