@@ -29,8 +29,8 @@ def build(kind: tuple[str, dict[str, Any], bool]) -> SpeechEncoder:
     for parameter in encoder.parameters():  # larger than in an untrained network, so that states differ in time
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.2)
-    made: SpeechEncoder = encoder.eval()
-    return made
+    result: SpeechEncoder = encoder.eval()
+    return result
 
 
 def random_translator(encoder: SpeechEncoder) -> SpeechTranslator:
@@ -75,7 +75,7 @@ def write_ctc_model(folder: Path, kind: tuple[str, dict[str, Any], bool]) -> Any
     model = getattr(transformers, CTC_CLASSES[kind[0]])(config).eval()
     getattr(model, model.base_model_prefix).load_state_dict(encoder.model.state_dict())
     torch.nn.init.normal_(model.lm_head.weight, std=0.5)
-    with torch.no_grad():  # transformers writes these out, as "<unk>"
+    with torch.no_grad():  # transformers would write these as text, such as "<unk>"
         model.lm_head.bias[1:4] = -100.0
         model.lm_head.bias[[0, 4]] = 2.0
     model.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Tiny random models in transformers' format, and the vocabulary they share."""
+"""Tiny random models in transformers' format, and their common vocabulary."""
 
 import json
 from pathlib import Path
@@ -40,7 +40,7 @@ _WAVES = {
 }
 _LAYER = {**_SMALL, **_WAVES, "feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
 _GROUP = {**_SMALL, **_WAVES, "feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}
-# The published kinds in small: type of the config, its fields, whether waveforms are normalised.
+# Small versions of the published encoders: model_type, fields of the config, whether waveforms are normalized.
 KINDS: dict[str, tuple[str, dict[str, Any], bool]] = {
     "XLS-R, XLSR-53, wav2vec 2.0 LV-60": ("wav2vec2", _LAYER, True),
     "wav2vec 2.0 base": ("wav2vec2", _GROUP, True),
@@ -100,7 +100,7 @@ def transformers_model(
 ) -> Any:
     """Return a random `SpeechEncoderDecoderModel` in evaluation mode; dicts override config fields.
 
-    Weights are larger than an untrained model's, so that states differ in time and hypotheses differ in length.
+    Weights are larger than in an untrained model, so that states differ over time and hypotheses in length.
     """
     torch.manual_seed(seed)
     fields = {
@@ -140,7 +140,7 @@ def transformers_model(
     )
     config.decoder_start_token_id, config.pad_token_id, config.eos_token_id, config.bos_token_id = 2, 1, 2, 0
     model = SpeechEncoderDecoderModel(config).eval()
-    with torch.no_grad():  # positions that matter keep hypotheses out of loops; a longer row for </s> ends some early
+    with torch.no_grad():  # large position embeddings prevent loops; a larger row of </s> ends some hypotheses early
         model.decoder.model.decoder.embed_positions.weight.normal_(std=2.0)
         model.decoder.model.decoder.embed_tokens.weight[2] *= 3.0
     generation = model.generation_config
@@ -150,7 +150,7 @@ def transformers_model(
 
 
 def write_model(folder: Path, vocabulary: Path, model: Any) -> Path:
-    """Save a transformers model with the files that belong to it."""
+    """Save a transformers model with its vocabulary and preprocessor config."""
     model.save_pretrained(folder)
     (folder / "sentencepiece.bpe.model").write_bytes(vocabulary.read_bytes())
     (folder / "preprocessor_config.json").write_text('{"do_normalize": true, "sampling_rate": 16000}')
@@ -158,18 +158,18 @@ def write_model(folder: Path, vocabulary: Path, model: Any) -> Path:
 
 
 def waveforms(seed: int, *seconds: float) -> list[torch.Tensor]:
-    """Return noise whose colour and loudness change in time, so that no two frames are alike."""
+    """Return noise whose spectrum and loudness change over time, so that all frames differ."""
     generator = torch.Generator().manual_seed(seed)
-    made = []
+    clips = []
     for duration in seconds:
         noise_T = torch.randn(round(duration * 16_000), generator=generator)
         swell_T = torch.sin(torch.linspace(0, 9 + 3 * duration, len(noise_T)))
-        made.append(0.1 * noise_T * swell_T + 0.05 * torch.sin(noise_T.cumsum(0) * 0.1))
-    return made
+        clips.append(0.1 * noise_T * swell_T + 0.05 * torch.sin(noise_T.cumsum(0) * 0.1))
+    return clips
 
 
 def write_encoder(folder: Path, kind: Any) -> Any:
-    """Save a random speech encoder as a transformers class of some kind; return it."""
+    """Save a random speech encoder of a transformers class; return it."""
     torch.manual_seed(5)
     config = Wav2Vec2Config(
         hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, conv_dim=[8] * 7,

@@ -1,4 +1,4 @@
-"""`voxlate convert`: an old folder, and a trimmed one with the translations of a search confined to its pieces."""
+"""`voxlate convert`: old checkpoints, and trimmed models that translate as the full one restricted to their pieces."""
 
 import json
 import re
@@ -17,7 +17,6 @@ from voxlate import Translator
 from voxlate.checkpoints.convert import convert
 from voxlate.checkpoints.model_folder import load_checkpoint
 from voxlate.checkpoints.shortlist import find_shortlists, prepare_shortlist
-from voxlate.decoding.output_layer import shortlisted
 from voxlate.errors import VoxlateError
 from voxlate.search_options import SearchOptions
 
@@ -47,26 +46,27 @@ def test_a_trimmed_model_translates_as_the_full_one_restricted_to_its_pieces(
 ) -> None:
     said = convert(str(model), tmp_path / "small", languages, None)
     assert re.match(rf"{tmp_path}/small: de[^;]*; \d+ of 1,75\d ids, 4\.\d of 4\.8 million parameters$", said)
-    small, whole = Translator(tmp_path / "small"), Translator(model, shortlist=True)
+    small = Translator(tmp_path / "small")
     codes = [*small.checkpoint.targets]
     assert len(codes) == len(languages)
-    lists = [*find_shortlists(model, whole.checkpoint.tokenizer, codes).values()]
-    both = tuple(sorted(set().union(*(shortlist.ids for shortlist in lists))))
-    tag_ids = {whole.checkpoint.target_id(code): both for code in codes}
-    vocabulary = shortlisted(whole.checkpoint.model.decoder.output_rows(), tag_ids)
-    whole._vocabulary = lambda _: vocabulary  # type: ignore[method-assign, assignment]
+    full = Translator(shutil.copytree(model, tmp_path / "full"), shortlist=True)
+    shortlists = [*find_shortlists(model, full.checkpoint.tokenizer, codes).values()]
+    kept = sorted(set().union(*(shortlist.ids for shortlist in shortlists)))
+    for code in codes:
+        path = tmp_path / "full/shortlists" / f"{code}.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"ids": kept}))
     for clip in sorted((DEMO / "clips").glob("*.flac")):
         for code in codes:
-            assert best(small, clip, code) == pytest.approx(best(whole, clip, code))
+            assert best(small, clip, code) == pytest.approx(best(full, clip, code))
 
 
 def test_the_ctc_head_and_the_vocabulary_are_kept(model: Path, tmp_path: Path) -> None:
     convert(str(model), tmp_path / "small", ["de"], None)
     assert (tmp_path / "small/ctc.safetensors").read_bytes() == (model / "ctc.safetensors").read_bytes()
-    small, whole = (load_checkpoint(folder).tokenizer for folder in (tmp_path / "small", model))
+    small, full = (load_checkpoint(folder).tokenizer for folder in (tmp_path / "small", model))
     text = "Der Zug kommt um acht Uhr."
     assert small.decode(small.encode(text)) == text
-    assert len(small.encode(text)) == len(whole.encode(text))
+    assert len(small.encode(text)) == len(full.encode(text))
 
 
 def test_an_old_checkpoint_is_converted_to_safetensors(vocabulary: Path, tmp_path: Path) -> None:
@@ -91,16 +91,16 @@ def test_trimmed_ids_keep_their_layout_and_rows(as_json: bool, vocabulary: Path,
     (tmp_path / "text.txt").write_text("der zug fährt um sieben uhr\n", encoding="utf-8")
     prepare_shortlist([tmp_path / "text.txt"], "de", folder)
     convert(str(folder), tmp_path / "small", ["de"], None)
-    small, whole = load_checkpoint(tmp_path / "small"), load_checkpoint(folder)
+    small, full = load_checkpoint(tmp_path / "small"), load_checkpoint(folder)
     assert (
-        small.tokenizer.vocabulary_size == small.model.decoder.config.vocabulary_size < whole.tokenizer.vocabulary_size
+        small.tokenizer.vocabulary_size == small.model.decoder.config.vocabulary_size < full.tokenizer.vocabulary_size
     )
     text = "um sieben uhr fährt der zug"
-    ids, before = small.tokenizer.encode(text), whole.tokenizer.encode(text)
+    ids, before = small.tokenizer.encode(text), full.tokenizer.encode(text)
     assert len(ids) == len(before)
-    assert small.tokenizer.decode(ids) == whole.tokenizer.decode(before) == text
-    rows, old_rows = small.model.decoder.embed_tokens.weight, whole.model.decoder.embed_tokens.weight
-    pairs = [*zip(ids, before, strict=True), (small.target_id("de"), whole.target_id("de")), (2, 2)]
+    assert small.tokenizer.decode(ids) == full.tokenizer.decode(before) == text
+    rows, old_rows = small.model.decoder.embed_tokens.weight, full.model.decoder.embed_tokens.weight
+    pairs = [*zip(ids, before, strict=True), (small.target_id("de"), full.target_id("de")), (2, 2)]
     for index, old in pairs:
         assert torch.equal(rows[index], old_rows[old])
 

@@ -133,7 +133,7 @@ def test_messages_about_other_files_are_one_line(vocabulary: Path, tmp_path: Pat
     (tmp_path / "a.pt").write_bytes(b"nonsense")
     refused(r"a.pt: not a readable checkpoint \(.+\); fetch it again")
     torch.save([1, 2], tmp_path / "a.pt")
-    refused("holds a list, expected a checkpoint of fairseq")
+    refused("holds a list, expected a fairseq checkpoint")
     torch.save({"model": {"x": 3}}, tmp_path / "a.pt")
     refused("has no table of tensors under 'model'")
     torch.save({"model": {"encoder.other": torch.ones(1)}}, tmp_path / "a.pt")

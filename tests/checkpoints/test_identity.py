@@ -25,7 +25,7 @@ def test_the_identity_depends_on_contents_alone(model: Path, tmp_path: Path) -> 
     copy = tmp_path / "other name"
     shutil.copytree(model, copy)
     assert model_identity(copy) == known
-    for name in ("README.md", "scores.json", "pytorch_model.bin"):  # which no result depends on
+    for name in ("README.md", "scores.json", "pytorch_model.bin"):  # no result depends on these
         (copy / name).write_text("more")
     (copy / "shortlists").mkdir()
     (copy / "shortlists/de.json").write_text("{}")
@@ -40,14 +40,14 @@ def test_the_identity_depends_on_contents_alone(model: Path, tmp_path: Path) -> 
 
 def test_digests_of_large_files_are_cached(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(identity, "_BIG_BYTES", 22)
+    monkeypatch.setattr(identity, "LARGE_FILE_BYTES", 22)
     read: list[str] = []
 
-    def noting(path: Path) -> str:
+    def recorded(path: Path) -> str:
         read.append(path.name)
         return file_sha256(path)
 
-    monkeypatch.setattr(identity, "file_sha256", noting)
+    monkeypatch.setattr(identity, "file_sha256", recorded)
     weights = model / "model.safetensors"
     first = contents_sha256(weights)
     assert (first, contents_sha256(weights)) == (file_sha256(weights), first)
@@ -73,5 +73,5 @@ def test_names_in_the_hub_cache_are_digests(model: Path) -> None:
 
 def test_without_a_home_folder_nothing_is_cached(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/nowhere")
-    monkeypatch.setattr(identity, "_BIG_BYTES", 0)
+    monkeypatch.setattr(identity, "LARGE_FILE_BYTES", 0)
     assert contents_sha256(model / "config.json") == file_sha256(model / "config.json")

@@ -1,4 +1,4 @@
-"""A LoRA adapter of peft given as a model: it is merged into its base, or the user learns what is missing."""
+"""LoRA adapters of PEFT as models: they are merged into their base, or a message says what is missing."""
 
 import json
 import shutil
@@ -33,9 +33,9 @@ KINDS_OF_LORA: dict[str, dict[str, Any]] = {
     "DoRA": {"target_modules": ["q_proj"], "use_dora": True},
     "input embeddings, tied to those of the output": {"target_modules": ["embed_tokens"]},
     "output embeddings, tied to those of the input": {"target_modules": ["lm_head"]},
-    "embeddings learned whole": {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"]},
+    "fully trained embeddings": {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"]},
     "some tokens": {"target_modules": ["q_proj"], "trainable_token_indices": {"embed_tokens": [2, 60]}},
-    "convolutions, whole layers": {
+    "convolutions, full layers": {
         "target_modules": ["conv_layers.1.conv"],
         "modules_to_save": ["layernorm_embedding"],
     },

@@ -1,4 +1,4 @@
-"""Whatever bytes lie in a model folder, one line says which file, what was found and what was expected."""
+"""Damaged files in a model folder give a message of one line: the file, what was found, what was expected."""
 
 import json
 import os
@@ -68,13 +68,13 @@ CONFIGS: list[tuple[str, dict[str, object], str]] = [
 
 
 @pytest.mark.parametrize(("part", "fields", "message"), CONFIGS, ids=[f"{c[0]} {next(iter(c[1]))}" for c in CONFIGS])
-def test_a_config_that_says_what_cannot_be(folder: Path, part: str, fields: dict[str, object], message: str) -> None:
+def test_a_config_with_wrong_values(folder: Path, part: str, fields: dict[str, object], message: str) -> None:
     edit(folder / "config.json", part, **fields)
     refused(folder, message)
 
 
-def test_a_config_as_others_write_it(folder: Path) -> None:
-    """Whole numbers as floats, keys that nobody knows, fields of heads of any type: the network is the same."""
+def test_unusual_but_valid_configs(folder: Path) -> None:
+    """Integers as floats, unknown keys and fields of heads do not change the network."""
     expected = load_checkpoint(folder).model
     edit(folder / "config.json", "encoder", hidden_size=32.0, layerdrop=0, torch_dtype=None, mystery=[{}], tdnn_dim=4.5)
     edit(folder / "config.json", "decoder", d_model=32.0, dropout=0, dtype="float16", encoder_layers=HUGE)
@@ -105,7 +105,7 @@ TEXTS: list[tuple[str, bytes, str]] = [
 
 
 @pytest.mark.parametrize(("name", "content", "message"), TEXTS, ids=[f"{t[0]} {t[1][:20]!r}" for t in TEXTS])
-def test_a_file_that_says_what_cannot_be(folder: Path, name: str, content: bytes, message: str) -> None:
+def test_a_file_with_wrong_content(folder: Path, name: str, content: bytes, message: str) -> None:
     (folder / name).write_bytes(content)
     refused(folder, message)
 
@@ -131,7 +131,7 @@ INDICES: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("index", "message"), INDICES)
-def test_an_index_of_shards_that_is_none(folder: Path, index: Any, message: str) -> None:
+def test_a_damaged_index_of_shards(folder: Path, index: Any, message: str) -> None:
     (folder / "model.safetensors").rename(folder / "one.safetensors")
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     refused(folder, rf"model\.safetensors\.index\.json: {message}")
@@ -182,12 +182,12 @@ def test_damaged_archives_of_tensors(folder: Path) -> None:
     path, tensors = folder / "pytorch_model.bin", load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     torch.save(tensors, path)
-    whole = path.read_bytes()
-    unknown = whole.replace(b"_rebuild_tensor_v2", b"_rebuild_tensor_v9")
-    for damaged in (whole[:5000], whole[5000:], b"", b"PK\x03\x04" * 50, unknown):
+    intact = path.read_bytes()
+    unknown = intact.replace(b"_rebuild_tensor_v2", b"_rebuild_tensor_v9")
+    for damaged in (intact[:5000], intact[5000:], b"", b"PK\x03\x04" * 50, unknown):
         path.write_bytes(damaged)
         refused(folder, r"pytorch_model\.bin: (not a PyTorch weights file|holds Python objects)")
-    path.write_bytes(whole)
+    path.write_bytes(intact)
     with zipfile.ZipFile(path) as old:
         members = {name: old.read(name) for name in old.namelist()}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
@@ -210,7 +210,7 @@ TOKENIZERS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("fields", "message"), TOKENIZERS, ids=[message for _, message in TOKENIZERS])
-def test_a_tokenizer_that_is_none(folder: Path, vocabulary: Path, fields: dict[str, Any], message: str) -> None:
+def test_a_damaged_tokenizer(folder: Path, vocabulary: Path, fields: dict[str, Any], message: str) -> None:
     (folder / "sentencepiece.bpe.model").unlink()
     edit(write_tokenizer_json(folder / "tokenizer.json", vocabulary), **fields)
     refused(folder, rf"tokenizer\.json: {message}")

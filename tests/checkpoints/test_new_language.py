@@ -1,4 +1,4 @@
-"""A new target begins as a copy of an old one, changes nothing else, and lives in the same kind of folder."""
+"""A new target language starts as a copy of another, changes nothing else, and is saved and loaded as usual."""
 
 import json
 from pathlib import Path
@@ -94,7 +94,7 @@ def test_new_languages_survive_saving_and_loading(folder: Path, tmp_path: Path) 
     assert again.targets == {"de": DE, "en": 52, "ca": VOCABULARY, "yue": VOCABULARY + 1}
     for tag in again.targets.values():
         assert torch.equal(logits(again, tag, 7, 9), logits(checkpoint, tag, 7, 9))
-    # The next language finds the id behind these, also in the folder that was read.
+    # The next language gets the id after these, also in the model that was loaded.
     assert add_language(again, "oc", init_from="ca").target_id("oc") == VOCABULARY + 2
     assert load_checkpoint(tmp_path / "new", language_tokens={"oc": VOCABULARY}).target_id("oc") == VOCABULARY
 

@@ -31,7 +31,7 @@ def test_a_new_model_has_the_weights_of_both(tmp_path: Path, vocabulary: Path, k
     states_BSD, lengths = model.encoder(waveform_BT, lengths_B)
     expected = getattr(speech, "wav2vec2", speech)(waveform_BT).last_hidden_state
     same(states_BSD, expected)
-    # Only `model.shared` is in the file that transformers 5 writes: the decoder's embeddings must be it.
+    # transformers 5 only saves `model.shared`, which must become the decoder's embeddings.
     assert "model.shared.weight" in load_file(tmp_path / "mbart" / "model.safetensors")
     states_USD, lengths_U = model.adapter(states_BSD, lengths)
     found = model.decoder.logits(model.decoder(TOKENS, model.decoder.cross_attention_cache(states_USD, lengths_U)))

@@ -17,9 +17,9 @@ from voxlate.tokenizer import IGNORED_ID
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("rows", [1, 7, 100])
 def test_the_chunked_loss_equals_that_of_torch(smoothing: float, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loss, "_CHUNK_SCORES", 301 * rows)
-    monkeypatch.setattr(loss, "_PART_SCORES", 301 * 3)
-    monkeypatch.setattr(loss, "_WEIGHT_ROWS", 100)
+    monkeypatch.setattr(loss, "CHUNK_SCORES", 301 * rows)
+    monkeypatch.setattr(loss, "PART_SCORES", 301 * 3)
+    monkeypatch.setattr(loss, "WEIGHT_ROWS", 100)
     torch.manual_seed(0)
     states_ND, weight_VD = torch.randn(50, 16, requires_grad=True), torch.randn(301, 16, requires_grad=True)
     labels_N = torch.randint(0, 301, (50,))

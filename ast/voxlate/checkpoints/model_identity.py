@@ -10,7 +10,7 @@ from pathlib import Path
 from voxlate.files import file_sha256, write_text
 
 _SMALL_FILES = ("*config.json", "tokenizer.json", "vocab.json", "languages.json", "*_map.json", "added_tokens.json")
-_BIG_BYTES = 1 << 25  # digests of larger files are cached
+LARGE_FILE_BYTES = 1 << 25  # digests of larger files are cached
 _CACHED_DIGESTS = 500
 
 
@@ -35,7 +35,7 @@ def contents_sha256(path: Path) -> str:
     if real.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", real.name):  # large files of the Hub's cache
         return real.name
     state = real.stat()
-    if state.st_size < _BIG_BYTES:
+    if state.st_size < LARGE_FILE_BYTES:
         return file_sha256(real)
     stamp = [state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
     cache = _read_cache()

@@ -11,9 +11,9 @@ from torch.autograd import Function
 
 from voxlate.tokenizer import IGNORED_ID
 
-_CHUNK_SCORES = 1 << 26  # logits in memory at once: 256 MiB in float32. Fewer would take more passes over the gradient
-_PART_SCORES = 1 << 22  # of these in float32 at once on a CPU: they stay in its cache and reuse the same memory
-_WEIGHT_ROWS = 8192  # of the weight's gradient at once, for the same reason
+CHUNK_SCORES = 1 << 26  # logits in memory at once: 256 MiB in float32. Fewer would take more passes over the gradient
+PART_SCORES = 1 << 22  # of these in float32 at once on a CPU: they stay in its cache and reuse the same memory
+WEIGHT_ROWS = 8192  # of the weight's gradient at once, for the same reason
 
 
 def smoothed_cross_entropy(states_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, smoothing: float) -> Tensor:
@@ -41,7 +41,7 @@ class _SmoothedCrossEntropy(Function):
             grad_states_ND = torch.empty_like(states_ND) if wants_states else None
             grad_weight_VD = torch.empty_like(weight_VD, dtype=torch.float32) if wants_weight else None
             total = torch.zeros((), dtype=torch.float32, device=states_ND.device)
-            rows = max(1, _CHUNK_SCORES // len(weight))
+            rows = max(1, CHUNK_SCORES // len(weight))
             for first in range(0, len(labels_N), rows):
                 states_CD = states_ND[first : first + rows].to(dtype)
                 scores_CV = states_CD @ weight.T
@@ -72,8 +72,8 @@ def _add_product(sum_VD: Tensor, scores_CV: Tensor, states_CD: Tensor, *, fresh:
     if scores_CV.dtype == sum_VD.dtype:
         sum_VD.addmm_(scores_CV.T, states_CD, beta=0.0 if fresh else 1.0)
         return
-    for first in range(0, len(sum_VD), _WEIGHT_ROWS):
-        part = slice(first, first + _WEIGHT_ROWS)
+    for first in range(0, len(sum_VD), WEIGHT_ROWS):
+        part = slice(first, first + WEIGHT_ROWS)
         product = scores_CV[:, part].T @ states_CD
         sum_VD[part] = product if fresh else sum_VD[part] + product
 
@@ -82,7 +82,7 @@ def _replace_by_gradient(scores_CV: Tensor, labels_C: Tensor, smoothing: float) 
     """Return the sum of the losses of some rows; replace their scores by the gradients, softmax - target."""
     total = torch.zeros((), dtype=torch.float32, device=scores_CV.device)
     vocabulary = scores_CV.shape[1]
-    rows = max(1, _PART_SCORES // vocabulary) if scores_CV.device.type == "cpu" else len(scores_CV)
+    rows = max(1, PART_SCORES // vocabulary) if scores_CV.device.type == "cpu" else len(scores_CV)
     for first in range(0, len(scores_CV), rows):
         part = slice(first, first + rows)
         scores_PV, labels_P = scores_CV[part].float(), labels_C[part, None]

@@ -31,6 +31,7 @@ class Wav2Vec2Encoder(nn.Module):
         self.frame_samples = prod(config.conv_stride)
         self.normalize_waveform = normalize_waveform
         self.model: Any = self.NETWORK(self.config)
+        self.default_attention: str = self.model.config._attn_implementation
         # In training, transformers lets the waveform require gradients, for its checkpointing: the backward pass would
         # then go through all frozen layers.
         self.model.feature_extractor._requires_grad = False

@@ -54,7 +54,7 @@ def _choose_attention(encoder: Wav2Vec2Encoder, samples: int) -> None:
     if encoder.HAS_POSITION_BIAS:  # transformers computes it in one way only
         return
     frames = int(encoder.frame_lengths(torch.tensor(max(samples, encoder.min_samples))))
-    kind = "eager" if encoder.training and frames <= _SHORT_FRAMES else "sdpa"
+    kind = "eager" if encoder.training and frames <= _SHORT_FRAMES else encoder.default_attention
     if encoder.model.config._attn_implementation != kind:
         encoder.model.set_attn_implementation(kind)
 
