@@ -23,7 +23,7 @@ def attention(
     *,
     is_causal: bool = False,
 ) -> Tensor:
-    """Take the place of `scaled_dot_product_attention`; a boolean mask is true where queries see keys."""
+    """Replace `scaled_dot_product_attention`; a boolean mask is true where queries see keys."""
     plain = not (torch.is_grad_enabled() or dropout or is_causal) and queries_NHQC.shape[-2] <= _MAX_QUERIES
     if plain:
         return plain_attention(queries_NHQC, keys_NHMC, values_NHMC, mask)

@@ -17,7 +17,7 @@ _PART_FRAMES = 4_096  # norm and activation then find them still in the processo
 
 
 def convolve(extractor: Any, waveform_BT: Tensor) -> Tensor:
-    """Take the place of `Wav2Vec2FeatureEncoder.forward` with layer norm: return features (B, O, N)."""
+    """Replace `Wav2Vec2FeatureEncoder.forward` if it has layer norm: return features (B, O, N)."""
     states_BSI = waveform_BT[:, :, None].contiguous()
     for layer in extractor.conv_layers:
         if isinstance(layer, PackedConvolution):

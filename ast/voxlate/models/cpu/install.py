@@ -1,7 +1,7 @@
-"""The switch of the fast CPU path: it replaces parts of a model by what computes the same faster on a CPU.
+"""The switch for the fast CPU path, which replaces parts of a model by faster ones with the same results.
 
-Without it, models run in plain PyTorch. Methods are replaced on the modules of one model, never on their classes (as
-Liger Kernel does, Hsu et al. 2024), and names of weights do not change.
+Without it, models run in plain PyTorch. Methods are replaced on the modules of one model, not on their classes (as in
+Liger Kernel, Hsu et al. 2024), and the names of weights do not change.
 """
 
 from collections.abc import Callable
@@ -26,16 +26,17 @@ Weights = Literal["shared", "packed", "int8"]
 
 
 def install_cpu_path(model: nn.Module, weights: Weights = "shared") -> None:
-    """Let the encoders and decoders in a model take the fast CPU path, in place; on other devices do nothing.
+    """Install the fast path on all encoders and decoders of a model, in place; do nothing unless it is on a CPU.
 
-    Call it once the model is on its device, in its precision. `weights` decides about linear layers and convolutions:
+    Call it after the model has its final device and precision. `weights` selects the form of the weights:
 
     - "shared": the model keeps its weights, and can be trained and saved;
-    - "packed": bfloat16 weights are packed for oneDNN where torch can do that; for inference only;
+    - "packed": bfloat16 weights of linear layers and convolutions are packed for oneDNN, if torch supports it;
+      for inference only;
     - "int8": linear layers of encoder and decoder are quantized; for inference only.
 
-    With the latter two, the search scores a bfloat16 vocabulary with int8 products first. float32 results differ from
-    those of the plain path by rounding only.
+    With "packed" and "int8", the search selects candidates from a bfloat16 vocabulary by int8 products. float32
+    results differ from those of the plain path by rounding only.
     """
     if next(model.parameters()).device.type != "cpu":
         return
@@ -83,7 +84,9 @@ def _replace_linears(model: nn.Module, make: Callable[[nn.Linear], nn.Module]) -
     for module in [*model.modules()]:
         if isinstance(module, Wav2Vec2Encoder | Wav2Vec2BertEncoder):
             layers = [*module.model.encoder.layers]
-            if getattr(module, "HAS_POSITION_BIAS", False):  # attention reads the weights of its parts itself
+            if getattr(
+                module, "HAS_POSITION_BIAS", False
+            ):  # its attention reads the weights of its linear layers itself
                 layers = [layer.feed_forward for layer in layers]
         elif isinstance(module, MBartDecoder):
             layers = [*module.layers]

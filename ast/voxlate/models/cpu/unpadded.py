@@ -1,6 +1,6 @@
-"""Speech encoders on a CPU without padding: there, a padded batch is not faster than its clips one by one.
+"""Forward passes of speech encoders without padding: on a CPU, a padded batch is not faster than single clips.
 
-Each function takes the place of an encoder's `forward`. In training and with gradients the encoder's own is called.
+The public functions replace an encoder's `forward`, which they call in training and if gradients are needed.
 Shape letters: B clips, T samples, S frames of a clip, N frames of all clips end to end, D width, H heads, C channels of
 a head.
 """
