@@ -61,16 +61,17 @@ def _dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
 def distribute(objective: Objective, config: TrainConfig, accelerator: Accelerator) -> tuple[Any, Objective | None]:
     """Put the objective on its device; return it sharded, wrapped by DDP, or as it is, and see `gathered`."""
     objective.to(accelerator.device)
-    install_cpu_path(objective)
     if config.sharded:
         if _drops_layers(objective):
             raise VoxlateError(
                 "the model's own config has layerdrop, which cannot be sharded: processes would skip different layers; "
                 "set regularization.encoder_layerdrop and decoder_layerdrop to 0"
             )
+        install_cpu_path(objective)
         skeleton = _skeleton(objective)
         shard(objective, dtype=_dtype(config, accelerator.device))
         return objective, skeleton
+    install_cpu_path(objective)
     if accelerator.num_processes == 1:
         return objective, None
     staged = config.trainable.freeze_encoder_updates > 0 or config.loss.ctc_only_updates > 0
