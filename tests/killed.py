@@ -1,8 +1,8 @@
-"""Train in child processes that are killed, again and again, until the run is done: ``python killed.py SETTINGS SEED``.
+"""Train in child processes that are killed repeatedly, until the run is done: ``python killed.py SETTINGS SEED``.
 
-Every second child is killed at a random time. The others kill themselves at a random one of the moments at which a
-file of a checkpoint has just been begun, synced or renamed, so that half-written checkpoints are sure to occur.
-Prints how many were killed, and how many of them while a checkpoint was being written.
+Every second child is killed at a random time. The others kill themselves right before or after a file of a checkpoint
+is written, flushed or renamed, chosen at random, so that incomplete checkpoints are certain to occur. Prints how many
+were killed, and how many of them while writing a checkpoint.
 """
 
 import os
@@ -20,6 +20,7 @@ from rich.console import Console
 
 from voxlate.checkpoints import weights
 from voxlate.config.schema import read_config
+from voxlate.files import flush
 from voxlate.training import checkpoint
 from voxlate.training.train import train
 
@@ -27,10 +28,10 @@ KILLS = 20
 
 
 def kill_in_checkpoint(moment: int) -> None:
-    """Let this process kill itself at a moment of the writing of checkpoints, counted over their files."""
+    """Make this process kill itself at the given moment of writing checkpoints."""
     count = 0
 
-    def deadly(original: Callable[..., Any]) -> Callable[..., Any]:
+    def killing(original: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*arguments: Any, **keywords: Any) -> Any:
             nonlocal count
             count += 1
@@ -44,13 +45,13 @@ def kill_in_checkpoint(moment: int) -> None:
 
         return wrapped
 
-    vars(weights)["save_file"] = deadly(safetensors.torch.save_file)
-    checkpoint._sync = deadly(checkpoint._sync)
-    Path.rename = deadly(Path.rename)  # type: ignore[method-assign]
+    vars(weights)["save_file"] = killing(safetensors.torch.save_file)
+    vars(checkpoint)["flush"] = killing(flush)
+    Path.rename = killing(Path.rename)  # type: ignore[method-assign]
 
 
 def main() -> None:
-    """Fork, train, kill, until a child ends by itself after the last kill."""
+    """Fork, train and kill until a child ends by itself."""
     config = read_config(sys.argv[1])
     chance = random.Random(int(sys.argv[2]))
     killed = in_checkpoint = 0
@@ -58,7 +59,7 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             if killed % 2 and killed < KILLS:
-                kill_in_checkpoint(chance.randint(1, 12))
+                kill_in_checkpoint(chance.randint(1, 10))
             with open(os.devnull, "w") as nowhere:  # noqa: PTH123
                 code = train(config, Console(file=nowhere))
             os._exit(code)
@@ -74,7 +75,7 @@ def main() -> None:
             print(killed, in_checkpoint)
             sys.exit(os.WEXITSTATUS(status))
         killed += 1
-        in_checkpoint += any((config.output / "checkpoints").glob(".update-*.part"))
+        in_checkpoint += any((config.output_dir / "checkpoints").glob(".update-*.part"))
         time.sleep(0.01)
 
 

@@ -55,7 +55,7 @@ def test_resuming_on_other_data(case: Case) -> None:
     train = folder / "allp.jsonl"
     rows = [json.loads(line) for line in (folder / "clean.jsonl").read_text(encoding="utf-8").splitlines()]
     train.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    settings = ("d.yaml", "optimizer.updates=2", "data.batch_seconds=5", "data.batches_per_update=1")
+    settings = ("d.yaml", "optimizer.max_updates=2", "data.batch_seconds=5", "data.batches_per_update=1")
     assert voxlate("train", *settings).code == 0
     train.write_text("".join(json.dumps({**row, "target_text": "No."}) + "\n" for row in rows), encoding="utf-8")
     result = voxlate("train", *settings)

@@ -1,4 +1,4 @@
-"""Settings: closed, overridable, and wrong in every place at once."""
+"""Settings: a closed schema, overrides, base files, and messages that list all problems."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from voxlate.config.schema import dump_config, read_config
 from voxlate.errors import VoxlateError
 
 GOOD = """
-output: runs/fr-en
+output_dir: runs/fr-en
 model: {encoder: facebook/wav2vec2-xls-r-300m, decoder: facebook/mbart-large-50-many-to-one-mmt}
 data: {train: [data/fr-en/train.jsonl]}
-optimizer: {updates: 1000, lr: 1e-4}
+optimizer: {max_updates: 1000, lr: 1e-4}
 """
 
 
@@ -27,7 +27,7 @@ def problems(path: Path, *overrides: str) -> str:
     return str(error.value)
 
 
-def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+def test_dumped_settings_are_read_unchanged(tmp_path: Path) -> None:
     config = read_config(write(tmp_path, GOOD), ["optimizer.lr=3e-5", "data.dev=[a.jsonl, b.jsonl]", "seed=7"])
     assert (config.optimizer.lr, config.seed) == (3e-5, 7)
     assert config.data.dev == [Path("a.jsonl"), Path("b.jsonl")]
@@ -44,10 +44,10 @@ def test_a_file_is_based_on_another(tmp_path: Path) -> None:
     config = read_config(over, ["optimizer.lr=3e-5"])
     assert (config.model.encoder, config.model.decoder) == ("other", "facebook/mbart-large-50-many-to-one-mmt")
     assert (config.data.train, config.data.batch_seconds, config.seed) == ([Path("b.jsonl")], 60, 3)
-    assert (config.optimizer.lr, config.optimizer.updates, config.loss.label_smoothing) == (3e-5, 1000, 0.2)
+    assert (config.optimizer.lr, config.optimizer.max_updates, config.loss.label_smoothing) == (3e-5, 1000, 0.2)
 
 
-def test_a_base_that_is_missing_or_goes_round(tmp_path: Path) -> None:
+def test_a_missing_or_circular_base_file(tmp_path: Path) -> None:
     path = write(tmp_path, "base: missing.yaml\n")
     assert f"{tmp_path}/missing.yaml (the base of {path}): cannot be read" in problems(path)
     (tmp_path / "missing.yaml").write_text("base: config.yaml\n")
@@ -55,25 +55,28 @@ def test_a_base_that_is_missing_or_goes_round(tmp_path: Path) -> None:
     assert "is based on it; expected another file, or none" in problems(path)
 
 
-def test_a_wrong_key_has_a_suggestion(tmp_path: Path) -> None:
+def test_an_unknown_setting_gets_a_suggestion(tmp_path: Path) -> None:
     assert problems(write(tmp_path, GOOD), "optimizer.updats=3") == (
-        f"{tmp_path}/config.yaml: 1 problem\n  optimizer.updats: unknown setting; did you mean updates?"
+        f"{tmp_path}/config.yaml: 1 problem\n  optimizer.updats: unknown setting; did you mean max_updates?"
     )
-    assert "  zzz: unknown setting; expected one of output, model, data" in problems(write(tmp_path, GOOD), "zzz=1")
+    assert "  zzz: unknown setting; expected one of output_dir, model, data" in problems(write(tmp_path, GOOD), "zzz=1")
     assert "trainable.lora.rang: unknown setting; did you mean rank?" in problems(
         write(tmp_path, GOOD), "trainable.lora.rang=1"
     )
 
 
-def test_all_problems_come_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     text = problems(
-        write(tmp_path, GOOD.replace("output: runs/fr-en", "")), "optimizer.lr=fast", "data.temperature=0.5", "nonsense"
+        write(tmp_path, GOOD.replace("output_dir: runs/fr-en", "")),
+        "optimizer.lr=fast",
+        "data.sampling_temperature=0.5",
+        "nonsense",
     )
     assert text.splitlines() == [
         f"{tmp_path}/config.yaml: 4 problems",
         "  override 'nonsense': expected key=value, such as optimizer.lr=1e-4",
-        "  output: missing",
-        "  data.temperature: Input should be greater than or equal to 1, got 0.5",
+        "  output_dir: missing",
+        "  data.sampling_temperature: Input should be greater than or equal to 1, got 0.5",
         "  optimizer.lr: Input should be a valid number, unable to parse string as a number, got 'fast'",
     ]
 
@@ -86,7 +89,7 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
         (["data.min_seconds=40"], "data.min_seconds 40 is not below data.max_seconds"),
         (["validation.patience=3"], "validation.patience needs data.dev"),
         (["loss.ctc_only_updates=100"], "loss.ctc_only_updates needs a loss.ctc_weight above 0"),
-        (["trainable.cache_encoder=true"], "trainable.cache_encoder needs an encoder that always gives the same"),
+        (["trainable.cache_encoder=true"], "trainable.cache_encoder needs a frozen, deterministic encoder"),
         (["sharded=true", "regularization.encoder_layerdrop=0.1"], "layerdrop cannot be sharded"),
         (["optimizer.warmup_updates=2000"], "optimizer: warm-up and hold are 2000 updates of 1000"),
         (["trainable.preset=lna"], "trainable.preset: Input should be 'all', 'lna-e'"),
@@ -95,47 +98,58 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
         (["data.train=[]"], "data.train: List should have at least 1 item"),
     ],
 )
-def test_what_does_not_fit(tmp_path: Path, overrides: list[str], message: str) -> None:
+def test_invalid_combinations(tmp_path: Path, overrides: list[str], message: str) -> None:
     assert message in problems(write(tmp_path, GOOD), *overrides)
 
 
-def test_files_that_are_no_settings(tmp_path: Path) -> None:
+def test_files_that_are_not_settings(tmp_path: Path) -> None:
     assert "cannot be read (No such file or directory)" in problems(tmp_path / "missing.yaml")
-    assert "expected settings such as 'output: runs/fr-en', got list" in problems(write(tmp_path, "[1, 2]"))
+    assert "expected settings such as 'output_dir: runs/fr-en', got list" in problems(write(tmp_path, "[1, 2]"))
     assert "not YAML" in problems(write(tmp_path, "a: [1"))
     assert "not YAML" in problems(write(tmp_path, "a: !!python/object/apply:os.system ['true']"))
 
 
 @pytest.mark.parametrize("word", ["no", "on", "y", "off", "yes", "12:30:45", "2026-01-02", "007", "0b11", "1e"])
-def test_what_other_readers_take_for_booleans_dates_or_times_is_text(tmp_path: Path, word: str) -> None:
+def test_booleans_dates_and_times_of_yaml_1_1_are_text(tmp_path: Path, word: str) -> None:
     text = (
         GOOD.replace("optimizer", f"  directions: [{word}]\noptimizer")
         .replace("{train: ", "\n  train: ")
         .replace("]}", "]")
     )
     path = write(tmp_path, text.replace("runs/fr-en", word))
-    config = read_config(path, [f"model.add_languages={{{word}: {{init_from: {word}}}}}", f"model.slots.{word}={word}"])
-    assert config.output == Path(word)
+    config = read_config(
+        path, [f"model.add_languages={{{word}: {{init_from: {word}}}}}", f"model.language_tokens.{word}={word}"]
+    )
+    assert config.output_dir == Path(word)
     assert config.data.directions == [word]
-    assert config.model.slots == {word: word}
+    assert config.model.language_tokens == {word: word}
     assert {code: new.init_from for code, new in config.model.add_languages.items()} == {word: word}
     assert read_config(write(tmp_path, dump_config(config))) == config
 
 
-def test_a_word_of_yaml_1_1_is_named_with_its_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_boolean_word_of_yaml_1_1_is_reported_with_its_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     read_config(write(tmp_path, GOOD + "validation: {at_start: yes}\n"), ["gradient_checkpointing=on"])
     assert not caplog.messages
-    config = read_config(write(tmp_path, GOOD.replace("model: {", "model: {slots: {no: nb_NO}, ")))
-    assert config.model.slots == {"no": "nb_NO"}
+    config = read_config(write(tmp_path, GOOD.replace("model: {", "model: {language_tokens: {no: nb_NO}, ")))
+    assert config.model.language_tokens == {"no": "nb_NO"}
     [message] = caplog.messages
     assert message.startswith("line 3: no is read as text ('no'), not as true or false; write 'no' in quotes")
 
 
-def test_numbers_and_switches_stay_what_they_were(tmp_path: Path) -> None:
-    changes = ["optimizer.updates=20_000", "gradient_checkpointing=yes", "sharded=off", "data.temperature=.inf"]
-    config = read_config(write(tmp_path, GOOD), [*changes, "model.slots={lv: 250016}", "optimizer.eps=1e-9"])
-    assert (config.optimizer.updates, config.gradient_checkpointing, config.sharded) == (20_000, True, False)
-    assert (config.data.temperature, config.model.slots, config.optimizer.eps) == (float("inf"), {"lv": 250016}, 1e-9)
+def test_numbers_and_switches(tmp_path: Path) -> None:
+    changes = [
+        "optimizer.max_updates=20_000",
+        "gradient_checkpointing=yes",
+        "sharded=off",
+        "data.sampling_temperature=.inf",
+    ]
+    config = read_config(write(tmp_path, GOOD), [*changes, "model.language_tokens={lv: 250016}", "optimizer.eps=1e-9"])
+    assert (config.optimizer.max_updates, config.gradient_checkpointing, config.sharded) == (20_000, True, False)
+    assert (config.data.sampling_temperature, config.model.language_tokens, config.optimizer.eps) == (
+        float("inf"),
+        {"lv": 250016},
+        1e-9,
+    )
     assert read_config(write(tmp_path, dump_config(config))) == config
 
 
@@ -152,36 +166,39 @@ def test_numbers_and_switches_stay_what_they_were(tmp_path: Path) -> None:
         ("seed=" + "[" * 5000, "nested more than 40 deep"),
         ("model.scratch.encoder" + ".a" * 5000 + "=1", "more than 20 names; expected key=value"),
         ("seed=" + "9" * 5000, "seed: Unable to parse input string as an integer, exceeded maximum size, got '999"),
-        ("optimizer.updates=1e300", "optimizer.updates: Unable to parse input string as an integer"),
-        ("optimizer.updates=3000000000", "optimizer.updates: Input should be less than 2147483648, got 3000000000"),
-        ('output="a\\0b"', r"'a\x00b' holds a character that no name or text can have"),
-        ('output="\\uD800"', "holds a character that no name or text can have"),
+        ("optimizer.max_updates=1e300", "optimizer.max_updates: Unable to parse input string as an integer"),
+        (
+            "optimizer.max_updates=3000000000",
+            "optimizer.max_updates: Input should be less than 2147483648, got 3000000000",
+        ),
+        ('output_dir="a\\0b"', r"'a\x00b' contains a character that names and texts cannot have"),
+        ('output_dir="\\uD800"', "contains a character that names and texts cannot have"),
         ("optimizer.betas=[2, 0.9]", "optimizer.betas.0: Input should be less than 1, got 2"),
         ("optimizer.lr=.inf", "optimizer.lr: Input should be a finite number, got inf"),
         ("augmentation.speeds=[.inf]", "augmentation.speeds.0: Input should be less than or equal to 10, got inf"),
         ("augmentation.noise_snr=[.nan, 1]", "augmentation.noise_snr.0: Input should be"),
-        ("output=12", "output: expected a path, got 12; write it in quotes where a text is meant: '12'"),
-        ("output=", "output: expected a path, got null; give a value, or write 'null' in quotes"),
-        ("model.encoder=true", "got true; write it in quotes where a text is meant: 'true'"),
+        ("output_dir=12", "output_dir: expected a path, got 12; write it in quotes if it is text: '12'"),
+        ("output_dir=", "output_dir: expected a path, got null; give a value, or write 'null' in quotes"),
+        ("model.encoder=true", "got true; write it in quotes if it is text: 'true'"),
         ("model.add_languages={true: {init_from: de}}", "model.add_languages.1: expected text as a name, got true; wr"),
         ("data.train=" + "x" * 100_000, "data.train: Input should be a valid list, got 'xxx"),
         ("data.train=[" + "1," * 5000 + "]", "and 4980 more"),
         ("x" * 100_000 + "=1", " …: unknown setting"),
-        ('output=""', "output: expected a path, got ''"),
+        ('output_dir=""', "output_dir: expected a path, got ''"),
         ('data.train=[""]', "data.train.0: expected a path, got ''"),
         ("data.directions=[]", "data.directions: List should have at least 1 item"),
-        ("data.workers=2147483647", "data.workers: Input should be less than or equal to 256"),
+        ("data.num_workers=2147483647", "data.num_workers: Input should be less than or equal to 256"),
         ("data.batches_per_update=2147483647", "data.batches_per_update: Input should be less than or equal to 10000"),
-        ("model.adapter_layers=2147483647", "model.adapter_layers: Input should be less than or equal to 100"),
-        ("model.slots={fr: true}", "model.slots.fr.int: Input should be a valid integer, got true"),
+        ("model.num_adapter_layers=2147483647", "model.num_adapter_layers: Input should be less than or equal to 100"),
+        ("model.language_tokens={fr: true}", "model.language_tokens.fr.int: Input should be a valid integer, got true"),
         ('model.encoder=""', "model.encoder: String should have at least 1 character, got ''"),
         ("optimizer.weight_decay=.inf", "optimizer.weight_decay: Input should be a finite number, got inf"),
         ("loss.ctc_weight=.inf", "loss.ctc_weight: Input should be a finite number, got inf"),
         ("trainable.lora.rank=100000", "trainable.lora.rank: Input should be less than or equal to 4096"),
-        ("trainable.lora.projections=[]", "trainable.lora.projections: List should have at least 1 item"),
+        ("trainable.lora.target_modules=[]", "trainable.lora.target_modules: List should have at least 1 item"),
     ],
 )
-def test_odd_values_have_a_short_line_each(tmp_path: Path, override: str, message: str) -> None:
+def test_invalid_values_get_a_short_line_each(tmp_path: Path, override: str, message: str) -> None:
     found = problems(write(tmp_path, GOOD), override)
     assert message in found
     assert max(map(len, found.splitlines())) < 500 + len(str(tmp_path))
@@ -191,22 +208,22 @@ def test_odd_values_have_a_short_line_each(tmp_path: Path, override: str, messag
     ("text", "message"),
     [
         ("base: [a]", "base is ['a'], expected the path of another YAML file"),
-        ('base: "a\\0b"', r"line 1: 'a\x00b' holds a character that no name or text can have"),
+        ('base: "a\\0b"', r"line 1: 'a\x00b' contains a character that names and texts cannot have"),
         ("a: 1\nb: {c: 1}\na: 2", "line 3: a is given twice, first in line 1; keep one"),
         ("a: &a {b: *a}", "line 1: the anchor a contains itself"),
         ("a: 1\n---\nb: 1", "line 2: not YAML (expected a single document in the stream"),
         ("\n1: 2" + GOOD, "1: expected text as a name, got 1"),
-        ("", "expected settings such as 'output: runs/fr-en', got nothing"),
+        ("", "expected settings such as 'output_dir: runs/fr-en', got nothing"),
         ("a: [" + "1," * 600_000 + "]", "more than 1 MiB; expected a YAML file of settings"),
     ],
 )
-def test_odd_files_have_a_short_line(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_files_get_a_short_line(tmp_path: Path, text: str, message: str) -> None:
     assert message in problems(write(tmp_path, text))
-    (tmp_path / "config.yaml").write_bytes(b"output: \xff")
-    assert "not UTF-8 (byte 8)" in problems(tmp_path / "config.yaml")
+    (tmp_path / "config.yaml").write_bytes(b"output_dir: \xff")
+    assert "not UTF-8 (byte 12)" in problems(tmp_path / "config.yaml")
 
 
-def test_aliases_that_multiply_are_refused_at_once(tmp_path: Path) -> None:
+def test_exponential_aliases_are_an_error(tmp_path: Path) -> None:
     for first, many in (("[a, a, a, a]", "[{0}]"), ("{a: 1}", "{{<<: [{0}]}}")):
         levels = [f"a0: &a0 {first}"]
         levels += [f"a{n}: &a{n} " + many.format(",".join([f"*a{n - 1}"] * 10)) for n in range(1, 9)]
@@ -217,8 +234,8 @@ def test_aliases_that_multiply_are_refused_at_once(tmp_path: Path) -> None:
 
 def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    config = read_config(write(tmp_path, GOOD), ["output=~/run", "data.train=[~/train.jsonl]"])
-    assert (config.output, config.data.train) == (tmp_path / "home/run", [tmp_path / "home/train.jsonl"])
+    config = read_config(write(tmp_path, GOOD), ["output_dir=~/run", "data.train=[~/train.jsonl]"])
+    assert (config.output_dir, config.data.train) == (tmp_path / "home/run", [tmp_path / "home/train.jsonl"])
 
 
 def test_a_long_chain_of_bases_ends(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Toy training: tones that spell words, a vocabulary of those words, a model that a processor trains in seconds."""
+"""Toy training data: tones that encode words, a vocabulary of these words, and settings that train in seconds."""
 
 import json
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ DECODER = {
 
 
 def write_vocabulary(path: Path) -> Path:
-    """Train a SentencePiece model on the words of the micro corpus: most are one piece."""
+    """Train a SentencePiece model on the words of the micro corpus, most of which become one piece."""
     rng = np.random.default_rng(0)
     texts = [spelled(rng.integers(0, 6, 4).tolist(), language) for language in WORDS for _ in range(200)]
     with path.open("wb") as file:
@@ -60,7 +60,7 @@ def write_vocabulary(path: Path) -> Path:
 def write_toy(
     folder: Path, name: str, utterances: int, *, pairs: Sequence[str] = PAIRS[:2], seed: int = 0, words: int = 4
 ) -> Path:
-    """Write clips and a manifest of them; return the manifest."""
+    """Write clips and a manifest that lists them; return the path of the manifest."""
     rng = np.random.default_rng(seed)
     lines = []
     for number in range(utterances):
@@ -85,7 +85,7 @@ def write_toy(
 
 
 def write_toy_corpus(folder: Path, *, train: int = 24, dev: int = 4) -> Path:
-    """Write a vocabulary, train.jsonl and dev.jsonl with so many clips; return the folder."""
+    """Write a vocabulary, and train.jsonl and dev.jsonl with the given numbers of clips; return the folder."""
     write_vocabulary(folder / "sentencepiece.bpe.model")
     write_toy(folder, "train", train)
     write_toy(folder, "dev", dev, seed=1)
@@ -93,19 +93,19 @@ def write_toy_corpus(folder: Path, *, train: int = 24, dev: int = 4) -> Path:
 
 
 def settings(folder: Path, **changes: Any) -> dict[str, Any]:
-    """Return the settings of a toy run as YAML holds them; ``data__workers=1`` changes ``data.workers``."""
+    """Return the settings of a toy run for YAML; ``data__num_workers=1`` changes ``data.num_workers``."""
     raw: dict[str, Any] = {
-        "output": str(folder / "run"),
+        "output_dir": str(folder / "run"),
         "model": {
             "scratch": {"vocabulary": str(folder / "sentencepiece.bpe.model"), "encoder": ENCODER, "decoder": DECODER},
-            "adapter_layers": 2,
+            "num_adapter_layers": 2,
         },
         "data": {
             "train": [str(folder / "train.jsonl")],
             "batch_seconds": 10,
-            "workers": 0,
+            "num_workers": 0,
         },
-        "optimizer": {"updates": 6, "lr": 2e-3, "schedule": "constant", "warmup_updates": 2},
+        "optimizer": {"max_updates": 6, "lr": 2e-3, "lr_scheduler": "constant", "warmup_updates": 2},
         "trainable": {"feature_encoder": True},
         "validation": {"every_updates": 3, "max_length": 16},
         "checkpoints": {"every_updates": 2},
@@ -114,11 +114,11 @@ def settings(folder: Path, **changes: Any) -> dict[str, Any]:
         "log_every": 1,
     }
     for key, value in changes.items():
-        place = raw
+        section = raw
         *parts, last = key.split("__")
         for part in parts:
-            place = place.setdefault(part, {})
-        place[last] = value
+            section = section.setdefault(part, {})
+        section[last] = value
     return raw
 
 
@@ -129,6 +129,6 @@ def write_settings(path: Path, raw: dict[str, Any]) -> Path:
 
 
 def log(run: Path, event: str = "train") -> list[dict[str, Any]]:
-    """Return the lines of a run's log of one kind."""
+    """Return the lines of a run's log for one kind of event."""
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     return [line for line in lines if line["event"] == event]

@@ -84,7 +84,7 @@ def estimate_cost(path: Path) -> RecipeCost:
     inner = 2 * frames * width * 34 + config.data.batch_seconds * 3200 * 512 * 2 * 2  # one layer, and the convolutions
     return RecipeCost(
         path.stem,
-        config.optimizer.updates,
+        config.optimizer.max_updates,
         update_seconds,
         flops * update_seconds,
         total * trained_share,

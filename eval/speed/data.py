@@ -21,15 +21,15 @@ import torch
 from speed.synthetic import clip_seconds, sentence, write_clips
 from voxlate.data.batch_sampler import (
     BatchSampler,
-    Cost,
     Floats,
     Integers,
     SamplerState,
+    UtteranceCost,
     estimate_tokens,
     padding_share,
 )
-from voxlate.data.batching import BatchMaker, Request, read_batches
-from voxlate.data.corpus import Limits, read_corpus
+from voxlate.data.batching import BatchMaker, BatchRequest, read_batches
+from voxlate.data.corpus import LengthLimits, read_corpus
 from voxlate.tokenizer import Tokenizer
 
 _PADDING_UTTERANCES = 20_000  # utterances for which the share of padding is counted
@@ -65,10 +65,10 @@ def prepare(folder: Path, *, transcode: bool) -> tuple[Path, float]:
 
 def read(manifest: Path, tokenizer: Tokenizer, workers: int) -> float:
     """Make the batches of three epochs; return seconds of audio per second, measured from the first batch."""
-    corpus = read_corpus([manifest], limits=Limits())
+    corpus = read_corpus([manifest], limits=LengthLimits())
     plan = plan_of(corpus.seconds_N, corpus.tokens_N)
-    requests: list[Request] = [
-        (SamplerState(), SamplerState(), indices) for epoch in range(3) for indices in plan.epoch(epoch)
+    requests = [
+        BatchRequest(SamplerState(), SamplerState(), indices) for epoch in range(3) for indices in plan.epoch(epoch)
     ]
     maker = BatchMaker(corpus, tokenizer, {"en": tokenizer.tag_id("en_XX")}, normalize=True)
     batches = read_batches(maker, requests, workers=workers)
@@ -84,9 +84,9 @@ def plan_of(seconds_N: Floats, tokens_N: Integers) -> BatchSampler:
     return BatchSampler(
         seconds_N,
         tokens_N,
-        direction_N=np.zeros(len(seconds_N), dtype=np.int64),
+        group_N=np.zeros(len(seconds_N), dtype=np.int64),
         shares_G=np.ones(1),
-        cost=Cost(),
+        cost=UtteranceCost(),
         batch_seconds=120.0,
         buckets=16,
         seed=1,

@@ -95,10 +95,10 @@ def settings(arguments: argparse.Namespace) -> TrainConfig:
     path.write_text(
         json.dumps(
             {
-                "output": str(arguments.output),
+                "output_dir": str(arguments.output),
                 "model": {"init_from": str(arguments.model)},
                 "data": {"train": [str(arguments.manifest)]},
-                "optimizer": {"updates": arguments.warmup + arguments.updates, "lr": 1e-5},
+                "optimizer": {"max_updates": arguments.warmup + arguments.updates, "lr": 1e-5},
                 "precision": "bfloat16",
                 "device": "cpu",
                 "log_every": 1,
@@ -120,15 +120,15 @@ def main() -> None:
     arguments = parser.parse_intermixed_args()
     config = settings(arguments)
     timer = TrainingTimer()
-    train(config, Console(stderr=True))
+    train(config, Console(stderr=True), keep_freed_memory=True)
 
     events = [json.loads(line) for line in (arguments.output / LOG).read_text().splitlines()]
     speeds = [event["audio_s/s"] for event in events if event["event"] == "train"]
-    plan = read_data(config).plan
-    batches = zip(range(len(speeds) * config.data.batches_per_update), plan.batches(SamplerState()), strict=False)
+    sampler = read_data(config).batch_sampler
+    batches = zip(range(len(speeds) * config.data.batches_per_update), sampler.batches(SamplerState()), strict=False)
     audio = [0.0] * len(speeds)
     for number, (_, indices) in batches:
-        audio[number // config.data.batches_per_update] += float(plan.seconds_N[indices].sum())
+        audio[number // config.data.batches_per_update] += float(sampler.seconds_N[indices].sum())
     measured = list(zip(audio, speeds, strict=True))[arguments.warmup :]
     result = {
         "speed": sum(seconds for seconds, _ in measured) / sum(seconds / speed for seconds, speed in measured),

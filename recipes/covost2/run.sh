@@ -36,7 +36,7 @@ if [ "$RECIPE" = debug ] && [ ! -e sentencepiece.bpe.model ]; then
   voxlate prepare vocabulary data/fr-en/train.jsonl --size "$PIECES" --output sentencepiece.bpe.model
 fi
 # shellcheck disable=SC2086
-${LAUNCH:-} voxlate train "$HERE/$RECIPE.yaml" output="$RUN" $SETTINGS
+${LAUNCH:-} voxlate train "$HERE/$RECIPE.yaml" output_dir="$RUN" $SETTINGS
 voxlate average "$RUN"
 # shellcheck disable=SC2086
 ${LAUNCH:-} voxlate evaluate --model "$RUN/averaged" --data data --directions "$PAIRS" --beam-size "$BEAM" --output "scores/$RECIPE"

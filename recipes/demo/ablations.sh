@@ -16,9 +16,9 @@ LAUNCH=${LAUNCH:-}
 
 train() { # NAME SEED SETTING...
   # shellcheck disable=SC2086
-  $LAUNCH voxlate train "$HERE/demo.yaml" output="ablations/$1-$2" 'model={init_from: decoder/best}' seed="$2" \
+  $LAUNCH voxlate train "$HERE/demo.yaml" output_dir="ablations/$1-$2" 'model={init_from: decoder/best}' seed="$2" \
     trainable.feature_encoder=false loss.ctc_weight=0.2 \
-    optimizer.updates="$UPDATES" optimizer.lr=4.0e-4 optimizer.warmup_updates=$((UPDATES / 10)) \
+    optimizer.max_updates="$UPDATES" optimizer.lr=4.0e-4 optimizer.warmup_updates=$((UPDATES / 10)) \
     validation.every_updates="$UPDATES" checkpoints.every_updates=$((UPDATES / 5 > 0 ? UPDATES / 5 : 1)) "${@:3}" $SETTINGS
 }
 score() { # NAME SEED MODEL OPTION...
@@ -36,7 +36,7 @@ for seed in $SEEDS; do
     case $name in
       base) train base "$seed" ;;
       no-ctc) train no-ctc "$seed" loss.ctc_weight=0 ;;
-      even) train even "$seed" data.temperature=1 ;;
+      even) train even "$seed" data.sampling_temperature=1 ;;
       lna-ed | lora) train "$name" "$seed" trainable.preset="$name" ;;
       augmented) train augmented "$seed" 'augmentation={speeds: [0.9, 1.0, 1.1], noise_share: 0.3, join_share: 0.2}' ;;
       distilled)

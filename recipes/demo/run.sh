@@ -5,7 +5,7 @@
 #     bash PATH/TO/recipes/demo/run.sh
 #
 # Rerun it to resume after an interruption. README.md lists what it needs.
-# For a smaller model: TRAIN=200 DEV=8 TEST=8 PIECES=300 SETTINGS="optimizer.updates=20 ..." (any setting of demo.yaml).
+# For a smaller model: TRAIN=200 DEV=8 TEST=8 PIECES=300 SETTINGS="optimizer.max_updates=20 ..." (any setting of demo.yaml).
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 TRAIN=${TRAIN:-20000} # sentences per language; twice as many for English
@@ -14,7 +14,7 @@ TEST=${TEST:-400}
 PIECES=${PIECES:-1700} # vocabulary size
 SETTINGS=${SETTINGS:-}
 LAUNCH=${LAUNCH:-}   # "torchrun --standalone --nproc_per_node 2 --no-python" starts two processes; the result is the same
-BATCHES=${BATCHES:-} # batches per update, by default 2 to 8; use 1 on a GPU, with SETTINGS="data.workers=10"
+BATCHES=${BATCHES:-} # batches per update, by default 2 to 8; use 1 on a GPU, with SETTINGS="data.num_workers=10"
 
 PAIRS=fr-en,de-en,es-en,it-en,ca-en,en-de,en-fr,en-ca
 VOICES=en-gb,en-us # English voices; the other languages use their default voice
@@ -42,20 +42,20 @@ speak test-voices-babble test.tsv --variants "$UNSEEN" --snr 10:10 --babble 1 --
 stage() { # OUTPUT SECONDS BATCHES SETTING...: a training run; SECONDS is data.batch_seconds, summed over an update
   local batches=${BATCHES:-$3}
   # shellcheck disable=SC2086
-  $LAUNCH voxlate train "$HERE/demo.yaml" output="$1" data.batch_seconds=$(($2 / batches)) \
+  $LAUNCH voxlate train "$HERE/demo.yaml" output_dir="$1" data.batch_seconds=$(($2 / batches)) \
     data.batches_per_update="$batches" "${@:4}" $SETTINGS
 }
 # A decoder that is trained together with an untrained encoder learns to ignore it. So the encoder is first trained
 # alone with CTC, on all languages equally often. Then both are trained together for a while. Then the decoder is
 # trained alone, several times faster because the encoder's states are cached. Finally both are trained together again.
 stage ctc 32 2 data.dev=[] data.directions=[fr-en,de-en,es-en,it-en,ca-en,en-de] \
-  optimizer.updates=24000 loss.ctc_only_updates=24000 optimizer.lr=1.2e-3
-stage joint 480 8 'model={init_from: ctc/best, slots: {fr: fr_XX, ca: pt_XX}}' \
-  trainable.feature_encoder=false loss.ctc_weight=0.3 optimizer.updates=2000 validation.every_updates=1000
+  optimizer.max_updates=24000 loss.ctc_only_updates=24000 optimizer.lr=1.2e-3
+stage joint 480 8 'model={init_from: ctc/best, language_tokens: {fr: fr_XX, ca: pt_XX}}' \
+  trainable.feature_encoder=false loss.ctc_weight=0.3 optimizer.max_updates=2000 validation.every_updates=1000
 stage decoder 120 2 'model={init_from: joint/best}' trainable='{preset: decoder-only, cache_encoder: true}' \
-  optimizer.updates=18000 optimizer.lr=1.2e-3 validation.every_updates=6000
+  optimizer.max_updates=18000 optimizer.lr=1.2e-3 validation.every_updates=6000
 stage run 120 2 'model={init_from: decoder/best}' trainable.feature_encoder=false loss.ctc_weight=0.2 \
-  optimizer.updates=6800 optimizer.lr=4.0e-4 validation.every_updates=3400
+  optimizer.max_updates=6800 optimizer.lr=4.0e-4 validation.every_updates=3400
 for name in test test-babble test-voices test-voices-babble; do
   $LAUNCH voxlate evaluate --model run/best --data $name --output scores/$name --dtype float32
 done

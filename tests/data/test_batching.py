@@ -1,4 +1,4 @@
-"""Batches: like lengths together, each utterance as often as it should be, in one order."""
+"""Corpus, batch sampler and batches: similar lengths together, sampling shares, a reproducible order."""
 
 import json
 from collections import Counter
@@ -14,15 +14,15 @@ from toy import write_toy, write_vocabulary
 from voxlate.checkpoints.model_folder import load_checkpoint
 from voxlate.data.batch_sampler import (
     BatchSampler,
-    Cost,
     SamplerState,
+    UtteranceCost,
     estimate_tokens,
     make_batches,
     padding_share,
     shares_by_temperature,
 )
-from voxlate.data.batching import BatchMaker, ctc_text, in_order, read_batches, round_up
-from voxlate.data.corpus import Limits, make_sampling, read_corpus
+from voxlate.data.batching import BatchMaker, BatchRequest, ctc_text, read_batches, requests_by_length, round_up
+from voxlate.data.corpus import LengthLimits, make_sampling, read_corpus
 from voxlate.errors import VoxlateError
 from voxlate.models.ctc_head import CtcHead
 from voxlate.tokenizer import IGNORED_ID, Tokenizer
@@ -30,22 +30,22 @@ from voxlate.training.objective import Objective
 
 
 def covost_like(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return durations and token counts like CoVoST-2's: about 5 s and 13 tokens."""
+    """Return durations and token counts similar to CoVoST-2's: about 5 s and 13 tokens."""
     rng = np.random.default_rng(0)
     seconds_N = np.clip(rng.lognormal(np.log(5.0), 0.4, count), 1, 30)
     return seconds_N, np.maximum(4, seconds_N * 2.6 + rng.normal(0, 3, count)).astype(np.int64)
 
 
-def plan(count: int = 5000, *, seed: int = 1) -> BatchSampler:
+def make_sampler(count: int = 5000, *, seed: int = 1) -> BatchSampler:
     seconds_N, tokens_N = covost_like(count)
     return BatchSampler(
-        seconds_N, tokens_N, np.arange(count) % 2, np.array([0.5, 0.5]), Cost(), 160.0, 16, seed,
+        seconds_N, tokens_N, np.arange(count) % 2, np.array([0.5, 0.5]), UtteranceCost(), 160.0, 16, seed,
     )  # fmt: skip
 
 
-def test_little_padding_and_no_batch_above_its_cost() -> None:
+def test_little_padding_and_no_batch_above_its_budget() -> None:
     seconds_N, tokens_N = covost_like(20_000)
-    cost = Cost()
+    cost = UtteranceCost()
     batches = make_batches(
         np.arange(20_000), seconds_N, tokens_N, cost=cost, batch_seconds=160, buckets=16,
         generator=np.random.default_rng(1),
@@ -56,34 +56,33 @@ def test_little_padding_and_no_batch_above_its_cost() -> None:
     assert max(len(batch) * cost(seconds_N[batch].max(), tokens_N[batch].max()) for batch in batches) <= 160
 
 
-def test_what_costs_more_than_a_batch_goes_alone() -> None:
+def test_an_utterance_above_the_budget_is_a_batch_of_its_own() -> None:
     seconds_N = np.array([1.0, 1.0, 500.0])
     batches = make_batches(
-        np.arange(3), seconds_N, np.array([3, 3, 3]), cost=Cost(), batch_seconds=10, buckets=4,
+        np.arange(3), seconds_N, np.array([3, 3, 3]), cost=UtteranceCost(), batch_seconds=10, buckets=4,
         generator=np.random.default_rng(1),
     )  # fmt: skip
     assert [2] in [batch.tolist() for batch in batches]
     assert sorted(np.concatenate(batches).tolist()) == [0, 1, 2]
 
 
-def test_epochs_differ_seeds_differ_and_the_same_is_the_same() -> None:
+def test_batches_depend_on_epoch_and_seed_only() -> None:
     def first(number: int, seed: int = 1) -> list[list[int]]:
-        return [batch.tolist() for batch in plan(seed=seed).epoch(number)[:20]]
+        return [batch.tolist() for batch in make_sampler(seed=seed).epoch(number)[:20]]
 
     assert first(0) == first(0)
     assert first(0) != first(1)
     assert first(0) != first(0, seed=2)
 
 
-def test_going_on_inside_an_epoch_is_exact_and_reads_no_data() -> None:
-    whole = [(place, batch.tolist()) for place, batch in islice(plan(300).batches(SamplerState()), 60)]
-    assert whole[-1][0].epoch > 1
+def test_resuming_within_an_epoch_is_exact() -> None:
+    full = [(state, batch.tolist()) for state, batch in islice(make_sampler(300).batches(SamplerState()), 60)]
+    assert full[-1][0].epoch > 1
     for start in (0, 1, 7, 13, 31):
-        place = whole[start][0]
-        again = [(place, batch.tolist()) for place, batch in islice(plan(300).batches(place), 20)]
-        assert again == whole[start : start + 20]
-    behind_the_last = SamplerState(0, len(plan(300).epoch(0)), len(plan(300).epoch(0)))
-    assert next(plan(300).batches(behind_the_last))[0] == SamplerState(1, 0, behind_the_last.number)
+        resumed = islice(make_sampler(300).batches(full[start][0]), 20)
+        assert [(state, batch.tolist()) for state, batch in resumed] == full[start : start + 20]
+    after_the_last = SamplerState(0, len(make_sampler(300).epoch(0)), len(make_sampler(300).epoch(0)))
+    assert next(make_sampler(300).batches(after_the_last))[0] == SamplerState(1, 0, after_the_last.number)
 
 
 def test_shares_follow_the_temperature() -> None:
@@ -94,18 +93,18 @@ def test_shares_follow_the_temperature() -> None:
     assert shares_by_temperature(sizes_G, 1e9).tolist() == pytest.approx([0.5, 0.5])
 
 
-def test_a_small_direction_is_drawn_more_often_each_utterance_equally() -> None:
-    direction_N = np.array([0] * 90 + [1] * 10)
-    made = BatchSampler(
-        np.ones(100), np.ones(100, dtype=np.int64), direction_N, np.array([0.5, 0.5]), Cost(), 10.0, 4, 1
+def test_oversampling_draws_each_utterance_equally_often() -> None:
+    group_N = np.array([0] * 90 + [1] * 10)
+    batch_sampler = BatchSampler(
+        np.ones(100), np.ones(100, dtype=np.int64), group_N, np.array([0.5, 0.5]), UtteranceCost(), 10.0, 4, 1
     )
-    drawn = Counter(np.concatenate(made.epoch(0)).tolist())
+    drawn = Counter(np.concatenate(batch_sampler.epoch(0)).tolist())
     assert sum(drawn.values()) == 100
     assert {drawn[index] for index in range(90, 100)} == {5}
     assert {drawn[index] for index in range(90)} == {0, 1}
 
 
-def test_tokens_are_estimated_well_enough_for_real_german_and_english(shared: Path) -> None:
+def test_the_estimate_of_tokens_for_real_german_and_english(shared: Path) -> None:
     tokenizer = Tokenizer(shared / "xlmr-sentencepiece" / "sentencepiece.bpe.model")
     lines = (shared / "covost2-de-en" / "covost_v2.de_en.dev.tsv").read_text(encoding="utf-8").splitlines()[1:1001]
     texts = [text for line in lines for text in line.split("\t")[1:3]]
@@ -123,15 +122,15 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def maker(folder: Path) -> BatchMaker:
-    corpus = read_corpus([folder / "train.jsonl"], limits=Limits())
+    corpus = read_corpus([folder / "train.jsonl"], limits=LengthLimits())
     tokenizer = Tokenizer(folder / "sentencepiece.bpe.model")
     targets = {"en": tokenizer.tag_id("en_XX"), "de": tokenizer.tag_id("de_DE")}
     return BatchMaker(corpus, tokenizer, targets, True, {letter: 1 + i for i, letter in enumerate(" abdehinqrstuxz")})
 
 
-def test_a_batch_is_what_the_decoder_reads_and_shall_say(toy: Path) -> None:
+def test_a_batch_holds_the_inputs_and_targets_of_the_decoder(toy: Path) -> None:
     made = maker(toy)
-    batch = made[(SamplerState(), SamplerState(), np.array([2, 0]))]
+    batch = made[BatchRequest(SamplerState(), SamplerState(), np.array([2, 0]))]
     assert batch.directions == ("en-de", "fr-en")
     for row, index in enumerate((2, 0)):
         utterance = made.corpus[index]
@@ -150,10 +149,10 @@ def test_a_batch_is_what_the_decoder_reads_and_shall_say(toy: Path) -> None:
     assert torch.equal(batch.to(torch.device("cpu")).tokens_BT, batch.tokens_BT)
 
 
-def test_sizes_come_again_and_what_is_added_changes_no_sum(toy: Path, tiny_model: Path) -> None:
+def test_rounded_sizes_change_no_loss_and_no_gradient(toy: Path, tiny_model: Path) -> None:
     made = maker(toy)
-    request = (SamplerState(), SamplerState(), np.resize(np.arange(10), 17))
-    batch, rounded = made[request], replace(made, rounds=True)[request]
+    request = BatchRequest(SamplerState(), SamplerState(), np.resize(np.arange(10), 17))
+    batch, rounded = made[request], replace(made, round_sizes=True)[request]
     assert (len(batch.lengths_B), len(rounded.lengths_B), len(rounded.indices)) == (17, 18, 17)
     assert rounded.waveform_BT.shape == (18, round_up(batch.waveform_BT.shape[1]))
     assert (rounded.target_tokens, rounded.characters, rounded.seconds) == (
@@ -161,16 +160,16 @@ def test_sizes_come_again_and_what_is_added_changes_no_sum(toy: Path, tiny_model
     )  # fmt: skip
     model = load_checkpoint(tiny_model).model
     objective = Objective(model, CtcHead(model.encoder.output_dim, 16), 0.1)
-    found = []
-    for one in (batch, rounded):
-        losses = objective(one)
+    results = []
+    for padded in (batch, rounded):
+        losses = objective(padded)
         objective.zero_grad()
         losses.sum().backward()
-        found.append([losses.detach(), *(part.grad for part in objective.parameters() if part.grad is not None)])
-    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-3)
+        results.append([losses.detach(), *(part.grad for part in objective.parameters() if part.grad is not None)])
+    torch.testing.assert_close(*results, rtol=1e-3, atol=1e-3)
 
 
-def test_rounded_sizes_are_few_and_at_most_an_eighth_more() -> None:
+def test_rounded_sizes_are_few_and_at_most_an_eighth_larger() -> None:
     sizes = {size: round_up(size) for size in range(1, 200_000)}
     assert all(size <= rounded <= size * 1.125 for size, rounded in sizes.items())
     assert len(set(sizes.values())) < 8 * 18
@@ -178,14 +177,14 @@ def test_rounded_sizes_are_few_and_at_most_an_eighth_more() -> None:
 
 def test_workers_give_the_same_batches_in_the_same_order(toy: Path) -> None:
     made = maker(toy)
-    requests = in_order(made.corpus, 3.0)
-    assert sorted(np.concatenate([indices for _, _, indices in requests]).tolist()) == list(range(10))
+    requests = requests_by_length(made.corpus, 3.0)
+    assert sorted(np.concatenate([request.indices for request in requests]).tolist()) == list(range(10))
     alone, helped = (list(read_batches(made, requests, workers=workers)) for workers in (0, 2))
-    assert [batch.place.number for batch in helped] == list(range(len(requests)))
+    assert [batch.sampler_state.number for batch in helped] == list(range(len(requests)))
     assert all(torch.equal(one.waveform_BT, other.waveform_BT) for one, other in zip(alone, helped, strict=True))
 
 
-def test_what_ctc_reads() -> None:
+def test_the_text_for_ctc() -> None:
     assert ctc_text("  Où est-il ?  L’été, 20°!") == "où est il l’été 20"
 
 
@@ -197,7 +196,7 @@ def test_training_limits_drop_and_count(toy: Path, tmp_path: Path) -> None:
     lines[3]["target_text"] = "x" * 600
     manifest = tmp_path / "m.jsonl"
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    corpus = read_corpus([manifest], limits=Limits())
+    corpus = read_corpus([manifest], limits=LengthLimits())
     assert len(corpus) == 6
     assert dict(corpus.drops) == {
         "unreadable audio": 1,
@@ -205,7 +204,7 @@ def test_training_limits_drop_and_count(toy: Path, tmp_path: Path) -> None:
         "longer than 30 s": 1,
         "translation of more than 512 characters": 1,
     }
-    assert len(read_corpus([manifest], limits=None)) == 10  # validation loses nothing
+    assert len(read_corpus([manifest], limits=None)) == 10  # validation drops nothing
     only = read_corpus([manifest], directions=["German-English", "en-de"], limits=None)
     assert sorted(only.directions) == ["de-en", "en-de"]
     with pytest.raises(VoxlateError, match=r"no utterances of es-en; the manifests have de-en, en-de, fr-en"):
@@ -217,11 +216,13 @@ def test_training_limits_drop_and_count(toy: Path, tmp_path: Path) -> None:
     assert read_corpus([manifest], directions=["fr-en"], limits=None).directions == ("fr-en",)
     with pytest.raises(VoxlateError, match="nothing is left to train on: 9 shorter than 100 s, 1 unreadable audio"):
         make_sampling(
-            read_corpus([manifest], limits=Limits(min_seconds=100, max_seconds=200)), temperature=1, by_hours=False
+            read_corpus([manifest], limits=LengthLimits(min_seconds=100, max_seconds=200)),
+            temperature=1,
+            by_hours=False,
         )
 
 
-def test_problems_of_several_manifests_come_together(tmp_path: Path) -> None:
+def test_problems_of_several_manifests_are_reported_together(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").touch()
     with pytest.raises(VoxlateError) as error:
         read_corpus([tmp_path / "empty.jsonl", tmp_path / "missing.jsonl"], limits=None)
@@ -230,7 +231,7 @@ def test_problems_of_several_manifests_come_together(tmp_path: Path) -> None:
     assert "missing.jsonl" in str(error.value)
 
 
-def test_durations_are_needed(toy: Path, tmp_path: Path) -> None:
+def test_training_needs_durations(toy: Path, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (toy / "train.jsonl").read_text().splitlines()]
     del lines[0]["seconds"]
     lines = [{**line, "audio": str(toy / line["audio"])} for line in lines]
@@ -238,11 +239,11 @@ def test_durations_are_needed(toy: Path, tmp_path: Path) -> None:
     with pytest.raises(
         VoxlateError, match=r"1 utterances without seconds, .*; run voxlate prepare manifest on it first"
     ):
-        read_corpus([tmp_path / "m.jsonl"], limits=Limits())
+        read_corpus([tmp_path / "m.jsonl"], limits=LengthLimits())
 
 
-def test_replayed_data_get_their_share(toy: Path) -> None:
-    corpus = read_corpus([toy / "train.jsonl", toy / "train.jsonl"], limits=Limits())
+def test_replayed_data_gets_its_share(toy: Path) -> None:
+    corpus = read_corpus([toy / "train.jsonl", toy / "train.jsonl"], limits=LengthLimits())
     sampling = make_sampling(corpus, temperature=1.0, by_hours=False, first_replayed=1, replay_share=0.2)
     table = {name: share for name, _, _, share, _ in sampling.table()}
     assert sum(share for name, share in table.items() if "replay" in name) == pytest.approx(0.2)
@@ -251,7 +252,7 @@ def test_replayed_data_get_their_share(toy: Path) -> None:
     assert by_hours.shares_G.tolist() == pytest.approx((by_hours.hours_G / by_hours.hours_G.sum()).tolist())
 
 
-def test_a_batch_without_a_bound_holds_everything(tmp_path: Path) -> None:
+def test_a_batch_without_a_limit_holds_everything(tmp_path: Path) -> None:
     corpus = read_corpus([write_toy(tmp_path, "train", 3)], limits=None)
-    [(_, _, indices)] = in_order(corpus, float("inf"))
-    assert sorted(indices) == [0, 1, 2]
+    [request] = requests_by_length(corpus, float("inf"))
+    assert sorted(request.indices) == [0, 1, 2]

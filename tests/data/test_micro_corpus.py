@@ -1,4 +1,4 @@
-"""A corpus in CoVoST-2's own layout, defects included, from archives to translations, by the commands of the README."""
+"""A small corpus in the layout of CoVoST-2, with defects: from archives to translations with the README's commands."""
 
 import json
 import os
@@ -41,16 +41,16 @@ def test_prepare_train_average_translate(tmp_path: Path) -> None:
     write_vocabulary(tmp_path / "sentencepiece.bpe.model")
     raw = settings(
         tmp_path,
-        output="run",
+        output_dir="run",
         data={
             "train": [f"data/{pair}/train.jsonl" for pair in SHORT],
             "dev": [f"data/{pair}/dev.jsonl" for pair in SHORT],
             "batch_seconds": 15,
-            "temperature": 2,
-            "workers": 1,
+            "sampling_temperature": 2,
+            "num_workers": 1,
         },
         loss={"ctc_weight": 0.3, "label_smoothing": 0.0},
-        optimizer={"updates": 120, "lr": 5e-3, "schedule": "linear", "warmup_updates": 10},
+        optimizer={"max_updates": 120, "lr": 5e-3, "lr_scheduler": "linear", "warmup_updates": 10},
         validation={"every_updates": 60, "max_length": 12},
         checkpoints={"every_updates": 40},
     )
@@ -68,11 +68,11 @@ def test_prepare_train_average_translate(tmp_path: Path) -> None:
     voxlate(tmp_path, "average", "run")
     clip = next(path for path in sorted((voice / "de" / "clips").iterdir()) if path.stat().st_size > 1000)
     for model in ("run/best", "run/averaged"):
-        said = voxlate(tmp_path, "translate", str(clip), "--model", model, "--to", "en").stdout
-        assert set(said.split()) & set(WORDS["en"])
+        text = voxlate(tmp_path, "translate", str(clip), "--model", model, "--to", "en").stdout
+        assert set(text.split()) & set(WORDS["en"])
 
 
-def test_plain_transformers_loads_what_was_trained(tmp_path: Path) -> None:
+def test_transformers_loads_a_trained_model(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     from rich.console import Console
 
@@ -82,7 +82,7 @@ def test_plain_transformers_loads_what_was_trained(tmp_path: Path) -> None:
 
     write_vocabulary(tmp_path / "sentencepiece.bpe.model")
     write_toy(tmp_path, "train", 8)
-    raw = settings(tmp_path, optimizer__updates=2, trainable={"preset": "lora"}, loss__ctc_weight=0.3)
+    raw = settings(tmp_path, optimizer__max_updates=2, trainable={"preset": "lora"}, loss__ctc_weight=0.3)
     assert train(TrainConfig(**raw), Console(quiet=True)) == 0
     model, report = transformers.SpeechEncoderDecoderModel.from_pretrained(
         tmp_path / "run" / "best", output_loading_info=True

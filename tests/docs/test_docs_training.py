@@ -31,8 +31,8 @@ def write_small(path: Path, settings: dict[str, Any], **model: str) -> None:
         **settings,
         **SMALL,
         "model": {**settings["model"], **model},
-        "data": {**settings["data"], "batch_seconds": 3, "workers": 0, "batches_per_update": 1},
-        "optimizer": {**settings["optimizer"], "updates": 2},
+        "data": {**settings["data"], "batch_seconds": 3, "num_workers": 0, "batches_per_update": 1},
+        "optimizer": {**settings["optimizer"], "max_updates": 2},
     }
     path.write_text(yaml.safe_dump(reduced), encoding="utf-8")
 

@@ -29,7 +29,7 @@ def run(folder: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
 @pytest.mark.slow
 def test_from_archives_to_a_report(tmp_path: Path) -> None:
     write_covost2(tmp_path, utterances=40, pairs=("fr-en",), defects=False, layout="tar.gz")
-    small = "optimizer.updates=3 optimizer.warmup_updates=1 data.batch_seconds=10"
+    small = "optimizer.max_updates=3 optimizer.warmup_updates=1 data.batch_seconds=10"
     first = run(tmp_path, RECIPE="debug", SETTINGS=small, PIECES="20")
     assert first.returncode == 0, first.stderr[-2000:]
     assert (tmp_path / "runs/debug/averaged/model.safetensors").exists()
@@ -54,7 +54,7 @@ def test_the_readme_lists_every_recipe_and_the_computed_costs() -> None:
     readme = (RECIPES / "README.md").read_text(encoding="utf-8")
     for path in RECIPES.glob("*.yaml"):
         assert f"| `{path.name}` |" in readme
-        assert read_config(path).output == Path("runs") / path.stem
+        assert read_config(path).output_dir == Path("runs") / path.stem
     costs = subprocess.run(
         [sys.executable, ROOT / "eval/speed/cost.py"], capture_output=True, text=True, check=True
     ).stdout

@@ -34,13 +34,13 @@ def test_a_recipe_trains_at_reduced_size(recipe: Path, tmp_path: Path, vocabular
         write_kind(parts["encoder"], KINDS.get(str(config.model.encoder), "XLS-R, XLSR-53, wav2vec 2.0 LV-60"))
         write_mbart(parts["decoder"], vocabulary)
     small = [
-        f"output={tmp_path / 'run'}",
+        f"output_dir={tmp_path / 'run'}",
         *(f"model.{part}={path}" for part, path in parts.items()),
         f"data.train=[{manifest}]",
         f"data.dev=[{manifest}]",
         "data.batch_seconds=2",
-        "data.workers=0",
-        "optimizer.updates=2",
+        "data.num_workers=0",
+        "optimizer.max_updates=2",
         "optimizer.warmup_updates=1",
         "optimizer.hold_updates=0",
         "trainable.freeze_encoder_updates=1",

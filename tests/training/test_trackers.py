@@ -1,4 +1,4 @@
-"""Trackers: what they are given arrives, and one that fails, dies or blocks never holds up training."""
+"""Trackers receive all numbers, and one that fails, exits or blocks never delays training."""
 
 import errno
 import threading
@@ -13,14 +13,13 @@ from tensorboardX.proto.event_pb2 import Event
 from toy import log
 from training_runs import config, run
 from voxlate.errors import VoxlateError
-from voxlate.training import trackers as module
 from voxlate.training.trackers import Trackers, make_trackers
 
 
-class Odd(GeneralTracker):  # type: ignore[misc]
-    """A tracker whose method named `where` does something."""
+class FailingTracker(GeneralTracker):  # type: ignore[misc]
+    """A tracker that calls `action` in its method `where`."""
 
-    name = "odd"
+    name = "failing"
     requires_logging_directory = False
     tracker = None
 
@@ -28,61 +27,61 @@ class Odd(GeneralTracker):  # type: ignore[misc]
         self.where, self.action = where, action
         self.logged: list[tuple[dict[str, float], int | None]] = []
 
-    def _meet(self, where: str) -> None:
+    def _act_in(self, where: str) -> None:
         if where == self.where:
             self.action()
 
     def start(self) -> None:
-        self._meet("start")
+        self._act_in("start")
 
     def store_init_configuration(self, values: dict[str, Any]) -> None:
-        self._meet("store")
+        self._act_in("store")
 
     def log(self, values: dict[str, Any], step: int | None = None, **_: Any) -> None:
-        self._meet("log")
+        self._act_in("log")
         self.logged.append((values, step))
 
     def finish(self) -> None:
-        self._meet("finish")
+        self._act_in("finish")
 
 
 def full_disk() -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def leave() -> None:
+def exit_process() -> None:
     raise SystemExit(3)
 
 
 @pytest.mark.parametrize("where", ["start", "store", "log", "finish"])
-@pytest.mark.parametrize(("action", "reason"), [(full_disk, "OSError ([Errno 28] No space"), (leave, "SystemExit (3)")])
-def test_a_tracker_that_raises_is_left_with_one_line(where: str, action: Any, reason: str) -> None:
-    said: list[str] = []
-    good = Odd("", None)
-    trackers = Trackers([Odd(where, action), good], {"seed": 1}, said.append)
+@pytest.mark.parametrize(
+    ("action", "reason"), [(full_disk, "OSError ([Errno 28] No space"), (exit_process, "SystemExit (3)")]
+)
+def test_a_tracker_that_raises_is_reported_and_dropped(where: str, action: Any, reason: str) -> None:
+    warnings: list[str] = []
+    good = FailingTracker("", None)
+    trackers = Trackers([FailingTracker(where, action), good], {"seed": 1}, warnings.append)
     for update in range(50):
         trackers.log({"train/loss": 1.0 / (update + 1)}, update)
     trackers.close()
-    [line] = said
-    assert line.startswith(f"warning: odd: {reason}")
+    [line] = warnings
+    assert line.startswith(f"failing: {reason}")
     assert line.endswith("; training continues without it, log.jsonl has all numbers")
     assert [update for _, update in good.logged] == list(range(50))
 
 
 @pytest.mark.parametrize("where", ["start", "log", "finish"])
-def test_a_tracker_that_blocks_holds_up_nobody(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_SECONDS_TO_FINISH", 0.05)
-    monkeypatch.setattr(module, "_QUEUED", 20)
-    said: list[str] = []
+def test_a_tracker_that_blocks_does_not_delay_training(where: str) -> None:
+    warnings: list[str] = []
     gate = threading.Event()
-    began = time.monotonic()
-    trackers = Trackers([Odd(where, gate.wait)], {}, said.append)
+    start = time.monotonic()
+    trackers = Trackers([FailingTracker(where, gate.wait)], {}, warnings.append, queue_size=20, close_seconds=0.05)
     for update in range(10 if where == "finish" else 100):
         trackers.log({"loss": 1.0}, update)
     trackers.close()
-    assert time.monotonic() - began < 5
-    [line] = said
-    assert ("did not finish in time" if where == "finish" else "has taken nothing for 20 lines of the log") in line
+    assert time.monotonic() - start < 5
+    [line] = warnings
+    assert ("did not finish in time" if where == "finish" else "did not process 20 log lines") in line
     gate.set()
     for thread in threading.enumerate():
         if thread.name.startswith("voxlate-tracker"):
@@ -90,21 +89,21 @@ def test_a_tracker_that_blocks_holds_up_nobody(where: str, monkeypatch: pytest.M
             assert not thread.is_alive()
 
 
-def test_tensorboards_events_are_written_in_order_whatever_the_clock_does(
+def test_tensorboard_events_are_in_order_even_if_the_clock_is_set_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said: list[str] = []
-    trackers = Trackers(make_trackers(["tensorboard"], tmp_path, 4), {}, said.append)
+    warnings: list[str] = []
+    trackers = Trackers(make_trackers(["tensorboard"], tmp_path, 4), {}, warnings.append)
     now = time.time()
     for update in range(5, 30):
         monkeypatch.setattr(time, "time", lambda update=update: now - 30 * 86_400 * (update > 9))
         trackers.log({"train/loss": float(update)}, update)
     trackers.close()
-    assert not said
+    assert not warnings
     [file] = (tmp_path / "tensorboard").iterdir()
     assert file.name.startswith("events.out.tfevents.")
     events = [Event.FromString(record) for record in records(file.read_bytes())]
-    assert (events[1].step, events[1].session_log.status) == (5, 1)  # what was written of later updates is hidden
+    assert (events[1].step, events[1].session_log.status) == (5, 1)  # hides events of later updates
     assert [(event.step, event.summary.value[0].tag) for event in events[2:]] == [
         (update, "train/loss") for update in range(5, 30)
     ]
@@ -113,20 +112,20 @@ def test_tensorboards_events_are_written_in_order_whatever_the_clock_does(
 
 def records(contents: bytes) -> list[bytes]:
     """Return the records of a TFRecord file."""
-    found = []
+    events = []
     while contents:
         size = int.from_bytes(contents[:8], "little")
-        found.append(contents[12 : 12 + size])
+        events.append(contents[12 : 12 + size])
         contents = contents[16 + size :]
-    return found
+    return events
 
 
-def test_a_run_outlives_its_trackers_and_a_log_that_cannot_be_written(
+def test_training_continues_without_a_tracker_or_a_writable_log(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from voxlate.training.run_log import _Log
+    class FailingFile:
+        """A file whose second and third attempts to write fail halfway."""
 
-    class Refusing:
         def __init__(self, file: Any) -> None:
             self.file, self.attempts = file, 0
 
@@ -140,27 +139,27 @@ def test_a_run_outlives_its_trackers_and_a_log_that_cannot_be_written(
         def __getattr__(self, name: str) -> Any:
             return getattr(self.file, name)
 
-    original = _Log.__init__
+    original = Path.open
 
-    def opened(self: Any, path: Path, update: int) -> None:
-        original(self, path, update)
-        self._file = Refusing(self._file)
+    def open_log(path: Path, *arguments: Any, **keywords: Any) -> Any:
+        file = original(path, *arguments, **keywords)
+        return FailingFile(file) if path.name == "log.jsonl" and "ab" in arguments else file
 
-    monkeypatch.setattr(_Log, "__init__", opened)
-    odd = [Odd("log", full_disk)]
-    monkeypatch.setattr("voxlate.training.run_log.make_trackers", lambda *_: odd)
+    monkeypatch.setattr(Path, "open", open_log)
+    failing = [FailingTracker("log", full_disk)]
+    monkeypatch.setattr("voxlate.training.run_log.make_trackers", lambda *_: failing)
     printed = run(config(toy, tmp_path / "run"))
-    assert printed.count("warning: odd: OSError") == 1
+    assert printed.count("warning: failing: OSError") == 1
     assert printed.count("log.jsonl: cannot be written (No space left on device); training continues") == 1
     assert [line["update"] for line in log(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
 
 
-def test_trackers_that_are_not_installed_are_named_before_anything_else(
+def test_trackers_that_are_not_installed_are_reported_first(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    monkeypatch.setattr("voxlate.training.trackers.find_spec", lambda _: None)
     with pytest.raises(VoxlateError, match=r"log_with: wandb is not installed; .*pip install 'voxlate\[wandb\]'"):
         run(config(toy, tmp_path / "run", log_with=["tensorboard", "wandb"]))
     assert not (tmp_path / "run").exists()
-    run(config(toy, tmp_path / "none", log_with=[], optimizer__updates=2))
+    run(config(toy, tmp_path / "none", log_with=[], optimizer__max_updates=2))
     assert not (tmp_path / "none" / "tensorboard").exists()

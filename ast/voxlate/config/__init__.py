@@ -1,1 +1,1 @@
-"""The settings of a training run: a closed schema, YAML files based on each other, and overrides."""
+"""Settings of a training run: a closed schema, YAML files that build on each other, and command-line overrides."""

@@ -1,80 +1,107 @@
-"""Settings as files: YAML upon the YAML that it is based on, and ``key=value`` overrides of both."""
+"""Settings as files: YAML files, each of which may build on another, and ``key=value`` overrides."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from voxlate.config.yaml_settings import MAX_BYTES, load_yaml, shown
+from voxlate.config.renamed_keys import rename_keys
+from voxlate.config.yaml_settings import MAX_BYTES, format_value, load_yaml
 from voxlate.errors import VoxlateError
 
-_MAX_PARTS = 20  # of the key of an override
-_MAX_BASES = 16  # files, each the base of another
+_MAX_KEY_PARTS = 20  # of an override
+_MAX_BASES = 16  # length of a chain of base files
 
 
-def read_settings(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Return what a file says, upon what its base says; `above` are the files whose base it is.
+def read_settings(path: Path, *, warn: bool = True, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Return the settings of a file, merged into those of its base file.
 
-    VoxlateError for what cannot be read, is not YAML, or is no mapping.
+    `derived` are the files of which this one is the base. Old keys are renamed, with a warning unless `warn` is False.
+    VoxlateError if a file cannot be read, is not YAML, or is not a mapping.
     """
-    named = f"{path} (the base of {above[-1]})" if above else str(path)
+    name = f"{path} (the base of {derived[-1]})" if derived else str(path)
     try:
         with path.open("rb") as file:
             contents = file.read(MAX_BYTES + 1)
         if len(contents) > MAX_BYTES:
-            raise VoxlateError(f"{named}: more than {MAX_BYTES >> 20} MiB; expected a YAML file of settings")
+            raise VoxlateError(f"{name}: more than {MAX_BYTES >> 20} MiB; expected a YAML file of settings")
         raw = load_yaml(contents.decode("utf-8"))
+        if not isinstance(raw, dict):
+            got = "nothing" if raw is None else type(raw).__name__
+            raise VoxlateError(f"{name}: expected settings such as 'output_dir: runs/fr-en', got {got}")
+        raw = rename_keys(raw, str(path) if warn else None)
     except OSError as error:
-        raise VoxlateError(f"{named}: cannot be read ({error.strerror}); expected a YAML file of settings") from None
+        raise VoxlateError(f"{name}: cannot be read ({error.strerror}); expected a YAML file of settings") from None
     except UnicodeDecodeError as error:
-        raise VoxlateError(f"{named}: not UTF-8 (byte {error.start}); expected a YAML file of settings") from None
+        raise VoxlateError(f"{name}: not UTF-8 (byte {error.start}); expected a YAML file of settings") from None
     except VoxlateError as error:
-        raise VoxlateError(str(error) if str(error).startswith(named) else f"{named}: {error}") from None
-    if not isinstance(raw, dict):
-        got = "nothing" if raw is None else type(raw).__name__
-        raise VoxlateError(f"{named}: expected settings such as 'output: runs/fr-en', got {got}")
+        raise VoxlateError(str(error) if str(error).startswith(name) else f"{name}: {error}") from None
     if "base" not in raw:
         return raw
     base = raw.pop("base")
     if not isinstance(base, str) or not base:
-        raise VoxlateError(f"{named}: base is {shown(base)}, expected the path of another YAML file")
-    below = path.parent / base
-    if os.path.realpath(below) in map(os.path.realpath, (*above, path)):
-        raise VoxlateError(f"{named}: its base {below} is based on it; expected another file, or none")
-    if len(above) >= _MAX_BASES:
-        raise VoxlateError(f"{named}: more than {_MAX_BASES} files, each the base of another; join some of them")
-    return _merged(read_settings(below, (*above, path)), raw)
+        raise VoxlateError(f"{name}: base is {format_value(base)}, expected the path of another YAML file")
+    base_path = path.parent / base
+    if os.path.realpath(base_path) in map(os.path.realpath, (*derived, path)):
+        raise VoxlateError(f"{name}: its base {base_path} is based on it; expected another file, or none")
+    if len(derived) >= _MAX_BASES:
+        raise VoxlateError(f"{name}: more than {_MAX_BASES} files, each the base of another; join some of them")
+    return _merge(read_settings(base_path, warn=warn, derived=(*derived, path)), raw)
 
 
-def _merged(under: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with others upon them, section by section."""
-    merged = dict(under)
-    for key, value in over.items():
+def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with changes applied, section by section."""
+    merged = dict(base)
+    for key, value in changes.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merged(merged[key], value) if both else value
+        merged[key] = _merge(merged[key], value) if both else value
     return merged
 
 
-def override_settings(raw: dict[str, Any], overrides: Sequence[str]) -> Iterator[str]:
-    """Set the overrides in place; yield what is wrong with them."""
+def apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> Iterator[str]:
+    """Apply ``key=value`` overrides in place; yield a line for each that is wrong."""
+    written: dict[str, str] = {}  # key of each override by its new name
     for item in overrides:
+        shown = format_value(item)
         key, separator, text = item.partition("=")
-        if not separator or not key.strip():
-            yield f"override {shown(item)}: expected key=value, such as optimizer.lr=1e-4"
+        key = key.strip()
+        parts = key.split(".")
+        if not separator or not key:
+            yield f"override {shown}: expected key=value, such as optimizer.lr=1e-4"
+            continue
+        if len(parts) > _MAX_KEY_PARTS:
+            yield f"override {shown}: more than {_MAX_KEY_PARTS} names; expected key=value, such as optimizer.lr=1e-4"
             continue
         try:
             value = load_yaml(text)
         except VoxlateError as error:
             reason = str(error).removeprefix("line 1: ")
             reason = "its value is not YAML; quote it" if reason.startswith("not YAML") else reason
-            yield f"override {shown(item)}: {reason}"
+            yield f"override {shown}: {reason}"
             continue
-        place, parts = raw, key.strip().split(".")
-        if len(parts) > _MAX_PARTS:
-            yield f"override {shown(item)}: more than {_MAX_PARTS} names; expected key=value, such as optimizer.lr=1e-4"
+        for part in reversed(parts):
+            value = {part: value}
+        try:
+            parts, value = _unnest(rename_keys(value, f"override {shown}"), len(parts))
+        except VoxlateError as error:
+            yield f"override {shown}: {error}"
             continue
+        new = ".".join(parts)
+        if written.setdefault(new, key) != key:
+            yield f"override {shown}: {key} and {written[new]} are the same setting; keep {new}"
+            continue
+        section = raw
         for part in parts[:-1]:
-            if not isinstance(place.get(part), dict):
-                place[part] = {}
-            place = place[part]
-        place[parts[-1]] = value
+            if not isinstance(section.get(part), dict):
+                section[part] = {}
+            section = section[part]
+        section[parts[-1]] = value
+
+
+def _unnest(nested: Any, depth: int) -> tuple[list[str], Any]:
+    """Return the keys on the way to a value at `depth` in mappings of one key each, and the value."""
+    parts = []
+    for _ in range(depth):
+        [(part, nested)] = nested.items()
+        parts.append(part)
+    return parts, nested

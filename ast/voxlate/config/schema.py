@@ -1,7 +1,6 @@
-"""The settings of a training run: closed models of its YAML, ``key=value`` overrides, all problems at once."""
+"""Schema of the settings of a training run, read from YAML and ``key=value`` overrides."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,16 +12,18 @@ from pydantic import (
     Field,
     NonNegativeFloat,
     PositiveFloat,
+    ValidationError,
     model_validator,
 )
-from pydantic import ValidationError as PydanticError
 
-from voxlate.config.overrides import override_settings, read_settings
-from voxlate.config.yaml_settings import cut, dump_yaml, shown
+from voxlate.config.overrides import apply_overrides, read_settings
+from voxlate.config.problems import describe_errors, list_problems
+from voxlate.config.renamed_keys import rename_keys
+from voxlate.config.yaml_settings import dump_yaml
 from voxlate.errors import VoxlateError
 
 
-def _named_path(value: object) -> object:
+def _nonempty_path(value: object) -> object:
     if value == "":
         raise ValueError("expected a path")
     return value
@@ -31,21 +32,23 @@ def _named_path(value: object) -> object:
 PositiveInt = Annotated[int, Field(gt=0, lt=2**31)]
 NonNegativeInt = Annotated[int, Field(ge=0, lt=2**31)]
 AdapterSize = Annotated[int, Field(gt=0, le=100)]
-SettingsPath = Annotated[Path, BeforeValidator(_named_path), AfterValidator(Path.expanduser)]
+SettingsPath = Annotated[Path, BeforeValidator(_nonempty_path), AfterValidator(Path.expanduser)]
 ModelName = Annotated[str, Field(min_length=1)]
-Slot = str | Annotated[int, Field(strict=True)]  # true is not token 1
+LanguageToken = str | Annotated[int, Field(strict=True)]  # an mBART tag or a token id; `true` is not id 1
 Decibels = Annotated[float, Field(ge=-200.0, le=200.0)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
-_MAX_PROBLEMS = 20  # in one message
 Preset = Literal["all", "lna-e", "lna-d", "lna-ed", "adapter-only", "decoder-only", "lora"]
 
 
-class _Closed(BaseModel):
+class _ClosedModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ScratchConfig(_Closed):
-    """A model without pretrained parts: fields of transformers' configs and a vocabulary in mBART-50's layout."""
+class ScratchConfig(_ClosedModel):
+    """A model without pretrained parts.
+
+    `encoder` and `decoder` hold fields of transformers' configs; the vocabulary has mBART-50's layout.
+    """
 
     encoder: dict[str, Any] = {}
     decoder: dict[str, Any] = {}
@@ -54,24 +57,24 @@ class ScratchConfig(_Closed):
     normalize_waveform: bool = True
 
 
-class NewLanguage(_Closed):
-    """A target language that the model lacks: its embedding begins as a copy of another's."""
+class NewLanguage(_ClosedModel):
+    """A target language to add; its token embedding is initialized with that of another language."""
 
     init_from: str
-    slot: Slot | None = None  # an mBART tag or token id to reuse; a new token by default
+    token: LanguageToken | None = None  # a token to reuse; by default, a new one is added
 
 
-class ModelConfig(_Closed):
-    """Where the weights come from: a trained model, or an encoder and a decoder to join, or nothing (scratch)."""
+class ModelConfig(_ClosedModel):
+    """The initial weights: a trained model, an encoder joined to a decoder, or random weights (scratch)."""
 
     init_from: ModelName | None = None
     encoder: ModelName | None = None
     decoder: ModelName | None = None
     scratch: ScratchConfig | None = None
-    adapter_layers: AdapterSize = 3
-    adapter_kernel: AdapterSize = 3
+    num_adapter_layers: AdapterSize = 3
+    adapter_kernel_size: AdapterSize = 3
     adapter_stride: AdapterSize = 2
-    slots: dict[str, Slot] = {}  # token of a target language, such as ca: es_XX
+    language_tokens: dict[str, LanguageToken] = {}  # target language to token, such as ca: es_XX
     add_languages: dict[str, NewLanguage] = {}
 
     @model_validator(mode="after")
@@ -83,44 +86,44 @@ class ModelConfig(_Closed):
         return self
 
 
-class DataConfig(_Closed):
-    """What to train and validate on, and how utterances become batches."""
+class DataConfig(_ClosedModel):
+    """Training and validation data, and how utterances are batched."""
 
     train: list[SettingsPath] = Field(min_length=1)
     dev: list[SettingsPath] = []
-    replay: list[SettingsPath] = []  # data of directions that the model knows already and shall not forget
+    replay: list[SettingsPath] = []  # data of directions that the model must not forget
     replay_share: float = Field(default=0.25, gt=0.0, lt=1.0)
-    directions: Annotated[list[str], Field(min_length=1)] | None = None  # such as fr-en; all by default
+    directions: Annotated[list[str], Field(min_length=1)] | None = None  # such as [fr-en]; default: all
     min_seconds: PositiveFloat = 0.1
-    max_seconds: PositiveFloat = 30.0  # CoVoST 2 training drops more than 30 s (fairseq's preparation)
+    max_seconds: PositiveFloat = 30.0  # as in fairseq's preparation of CoVoST 2
     max_target_characters: PositiveInt = 512  # as in the CoVoST 2 paper
-    teacher: list[SettingsPath] = []  # jsonl of id and text: translations to learn instead of those of the manifests
-    temperature: float = Field(default=1.0, ge=1.0)
+    teacher: list[SettingsPath] = []  # JSON lines with id and text: targets that replace those of the manifests
+    sampling_temperature: float = Field(default=1.0, ge=1.0)
     sample_by: Literal["utterances", "hours"] = "utterances"
     batch_seconds: PositiveFloat = 120.0
     quadratic_seconds: PositiveFloat = 120.0
     token_seconds: NonNegativeFloat = 0.03
     buckets: PositiveInt = 16
     batches_per_update: int = Field(default=1, gt=0, le=10_000)
-    workers: int = Field(default=1, ge=0, le=256)
+    num_workers: int = Field(default=1, ge=0, le=256)
 
 
-class AugmentationConfig(_Closed):
-    """Changes of the sound in training, drawn again each time; see voxlate.data.augmentation."""
+class AugmentationConfig(_ClosedModel):
+    """Random changes to training audio, drawn again in each epoch; see voxlate.data.augmentation."""
 
-    speeds: list[Annotated[float, Field(ge=0.1, le=10.0)]] = []  # factors: [0.9, 1.0, 1.1]
+    speeds: list[Annotated[float, Field(ge=0.1, le=10.0)]] = []  # factors, such as [0.9, 1.0, 1.1]
     noise_share: Probability = 0.0
-    noise_snr: tuple[Decibels, Decibels] = (5.0, 30.0)  # dB, from and to
-    join_share: Probability = 0.0  # of the clips that another one of their direction follows
+    noise_snr: tuple[Decibels, Decibels] = (5.0, 30.0)  # dB, [from, to]
+    join_share: Probability = 0.0  # share of clips to which another of the same direction is appended
 
     @property
     def is_on(self) -> bool:
-        """Whether anything is changed."""
+        """Whether any augmentation is enabled."""
         return bool(self.speeds or self.noise_share or self.join_share)
 
 
-class RegularizationConfig(_Closed):
-    """Dropout and masking; what is not given stays as the checkpoint has it."""
+class RegularizationConfig(_ClosedModel):
+    """Dropout and SpecAugment masking; None keeps the value of the checkpoint."""
 
     encoder_dropout: Probability | None = None
     encoder_attention_dropout: Probability | None = None
@@ -130,41 +133,41 @@ class RegularizationConfig(_Closed):
     decoder_attention_dropout: Probability | None = None
     decoder_activation_dropout: Probability | None = None
     decoder_layerdrop: Probability | None = None
-    time_masking: Probability | None = None
-    time_mask_frames: PositiveInt | None = None
-    channel_masking: Probability | None = None
-    channel_mask_width: PositiveInt | None = None
+    mask_time_prob: Probability | None = None
+    mask_time_length: PositiveInt | None = None  # frames
+    mask_feature_prob: Probability | None = None
+    mask_feature_length: PositiveInt | None = None  # channels
 
 
-class LoraConfig(_Closed):
-    """Low-rank updates (Hu et al. 2021) of the attention projections, through peft."""
+class LoraConfig(_ClosedModel):
+    """LoRA (Hu et al. 2021) on the attention projections, with PEFT."""
 
     rank: int = Field(default=16, gt=0, le=4096)
     alpha: PositiveInt = 32
     dropout: Probability = 0.0
-    projections: list[Literal["q_proj", "k_proj", "v_proj", "out_proj"]] = Field(
+    target_modules: list[Literal["q_proj", "k_proj", "v_proj", "out_proj"]] = Field(
         default=["q_proj", "v_proj"], min_length=1
     )
 
 
-class TrainableConfig(_Closed):
-    """Which parameters learn. See voxlate.training.freezing for the presets."""
+class TrainableConfig(_ClosedModel):
+    """Which parameters are trained; see voxlate.training.freezing for the presets."""
 
     preset: Preset = "all"
-    feature_encoder: bool = False  # whether the convolutions on the waveform learn
+    feature_encoder: bool = False  # whether to train the convolutions on the waveform
     freeze_encoder_updates: NonNegativeInt = 0
-    cache_encoder: bool = False  # keep the states of an encoder that does not learn in OUTPUT/states
+    cache_encoder: bool = False  # store the hidden states of a frozen encoder in OUTPUT_DIR/states
     lora: LoraConfig = LoraConfig()
 
 
-class OptimizerConfig(_Closed):
+class OptimizerConfig(_ClosedModel):
     """AdamW (Loshchilov and Hutter 2019) and its learning rate."""
 
-    updates: PositiveInt
+    max_updates: PositiveInt
     lr: Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-    schedule: Literal["tri_stage", "inverse_sqrt", "linear", "constant"] = "tri_stage"
-    warmup_updates: NonNegativeInt | None = None  # default: a tenth
-    hold_updates: NonNegativeInt | None = None  # tri_stage only; default: four tenths
+    lr_scheduler: Literal["tri_stage", "inverse_sqrt", "linear", "constant"] = "tri_stage"
+    warmup_updates: NonNegativeInt | None = None  # default: a tenth of max_updates
+    hold_updates: NonNegativeInt | None = None  # tri_stage only; default: four tenths of max_updates
     final_lr_scale: float = Field(default=0.05, ge=0.0, le=1.0)  # tri_stage only
     betas: tuple[Probability, Probability] = (0.9, 0.98)
     eps: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1e-8
@@ -172,39 +175,39 @@ class OptimizerConfig(_Closed):
     clip_norm: PositiveFloat = 1.0
 
 
-class LossConfig(_Closed):
-    """Label-smoothed cross-entropy, and CTC on the characters of the source text if its weight is above 0."""
+class LossConfig(_ClosedModel):
+    """Label-smoothed cross-entropy, plus CTC on the characters of the source text if `ctc_weight` is above 0."""
 
     label_smoothing: Probability = 0.1
     ctc_weight: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0
-    # A decoder that starts beside an encoder of random weights may learn not to listen; CTC can teach that one first.
-    # When the decoder begins, the learning rate warms up again.
+    # A decoder trained together with a randomly initialized encoder may learn to ignore it; training the encoder with
+    # CTC alone first avoids that. The learning rate warms up again when training of the decoder starts.
     ctc_only_updates: NonNegativeInt = 0
 
 
-class ValidationConfig(_Closed):
-    """Dev loss and BLEU per direction; the best checkpoint is the one with the best mean BLEU over directions."""
+class ValidationConfig(_ClosedModel):
+    """Dev loss and BLEU per direction; the best checkpoint has the highest BLEU averaged over directions."""
 
     every_updates: PositiveInt = 1000
-    beam: PositiveInt = 1
+    beam_size: PositiveInt = 1
     max_length: int = Field(default=200, ge=3)
     batch_seconds: PositiveFloat = 120.0
-    patience: PositiveInt | None = None  # validations without a better BLEU before training stops; None: never
+    patience: PositiveInt | None = None  # validations without improvement before training stops
     at_start: bool = False
 
 
-class CheckpointConfig(_Closed):
-    """How often the state is saved, and how many of the last ones and of those around the best one are kept."""
+class CheckpointConfig(_ClosedModel):
+    """How often checkpoints are written, and how many of the last and of those around the best are kept."""
 
     every_updates: PositiveInt = 500
     keep_last: PositiveInt = 3
     keep_around_best: NonNegativeInt = 0  # for voxlate average --around-best
 
 
-class TrainConfig(_Closed):
+class TrainConfig(_ClosedModel):
     """One training run. Paths are relative to the working directory."""
 
-    output: SettingsPath
+    output_dir: SettingsPath
     model: ModelConfig
     data: DataConfig
     optimizer: OptimizerConfig
@@ -216,25 +219,30 @@ class TrainConfig(_Closed):
     checkpoints: CheckpointConfig = CheckpointConfig()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     gradient_checkpointing: bool = False
-    sharded: bool = False  # parameters, gradients and optimiser state over the processes (FSDP)
+    sharded: bool = False  # shard parameters, gradients and optimizer state over the processes (FSDP)
     device: str = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     log_every: PositiveInt = 20
-    log_with: list[Literal["tensorboard", "wandb", "mlflow"]] = ["tensorboard"]  # trackers of accelerate
+    log_with: list[Literal["tensorboard", "wandb", "mlflow"]] = ["tensorboard"]  # accelerate's trackers
 
     @property
     def compares_directions(self) -> bool:
-        """Whether a trained model learns something new, so that scores before and after tell what it forgot."""
+        """Whether to score the dev sets before training too, to show what the model forgets."""
         return bool(self.model.add_languages or self.data.replay)
 
     @property
     def validation_updates(self) -> int:
-        """Updates between validations: a quarter of the run where that is shorter than validation.every_updates."""
-        every, updates = self.validation.every_updates, self.optimizer.updates
+        """Updates between validations: validation.every_updates, or a quarter of a run that is shorter than that."""
+        every, updates = self.validation.every_updates, self.optimizer.max_updates
         return every if every <= updates else -(-updates // 4)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _rename_keys(cls, raw: Any) -> Any:
+        return rename_keys(raw, "TrainConfig") if isinstance(raw, dict) else raw
+
     @model_validator(mode="after")
-    def _fits_together(self) -> "TrainConfig":
+    def _check_combinations(self) -> "TrainConfig":
         problems = []
         if self.data.min_seconds >= self.data.max_seconds:
             problems.append(f"data.min_seconds {self.data.min_seconds:g} is not below data.max_seconds")
@@ -243,10 +251,11 @@ class TrainConfig(_Closed):
         if self.sharded and (self.regularization.encoder_layerdrop or self.regularization.decoder_layerdrop):
             problems.append("layerdrop cannot be sharded: processes would skip different layers; set it to 0")
         if self.trainable.cache_encoder:
-            masks = self.regularization.time_masking or self.regularization.channel_masking or self.augmentation.is_on
-            if self.trainable.preset not in ("decoder-only", "adapter-only") or masks or self.sharded:
+            masks = self.regularization.mask_time_prob or self.regularization.mask_feature_prob
+            frozen = self.trainable.preset in ("decoder-only", "adapter-only")
+            if not frozen or masks or self.augmentation.is_on or self.sharded:
                 problems.append(
-                    "trainable.cache_encoder needs an encoder that always gives the same: the preset decoder-only or "
+                    "trainable.cache_encoder needs a frozen, deterministic encoder: the preset decoder-only or "
                     "adapter-only, no masking, no augmentation, and sharded=false"
                 )
         if self.augmentation.noise_snr[0] > self.augmentation.noise_snr[1]:
@@ -254,73 +263,32 @@ class TrainConfig(_Closed):
         if self.loss.ctc_only_updates and not self.loss.ctc_weight:
             problems.append("loss.ctc_only_updates needs a loss.ctc_weight above 0")
         warmup, hold = self.optimizer.warmup_updates or 0, self.optimizer.hold_updates or 0
-        if warmup + hold > self.optimizer.updates:
-            problems.append(f"optimizer: warm-up and hold are {warmup + hold} updates of {self.optimizer.updates}")
+        if warmup + hold > self.optimizer.max_updates:
+            problems.append(f"optimizer: warm-up and hold are {warmup + hold} updates of {self.optimizer.max_updates}")
         if problems:
             raise ValueError("; ".join(problems))
         return self
 
 
-def read_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
-    """Return the settings of a YAML file with ``key=value`` overrides such as ``optimizer.lr=1e-4``.
+def read_config(path: str | Path, overrides: Sequence[str] = (), *, warn: bool = True) -> TrainConfig:
+    """Return the settings of a YAML file with ``key=value`` overrides such as ``optimizer.lr=1e-4`` applied.
 
-    A file with ``base: OTHER.yaml`` (relative to it) has that one's settings but for its own. A value is read as YAML.
-    VoxlateError names every problem of the file and the overrides, one a line.
+    A file with ``base: OTHER.yaml`` (a path relative to it) inherits the settings of that file. Values of overrides
+    are parsed as YAML. Old names of settings are accepted, with a warning unless `warn` is False. VoxlateError lists
+    every problem of the file and the overrides, one a line.
     """
     path = Path(path)
-    raw = read_settings(path)
-    problems = list(override_settings(raw, overrides))
+    raw = read_settings(path, warn=warn)
+    problems = list(apply_overrides(raw, overrides))
     try:
         config = TrainConfig.model_validate(raw)
-    except PydanticError as error:
-        problems += _explain(error)
+    except ValidationError as error:
+        problems += describe_errors(error, TrainConfig)
     if problems:
-        raise VoxlateError(f"{path}: {_listed(problems)}")
+        raise VoxlateError(f"{path}: {list_problems(problems)}")
     return config
 
 
 def dump_config(config: TrainConfig) -> str:
-    """Return every setting as YAML that `read_config` takes."""
+    """Return all settings as YAML that `read_config` reads."""
     return dump_yaml(config.model_dump(mode="json"))
-
-
-def _explain(error: PydanticError) -> Iterator[str]:
-    for problem in error.errors(include_url=False):
-        where = ".".join(cut(str(part)) for part in problem["loc"])
-        kind, got = problem["type"], problem["input"]
-        if kind == "extra_forbidden":
-            yield f"{where}: unknown setting{_suggestion(problem['loc'])}"
-        elif kind == "missing":
-            yield f"{where}: missing"
-        elif kind == "invalid_key" or problem["loc"][-1:] == ("[key]",):
-            yield f"{where.removesuffix('.[key]')}: expected text as a name, got {shown(got)}{_quotes(got)}"
-        elif isinstance(got, dict | BaseModel) and kind == "value_error":
-            message = problem["msg"].removeprefix("Value error, ")
-            yield f"{where}: {message}" if where else message
-        else:
-            hint = _quotes(got) if kind in ("string_type", "path_type") else ""
-            message = "expected a path" if kind == "path_type" else problem["msg"].removeprefix("Value error, ")
-            yield f"{where}: {message}, got {shown(got)}{hint}"
-
-
-def _quotes(value: object) -> str:
-    """Return what to do with a value that YAML took for something other than text."""
-    if isinstance(value, bool | int | float):
-        return f"; write it in quotes where a text is meant: '{shown(value)}'"
-    return "; give a value, or write 'null' in quotes where that text is meant" if value is None else ""
-
-
-def _suggestion(location: tuple[int | str, ...]) -> str:
-    fields: Mapping[str, Any] = TrainConfig.model_fields
-    for part in location[:-1]:
-        annotation = getattr(fields.get(str(part)), "annotation", None)
-        fields = getattr(annotation, "model_fields", {})
-    close = get_close_matches(str(location[-1])[:100], fields, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; expected one of {', '.join(fields)}" if fields else ""
-
-
-def _listed(problems: Sequence[str]) -> str:
-    """Return problems one a line, headed by their number."""
-    count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
-    more = len(problems) - _MAX_PROBLEMS
-    return "\n  ".join([count, *problems[:_MAX_PROBLEMS], *([f"and {more} more"] if more > 0 else [])])

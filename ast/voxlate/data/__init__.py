@@ -1,1 +1,1 @@
-"""From manifests to batches of tensors: sampling, collation, augmentation."""
+"""From manifests to batches of tensors: corpus, batch sampler, augmentation, padding."""

@@ -1,6 +1,6 @@
-"""Sound that differs each time it is trained on: other speeds, noise. (Which clips are joined is in `planning`.)
+"""Audio augmentation for training: speed perturbation and noise. (`batch_sampler.ClipJoining` joins clips.)
 
-Shape letter: T samples of 16 kHz sound.
+Shape letter: T samples of 16 kHz audio.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from voxlate.audio.resampling import SAMPLE_RATE_HZ, Waveform
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is changed. All is drawn from the seed, the place of the batch, and the utterance: a run repeats it.
+    """Random changes to clips, reproducible from `seed` and the key of each draw.
 
-    `speeds` are factors, each as likely as the others (Ko et al. 2015: 0.9, 1.0, 1.1), by which pitch changes, too;
-    but none that makes a clip longer than `max_seconds`; `noise_share` of the clips get noise, `noise_snr` dB below
-    them.
+    `speeds` are factors of equal probability, which change the pitch too (Ko et al. 2015: 0.9, 1.0, 1.1); factors that
+    would make a clip longer than `max_seconds` are not used for it. A share `noise_share` of the clips gets noise with
+    a signal-to-noise ratio drawn from the range `noise_snr`, in dB.
     """
 
     speeds: tuple[float, ...] = ()
@@ -30,17 +30,17 @@ class Augmentation:
     seed: int = 0
     max_seconds: float = float("inf")
 
-    def change(self, waveform_T: Waveform, key: Sequence[int]) -> Waveform:
-        """Return a clip at another speed and with noise; `key` says which drawing this is."""
+    def apply(self, waveform_T: Waveform, key: Sequence[int]) -> Waveform:
+        """Return the clip at a random speed and with noise; the same `key` always draws the same."""
         rng = np.random.default_rng([self.seed, *key])
         if self.speeds:
             seconds = len(waveform_T) / SAMPLE_RATE_HZ
-            fitting = [factor for factor in self.speeds if seconds / factor <= self.max_seconds] or [1.0]
-            factor = fitting[int(rng.integers(len(fitting)))]
+            allowed = [factor for factor in self.speeds if seconds / factor <= self.max_seconds] or [1.0]
+            factor = allowed[int(rng.integers(len(allowed)))]
             if factor != 1.0:
                 waveform_T = soxr.resample(waveform_T, SAMPLE_RATE_HZ * factor, SAMPLE_RATE_HZ)
         if rng.random() < self.noise_share and waveform_T.any():
-            background_T = noise(len(waveform_T), rng)
-            loudness = np.sqrt(np.mean(np.square(waveform_T)) / np.mean(np.square(background_T)))
-            waveform_T = waveform_T + background_T * (loudness * 10 ** (-rng.uniform(*self.noise_snr) / 20))
+            noise_T = noise(len(waveform_T), rng)
+            loudness = np.sqrt(np.mean(np.square(waveform_T)) / np.mean(np.square(noise_T)))
+            waveform_T = waveform_T + noise_T * (loudness * 10 ** (-rng.uniform(*self.noise_snr) / 20))
         return np.asarray(waveform_T, np.float32)

@@ -1,6 +1,6 @@
-"""Which utterances meet in which batch, in which order: the plan of an epoch, a pure function of seed and lengths.
+"""Sampling of utterances and their grouping into batches, as a pure function of the seed and the lengths.
 
-Shape letters: N utterances, E draws of an epoch, G directions.
+Shape letters: N utterances of the corpus, E utterances drawn for an epoch, G groups (directions).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,12 +15,12 @@ Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What an utterance costs, in seconds of sound: its length, a quadratic share for attention, its target tokens.
+class UtteranceCost:
+    """Compute of an utterance, in seconds of audio: its length, a quadratic term for attention, its target tokens.
 
-    With the defaults 120 s of sound cost twice their length (the share of self-attention in an encoder of width 1024
-    and 50 frames a second), and a token 0.03 s (operations of mBART's decoder and output layer per token beside those
-    of XLS-R 300M per second).
+    With the defaults, 120 s of audio cost twice their length (the share of self-attention in an encoder of width 1024
+    at 50 frames per second), and a token costs 0.03 s (operations of mBART's decoder and output layer per token,
+    relative to those of XLS-R 300M per second).
     """
 
     quadratic_seconds: float = 120.0
@@ -31,33 +31,33 @@ class Cost:
 
 
 def estimate_tokens(utf8_bytes_N: Integers) -> Integers:
-    """Estimate the target tokens from the UTF-8 bytes of the texts: mBART's pieces have about four bytes each.
+    """Estimate the number of target tokens from UTF-8 lengths: a piece of mBART's vocabulary has about four bytes.
 
-    Only the cost of a batch hangs on it. Counting the pieces of millions of sentences would take minutes at each start.
+    Only the cost of a batch depends on it. Tokenizing millions of sentences would take minutes at every start.
     """
     return (utf8_bytes_N + BYTES_PER_TOKEN - 1) // BYTES_PER_TOKEN + 2  # tag and </s>
 
 
 def shares_by_temperature(sizes_G: Floats, temperature: float) -> Floats:
-    """Return the probabilities of directions, in proportion to size^(1/temperature) (Arivazhagan et al. 2019).
+    """Return sampling probabilities proportional to size^(1/temperature) (Arivazhagan et al. 2019).
 
-    Temperature 1 keeps the proportions of the data; infinity makes all directions equal.
+    Temperature 1 keeps the proportions of the data; infinity makes all groups equally likely.
     """
     scaled_G = np.exp(np.log(sizes_G / sizes_G.max()) / temperature)
     return np.asarray(scaled_G / scaled_G.sum(), dtype=np.float64)
 
 
-def sample_epoch(direction_N: Integers, shares_G: Floats, size: int, generator: np.random.Generator) -> Integers:
-    """Draw the utterances of one epoch: each direction its share of `size`, in no order.
+def sample_epoch(group_N: Integers, shares_G: Floats, size: int, generator: np.random.Generator) -> Integers:
+    """Draw about `size` utterances for an epoch, grouped by direction; each direction gets its share.
 
-    A direction that gives more than it has gives every utterance equally often, but for one round of remainders.
+    When oversampled, every utterance is drawn floor(n) or ceil(n) times.
     """
     drawn = []
-    for direction, share in enumerate(shares_G):
-        own = np.flatnonzero(direction_N == direction)
-        wanted = int(np.floor(share * size + generator.random()))
-        rounds, rest = divmod(wanted, len(own))
-        drawn += [np.tile(own, rounds), generator.permutation(own)[:rest]]
+    for group, share in enumerate(shares_G):
+        members = np.flatnonzero(group_N == group)
+        count = int(np.floor(share * size + generator.random()))
+        rounds, remainder = divmod(count, len(members))
+        drawn += [np.tile(members, rounds), generator.permutation(members)[:remainder]]
     return np.concatenate(drawn)
 
 
@@ -66,30 +66,31 @@ def make_batches(
     seconds_N: Floats,
     tokens_N: Integers,
     *,
-    cost: Cost,
+    cost: UtteranceCost,
     batch_seconds: float,
     buckets: int,
     generator: np.random.Generator,
 ) -> list[Integers]:
-    """Group utterances of like length into batches that cost at most `batch_seconds`, padding included.
+    """Group utterances of similar length into batches that cost at most `batch_seconds`, including padding.
 
-    Buckets of duration hold equally much sound each and are cut into up to four by text length; small data has fewer.
-    Within a bucket, order is random. An utterance that costs more than a batch goes alone. Every utterance is in
-    exactly one batch, and the batches are in random order.
+    Utterances are sorted into at most `buckets` buckets by duration, each with the same total duration, and each bucket
+    into up to four by text length; small data gets fewer buckets. The order within a bucket is random. An utterance
+    that costs more than `batch_seconds` is a batch of its own. Every utterance is in exactly one batch, and the batches
+    are in random order.
     """
     shuffled_E = generator.permutation(indices_E)
-    estimate = seconds_N[indices_E].sum() / batch_seconds  # of the number of batches
-    buckets = int(np.clip(estimate / 4, 1, buckets))
-    text_buckets = int(np.clip(estimate / 4 / buckets, 1, 4))
+    num_batches = seconds_N[indices_E].sum() / batch_seconds  # an estimate
+    buckets = int(np.clip(num_batches / 4, 1, buckets))
+    text_buckets = int(np.clip(num_batches / 4 / buckets, 1, 4))
     batches: list[Integers] = []
-    for alike in _cut(shuffled_E, seconds_N, buckets):
-        for members in _cut(alike, tokens_N, text_buckets):
-            batches += _fill(members, seconds_N[members], tokens_N[members], cost, batch_seconds)
+    for bucket in _split_by_size(shuffled_E, seconds_N, buckets):
+        for members in _split_by_size(bucket, tokens_N, text_buckets):
+            batches += _pack(members, seconds_N[members], tokens_N[members], cost, batch_seconds)
     return [batches[index] for index in generator.permutation(len(batches))]
 
 
-def _cut(members: Integers, sizes_N: Floats | Integers, parts: int) -> list[Integers]:
-    """Cut members into parts of like size, each with the same total, their order kept."""
+def _split_by_size(members: Integers, sizes_N: Floats | Integers, parts: int) -> list[Integers]:
+    """Split members into parts of similar size, each with the same total, keeping their order."""
     if not len(members):
         return []
     order = np.argsort(sizes_N[members], kind="stable")
@@ -98,27 +99,29 @@ def _cut(members: Integers, sizes_N: Floats | Integers, parts: int) -> list[Inte
     return [members[np.sort(order[part == number])] for number in range(parts)]
 
 
-def _fill(members: Integers, seconds: Floats, tokens: Integers, cost: Cost, batch_seconds: float) -> Iterator[Integers]:
-    first, longest, most = 0, 0.0, 0
-    for place, (length, count) in enumerate(zip(seconds.tolist(), tokens.tolist(), strict=True)):
-        widest, deepest = max(longest, length), max(most, count)
-        if place > first and (place - first + 1) * cost(widest, deepest) > batch_seconds:
-            yield members[first:place]
-            first, widest, deepest = place, length, count
-        longest, most = widest, deepest
-    if len(members) > first:
-        yield members[first:]
+def _pack(
+    members: Integers, seconds: Floats, tokens: Integers, cost: UtteranceCost, batch_seconds: float
+) -> Iterator[Integers]:
+    """Yield consecutive members as batches of at most `batch_seconds`, all padded to the longest of the batch."""
+    start, max_seconds, max_tokens = 0, 0.0, 0
+    for position, (length, count) in enumerate(zip(seconds.tolist(), tokens.tolist(), strict=True)):
+        max_seconds, max_tokens = max(max_seconds, length), max(max_tokens, count)
+        if position > start and (position - start + 1) * cost(max_seconds, max_tokens) > batch_seconds:
+            yield members[start:position]
+            start, max_seconds, max_tokens = position, length, count
+    if len(members) > start:
+        yield members[start:]
 
 
 def padding_share(batches: Sequence[Integers], seconds_N: Floats) -> float:
-    """Return which part of the sound in padded batches is padding."""
+    """Return the share of padding in the audio of padded batches."""
     padded = sum(len(batch) * seconds_N[batch].max() for batch in batches)
     return float(1 - sum(seconds_N[batch].sum() for batch in batches) / padded)
 
 
 @dataclass(frozen=True)
 class SamplerState:
-    """A place in the endless sequence of batches: the batch `offset` of `epoch` is number `number` of all."""
+    """A position in the endless sequence of batches: batch `offset` of `epoch`, which is number `number` overall."""
 
     epoch: int = 0
     offset: int = 0
@@ -126,10 +129,10 @@ class SamplerState:
 
 
 @dataclass(frozen=True)
-class Joins:
-    """Which clips become one with another of their group: what `share` of those that could be the first of two.
+class ClipJoining:
+    """Augmentation that joins two clips of the same group into one, for about a `share` of the clips.
 
-    Together they have at most `max_seconds`, and texts that surely have no more than `max_tokens` tokens.
+    A joined clip has at most `max_seconds`, and its texts certainly have no more than `max_tokens` tokens.
     """
 
     share: float
@@ -139,72 +142,74 @@ class Joins:
     def pair(
         self, drawn_E: Integers, group_N: Integers, fits: Callable[[int, int], bool], generator: np.random.Generator
     ) -> list[tuple[int, ...]]:
-        """Return the draws of an epoch as clips alone and pairs that fit, each draw once."""
-        units: list[tuple[int, ...]] = []
-        waiting: dict[int, int] = {}  # first clip of a pair by its group
+        """Return the utterances drawn for an epoch as single clips and pairs that fit, each exactly once."""
+        clips: list[tuple[int, ...]] = []
+        waiting: dict[int, int] = {}  # first clip of a pair, by its group
         joins_E = generator.random(len(drawn_E)) < self.share
         for index, group, joins in zip(drawn_E.tolist(), group_N[drawn_E].tolist(), joins_E.tolist(), strict=True):
             first = waiting.pop(group, None)
             if first is not None and fits(first, index):
-                units.append((first, index))
+                clips.append((first, index))
+                continue
+            if first is not None:
+                clips.append((first,))
+            if joins:
+                waiting[group] = index
             else:
-                if first is not None:
-                    units.append((first,))
-                if joins:
-                    waiting[group] = index
-                else:
-                    units.append((index,))
-        return units + [(index,) for index in waiting.values()]
+                clips.append((index,))
+        return clips + [(index,) for index in waiting.values()]
 
 
-def clips_of(batch_E: Integers) -> list[list[int]]:
-    """Return the clips of a batch of a plan, several where they are joined: ``~index`` follows what it is joined to."""
-    units: list[list[int]] = []
+def split_joined(batch_E: Integers) -> list[list[int]]:
+    """Return the utterances of each clip of a batch: ``~index`` is joined to the utterance before it."""
+    clips: list[list[int]] = []
     for index in batch_E.tolist():
         if index < 0:
-            units[-1].append(~index)
+            clips[-1].append(~index)
         else:
-            units.append([index])
-    return units
+            clips.append([index])
+    return clips
 
 
 @dataclass(frozen=True)
 class BatchSampler:
-    """The endless sequence of batches of a run. It knows nothing of processes: whoever reads it takes every P-th."""
+    """The endless sequence of batches of a run, independent of the number of processes: of P, each takes every P-th."""
 
     seconds_N: Floats
     tokens_N: Integers
-    direction_N: Integers
+    group_N: Integers
     shares_G: Floats
-    cost: Cost
+    cost: UtteranceCost
     batch_seconds: float
     buckets: int
     seed: int
-    joins: Joins | None = None
-    slowest: float = 1.0  # how many times its length a clip may have, at another speed
+    joining: ClipJoining | None = None
+    max_stretch: float = 1.0  # largest factor by which speed perturbation lengthens a clip
 
     def epoch(self, epoch: int) -> list[Integers]:
-        """Return the batches of one epoch, each an array of utterance indices; see `clips_of` for joined ones."""
+        """Return the batches of one epoch, each an array of utterance indices; see `split_joined` for joined clips."""
         generator = np.random.default_rng([self.seed, epoch])
-        drawn_E = sample_epoch(self.direction_N, self.shares_G, len(self.seconds_N), generator)
-        longest_N = self.seconds_N * self.slowest
-        if self.joins is None or not self.joins.share:
-            return self._make_batches(drawn_E, longest_N, self.tokens_N, generator)
-        units = self.joins.pair(drawn_E, self.direction_N, self._fit(self.joins, longest_N), generator)
-        totals = [np.array([values[list(unit)].sum() for unit in units]) for values in (longest_N, self.tokens_N)]
-        batches = self._make_batches(np.arange(len(units)), totals[0], totals[1], generator)
-        coded = [[index if place == 0 else ~index for place, index in enumerate(unit)] for unit in units]
-        return [np.array([index for unit in batch.tolist() for index in coded[unit]]) for batch in batches]
+        drawn_E = sample_epoch(self.group_N, self.shares_G, len(self.seconds_N), generator)
+        stretched_N = self.seconds_N * self.max_stretch
+        if self.joining is None or not self.joining.share:
+            return self._make_batches(drawn_E, stretched_N, self.tokens_N, generator)
+        clips = self.joining.pair(drawn_E, self.group_N, self._fits_joined(self.joining, stretched_N), generator)
+        seconds, tokens = (
+            np.array([values[list(clip)].sum() for clip in clips]) for values in (stretched_N, self.tokens_N)
+        )
+        batches = self._make_batches(np.arange(len(clips)), seconds, tokens, generator)
+        encoded = [[index if position == 0 else ~index for position, index in enumerate(clip)] for clip in clips]
+        return [np.array([index for clip in batch.tolist() for index in encoded[clip]]) for batch in batches]
 
-    def _fit(self, joins: Joins, longest_N: Floats) -> Callable[[int, int], bool]:
-        """Return whether two clips can be one: it is not too long, and a batch can hold it."""
+    def _fits_joined(self, joining: ClipJoining, stretched_N: Floats) -> Callable[[int, int], bool]:
+        """Return a function that tells whether two clips may be joined: within the limits, and within a batch."""
 
-        def fit(first: int, second: int) -> bool:
-            seconds, tokens = longest_N[first] + longest_N[second], self.tokens_N[first] + self.tokens_N[second]
-            short = joins.max_tokens is None or tokens * BYTES_PER_TOKEN <= joins.max_tokens  # a token has one or more
-            return bool(short and seconds <= joins.max_seconds and self.cost(seconds, tokens) <= self.batch_seconds)
+        def fits(first: int, second: int) -> bool:
+            seconds, tokens = stretched_N[first] + stretched_N[second], self.tokens_N[first] + self.tokens_N[second]
+            short = joining.max_tokens is None or tokens * BYTES_PER_TOKEN <= joining.max_tokens  # >= 1 byte a token
+            return bool(short and seconds <= joining.max_seconds and self.cost(seconds, tokens) <= self.batch_seconds)
 
-        return fit
+        return fits
 
     def _make_batches(
         self, indices_E: Integers, seconds_N: Floats, tokens_N: Integers, generator: np.random.Generator
@@ -220,7 +225,7 @@ class BatchSampler:
         )
 
     def batches(self, start: SamplerState) -> Iterator[tuple[SamplerState, Integers]]:
-        """Yield places and batches from `start` on, for ever. Going there costs the plan of one epoch, no data."""
+        """Yield states and batches from `start`, endlessly. Resuming costs sampling one epoch; no data is read."""
         epoch, offset, number = start.epoch, start.offset, start.number
         while True:
             batches = self.epoch(epoch)

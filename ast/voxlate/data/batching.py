@@ -1,12 +1,12 @@
-"""Utterances to batches of tensors: worker processes decode and pad ahead of the model.
+"""From utterances to batches of tensors, decoded and padded by worker processes ahead of the model.
 
-Shape letters: B utterances, T samples of 16 kHz sound or target tokens, L source labels.
+Shape letters: B utterances, T samples of 16 kHz audio or target tokens, L source labels, S encoder frames, D width.
 """
 
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 from torch.utils.data import DataLoader, Dataset
 
-from voxlate.audio.loading import load_audio
+from voxlate.audio.loading import SAMPLE_RATE_HZ, load_audio
 from voxlate.data.augmentation import Augmentation
-from voxlate.data.batch_sampler import Integers, SamplerState, clips_of
+from voxlate.data.batch_sampler import Integers, SamplerState, split_joined
 from voxlate.data.corpus import Corpus
 from voxlate.errors import AudioError
 from voxlate.manifest.utterance import Utterance
@@ -24,36 +24,42 @@ from voxlate.text import join_texts
 from voxlate.tokenizer import EOS_ID, IGNORED_ID, PAD_ID, Tokenizer
 from voxlate_eval.text_normalization import normalize_words
 
-_PREFETCH = 4  # batches that each worker makes ahead
+_PREFETCH = 4  # batches that each worker prepares ahead
 
-Request = tuple[SamplerState, SamplerState, Integers]  # place, end of its update, utterances of a corpus
+
+class BatchRequest(NamedTuple):
+    """What to put into a batch."""
+
+    sampler_state: SamplerState  # of the batch
+    next_state: SamplerState  # where to resume after the update that the batch is part of
+    indices: Integers  # of utterances in the corpus; see `split_joined` for joined clips
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded utterances as the model takes them, and what could not be read of those asked for.
+    """Padded utterances as the model takes them, and the utterances of the request that had to be left out.
 
-    tokens_BT is the decoder's input (``</s>``, tag, pieces), labels_BT what it shall say: pieces, ``</s>``. The tag is
-    no target: at translation it is given. characters_BL are CTC's labels, 0 after each length.
+    tokens_BT is the decoder's input (``</s>``, tag, pieces), labels_BT its targets: pieces, ``</s>``. The tag is not a
+    target because it is given at inference. characters_BL are CTC labels, padded with 0.
     """
 
-    place: SamplerState
-    end: SamplerState  # where the update ends that the batch is part of
+    sampler_state: SamplerState
+    next_state: SamplerState  # see BatchRequest
     indices: tuple[int, ...]  # in the corpus
     directions: tuple[str, ...]
     waveform_BT: Tensor
-    lengths_B: Tensor
+    lengths_B: Tensor  # samples, or encoder frames if there are states_BSD
     tokens_BT: Tensor
     labels_BT: Tensor
     characters_BL: Tensor
     character_lengths_B: Tensor
-    unreadable: tuple[tuple[int, str], ...] = ()  # index and reason
-    seconds: float = 0.0  # of sound, without padding
-    states_BSD: Tensor | None = None  # the encoder's, where they are kept: then lengths_B counts frames
+    skipped: tuple[tuple[int, str], ...] = ()  # index and reason
+    seconds: float = 0.0  # of audio, without padding
+    states_BSD: Tensor | None = None  # cached encoder states, which replace the waveforms
 
     @property
     def target_tokens(self) -> int:
-        """Number of positions that have a label."""
+        """Number of positions with a label."""
         return int((self.labels_BT != IGNORED_ID).sum())
 
     @property
@@ -66,28 +72,28 @@ class Batch:
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
-        """Return the batch in page-locked memory, from where a GPU copies it while the processor works on."""
+        """Return the batch in page-locked memory, from which copies to a GPU are asynchronous."""
         return self._map(Tensor.pin_memory)
 
-    def rounded(self) -> "Batch":
-        """Return the batch padded to sizes that come again; rows beyond its utterances have no text to be learnt.
+    def with_rounded_sizes(self) -> "Batch":
+        """Return the batch padded to fewer distinct sizes; rows beyond its utterances have no labels.
 
-        For each new size cuDNN plans its convolutions again (pytorch/pytorch#90204).
+        cuDNN plans its convolutions again for each new size (pytorch/pytorch#90204).
         """
 
-        def padded(tensor: Tensor, filler: int, dimensions: int = 1) -> Tensor:
-            more = [round_up(size) - size for size in tensor.shape[:dimensions]] + [0] * (tensor.ndim - dimensions)
-            return F.pad(tensor, [side for size in reversed(more) for side in (0, size)], value=filler)
+        def pad(tensor: Tensor, value: int, dimensions: int = 1) -> Tensor:
+            extra = [round_up(size) - size for size in tensor.shape[:dimensions]] + [0] * (tensor.ndim - dimensions)
+            return F.pad(tensor, [side for size in reversed(extra) for side in (0, size)], value=value)
 
         return replace(
             self,
-            waveform_BT=padded(self.waveform_BT, 0, 2),
-            lengths_B=padded(self.lengths_B, 1),
-            tokens_BT=padded(self.tokens_BT, PAD_ID),
-            labels_BT=padded(self.labels_BT, IGNORED_ID),
-            characters_BL=padded(self.characters_BL, 0),
-            character_lengths_B=padded(self.character_lengths_B, 0),
-            states_BSD=None if self.states_BSD is None else padded(self.states_BSD, 0, 2),
+            waveform_BT=pad(self.waveform_BT, 0, 2),
+            lengths_B=pad(self.lengths_B, 1),
+            tokens_BT=pad(self.tokens_BT, PAD_ID),
+            labels_BT=pad(self.labels_BT, IGNORED_ID),
+            characters_BL=pad(self.characters_BL, 0),
+            character_lengths_B=pad(self.character_lengths_B, 0),
+            states_BSD=None if self.states_BSD is None else pad(self.states_BSD, 0, 2),
         )
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
@@ -98,91 +104,98 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Example:
+    """One clip of a batch: its utterance, and its waveform (T,) or cached encoder states (S, D)."""
+
+    index: int
+    utterance: Utterance
+    features: Tensor
+
+
+@dataclass(frozen=True)
 class BatchMaker(Dataset[Batch]):
-    """Makes the batch of some utterances of a corpus: decodes, normalises, tokenises, pads. Sent to every worker."""
+    """Makes the batch for a request: decodes, normalizes, tokenizes and pads. A copy goes to every worker."""
 
     corpus: Corpus
     tokenizer: Tokenizer
-    targets: Mapping[str, int]  # token of each target language
+    targets: Mapping[str, int]  # token id of each target language
     normalize: bool  # waveforms to zero mean and unit variance
-    characters: Mapping[str, int] = field(default_factory=dict)  # CTC label of each character of the source text
-    augmentation: Augmentation | None = None  # of training data
-    states: Callable[[int], Tensor] | None = None  # the encoder's states of an utterance, to be taken for its audio
-    max_tokens: int | None = None  # of a translation with tag and end: the decoder's positions
-    rounds: bool = False  # sizes: see Batch.rounded
+    characters: Mapping[str, int] = field(default_factory=dict)  # CTC label of each character of the source texts
+    augmentation: Augmentation | None = None
+    max_tokens: int | None = None  # of a target with tag and end: the number of positions of the decoder
+    round_sizes: bool = False  # see Batch.with_rounded_sizes
 
-    def __getitem__(self, request: Request) -> Batch:
-        """Return the batch that is asked for.
+    def __getitem__(self, request: BatchRequest) -> Batch:
+        """Return the batch for a request.
 
-        An utterance whose audio cannot be read, or whose translation is too long, is left out and named.
+        Utterances whose audio cannot be read, or whose translation is too long, are left out and listed in `skipped`.
         """
-        place, end, indices = request
-        kept: list[tuple[int, Utterance, Tensor]] = []  # with its waveform or its states
-        unreadable: list[tuple[int, str]] = []
-        for clips in clips_of(indices):
-            kept += self._joined([found for index in clips for found in self._read(index, place, unreadable)])
-        sounds = [sound for _, _, sound in kept]
-        states_BSD: Tensor | None = None
-        if self.states is None or not sounds:
-            waveform_BT, lengths_B = collate_waveforms(sounds or [torch.zeros(1)], normalize=self.normalize)
-            seconds = sum(len(waveform_T) for waveform_T in sounds) / 16_000
-        else:
-            waveform_BT, lengths_B = torch.zeros(len(sounds), 0), torch.tensor([len(sound) for sound in sounds])
-            states_BSD = nn.utils.rnn.pad_sequence(sounds, batch_first=True)
-            seconds = float(sum(self.corpus.seconds_N[index] for index, _, _ in kept))
-        texts = [self._target(utterance) for _, utterance, _ in kept] or [[]]
-        spelled = [self._spell(utterance.source_text) for _, utterance, _ in kept] or [[]]
+        skipped: list[tuple[int, str]] = []
+        examples: list[Example] = []
+        for clip in split_joined(request.indices):
+            read = (self._read(index, request.sampler_state, skipped) for index in clip)
+            examples += self._join([example for example in read if example is not None])
+        utterances = [example.utterance for example in examples]
+        targets = [self._target(utterance) for utterance in utterances] or [[]]
+        labels = [self._ctc_labels(utterance.source_text) for utterance in utterances] or [[]]
+        waveform_BT, lengths_B, states_BSD = self.collate([example.features for example in examples])
         batch = Batch(
-            place,
-            end,
-            tuple(index for index, _, _ in kept),
-            tuple(self.corpus.direction(index) for index, _, _ in kept),
-            waveform_BT,
-            lengths_B,
-            _pad([[EOS_ID, *labels[:-1]] for labels in texts], PAD_ID),
-            _pad([[IGNORED_ID, *labels[1:]] for labels in texts], IGNORED_ID),
-            _pad(spelled, 0),
-            torch.tensor([len(labels) for labels in spelled]),
-            tuple(unreadable),
-            seconds,
-            states_BSD,
+            sampler_state=request.sampler_state,
+            next_state=request.next_state,
+            indices=tuple(example.index for example in examples),
+            directions=tuple(self.corpus.direction(example.index) for example in examples),
+            waveform_BT=waveform_BT,
+            lengths_B=lengths_B,
+            tokens_BT=_pad([[EOS_ID, *target[:-1]] for target in targets], PAD_ID),
+            labels_BT=_pad([[IGNORED_ID, *target[1:]] for target in targets], IGNORED_ID),
+            characters_BL=_pad(labels, 0),
+            character_lengths_B=torch.tensor([len(row) for row in labels]),
+            skipped=tuple(skipped),
+            seconds=self.seconds(examples),
+            states_BSD=states_BSD,
         )
-        return batch.rounded() if self.rounds else batch
+        return batch.with_rounded_sizes() if self.round_sizes else batch
 
-    def _read(
-        self, index: int, place: SamplerState, unreadable: list[tuple[int, str]]
-    ) -> Iterator[tuple[int, Utterance, Tensor]]:
-        """Yield an utterance with its sound, or name why it cannot be learnt from."""
+    def load(self, index: int, utterance: Utterance, sampler_state: SamplerState) -> Tensor:
+        """Return the features of an utterance, here its waveform (T,), augmented. AudioError if it cannot be read."""
+        waveform_T = read_waveform(utterance)
+        if self.augmentation is None:
+            return waveform_T
+        key = (sampler_state.epoch, sampler_state.number, index)
+        return torch.from_numpy(self.augmentation.apply(waveform_T.numpy(), key))
+
+    def collate(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return waveform_BT, lengths_B and states_BSD (here none) of the features of a batch, which may be empty."""
+        return *collate_waveforms(features or [torch.zeros(1)], normalize=self.normalize), None
+
+    def seconds(self, examples: Sequence[Example]) -> float:
+        """Return the seconds of audio, without padding."""
+        return sum(len(example.features) for example in examples) / SAMPLE_RATE_HZ
+
+    def _read(self, index: int, sampler_state: SamplerState, skipped: list[tuple[int, str]]) -> Example | None:
+        """Return an utterance with its features, or None after adding the reason why not to `skipped`."""
         utterance = self.corpus[index]
         if not self._fits(utterance):
             too_long = f"a translation of more than the {self.max_tokens} tokens that the decoder has positions for"
-            unreadable.append((index, f"{utterance.id}: {too_long}"))
-            return
+            skipped.append((index, f"{utterance.id}: {too_long}"))
+            return None
         try:
-            yield index, utterance, self._sound(index, utterance, place)
+            return Example(index, utterance, self.load(index, utterance, sampler_state))
         except AudioError as error:
-            unreadable.append((index, str(error)))
+            skipped.append((index, str(error)))
+            return None
 
-    def _sound(self, index: int, utterance: Utterance, place: SamplerState) -> Tensor:
-        if self.states is not None:
-            return self.states(index)
-        waveform_T = read_waveform(utterance)
-        if self.augmentation is not None:
-            changed_T = self.augmentation.change(waveform_T.numpy(), (place.epoch, place.number, index))
-            waveform_T = torch.from_numpy(changed_T)
-        return waveform_T
-
-    def _joined(self, members: list[tuple[int, Utterance, Tensor]]) -> list[tuple[int, Utterance, Tensor]]:
-        """Return clips as one with their texts joined, or as they are where that has too many tokens."""
-        if len(members) < 2:
-            return members
-        index, first, _ = members[0]
-        source = join_texts([one.source_text or "" for _, one, _ in members], first.source_language)
-        target = join_texts([one.target_text or "" for _, one, _ in members], first.target_language)
+    def _join(self, examples: list[Example]) -> list[Example]:
+        """Return clips joined into one, with their texts, or unchanged if that would have too many tokens."""
+        if len(examples) < 2:
+            return examples
+        first = examples[0].utterance
+        source = join_texts([each.utterance.source_text or "" for each in examples], first.source_language)
+        target = join_texts([each.utterance.target_text or "" for each in examples], first.target_language)
         joined = replace(first, source_text=source, target_text=target)
         if not self._fits(joined):
-            return members
-        return [(index, joined, torch.cat([sound for _, _, sound in members]))]
+            return examples
+        return [Example(examples[0].index, joined, torch.cat([each.features for each in examples]))]
 
     def _fits(self, utterance: Utterance) -> bool:
         return self.max_tokens is None or len(self._target(utterance)) <= self.max_tokens
@@ -190,60 +203,82 @@ class BatchMaker(Dataset[Batch]):
     def _target(self, utterance: Utterance) -> list[int]:
         return self.tokenizer.encode_target(utterance.target_text or "", self.targets[utterance.target_language or ""])
 
-    def _spell(self, text: str | None) -> list[int]:
+    def _ctc_labels(self, text: str | None) -> list[int]:
         return [self.characters[character] for character in ctc_text(text or "") if character in self.characters]
 
 
+@dataclass(frozen=True, kw_only=True)
+class CachedStatesBatchMaker(BatchMaker):
+    """Makes batches with encoder states that were computed before, in place of waveforms."""
+
+    states: Callable[[int], Tensor]  # from the index of an utterance, (S, D)
+
+    def load(self, index: int, utterance: Utterance, sampler_state: SamplerState) -> Tensor:  # noqa: ARG002
+        """Return the encoder states of an utterance, (S, D). AudioError if its audio could not be read."""
+        return self.states(index)
+
+    def collate(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return an empty waveform_BT, lengths_B in frames, and states_BSD."""
+        if not features:
+            return super().collate(features)
+        lengths_B = torch.tensor([len(states_SD) for states_SD in features])
+        return torch.zeros(len(features), 0), lengths_B, nn.utils.rnn.pad_sequence(list(features), batch_first=True)
+
+    def seconds(self, examples: Sequence[Example]) -> float:
+        """Return the seconds of audio according to the manifest."""
+        return float(sum(self.corpus.seconds_N[example.index] for example in examples))
+
+
 def ctc_text(text: str) -> str:
-    """Return what CTC reads of a source text: its words as WER compares them."""
+    """Return the text that CTC is trained on: the words of a source text as WER compares them."""
     return normalize_words(text)
 
 
 def read_batches(
-    maker: BatchMaker, requests: Iterable[Request], *, workers: int, pinned: bool = False
+    maker: BatchMaker, requests: Iterable[BatchRequest], *, workers: int, pin_memory: bool = False
 ) -> Iterator[Batch]:
-    """Yield the batches of requests in their order, made ahead by worker processes (in this one if there are none)."""
+    """Yield the batches of requests in order, prepared ahead by worker processes (0: by this process, on demand)."""
     loader = DataLoader(
         maker,
-        sampler=cast("Any", _Requests(requests)),
+        sampler=cast("Any", _RequestSampler(requests)),
         batch_size=None,
         num_workers=workers,
         prefetch_factor=_PREFETCH if workers else None,
         worker_init_fn=_ignore_interrupts,
-        pin_memory=pinned,
+        pin_memory=pin_memory,
     )
     return iter(loader)
 
 
-class _Requests:
-    """Requests as a sampler: all that a DataLoader does with one is iterate."""
+class _RequestSampler:
+    """Requests as a sampler, which a DataLoader does nothing with but iterate."""
 
-    def __init__(self, requests: Iterable[Request]) -> None:
+    def __init__(self, requests: Iterable[BatchRequest]) -> None:
         self._requests = requests
 
-    def __iter__(self) -> Iterator[Request]:
+    def __iter__(self) -> Iterator[BatchRequest]:
         return iter(self._requests)
 
 
-def in_order(corpus: Corpus, batch_seconds: float) -> list[Request]:
-    """Return requests for every utterance of a corpus once, longest first, `batch_seconds` of padded sound each."""
+def requests_by_length(corpus: Corpus, batch_seconds: float) -> list[BatchRequest]:
+    """Return requests that cover every utterance once, longest first, with up to `batch_seconds` of padded audio."""
     order = np.argsort(-np.nan_to_num(corpus.seconds_N, nan=0.0), kind="stable")
-    requests: list[Request] = []
-    first = 0
-    while first < len(order):
-        longest = max(float(np.nan_to_num(corpus.seconds_N[order[first]])), 0.1)
+    requests: list[BatchRequest] = []
+    start = 0
+    while start < len(order):
+        longest = max(float(np.nan_to_num(corpus.seconds_N[order[start]])), 0.1)
         size = max(1, int(min(batch_seconds / longest, len(order))))
-        place = SamplerState(number=len(requests))
-        requests.append((place, place, order[first : first + size]))
-        first += size
+        state = SamplerState(number=len(requests))
+        requests.append(BatchRequest(state, state, order[start : start + size]))
+        start += size
     return requests
 
 
 def collate_waveforms(waveforms: Sequence[Tensor], *, normalize: bool) -> tuple[Tensor, Tensor]:
-    """Pad 1-D waveforms to waveform_BT and lengths_B, each normalised on its own samples first.
+    """Return 1-D waveforms, each normalized by its own statistics, padded to waveform_BT, and their lengths_B.
 
-    Normalisation is to zero mean and unit variance with epsilon 1e-7, as transformers' feature extractor does it;
-    fairseq's epsilon is 1e-5, which differs for clips quieter than about -40 dBFS.
+    Normalization is to zero mean and unit variance with epsilon 1e-7, like transformers' feature extractor; fairseq
+    uses 1e-5, which differs for clips quieter than about -40 dBFS.
     """
     if normalize:
         waveforms = [_standardize(waveform) for waveform in waveforms]
@@ -259,7 +294,7 @@ def _standardize(waveform: Tensor) -> Tensor:
 
 
 def read_waveform(utterance: Utterance) -> Tensor:
-    """Return the samples of an utterance, (T,). Raises AudioError, also where it could not be prepared."""
+    """Return the samples of an utterance, (T,). AudioError if it cannot be read, or has an error in the manifest."""
     if utterance.error is not None:
         raise AudioError(utterance.error)
     source = utterance.audio if not hasattr(utterance.audio, "read") else utterance.audio.read()
@@ -267,15 +302,15 @@ def read_waveform(utterance: Utterance) -> Tensor:
 
 
 def round_up(size: int) -> int:
-    """Return the next size with four significant bits: at most an eighth more."""
+    """Return the next larger size with four significant bits, which is at most an eighth larger."""
     step = 1 << max(0, size.bit_length() - 4)
     return -(-size // step) * step
 
 
-def _pad(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
-    width = max(1, *map(len, rows)) if rows else 1
-    return torch.tensor([[*row, *[filler] * (width - len(row))] for row in rows])
+def _pad(rows: Sequence[Sequence[int]], value: int) -> Tensor:
+    width = max(1, *map(len, rows))
+    return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows])
 
 
 def _ignore_interrupts(_worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the training process decides when to stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process decides when to stop

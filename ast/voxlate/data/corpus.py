@@ -1,14 +1,16 @@
-"""Several manifests as one corpus: their utterances by number, what batches need to know of them as columns.
+"""Several manifests as one corpus, with the columns that batching needs.
 
-Shape letters: N utterances, G groups of a direction.
+Shape letters: N utterances, G groups of utterances that are sampled together.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from voxlate.data.batch_sampler import Floats, Integers, estimate_tokens, shares_by_temperature
 from voxlate.errors import VoxlateError
@@ -19,8 +21,8 @@ from voxlate.manifest.utterance import Utterance
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What is too short, too long, or of another direction to be trained on."""
+class LengthLimits:
+    """Limits outside of which an utterance is left out of training."""
 
     min_seconds: float = 0.1
     max_seconds: float = 30.0
@@ -29,7 +31,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Utterances of manifests. `direction_N` numbers the pairs of `directions`; `drops` counts what was left out."""
+    """Utterances of manifests.
+
+    `direction_N` are indices into `directions`. `drops` counts the utterances left out, by reason. `teacher` maps ids
+    to texts that replace the translations as training targets.
+    """
 
     manifests: tuple[Manifest, ...]
     manifest_N: Integers
@@ -39,7 +45,7 @@ class Corpus:
     direction_N: Integers
     directions: tuple[str, ...]
     drops: Counter[str]
-    teacher: Mapping[str, str] = field(default_factory=dict)  # texts to learn instead of the translations, by id
+    teacher: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.row_N)
@@ -54,14 +60,14 @@ class Corpus:
         return self.directions[int(self.direction_N[index])]
 
     def texts(self, column: str) -> Iterator[str]:
-        """Yield a column of all utterances, an empty text where there is none."""
+        """Yield the values of a text column for all utterances, "" for missing ones."""
         for number, manifest in enumerate(self.manifests):
             values = manifest.column(column)
             for row in self.row_N[self.manifest_N == number].tolist():
                 yield values[row] or ""
 
     def target_languages(self) -> list[str]:
-        """Return the codes of the languages to translate into."""
+        """Return the codes of all target languages."""
         return sorted({direction.split("-")[1] for direction in self.directions})
 
 
@@ -69,62 +75,52 @@ def read_corpus(
     paths: Sequence[Path],
     *,
     directions: Sequence[str] | None = None,
-    limits: Limits | None,
+    limits: LengthLimits | None,
     teacher: Mapping[str, str] | None = None,
 ) -> Corpus:
-    """Read manifests whose utterances have languages, duration and translation.
+    """Read manifests whose utterances have languages, durations and translations.
 
-    With `limits` (training) what they exclude, and what has no readable audio, is dropped and counted. Without
-    (validation) nothing is dropped but other directions than those wanted. VoxlateError names all problems of all
-    manifests, and wanted directions that none of them has.
+    With `limits` (training), utterances outside the limits or without readable audio are dropped and counted, and each
+    of the `directions` must occur. Without (validation), only utterances of other directions are dropped, and one
+    matching direction is enough. VoxlateError lists all problems of all manifests.
     """
-    wanted = [_direction(name) for name in directions] if directions is not None else None
-    taught = teacher or {}
-    manifests, problems = [], []
-    for path in paths:
-        try:
-            manifests.append(read_manifest(path, need=("audio", "source_language", "target_language", "target_text")))
-        except VoxlateError as error:
-            problems.append(str(error))
-    if problems:
-        raise VoxlateError("\n".join(problems))
-    names: dict[str, int] = {}
-    drops: Counter[str] = Counter()
-    columns: list[tuple[Integers, Integers, Floats, Integers, Integers]] = []
-    for number, manifest in enumerate(manifests):
-        pairs = zip(manifest.column("source_language"), manifest.column("target_language"), strict=True)
-        directions_N = np.array([names.setdefault(f"{source}-{target}", len(names)) for source, target in pairs])
-        seconds_N = np.asarray(manifest.column("seconds"), dtype=np.float64)
-        pairs_of_text = zip(manifest.column("id"), manifest.column("target_text"), strict=True)
-        texts = [taught.get(name, text or "") for name, text in pairs_of_text]
-        tokens_N = estimate_tokens(np.array([len(text.encode()) for text in texts], dtype=np.int64))
-        kept_N = np.ones(len(manifest), dtype=bool)
-        if wanted is not None:
-            kept_N &= np.isin(directions_N, [names[name] for name in wanted if name in names])
-        if limits is not None:
-            reasons = _reasons(manifest, seconds_N, texts, limits)
-            for reason, excluded_N in reasons.items():
-                drops[reason] += int((excluded_N & kept_N).sum())
-                kept_N &= ~excluded_N
-        rows = np.flatnonzero(kept_N)
-        columns.append((np.full(len(rows), number), rows, seconds_N[rows], tokens_N[rows], directions_N[rows]))
-    missing = [name for name in wanted or [] if name not in names]
-    if missing and (limits is not None or len(missing) == len(wanted or [])):  # validation may cover fewer
-        raise VoxlateError(f"no utterances of {', '.join(missing)}; the manifests have {', '.join(sorted(names))}")
-    manifest_N, row_N, seconds_N, tokens_N, direction_N = (
+    selected = None if directions is None else [_parse_direction(name) for name in directions]
+    manifests = _read_manifests(paths)
+    numbers: dict[str, int] = {}  # of directions, in order of appearance
+    columns = [_read_columns(manifest, numbers, teacher or {}) for manifest in manifests]
+    direction_N, seconds_N, tokens_N, characters_N, unreadable_N = (
         np.concatenate(parts) for parts in zip(*columns, strict=True)
     )
-    used, renumbered_N = np.unique(direction_N, return_inverse=True)
-    every = list(names)
-    used_directions = tuple(every[index] for index in used)
-    drops = +drops
+    sizes = [len(manifest) for manifest in manifests]
+    manifest_N, row_N = np.repeat(np.arange(len(sizes)), sizes), np.concatenate([np.arange(size) for size in sizes])
+    kept_N = np.ones(len(row_N), dtype=bool)
+    drops: Counter[str] = Counter()
+    if selected is not None:
+        _check_directions(selected, numbers, every=limits is not None)
+        kept_N &= np.isin(direction_N, [numbers[name] for name in selected if name in numbers])
+    if limits is not None:
+        for manifest, part in zip(manifests, columns, strict=True):
+            _check_durations(manifest, part)
+        for reason, excluded_N in _exclusions(seconds_N, characters_N, unreadable_N, limits).items():
+            drops[reason] = int((excluded_N & kept_N).sum())
+            kept_N &= ~excluded_N
+    used, renumbered_N = np.unique(direction_N[kept_N], return_inverse=True)
+    names = list(numbers)
     return Corpus(
-        tuple(manifests), manifest_N, row_N, seconds_N, tokens_N, renumbered_N, used_directions, drops, taught
+        tuple(manifests),
+        manifest_N[kept_N],
+        row_N[kept_N],
+        seconds_N[kept_N],
+        tokens_N[kept_N],
+        renumbered_N,
+        tuple(names[number] for number in used),
+        +drops,
+        teacher or {},
     )
 
 
 def read_teacher(paths: Sequence[Path]) -> dict[str, str]:
-    """Read translations that a teacher made, lines of JSON with id and text. VoxlateError for anything else."""
+    """Read a teacher's translations, JSON lines with id and text; return the texts by id. VoxlateError if invalid."""
     texts: dict[str, str] = {}
     for path in paths:
         problems = Problems(str(path))
@@ -133,23 +129,70 @@ def read_teacher(paths: Sequence[Path]) -> dict[str, str]:
             if not isinstance(name, str) or not isinstance(text, str):
                 problems.add(line, f"expected id and text, got {name!r} and {text!r}")
             elif texts.setdefault(name, text) != text:
-                problems.add(line, f"{name}: another text was there before")
+                problems.add(line, f"{name} already has a different text")
         problems.raise_any()
     return texts
 
 
-def _reasons(manifest: Manifest, seconds_N: Floats, texts: Sequence[str], limits: Limits) -> dict[str, Integers]:
-    """Return what to leave out of training, by reason; an utterance counts under the first that fits."""
-    unknown_N = np.isnan(seconds_N)
-    errors_N = np.array([error is not None for error in manifest.column("error")])
-    if (unknown_N & ~errors_N).any():
+class _Columns(NamedTuple):
+    """Columns of one manifest: direction number, duration (nan if unknown), estimated tokens, length of the text."""
+
+    direction_N: Integers
+    seconds_N: Floats
+    tokens_N: Integers
+    characters_N: Integers
+    unreadable_N: npt.NDArray[np.bool_]
+
+
+def _read_manifests(paths: Sequence[Path]) -> list[Manifest]:
+    manifests, problems = [], []
+    for path in paths:
+        try:
+            manifests.append(read_manifest(path, need=("audio", "source_language", "target_language", "target_text")))
+        except VoxlateError as error:
+            problems.append(str(error))
+    if problems:
+        raise VoxlateError("\n".join(problems))
+    return manifests
+
+
+def _read_columns(manifest: Manifest, numbers: dict[str, int], teacher: Mapping[str, str]) -> _Columns:
+    """Return the columns of a manifest; add its directions to `numbers`."""
+    languages = zip(manifest.column("source_language"), manifest.column("target_language"), strict=True)
+    directions = [numbers.setdefault(f"{source}-{target}", len(numbers)) for source, target in languages]
+    rows = zip(manifest.column("id"), manifest.column("target_text"), strict=True)
+    texts = [teacher.get(name, text or "") for name, text in rows]
+    return _Columns(
+        np.array(directions, dtype=np.int64),
+        np.asarray(manifest.column("seconds"), dtype=np.float64),
+        estimate_tokens(np.array([len(text.encode()) for text in texts], dtype=np.int64)),
+        np.array([len(text) for text in texts], dtype=np.int64),
+        np.array([error is not None for error in manifest.column("error")], dtype=bool),
+    )
+
+
+def _check_directions(selected: Sequence[str], numbers: Mapping[str, int], *, every: bool) -> None:
+    """Raise VoxlateError if one of the selected directions (every=True) or all of them are missing."""
+    missing = [name for name in selected if name not in numbers]
+    if missing and (every or len(missing) == len(selected)):
+        raise VoxlateError(f"no utterances of {', '.join(missing)}; the manifests have {', '.join(sorted(numbers))}")
+
+
+def _check_durations(manifest: Manifest, columns: _Columns) -> None:
+    unknown = int((np.isnan(columns.seconds_N) & ~columns.unreadable_N).sum())
+    if unknown:
         raise VoxlateError(
-            f"{manifest.path}: {int((unknown_N & ~errors_N).sum())} utterances without seconds, which batches are made "
-            "by; run voxlate prepare manifest on it first"
+            f"{manifest.path}: {unknown} utterances without seconds, which batches are made by; run voxlate prepare "
+            "manifest on it first"
         )
-    characters_N = np.array([len(text) for text in texts])
+
+
+def _exclusions(
+    seconds_N: Floats, characters_N: Integers, unreadable_N: npt.NDArray[np.bool_], limits: LengthLimits
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """Return which utterances to leave out of training, by reason; the first matching reason is the one to count."""
     return {
-        "unreadable audio": errors_N,
+        "unreadable audio": unreadable_N,
         f"shorter than {limits.min_seconds:g} s": seconds_N < limits.min_seconds,
         f"longer than {limits.max_seconds:g} s": seconds_N > limits.max_seconds,
         "empty translation": characters_N == 0,
@@ -159,13 +202,13 @@ def _reasons(manifest: Manifest, seconds_N: Floats, texts: Sequence[str], limits
     }
 
 
-def _direction(name: str) -> str:
-    source, separator, target = name.partition("-")
-    if not separator:
+def _parse_direction(name: str) -> str:
+    """Return a direction with canonical language codes. The codes may contain dashes: zh-CN-en, en-zh-CN."""
+    parts = name.split("-")
+    if len(parts) < 2:
         raise VoxlateError(f"direction {name!r}: expected source-target, such as fr-en")
-    for cut in range(1, name.count("-") + 1):  # zh-CN-en and en-zh-CN have more than one dash
-        parts = name.split("-")
-        source, target = "-".join(parts[:cut]), "-".join(parts[cut:])
+    for split in range(1, len(parts)):
+        source, target = "-".join(parts[:split]), "-".join(parts[split:])
         try:
             return f"{find_language(source).code}-{find_language(target).code}"
         except VoxlateError:
@@ -175,7 +218,7 @@ def _direction(name: str) -> str:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How often each group of utterances is drawn: a direction, or a direction of replayed data."""
+    """How often each group of utterances is sampled. A group is a direction, or a direction of the replayed data."""
 
     names: tuple[str, ...]
     utterances_G: Integers
@@ -184,7 +227,7 @@ class Sampling:
     group_N: Integers
 
     def table(self) -> list[tuple[str, int, float, float, float]]:
-        """Return name, utterances, hours, share of the draws, and how often an epoch draws each utterance."""
+        """Return name, utterances, hours, sampling share, and draws of each utterance per epoch, for each group."""
         total = int(self.utterances_G.sum())
         return [
             (name, int(count), float(hours), float(share), float(share * total / count))
@@ -197,10 +240,10 @@ class Sampling:
 def make_sampling(
     corpus: Corpus, *, temperature: float, by_hours: bool, first_replayed: int | None = None, replay_share: float = 0.0
 ) -> Sampling:
-    """Return the shares of directions at a temperature.
+    """Return the sampling shares of the directions at a temperature.
 
-    Manifests numbered from `first_replayed` on are replayed: their directions get `replay_share` of the draws between
-    them, all others the rest.
+    Manifests from number `first_replayed` onwards are replayed: their directions together get the share
+    `replay_share`, all other directions the rest.
     """
     if not len(corpus):
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(corpus.drops.items()))

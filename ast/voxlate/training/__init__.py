@@ -1,1 +1,1 @@
-"""From a configuration and manifests to trained models: the loop, and what it stands on."""
+"""Training: the loop in train.py, with its setup, checkpoints, validation and logging."""

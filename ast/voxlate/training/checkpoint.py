@@ -1,16 +1,13 @@
-"""The state of a run on disk: written beside, checksummed, renamed into place, and trusted only if it is whole.
+"""Checkpoints of a run: written to a temporary folder, checksummed, renamed, and loaded only if intact.
 
-A checkpoint holds what training changes: the parameters that learn, the optimiser's moments, and a JSON file with the
-place in the data, the best score, and the SHA-256 of every file. Each process writes the rows of the moments that it
-holds, and reads those that it will hold, so that the number of processes may change in between.
+A checkpoint holds what training changes: the trained parameters, AdamW's moments, and the training state. Each process
+writes the rows of the moments that it holds and reads those that it will hold, so that a run may be resumed with a
+different number of processes.
 """
 
 import hashlib
 import json
-import os
-import re
 import shutil
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,175 +19,99 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from voxlate.checkpoints.weights import write_safetensors
-from voxlate.data.batch_sampler import SamplerState
 from voxlate.errors import VoxlateError
-from voxlate.files import file_sha256
-from voxlate.training.distributed import is_sharded, like, local, local_rows, whole
+from voxlate.files import file_sha256, flush
+from voxlate.training.distributed import full_tensor, is_sharded, local_part, local_rows, shard_like
+from voxlate.training.retention import CHECKPOINTS, list_checkpoints, remove_checkpoint
+from voxlate.training.training_state import (
+    STATE_FILE,
+    TrainingState,
+    read_checksums,
+    read_training_state,
+    write_training_state,
+)
 
-CHECKPOINTS = "checkpoints"
-WEIGHTS = "weights.safetensors"
-STATE = "state.json"
+WEIGHTS_FILE = "weights.safetensors"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-@dataclass
-class Progress:
-    """What a run must remember besides weights and moments."""
-
-    update: int = 0
-    place: SamplerState = field(default_factory=SamplerState)
-    audio_seconds: float = 0.0
-    best: tuple[float, float] | None = None  # mean BLEU, and minus the sum of the losses
-    best_update: int | None = None
-    worse_in_a_row: int = 0  # validations since the best
-    finished: bool = False
-    frozen: str = ""  # fingerprint of the weights that do not learn and are not saved
-    unreadable: dict[str, str] = field(default_factory=dict)  # id and reason
-    before: dict[str, dict[str, Any]] = field(default_factory=dict)  # scores of directions before the first update
-    scores: dict[str, dict[str, Any]] = field(default_factory=dict)  # and the latest ones
-    window: dict[str, Any] = field(default_factory=dict)  # sums since the last line of the log
-    scheduled: bool | None = None  # whether the settings asked for this checkpoint, not an interruption
-    scheduled_before: int | None = None  # update of the scheduled checkpoint before this one
-
-
-def save(
-    run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, accelerator: Accelerator
+def write_checkpoint(
+    run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState, accelerator: Accelerator
 ) -> Path:
-    """Write a checkpoint; every process must call it. It appears under its name only when it is complete."""
-    folder = run / CHECKPOINTS / f"update-{progress.update:08}"
-    part = folder.with_name(f".{folder.name}.part")
+    """Write a checkpoint and return its folder, which appears only once it is complete; every process must call it."""
+    folder = run / CHECKPOINTS / f"update-{state.update:08}"
+    partial = folder.with_name(f".{folder.name}.part")
     if accelerator.is_main_process:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
     accelerator.wait_for_everyone()
     try:
-        _fill(part, model, optimizer, progress, accelerator)
+        _write_files(partial, model, optimizer, state, accelerator)
     except BaseException:
-        shutil.rmtree(part, ignore_errors=True)  # a full disk has better use for the room
+        shutil.rmtree(partial, ignore_errors=True)  # the disk may be full
         raise
     if accelerator.is_main_process:
-        _sync(part)
-        _remove(folder)
-        part.rename(folder)
-        _sync(folder.parent)
+        flush(partial)
+        remove_checkpoint(folder)
+        partial.rename(folder)
+        flush(folder.parent)
     accelerator.wait_for_everyone()
     return folder
 
 
-def _fill(
-    part: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, accelerator: Accelerator
+def _write_files(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState, accelerator: Accelerator
 ) -> None:
-    weights = learned_weights(model)
-    sums: dict[str, dict[str, Any]] = {}
+    weights = trainable_weights(model)
+    checksums: dict[str, dict[str, Any]] = {}
     if accelerator.is_main_process:
-        sums[WEIGHTS] = _write(part / WEIGHTS, weights, {"format": "pt"})
+        checksums[WEIGHTS_FILE] = _write(folder / WEIGHTS_FILE, weights, {"format": "pt"})
     if accelerator.is_main_process or is_sharded(model):
-        shard_name = f"optimizer-{accelerator.process_index:05}.safetensors"
-        sums[shard_name] = _write(part / shard_name, *_moments(model, optimizer))
-    gathered: list[dict[str, Any]] = gather_object([sums])
+        name = f"optimizer-{accelerator.process_index:05}.safetensors"
+        checksums[name] = _write(folder / name, *_local_moments(model, optimizer))
+    gathered: list[dict[str, Any]] = gather_object([checksums])
     if accelerator.is_main_process:
-        state: dict[str, Any] = {
-            "progress": asdict(progress),
-            "files": {name: one[name] for one in gathered for name in one},
-        }
-        state["sha256"] = _state_sha256(state)
-        (part / STATE).write_text(json.dumps(state, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        _sync(part / STATE)
+        flush(write_training_state(folder, state, {name: part[name] for part in gathered for name in part}))
 
 
-def prune(run: Path, *, keep_last: int, best: int | None, keep_around_best: int, every_updates: int) -> None:
-    """Remove all checkpoints but the newest, the last scheduled ones, the best one, and scheduled ones around it.
+def find_newest_intact(run: Path, accelerator: Accelerator) -> tuple[Path | None, list[str]]:
+    """Return the newest intact checkpoint, and a line on the damage of each newer one; every process must call it.
 
-    Those of interruptions are kept only until there is a newer one, so that the others are what they would be without.
+    None if there are no checkpoints. VoxlateError if all of them are damaged.
     """
-    everything = checkpoints(run)
-    planned = [folder for row in scheduled(run, every_updates) for folder in row]
-    kept = {*everything[-1:], *planned[-keep_last:]}
-    if best is not None:
-        kept |= {folder for folder in planned if update_of(folder) == best}
-        kept |= {
-            *sorted(planned, key=lambda folder: (abs(update_of(folder) - best), update_of(folder)))[:keep_around_best]
-        }
-    for folder in everything:
-        if folder not in kept:
-            _remove(folder)
-
-
-def scheduled(run: Path, every_updates: int) -> list[list[Path]]:
-    """Return the checkpoints that the settings asked for, oldest first, in rows without a gap.
-
-    `every_updates` tells for checkpoints of older versions, that do not say it, which ones these are. What is damaged
-    stands in a row of its own.
-    """
-    rows: list[list[Path]] = []
-    for folder in checkpoints(run):
-        try:
-            progress = read_progress(folder)
-        except VoxlateError:
-            rows.append([folder])
-            continue
-        before = progress.scheduled_before
-        if progress.scheduled is None:
-            progress.scheduled = progress.finished or progress.update % every_updates == 0
-            before = (progress.update - 1) // every_updates * every_updates
-        if not progress.scheduled:
-            continue
-        if rows and update_of(rows[-1][-1]) == before:
-            rows[-1].append(folder)
-        else:
-            rows.append([folder])
-    return rows
-
-
-def checkpoints(run: Path) -> list[Path]:
-    """Return the checkpoint folders of a run, oldest first."""
-    folders = (run / CHECKPOINTS).glob("update-*")
-    return sorted((folder for folder in folders if re.fullmatch(r"update-\d{8,}", folder.name)), key=update_of)
-
-
-def update_of(folder: Path) -> int:
-    """Return the update after which a checkpoint was saved."""
-    return int(folder.name.removeprefix("update-"))
-
-
-def clean(run: Path) -> None:
-    """Remove what a killed process left half written."""
-    for folder in (run / CHECKPOINTS).glob(".update-*"):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def find_newest(run: Path, accelerator: Accelerator) -> tuple[Path | None, list[str]]:
-    """Return the newest whole checkpoint, and a line on each newer one that is not. VoxlateError if none is whole."""
     answer: list[Any] = [None, [], None]
     if accelerator.is_main_process:
-        refused = []
-        for folder in reversed(checkpoints(run)):
-            problem = damage(folder)
-            if problem is None:
+        damaged = []
+        for folder in reversed(list_checkpoints(run)):
+            damage = find_damage(folder)
+            if damage is None:
                 answer[0] = str(folder)
                 break
-            refused.append(problem)
-        answer[1] = refused
-        if refused and answer[0] is None:
-            answer[2] = f"{'; '.join(refused)}; no checkpoint is whole: remove {run / CHECKPOINTS} to start again"
+            damaged.append(damage)
+        answer[1] = damaged
+        if damaged and answer[0] is None:
+            answer[2] = f"{'; '.join(damaged)}; no checkpoint is intact: remove {run / CHECKPOINTS} to start over"
     broadcast_object_list(answer)
     if answer[2]:
         raise VoxlateError(answer[2])
     return (Path(answer[0]) if answer[0] else None), answer[1]
 
 
-def damage(folder: Path) -> str | None:
-    """Return what is wrong with a checkpoint in one line, or None if every file is as it was written."""
+def find_damage(folder: Path) -> str | None:
+    """Return a line on what is wrong with a checkpoint, or None if all of its files are as they were written."""
     try:
-        read_progress(folder)
-        found = (_file_damage(folder / name, expected) for name, expected in read_state(folder)["files"].items())
-        return next(filter(None, found), None if (folder / WEIGHTS).is_file() else f"{folder / WEIGHTS}: missing")
+        read_training_state(folder)
+        for name, expected in read_checksums(folder).items():
+            damage = _file_damage(folder / name, expected)
+            if damage is not None:
+                return damage
     except VoxlateError as error:
         return str(error)
     except OSError as error:
         return f"{error.filename or folder}: cannot be read ({error.strerror})"
     except (KeyError, TypeError, AttributeError, ValueError):
-        return f"{folder / STATE}: not the state of a checkpoint"
+        return f"{folder / STATE_FILE}: not the state of a checkpoint"
+    return None if (folder / WEIGHTS_FILE).is_file() else f"{folder / WEIGHTS_FILE}: missing"
 
 
 def _file_damage(path: Path, expected: dict[str, Any]) -> str | None:
@@ -199,80 +120,44 @@ def _file_damage(path: Path, expected: dict[str, Any]) -> str | None:
     if path.stat().st_size != expected["bytes"]:
         return f"{path}: {path.stat().st_size} bytes, expected {expected['bytes']}: truncated or altered"
     if file_sha256(path) != expected["sha256"]:
-        return f"{path}: its SHA-256 is not the one in {STATE}: altered"
+        return f"{path}: does not match its SHA-256 in {STATE_FILE}; it was altered"
     return None
 
 
-def read_state(folder: Path) -> dict[str, Any]:
-    """Return the JSON of a checkpoint. VoxlateError where it is damaged."""
-    path = folder / STATE
-    try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise VoxlateError(f"{path}: cannot be read ({type(error).__name__})") from None
-    if not isinstance(state, dict):
-        raise VoxlateError(f"{path}: not the state of a checkpoint")
-    if state.get("sha256", _state_sha256(state)) != _state_sha256(state):  # older versions wrote none
-        raise VoxlateError(f"{path}: its SHA-256 is not the one that it names: altered")
-    return state
-
-
-def read_progress(folder: Path) -> Progress:
-    """Return what a checkpoint remembers. VoxlateError where that is damaged."""
-    try:
-        stored = read_state(folder)["progress"]
-        best = stored["best"] and tuple(stored["best"])
-        return Progress(**{**stored, "place": SamplerState(**stored["place"]), "best": best})
-    except (KeyError, TypeError, AttributeError):
-        raise VoxlateError(f"{folder / STATE}: not the state of a checkpoint") from None
-
-
-def _state_sha256(state: dict[str, Any]) -> str:
-    rest = {name: value for name, value in state.items() if name != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def _remove(folder: Path) -> None:
-    """Remove a checkpoint, so that a kill on the way leaves nothing that looks like one."""
-    if folder.exists():
-        going = folder.with_name(f".{folder.name}.removed")
-        shutil.rmtree(going, ignore_errors=True)
-        folder.rename(going)
-        shutil.rmtree(going)
-
-
-def learned_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Return copies of the parameters that learn, whole; every process must ask for it."""
+def trainable_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return CPU copies of the trained parameters, unsharded; every process must call it."""
     return {
-        name: whole(parameter.detach()).cpu() for name, parameter in model.named_parameters() if parameter.requires_grad
+        name: full_tensor(parameter.detach()).cpu()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
     }
 
 
-def read_resumed(folder: Path) -> Progress:
-    """Return the progress of a run that continues from a checkpoint."""
-    progress = read_progress(folder)
-    if progress.scheduled:
-        progress.scheduled_before = progress.update
-    return progress
+def load_state(folder: Path) -> TrainingState:
+    """Return the training state with which a run resumes from a checkpoint."""
+    state = read_training_state(folder)
+    if state.scheduled:
+        state.previous_scheduled = state.update
+    return state
 
 
 def load_weights(folder: Path, model: nn.Module) -> None:
-    """Put the weights of a checkpoint into a model that is not sharded yet. VoxlateError if it is another model."""
-    tensors = load_file(folder / WEIGHTS)
-    wanted = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    same = {name: tensor.shape for name, tensor in tensors.items()} == {name: p.shape for name, p in wanted.items()}
-    if not same or read_progress(folder).frozen != fingerprint(model):
+    """Load a checkpoint's weights into a model that is not sharded yet. VoxlateError if they are of another model."""
+    tensors = load_file(folder / WEIGHTS_FILE)
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    same = {name: tensor.shape for name, tensor in tensors.items()} == {name: p.shape for name, p in trained.items()}
+    if not same or read_training_state(folder).frozen_fingerprint != frozen_fingerprint(model):
         raise VoxlateError(
-            f"{folder}: belongs to another model; is what model.init_from, encoder or decoder names still the same? "
-            "Use another output otherwise"
+            f"{folder}: belongs to another model; has the model changed that model.init_from, encoder or decoder "
+            "names? Restore it, or use another output_dir"
         )
     with torch.no_grad():
-        for name, parameter in wanted.items():
+        for name, parameter in trained.items():
             parameter.copy_(tensors[name])
 
 
-def fingerprint(model: nn.Module) -> str:
-    """Return a hash of the first values of each parameter that does not learn."""
+def frozen_fingerprint(model: nn.Module) -> str:
+    """Return a hash of the first values of each parameter that is not trained."""
     digest = hashlib.sha256()
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -281,25 +166,26 @@ def fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def load_moments(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put a checkpoint's moments into the optimiser: of each parameter the rows that this process holds."""
+def load_optimizer_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Load a checkpoint's moments into the optimizer: of each parameter the rows that this process holds."""
+    parts: dict[str, list[tuple[int, int, Path]]] = {}  # first row, end row and file of the parts of each parameter
+    for path in sorted(folder.glob("optimizer-*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for name, (first, end) in json.loads((file.metadata() or {})["rows"]).items():
+                parts.setdefault(name, []).append((first, end, path))
     with torch.no_grad():
-        stored: dict[str, list[tuple[int, int, Path]]] = {}
-        for path in sorted(folder.glob("optimizer-*.safetensors")):
-            with safe_open(path, framework="pt") as file:
-                for name, (first, last) in json.loads((file.metadata() or {})["rows"]).items():
-                    stored.setdefault(name, []).append((first, last, path))
         for name, parameter in model.named_parameters():
-            if parameter.requires_grad and name in stored:
-                first, last = local_rows(parameter)
-                state: dict[str, Tensor] = {"step": _step(stored[name][0][2], name)}
+            if parameter.requires_grad and name in parts:
+                first, end = local_rows(parameter)
+                state: dict[str, Tensor] = {"step": _read_tensor(parts[name][0][2], f"{name}.step")}
                 for moment in _MOMENTS:
-                    rows = _rows(stored[name], f"{name}.{moment}", first, last, local(parameter))
-                    state[moment] = like(parameter, rows)
+                    rows = _read_rows(parts[name], f"{name}.{moment}", first, end, local_part(parameter))
+                    state[moment] = shard_like(parameter, rows)
                 optimizer.state[parameter] = state
 
 
-def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _local_moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the optimizer state that this process holds, and metadata with the rows of each parameter."""
     tensors: dict[str, Tensor] = {}
     rows: dict[str, tuple[int, int]] = {}
     for name, parameter in model.named_parameters():
@@ -308,42 +194,31 @@ def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[s
             rows[name] = local_rows(parameter)
             tensors[f"{name}.step"] = torch.as_tensor(state["step"]).cpu()
             for moment in _MOMENTS:
-                tensors[f"{name}.{moment}"] = local(state[moment]).cpu()
+                tensors[f"{name}.{moment}"] = local_part(state[moment]).cpu()
     return tensors, {"rows": json.dumps(rows)}
 
 
-def _step(path: Path, name: str) -> Tensor:
+def _read_tensor(path: Path, key: str) -> Tensor:
     with safe_open(path, framework="pt") as file:
-        step: Tensor = file.get_tensor(f"{name}.step")
-    return step
+        tensor: Tensor = file.get_tensor(key)
+    return tensor
 
 
-def _rows(pieces: list[tuple[int, int, Path]], key: str, first: int, last: int, like_parameter: Tensor) -> Tensor:
-    """Return rows first to last of a tensor that lies in pieces."""
-    found = []
-    for start, end, path in sorted(set(pieces), key=lambda piece: piece[0]):
-        low, high = max(first, start), min(last, end)
+def _read_rows(parts: list[tuple[int, int, Path]], key: str, first: int, end: int, parameter: Tensor) -> Tensor:
+    """Return rows `first` to `end` of a tensor that is stored in parts, on the device of `parameter`."""
+    rows = []
+    for part_first, part_end, path in sorted(set(parts), key=lambda part: part[0]):
+        low, high = max(first, part_first), min(end, part_end)
         if low < high:
-            with safe_open(path, framework="pt") as file:
-                tensor = file.get_tensor(key)
-            found.append(tensor[low - start : high - start] if tensor.ndim else tensor)
+            tensor = _read_tensor(path, key)
+            rows.append(tensor[low - part_first : high - part_first] if tensor.ndim else tensor)
             first = high
-    if not found:
-        return torch.empty_like(like_parameter)
-    joined = torch.cat(found) if found[0].ndim else found[0]
-    return joined.to(like_parameter.device)
+    if not rows:
+        return torch.empty_like(parameter)
+    joined = torch.cat(rows) if rows[0].ndim else rows[0]
+    return joined.to(parameter.device)
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> dict[str, Any]:
     write_safetensors(path, tensors, metadata)
-    _sync(path)
     return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
-
-
-def _sync(path: Path) -> None:
-    """Make sure that a file or folder is on the disk, not only in memory."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

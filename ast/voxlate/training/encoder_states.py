@@ -1,6 +1,6 @@
-"""The states of an encoder that does not learn, computed once: what stands on it then trains several times faster.
+"""Output of a frozen encoder, computed once and cached on disk, which makes training several times faster.
 
-Shape letters: N utterances, B of a batch, S encoder frames, D width.
+Shape letters: B utterances, S encoder frames, D width.
 """
 
 import hashlib
@@ -22,117 +22,126 @@ from torch import Tensor
 
 from voxlate.audio.loading import SAMPLE_RATE_HZ
 from voxlate.config.schema import TrainConfig
-from voxlate.data.batching import BatchMaker, Request, in_order, read_batches
+from voxlate.data.batching import BatchMaker, read_batches, requests_by_length
 from voxlate.data.corpus import Corpus
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.files import file_sha256, write_text
 from voxlate.models.cpu.malloc import FreedMemory
 from voxlate.progress import progress_bar
 from voxlate.training.distributed import autocast
-from voxlate.training.run_log import Record
+from voxlate.training.run_log import RunLog
 
 STATES = "states"
-_INDEX = "index.json"
-_CPU_SECONDS = 24.0  # of sound at once, without padding: what the encoder goes over again is still in the cache
+_INDEX_FILE = "index.json"
+_CPU_BATCH_SECONDS = 24.0  # of audio: small enough for the activations of a layer to stay in the processor's cache
 
 
 @dataclass(frozen=True)
-class States:
-    """States by number of an utterance, from files of float16 rows: `states(index)` is (S, D), float32."""
+class EncoderStates:
+    """Encoder states by utterance, stored as rows of float16: calling it with an index gives (S, D), float32."""
 
     folder: Path
     width: int
-    places: dict[int, tuple[str, int, int]]  # file, first row, rows
-    unreadable: dict[int, str] = field(default_factory=dict)
+    rows: dict[int, tuple[str, int, int]]  # file, first row, and number of rows of each utterance
+    unreadable: dict[int, str] = field(default_factory=dict)  # index to reason
 
     def __call__(self, index: int) -> Tensor:
-        """Return the states of an utterance. AudioError where its audio could not be read."""
+        """Return the states of an utterance. AudioError if its audio could not be read."""
         if index in self.unreadable:
             raise AudioError(self.unreadable[index])
-        name, first, rows = self.places[index]
-        return torch.from_numpy(_rows(self.folder / name, self.width)[first : first + rows].astype(np.float32))
+        name, first, count = self.rows[index]
+        return torch.from_numpy(_open_rows(self.folder / name, self.width)[first : first + count].astype(np.float32))
 
 
 @lru_cache(64)
-def _rows(path: Path, width: int) -> Any:
+def _open_rows(path: Path, width: int) -> Any:
     return np.memmap(path, dtype=np.float16, mode="r").reshape(-1, width)
 
 
-def cache_states(
-    config: TrainConfig, encoder: Any, maker: BatchMaker, accelerator: Accelerator, record: Record
-) -> States:
-    """Return the states of a corpus, computed now unless the run folder has them; every process must call it.
+def compute_encoder_states(
+    config: TrainConfig,
+    encoder: Any,
+    maker: BatchMaker,
+    accelerator: Accelerator,
+    log: RunLog,
+    *,
+    keep_freed_memory: bool,
+) -> EncoderStates:
+    """Return the encoder states of a corpus, computed unless the run folder has them; every process must call it.
 
-    The encoder runs without dropout, each clip once however many utterances share it. VoxlateError if they would not
-    fit on the disk.
+    The encoder runs without dropout, and once per audio file even if several utterances share it. VoxlateError if the
+    states do not fit on the disk.
     """
-    folder = config.output / STATES
-    shared = _clips(maker.corpus)
-    mark = _mark(encoder, maker.corpus, sorted({*shared.values()})) if accelerator.is_main_process else ""
-    known = _read(folder, mark, encoder.output_dim) if accelerator.is_main_process else None
-    [known] = broadcast_object_list([known])
-    if known is None:
+    folder = config.output_dir / STATES
+    shared = _first_with_same_audio(maker.corpus)
+    clips = sorted({*shared.values()})
+    fingerprint = _fingerprint(encoder, maker.corpus, clips) if accelerator.is_main_process else ""
+    index = _read_index(folder, fingerprint, encoder.output_dim) if accelerator.is_main_process else None
+    [index] = broadcast_object_list([index])
+    if index is None:
         if accelerator.is_main_process:
-            _announce(encoder, maker.corpus, sorted({*shared.values()}), folder, record)
+            _make_room(encoder, maker.corpus, clips, folder, log)
         accelerator.wait_for_everyone()
-        own = _compute(config, encoder, maker, sorted({*shared.values()}), folder, accelerator)
-        parts = gather_object([own])
-        known = {key: {k: v for part in parts for k, v in part[key].items()} for key in ("places", "unreadable")}
+        part = _compute_part(config, encoder, maker, clips, folder, accelerator, keep_freed_memory=keep_freed_memory)
+        parts = gather_object([part])
+        index = {key: {k: v for one in parts for k, v in one[key].items()} for key in ("places", "unreadable")}
         if accelerator.is_main_process:
-            write_text(folder / _INDEX, json.dumps({"mark": mark, **known}, ensure_ascii=False))
-            record.say(f"encoder states: {len(known['places']):,} clips in {folder}")
-    places = {index: known["places"].get(str(clip)) for index, clip in shared.items()}
-    return States(
+            write_text(folder / _INDEX_FILE, json.dumps({"mark": fingerprint, **index}, ensure_ascii=False))
+            log.message(f"encoder states: {len(index['places']):,} clips in {folder}")
+    rows = {utterance: index["places"].get(str(clip)) for utterance, clip in shared.items()}
+    return EncoderStates(
         folder,
         encoder.output_dim,
-        {index: tuple(place) for index, place in places.items() if place is not None},
-        {index: known["unreadable"][str(clip)] for index, clip in shared.items() if places[index] is None},
+        {utterance: tuple(place) for utterance, place in rows.items() if place is not None},
+        {utterance: index["unreadable"][str(clip)] for utterance, clip in shared.items() if rows[utterance] is None},
     )
 
 
-def _clips(corpus: Corpus) -> dict[int, int]:
-    """Return for each utterance the first one with the same clip."""
-    first: dict[str, int] = {}
-    clips = {}
+def _first_with_same_audio(corpus: Corpus) -> dict[int, int]:
+    """Return for each utterance the first one with the same audio."""
+    firsts: dict[str, int] = {}
+    shared = {}
     for index in range(len(corpus)):
         utterance = corpus[index]
         name = str(utterance.audio) if isinstance(utterance.audio, Path) else utterance.id
-        clips[index] = first.setdefault(name, index)
-    return clips
+        shared[index] = firsts.setdefault(name, index)
+    return shared
 
 
-def _compute(
+def _compute_part(
     config: TrainConfig,
     encoder: Any,
     maker: BatchMaker,
     clips: list[int],
     folder: Path,
     accelerator: Accelerator,
+    *,
+    keep_freed_memory: bool,
 ) -> dict[str, Any]:
-    """Write the states of this process's part of the clips; return where they lie, and what could not be read."""
-    chosen = np.zeros(len(maker.corpus), dtype=bool)
-    chosen[clips] = True
+    """Write the states of this process's share of the clips; return their rows, and the clips that were unreadable."""
+    selected = np.zeros(len(maker.corpus), dtype=bool)
+    selected[clips] = True
     on_cpu = accelerator.device.type == "cpu"
-    seconds = min(config.data.batch_seconds, _CPU_SECONDS) if on_cpu else config.data.batch_seconds
-    requests: list[Request] = [
-        (place, end, indices[chosen[indices]])
-        for place, end, indices in in_order(maker.corpus, seconds)
-        if chosen[indices].any()
-    ]
-    own = requests[accelerator.process_index :: accelerator.num_processes]
+    seconds = min(config.data.batch_seconds, _CPU_BATCH_SECONDS) if on_cpu else config.data.batch_seconds
+    requests = [
+        request._replace(indices=request.indices[selected[request.indices]])
+        for request in requests_by_length(maker.corpus, seconds)
+        if selected[request.indices].any()
+    ][accelerator.process_index :: accelerator.num_processes]
     name, row = f"{accelerator.process_index:05}.float16", 0
-    places: dict[str, tuple[str, int, int]] = {}
+    rows: dict[str, tuple[str, int, int]] = {}
     unreadable: dict[str, str] = {}
     was_training = encoder.training
     encoder.eval()
-    freed = FreedMemory(keep=on_cpu)
+    freed = FreedMemory(keep=keep_freed_memory and on_cpu)
     with ExitStack() as stack:
         file = stack.enter_context((folder / name).open("wb"))
         stack.enter_context(torch.no_grad())
         stack.enter_context(autocast(config, accelerator.device))
-        advance = stack.enter_context(progress_bar("encoder states", len(own))) if accelerator.is_main_process else None
-        for batch in read_batches(maker, own, workers=config.data.workers):
-            unreadable |= {str(index): reason for index, reason in batch.unreadable}
+        main = accelerator.is_main_process
+        advance = stack.enter_context(progress_bar("encoder states", len(requests))) if main else None
+        for batch in read_batches(maker, requests, workers=config.data.num_workers):
+            unreadable |= {str(index): reason for index, reason in batch.skipped}
             if advance is not None:
                 advance(1)
             if not batch.indices:
@@ -141,32 +150,33 @@ def _compute(
             states_BSD, lengths_B = encoder(moved.waveform_BT, moved.lengths_B)
             for index, states_SD, length in zip(batch.indices, states_BSD, lengths_B.tolist(), strict=True):
                 file.write(states_SD[:length].to("cpu", torch.float16).numpy().tobytes())
-                places[str(index)] = (name, row, length)
+                rows[str(index)] = (name, row, length)
                 row += length
             freed.bound()
         file.flush()
         os.fsync(file.fileno())
     encoder.train(was_training)
-    return {"places": places, "unreadable": unreadable}
+    return {"places": rows, "unreadable": unreadable}
 
 
-def _announce(encoder: Any, corpus: Corpus, clips: list[int], folder: Path, record: Record) -> None:
+def _make_room(encoder: Any, corpus: Corpus, clips: list[int], folder: Path, log: RunLog) -> None:
+    """Make the folder and report the size of the states. VoxlateError if they do not fit on the disk."""
     seconds = float(np.nansum(corpus.seconds_N[clips]))
-    needed = seconds * SAMPLE_RATE_HZ / encoder.frame_samples * encoder.output_dim * 2
+    size = seconds * SAMPLE_RATE_HZ / encoder.frame_samples * encoder.output_dim * 2
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _INDEX).unlink(missing_ok=True)  # or it would vouch for files that are about to change
+    (folder / _INDEX_FILE).unlink(missing_ok=True)  # it would describe files that are about to change
     free = shutil.disk_usage(folder).free
-    size = f"the encoder's states of {seconds / 3600:,.1f} hours take {needed / 2**30:,.1f} GiB in {folder}"
-    if needed > free:
+    needs = f"the encoder states of {seconds / 3600:,.1f} hours take {size / 2**30:,.1f} GiB in {folder}"
+    if size > free:
         raise VoxlateError(
-            f"{size}, where {free / 2**30:,.1f} GiB are free; choose another output, or set "
+            f"{needs}, but only {free / 2**30:,.1f} GiB are free; choose another output_dir, or set "
             "trainable.cache_encoder=false"
         )
-    record.say(f"{size}; computing them once")
+    log.message(f"{needs}; computing them once")
 
 
-def _mark(encoder: Any, corpus: Corpus, clips: Sequence[int]) -> str:
-    """Return a hash of what states depend on: the encoder's weights, the manifests, and the sizes of their clips."""
+def _fingerprint(encoder: Any, corpus: Corpus, clips: Sequence[int]) -> str:
+    """Return a hash of the encoder's weights, the manifests, and the sizes of the audio files."""
     digest = hashlib.sha256()
     for name, tensor in sorted(encoder.state_dict().items()):
         digest.update(name.encode())
@@ -182,23 +192,23 @@ def _mark(encoder: Any, corpus: Corpus, clips: Sequence[int]) -> str:
 
 
 def _file_size(path: Path) -> str:
-    """Return the bytes of a file as text, "missing" where there is none."""
+    """Return the size of a file in bytes, as text, or "missing"."""
     try:
         return str(path.stat().st_size)
     except OSError:
         return "missing"
 
 
-def _read(folder: Path, mark: str, width: int) -> dict[str, Any] | None:
-    """Return the index of what was computed before; None where it is of something else, or not whole."""
+def _read_index(folder: Path, fingerprint: str, width: int) -> dict[str, Any] | None:
+    """Return the index of cached states, or None if they are incomplete or have another fingerprint."""
     try:
-        index: dict[str, Any] = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
-        if index["mark"] != mark:
+        index: dict[str, Any] = json.loads((folder / _INDEX_FILE).read_text(encoding="utf-8"))
+        if index["mark"] != fingerprint:
             return None
         ends: dict[str, int] = {}
-        for name, first, rows in index["places"].values():
-            ends[name] = max(ends.get(name, 0), first + rows)
-        whole = all((folder / name).stat().st_size == end * width * 2 for name, end in ends.items())
-        return index if whole and isinstance(index["unreadable"], dict) else None
+        for name, first, count in index["places"].values():
+            ends[name] = max(ends.get(name, 0), first + count)
+        complete = all((folder / name).stat().st_size == end * width * 2 for name, end in ends.items())
+        return index if complete and isinstance(index["unreadable"], dict) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

@@ -1,8 +1,8 @@
-"""Which parameters learn: presets as data, and LoRA.
+"""Which parameters are trained: presets and LoRA.
 
-LNA trains the layer norms and attentions of a part and freezes the rest of it (Li et al. 2021, "Multilingual Speech
-Translation from Efficient Finetuning of Pretrained Models"; fairseq's --finetune-w2v-params layer_norm,self_attn and
---finetune-decoder-params encoder_attn,layer_norm,self_attn).
+LNA trains the layer norms and attention of the encoder or decoder and freezes its other layers (Li et al. 2021,
+"Multilingual Speech Translation from Efficient Finetuning of Pretrained Models"; fairseq's --finetune-w2v-params
+layer_norm,self_attn and --finetune-decoder-params encoder_attn,layer_norm,self_attn).
 """
 
 import re
@@ -19,7 +19,7 @@ _ENCODER_LNA = r"translator\.encoder\..*(layer_norm|\.attention|\.self_attn)\b"
 _DECODER = r"translator\.decoder\."
 _DECODER_LNA = r"translator\.decoder\..*(layer_?norm\w*|self_attn|encoder_attn)\."
 
-# Names of parameters that learn, as regular expressions.
+# Names of the trained parameters, as regular expressions.
 PRESETS: dict[str, tuple[str, ...]] = {
     "all": (_ADAPTER, _ENCODER, _DECODER),
     "lna-e": (_ADAPTER, _ENCODER_LNA, _DECODER),
@@ -32,34 +32,37 @@ PRESETS: dict[str, tuple[str, ...]] = {
 _FEATURE_ENCODER = r"translator\.encoder\..*\bfeature_extractor\."
 _MASK_EMBEDDING = r"translator\.encoder\..*\bmasked_spec_embed$"
 _CONFORMER_NAMES = {"q_proj": "linear_q", "k_proj": "linear_k", "v_proj": "linear_v", "out_proj": "linear_out"}
-_LORA_NAME = "default"  # peft's own
+_LORA_NAME = "default"  # peft's default
 
 
 def choose_trainable(model: nn.Module, settings: TrainableConfig, *, masks_time: bool) -> None:
-    """Add LoRA if the preset has it, and let only the preset's parameters require gradients.
+    """Add LoRA if the preset has it, and make exactly the preset's parameters require gradients.
 
-    The convolutions on the waveform learn only where `feature_encoder` says so, and the embedding of masked frames
-    only where frames are masked: a parameter that no gradient reaches would stop DDP.
+    The convolutions on the waveform are trained only with `feature_encoder`, and the embedding of masked frames only if
+    frames are masked: DDP fails if a trained parameter gets no gradient.
     """
     if settings.preset == "lora":
         add_lora(model, settings.lora)
     patterns = [re.compile(pattern) for pattern in PRESETS[settings.preset]]
     for name, parameter in model.named_parameters():
-        learns = any(pattern.match(name) for pattern in patterns)
+        trained = any(pattern.match(name) for pattern in patterns)
         if re.match(_FEATURE_ENCODER, name):
-            learns = settings.feature_encoder and settings.preset != "lora"
+            trained = settings.feature_encoder and settings.preset != "lora"
         if re.match(_MASK_EMBEDDING, name):
-            learns = learns and masks_time
-        parameter.requires_grad_(learns)
+            trained = trained and masks_time
+        parameter.requires_grad_(trained)
 
 
 def add_lora(model: nn.Module, settings: LoraConfig) -> None:
-    """Put low-rank updates beside the attention projections of encoder and decoder, in place."""
+    """Add LoRA to the attention projections of encoder and decoder, in place."""
     try:
-        import peft  # noqa: PLC0415 (an extra of the package)
+        import peft  # noqa: PLC0415 (an optional dependency)
     except ImportError:
         raise VoxlateError("the lora preset needs peft; install it with pip install 'voxlate[lora]'") from None
-    names = [*settings.projections, *(_CONFORMER_NAMES[name] for name in settings.projections)]  # w2v-BERT's differ
+    names = [
+        *settings.target_modules,
+        *(_CONFORMER_NAMES[name] for name in settings.target_modules),
+    ]  # w2v-BERT's differ
     peft.inject_adapter_in_model(
         peft.LoraConfig(
             r=settings.rank,
@@ -73,7 +76,7 @@ def add_lora(model: nn.Module, settings: LoraConfig) -> None:
 
 
 def merge_lora(tensors: Mapping[str, Tensor], settings: LoraConfig) -> dict[str, Tensor]:
-    """Return the weights of the model without LoRA that computes the same: W + alpha / rank · B A."""
+    """Return the weights of an equivalent model without LoRA: W + alpha / rank · B A."""
     merged = {}
     for name, tensor in tensors.items():
         if ".lora_" in name:

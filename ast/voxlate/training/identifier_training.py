@@ -1,7 +1,7 @@
-"""Train a language identifier: encoder states of clips, averaged once, and a classifier of them.
+"""Training of a spoken language identifier: a classifier on the mean encoder states of each clip.
 
-The encoder stays as it is. The classifier is multinomial logistic regression on standardised means, whose one optimum
-L-BFGS finds: neither seed nor learning rate matters. Shape letters: N clips, D width, L languages.
+The encoder is frozen. The classifier is multinomial logistic regression on standardized means; L-BFGS finds its unique
+optimum, so that there is no seed or learning rate to choose. Shape letters: N clips, D width, L languages.
 """
 
 from collections import Counter
@@ -38,83 +38,86 @@ def train_identifier(
     clips: int = 1000,
     decay: float = 1e-3,
     device: str = "auto",
-    tell: Callable[[str], None] = print,
+    report: Callable[[str], None] = print,
 ) -> None:
-    """Train on up to `clips` of each source language, drawn evenly from the manifests; write a folder.
+    """Train on up to `clips` of each source language, evenly spaced in the manifests; write a model folder.
 
-    `decay` is the weight of the squared parameters in the loss.
+    `decay` is the weight of the L2 penalty in the loss. `report` is called with each line of output. VoxlateError if
+    there are clips of only one language.
     """
-    chosen = _choose(manifests, clips)
+    selected = _select(manifests, clips)
     find_model(encoder, named="with --encoder")
-    speech = read_encoder(encoder)
-    place = choose_device(device)
-    network = cast("nn.Module", speech).to(place).eval()
+    speech_encoder = read_encoder(encoder)
+    torch_device = choose_device(device)
+    network = cast("nn.Module", speech_encoder).to(torch_device).eval()
     install_cpu_path(network)
     means: list[Tensor] = []
     languages: list[str] = []
     failed = 0
-    for language, found in _means(speech, chosen, place):
-        if isinstance(found, AudioError):
+    for language, mean in _mean_states(speech_encoder, selected, torch_device):
+        if isinstance(mean, AudioError):
             failed += 1
-            tell(f"left out: {found}")
+            report(f"left out: {mean}")
             continue
-        means.append(found)
+        means.append(mean)
         languages.append(language)
     names = sorted(set(languages))
     if len(names) < 2:
-        raise VoxlateError(f"clips of {', '.join(names) or 'no language'} alone; expected two languages or more")
+        raise VoxlateError(f"clips of {', '.join(names) or 'no language'} only; expected two languages or more")
     labels_N = torch.tensor([names.index(language) for language in languages])
     weight_LD, bias_L = fit(torch.stack(means), labels_N, len(names), decay)
-    projector, classifier = nn.Linear(speech.output_dim, len(names)), nn.Linear(len(names), len(names))
+    projector, classifier = nn.Linear(speech_encoder.output_dim, len(names)), nn.Linear(len(names), len(names))
     projector.load_state_dict({"weight": weight_LD, "bias": bias_L})
     classifier.load_state_dict({"weight": torch.eye(len(names)), "bias": torch.zeros(len(names))})
     output.mkdir(parents=True, exist_ok=True)
-    save_identifier(output, LanguageIdentifier(speech, projector, classifier, names))
+    save_identifier(output, LanguageIdentifier(speech_encoder, projector, classifier, names))
     counts = ", ".join(f"{name} {count}" for name, count in sorted(Counter(languages).items()))
-    tell(f"{output}: {len(names)} languages from {len(languages)} clips ({counts}); {failed} could not be read")
+    report(f"{output}: {len(names)} languages from {len(languages)} clips ({counts}); {failed} could not be read")
 
 
 def fit(means_ND: Tensor, labels_N: Tensor, languages: int, decay: float) -> tuple[Tensor, Tensor]:
-    """Return weights (L, D) and bias (L,) of logistic regression on the means as they are."""
+    """Return weights (L, D) and bias (L,) of logistic regression, to be applied to means that are not standardized."""
     means_ND = means_ND.double()
     center_D, spread_D = means_ND.mean(0), means_ND.std(0).clamp(min=1e-6)
-    standard_ND = (means_ND - center_D) / spread_D
+    standardized_ND = (means_ND - center_D) / spread_D
     weight_LD = torch.zeros(languages, means_ND.shape[1], dtype=torch.double, requires_grad=True)
     bias_L = torch.zeros(languages, dtype=torch.double, requires_grad=True)
     optimizer = torch.optim.LBFGS([weight_LD, bias_L], max_iter=300, line_search_fn="strong_wolfe")
     shares_L = torch.bincount(labels_N, minlength=languages).double() / len(labels_N)
-    balance_L = 1 / (languages * shares_L)  # a language with fewer clips counts as much as the others
+    class_weight_L = 1 / (languages * shares_L)  # each language counts the same, however many clips it has
 
     def loss() -> float:
         optimizer.zero_grad()
-        logits_NL = standard_ND @ weight_LD.T + bias_L
-        value = nn.functional.cross_entropy(logits_NL, labels_N, balance_L) + decay * weight_LD.square().sum()
+        logits_NL = standardized_ND @ weight_LD.T + bias_L
+        value = nn.functional.cross_entropy(logits_NL, labels_N, class_weight_L) + decay * weight_LD.square().sum()
         value.backward()  # type: ignore[no-untyped-call]
         return float(value.detach())
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
-    folded_LD = weight_LD.detach() / spread_D
-    return folded_LD.float(), (bias_L.detach() - folded_LD @ center_D).float()
+    unscaled_LD = weight_LD.detach() / spread_D
+    return unscaled_LD.float(), (bias_L.detach() - unscaled_LD @ center_D).float()
 
 
-def _choose(manifests: Sequence[Path], clips: int) -> list[Utterance]:
-    found: dict[str, list[Utterance]] = {}
+def _select(manifests: Sequence[Path], clips: int) -> list[Utterance]:
+    """Return up to `clips` utterances of each source language, evenly spaced."""
+    by_language: dict[str, list[Utterance]] = {}
     for manifest in manifests:
         for utterance in read_manifest(manifest):
             if utterance.source_language is None:
-                raise VoxlateError(f"{manifest}: {utterance.id} has no source_language; expected one for each clip")
-            found.setdefault(utterance.source_language, []).append(utterance)
-    chosen = []
-    for utterances in found.values():
-        places = np.linspace(0, len(utterances) - 1, min(clips, len(utterances))).round().astype(int)
-        chosen += [utterances[place] for place in places]
-    return chosen
+                raise VoxlateError(f"{manifest}: {utterance.id} has no source_language; expected one for every clip")
+            by_language.setdefault(utterance.source_language, []).append(utterance)
+    selected = []
+    for utterances in by_language.values():
+        positions = np.linspace(0, len(utterances) - 1, min(clips, len(utterances))).round().astype(int)
+        selected += [utterances[position] for position in positions]
+    return selected
 
 
 @torch.inference_mode()
-def _means(
+def _mean_states(
     encoder: SpeechEncoder, utterances: Sequence[Utterance], device: torch.device
 ) -> Iterator[tuple[str, Tensor | AudioError]]:
+    """Yield the language of each utterance, and its mean encoder states (D,) or why its audio could not be read."""
     for utterance in utterances:
         try:
             waveform_T = read_waveform(utterance)[:_MAX_SAMPLES]

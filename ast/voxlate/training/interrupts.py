@@ -1,27 +1,27 @@
-"""Ctrl-C and SIGTERM as a question that the loop asks between updates."""
+"""Ctrl-C and SIGTERM, which the training loop checks for between updates."""
 
 import signal
 from types import FrameType
 from typing import Any
 
 
-class Interrupts:
-    """Counts interrupts in a block. The first is waited for to the end of the update; the second stops at once."""
+class InterruptCounter:
+    """Counts interrupts within a ``with`` block; the second one raises KeyboardInterrupt at once."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._before: dict[int, Any] = {}
+        self._previous: dict[int, Any] = {}
 
-    def __enter__(self) -> "Interrupts":
+    def __enter__(self) -> "InterruptCounter":
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._take)
+            self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _take(self, _number: int, _frame: FrameType | None) -> None:
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
         self.count += 1
         if self.count > 1:
             raise KeyboardInterrupt

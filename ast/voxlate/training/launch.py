@@ -1,4 +1,4 @@
-"""The command ``voxlate train``: from settings to a run, reported on standard error."""
+"""The command ``voxlate train``: read the settings, train, and report on standard error."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,23 +10,27 @@ from voxlate.errors import VoxlateError
 
 
 def run(config: Path, overrides: Sequence[str], add_language: Sequence[str], init_from: Sequence[str]) -> int:
-    """Train; return 0 when done, 130 when interrupted."""
+    """Train with the settings of a file; return 0 if training has finished, 130 if it was interrupted.
+
+    `add_language` and `init_from` are pairs of a language to add and the one whose embedding initializes it.
+    """
     if len(add_language) != len(init_from):
         raise VoxlateError(
-            f"{len(add_language)} --add-language and {len(init_from)} --init-from; expected one --init-from for each"
+            f"{len(add_language)} --add-language and {len(init_from)} --init-from; expected one --init-from for each "
+            "--add-language"
         )
-    new = [
-        f"model.add_languages.{code}.init_from={origin}" for code, origin in zip(add_language, init_from, strict=True)
+    added = [
+        f"model.add_languages.{code}.init_from={source}" for code, source in zip(add_language, init_from, strict=True)
     ]
-    settings = read_config(config, [*overrides, *new])
+    settings = read_config(config, [*overrides, *added])
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    from voxlate.training.trackers import leave_if_stuck  # noqa: PLC0415
-    from voxlate.training.train import train  # noqa: PLC0415 (a wrong setting is answered before torch is loaded)
+    from voxlate.training.trackers import exit_if_tracker_hangs  # noqa: PLC0415
+    from voxlate.training.train import train  # noqa: PLC0415 (settings are checked before torch is loaded)
 
     try:
-        code = train(settings, console)
+        code = train(settings, console, keep_freed_memory=True)
     except KeyboardInterrupt:
         console.print("interrupted; rerun the same command to resume from the last checkpoint", style="bold")
         code = 130
-    leave_if_stuck(code)
+    exit_if_tracker_hangs(code)
     return code

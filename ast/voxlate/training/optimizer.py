@@ -1,4 +1,4 @@
-"""The optimiser and its learning rate, which is a function of the update alone: nothing to save or to restore."""
+"""AdamW and its learning rate, which is a function of the update alone, so that there is no scheduler state to save."""
 
 import math
 from collections.abc import Callable
@@ -9,19 +9,19 @@ from torch import nn
 
 from voxlate.config.schema import OptimizerConfig
 
-_INITIAL_SCALE = 0.01  # of tri_stage, as fairseq has it
+_INITIAL_SCALE = 0.01  # of tri_stage, as in fairseq
 
 
 def make_optimizer(model: nn.Module, settings: OptimizerConfig, *, fused: bool) -> torch.optim.AdamW:
-    """Return AdamW over the parameters that learn; norms, biases and embeddings have no weight decay."""
+    """Return AdamW over the trained parameters, without weight decay for norms, biases and embeddings."""
     decayed: list[nn.Parameter] = []
-    other: list[nn.Parameter] = []
+    not_decayed: list[nn.Parameter] = []
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.requires_grad:
-                matrix = parameter.ndim > 1 and name != "bias" and not isinstance(module, nn.Embedding)
-                (decayed if matrix else other).append(parameter)
-    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": other, "weight_decay": 0.0}]
+                is_matrix = parameter.ndim > 1 and name != "bias" and not isinstance(module, nn.Embedding)
+                (decayed if is_matrix else not_decayed).append(parameter)
+    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": not_decayed, "weight_decay": 0.0}]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],
         lr=settings.lr,
@@ -32,52 +32,56 @@ def make_optimizer(model: nn.Module, settings: OptimizerConfig, *, fused: bool) 
     )
 
 
-def learning_rate(update: int, settings: OptimizerConfig, *, begins_again: int = 0) -> float:
-    """Return the learning rate of an update, counted from 0; at the update `begins_again` it warms up once more."""
-    rate = settings.lr * SCHEDULES[settings.schedule](update, settings)
-    if 0 < begins_again <= update:
-        rate *= min(1.0, (update - begins_again + 1) / (warmup(settings) + 1))
+def learning_rate(update: int, settings: OptimizerConfig, *, second_warmup: int = 0) -> float:
+    """Return the learning rate of an update, counted from 0.
+
+    If `second_warmup` is above 0, the learning rate warms up once more from that update, within the schedule.
+    """
+    rate = settings.lr * SCHEDULES[settings.lr_scheduler](update, settings)
+    if 0 < second_warmup <= update:
+        rate *= min(1.0, (update - second_warmup + 1) / (warmup_updates(settings) + 1))
     return rate
 
 
-def warmup(settings: OptimizerConfig) -> int:
-    """Return the updates of warm-up: a tenth of all where nothing is said."""
-    return settings.updates // 10 if settings.warmup_updates is None else settings.warmup_updates
+def warmup_updates(settings: OptimizerConfig) -> int:
+    """Return the number of warm-up updates, by default a tenth of all."""
+    return settings.max_updates // 10 if settings.warmup_updates is None else settings.warmup_updates
 
 
 def _tri_stage(update: int, settings: OptimizerConfig) -> float:
-    """Warm up linearly, hold, decay exponentially (Park et al. 2019; fairseq's defaults 0.1, 0.4, 0.5)."""
-    rising = warmup(settings)
-    holding = settings.hold_updates
-    if holding is None:
-        holding = min(settings.updates * 2 // 5, settings.updates - rising)
-    if update < rising:
-        return _INITIAL_SCALE + (1 - _INITIAL_SCALE) * update / rising
-    if update < rising + holding:
+    """Warm up linearly, hold, decay exponentially (Park et al. 2019; fairseq's default phases 0.1, 0.4, 0.5)."""
+    warmup = warmup_updates(settings)
+    hold = settings.hold_updates
+    if hold is None:
+        hold = min(settings.max_updates * 2 // 5, settings.max_updates - warmup)
+    if update < warmup:
+        return _INITIAL_SCALE + (1 - _INITIAL_SCALE) * update / warmup
+    if update < warmup + hold:
         return 1.0
-    falling = settings.updates - rising - holding
-    return float(max(settings.final_lr_scale, 1e-9) ** min(1.0, (update - rising - holding) / max(1, falling)))
+    decay = settings.max_updates - warmup - hold
+    return float(max(settings.final_lr_scale, 1e-9) ** min(1.0, (update - warmup - hold) / max(1, decay)))
 
 
 def _inverse_sqrt(update: int, settings: OptimizerConfig) -> float:
-    """Warm up linearly, then fall with the square root of the update (Vaswani et al. 2017)."""
-    rising = max(1, warmup(settings))
-    return min((update + 1) / rising, math.sqrt(rising / (update + 1)))
+    """Warm up linearly, then decay with the inverse square root of the update (Vaswani et al. 2017)."""
+    warmup = max(1, warmup_updates(settings))
+    return min((update + 1) / warmup, math.sqrt(warmup / (update + 1)))
 
 
 def _linear(update: int, settings: OptimizerConfig) -> float:
-    """Warm up linearly, then fall linearly to 0."""
-    rising = warmup(settings)
-    if update < rising:
-        return (update + 1) / rising
-    return max(0.0, (settings.updates - update) / max(1, settings.updates - rising))
+    """Warm up linearly, then decay linearly to 0."""
+    warmup = warmup_updates(settings)
+    if update < warmup:
+        return (update + 1) / warmup
+    return max(0.0, (settings.max_updates - update) / max(1, settings.max_updates - warmup))
 
 
 def _constant(update: int, settings: OptimizerConfig) -> float:
-    """Warm up linearly, then stay."""
-    return min(1.0, (update + 1) / max(1, warmup(settings)))
+    """Warm up linearly, then stay constant."""
+    return min(1.0, (update + 1) / max(1, warmup_updates(settings)))
 
 
+# Factor of the peak learning rate at an update, by the name of the schedule.
 SCHEDULES: dict[str, Callable[[int, OptimizerConfig], float]] = {
     "tri_stage": _tri_stage,
     "inverse_sqrt": _inverse_sqrt,

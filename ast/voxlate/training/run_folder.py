@@ -1,4 +1,4 @@
-"""The folder of a run: its settings, its environment, and that only one process group writes into it."""
+"""The folder of a run: settings, environment, hashes of the data, and a lock against a second run."""
 
 import json
 import os
@@ -16,55 +16,57 @@ from filelock import Timeout
 import voxlate
 from voxlate.audio.decoder_check import decoder_fingerprint
 from voxlate.config.schema import TrainConfig, dump_config, read_config
-from voxlate.config.yaml_settings import shown
+from voxlate.config.yaml_settings import format_value
 from voxlate.errors import VoxlateError
 from voxlate.files import file_sha256, locked, write_text
-from voxlate.training.checkpoint import checkpoints
+from voxlate.training.retention import list_checkpoints
 
-CONFIG, ENVIRONMENT, DATA = "config.yaml", "environment.json", "data.json"
+CONFIG_FILE, ENVIRONMENT_FILE, DATA_FILE = "config.yaml", "environment.json", "data.json"
 BEST = "best"
 _PACKAGES = ("accelerate", "av", "datasets", "numpy", "peft", "sacrebleu", "safetensors", "tokenizers", "transformers")
 
-# What may differ when a run is resumed: it changes no weight, or only what comes later.
-_FREE = (
-    "output",
+# Settings that may differ when a run is resumed: they affect no weights, or only those of later updates.
+_CHANGEABLE = (
+    "output_dir",
     "log_every",
     "log_with",
     "device",
-    "data.workers",
+    "data.num_workers",
     "data.dev",
     "validation",
     "checkpoints",
     "sharded",
 )
-# Files that are the same by what they hold, wherever they lie: DATA has their hashes.
-_BY_CONTENT = ("data.train", "data.replay", "data.teacher", "model.scratch.vocabulary")
+# Files that are compared by the hashes in DATA_FILE rather than by path.
+_COMPARED_BY_CONTENT = ("data.train", "data.replay", "data.teacher", "model.scratch.vocabulary")
 
 
 @contextmanager
 def open_run(config: TrainConfig) -> Iterator[None]:
-    """Make or open the folder, keep it to this run in a block, and write the settings.
+    """Create or open the run folder, lock it within a ``with`` block, and write the settings.
 
     VoxlateError if it cannot be written, is in use, or belongs to a run with other settings.
     """
-    run = config.output
+    run = config.output_dir
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(run))
-            if checkpoints(run) and (run / CONFIG).is_file():
-                _check_same(run / CONFIG, config)
-            write_text(run / CONFIG, dump_config(config))
+            if list_checkpoints(run) and (run / CONFIG_FILE).is_file():
+                _check_settings(run, config)
+            write_text(run / CONFIG_FILE, dump_config(config))
         except Timeout:
             raise VoxlateError(
-                f"output {run}: another run trains into it; wait for it, or use another output"
+                f"output_dir {run}: in use by another run; wait for it to end, or use another output_dir"
             ) from None
         except OSError as error:
-            raise VoxlateError(f"output {run}: cannot be written ({error.strerror}); use another output") from None
+            raise VoxlateError(
+                f"output_dir {run}: cannot be written ({error.strerror}); use another output_dir"
+            ) from None
         yield
 
 
 def write_environment(run: Path, facts: dict[str, Any]) -> None:
-    """Write what the run's numbers depend on besides its settings; `facts` join what this machine is."""
+    """Write versions, hardware and command of a run, together with further `facts`."""
     environment = {
         "voxlate": voxlate.__version__,
         "python": platform.python_version(),
@@ -77,50 +79,50 @@ def write_environment(run: Path, facts: dict[str, Any]) -> None:
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
         **facts,
     }
-    write_text(run / ENVIRONMENT, json.dumps(environment, indent=2, ensure_ascii=False) + "\n")
+    write_text(run / ENVIRONMENT_FILE, json.dumps(environment, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_run_config(run: Path) -> TrainConfig:
-    """Return the settings of a run. VoxlateError says what to do where they are missing or damaged."""
-    path = run / CONFIG
+    """Return the settings of a run. VoxlateError if they are missing or damaged."""
+    path = run / CONFIG_FILE
     if not path.is_file():
         raise VoxlateError(f"{path}: missing; expected a run folder written by voxlate train")
     try:
-        return read_config(path)
+        return read_config(path, warn=False)
     except VoxlateError as error:
         raise VoxlateError(
-            f"the settings of the run are damaged or another version's: {error}\n  remove {path}, and the voxlate "
-            "train command of this run writes it again"
+            f"the settings of the run are damaged or of another version: {error}\n  remove {path} and rerun the "
+            "voxlate train command of this run, which writes it again"
         ) from None
 
 
 def check_data(config: TrainConfig, vocabulary: Path) -> list[str]:
-    """Note the hashes of what is learnt from; return warnings of what has changed and matters little.
+    """Write the hashes of the data; return warnings about changes of the dev data.
 
     VoxlateError if a run that has checkpoints was trained on other data, or with another vocabulary.
     """
-    path = config.output / DATA
+    path = config.output_dir / DATA_FILE
     data = config.data
     files = {"data.train": data.train, "data.replay": data.replay, "data.teacher": data.teacher, "data.dev": data.dev}
     files["vocabulary"] = [vocabulary]
     now = {name: [file_sha256(file) for file in paths] for name, paths in files.items()}
-    before = _read_data(path) if path.exists() and checkpoints(config.output) else now
+    before = _read_data(path) if path.exists() and list_checkpoints(config.output_dir) else now
     changed = [
-        f"{name}: {_change(files[name], before[name], hashes)}"
+        f"{name}: {_describe_change(files[name], before[name], hashes)}"
         for name, hashes in now.items()
         if before[name] != hashes
     ]
-    warnings = [line for line in changed if line.startswith("data.dev:")]
-    if len(changed) > len(warnings):
+    dev_changes = [line for line in changed if line.startswith("data.dev:")]
+    if len(changed) > len(dev_changes):
         raise VoxlateError(
-            f"output {config.output} holds a run on other data: {'; '.join(changed)}; put back what it was, or use "
-            "another output"
+            f"output_dir {config.output_dir} holds a run on other data: {'; '.join(changed)}; restore it, or use "
+            "another output_dir"
         )
     write_text(path, json.dumps(now, indent=2) + "\n")
-    return [f"{line}; the best score so far is of the old data" for line in warnings]
+    return [f"{line}; the best score so far is that of the old data" for line in dev_changes]
 
 
-def _change(files: Sequence[Path], before: Sequence[str], now: Sequence[str]) -> str:
+def _describe_change(files: Sequence[Path], before: Sequence[str], now: Sequence[str]) -> str:
     if len(before) != len(now):
         return f"had {len(before)} files, has {len(now)}"
     return ", ".join(
@@ -132,43 +134,45 @@ def _change(files: Sequence[Path], before: Sequence[str], now: Sequence[str]) ->
 
 def _read_data(path: Path) -> dict[str, list[str]]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(path.read_text(encoding="utf-8"))
         names = ("data.train", "data.replay", "data.teacher", "data.dev", "vocabulary")
-        return {name: [str(digest) for digest in found[name]] for name in names}
+        return {name: [str(digest) for digest in stored[name]] for name in names}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise VoxlateError(
-            f"{path}: damaged; it tells whether the data has changed: remove it to resume without knowing"
+            f"{path}: damaged; it holds the hashes of the data: remove it to resume without checking for changes"
         ) from None
 
 
-def _check_same(path: Path, config: TrainConfig) -> None:
-    free = (*_FREE, *_BY_CONTENT) if (path.parent / DATA).is_file() else _FREE
-    stored, wanted = flat_settings(read_run_config(path.parent)), flat_settings(config)
-    differing = [
-        f"{key} was {shown(stored.get(key))}, is {shown(wanted.get(key))}"
-        for key in sorted(stored.keys() | wanted.keys())
-        if stored.get(key) != wanted.get(key) and not any(key == one or key.startswith(f"{one}.") for one in free)
+def _check_settings(run: Path, config: TrainConfig) -> None:
+    """Raise VoxlateError if a run was started with settings other than `config` that affect its weights."""
+    changeable = (*_CHANGEABLE, *_COMPARED_BY_CONTENT) if (run / DATA_FILE).is_file() else _CHANGEABLE
+    stored, current = flat_settings(read_run_config(run)), flat_settings(config)
+    changed = [
+        f"{key} was {format_value(stored.get(key))}, is {format_value(current.get(key))}"
+        for key in sorted(stored.keys() | current.keys())
+        if stored.get(key) != current.get(key)
+        and not any(key == name or key.startswith(f"{name}.") for name in changeable)
     ]
-    if differing:
+    if changed:
         raise VoxlateError(
-            f"output {path.parent} holds a run with other settings: {'; '.join(differing)}; "
-            "take those back, or use another output"
+            f"output_dir {run} holds a run with other settings: {'; '.join(changed)}; restore them, or use another "
+            "output_dir"
         )
 
 
 def flat_settings(config: TrainConfig) -> dict[str, Any]:
-    """Return every setting by its name with dots, such as optimizer.lr."""
-    return _flat(config.model_dump(mode="json"))
+    """Return every setting by its dotted name, such as optimizer.lr."""
+    return _flatten(config.model_dump(mode="json"))
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict) and value:
-            found |= _flat(value, f"{prefix}{key}.")
+            flat |= _flatten(value, f"{prefix}{key}.")
         else:
-            found[prefix + key] = value
-    return found
+            flat[prefix + key] = value
+    return flat
 
 
 def _version(package: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What a run tells: log.jsonl, trackers such as TensorBoard, and the console."""
+"""Output of a run: log.jsonl, trackers such as TensorBoard, and messages on the console."""
 
 import errno
 import json
@@ -23,51 +23,61 @@ LOG = "log.jsonl"
 
 
 @dataclass
-class Window:
-    """Sums over the updates since the last line of the log, over all processes."""
+class LogSums:
+    """Sums over all processes and all updates since the last line of the log."""
 
     updates: int = 0
-    translation: float = 0.0
+    cross_entropy: float = 0.0
     ctc: float = 0.0
     tokens: float = 0.0
     characters: float = 0.0
     seconds: float = 0.0
     gradient_norm: float = 0.0
-    skipped: int = 0  # updates without a finite gradient
-    not_finite_in_a_row: int = 0
-    began: float = field(default_factory=time.monotonic)
+    skipped: int = 0  # updates whose gradient was not finite
+    consecutive_skipped: int = 0
+    started: float = field(default_factory=time.monotonic)
 
     def add(self, losses: Mapping[str, float], totals: Mapping[str, float], gradient_norm: float) -> None:
-        """Count one update. Where its gradient was not finite nothing was learnt, and its loss is no number."""
+        """Add one update. If its gradient was not finite, the update was skipped, and its sums are left out."""
         self.updates += 1
         if not math.isfinite(gradient_norm):
-            self.skipped, self.not_finite_in_a_row = self.skipped + 1, self.not_finite_in_a_row + 1
+            self.skipped += 1
+            self.consecutive_skipped += 1
             return
-        self.not_finite_in_a_row = 0
-        self.translation, self.ctc = self.translation + losses["translation"], self.ctc + losses["ctc"]
-        self.tokens, self.characters = self.tokens + totals["tokens"], self.characters + totals["characters"]
-        self.seconds, self.gradient_norm = self.seconds + totals["seconds"], self.gradient_norm + gradient_norm
+        self.consecutive_skipped = 0
+        self.cross_entropy += losses["cross_entropy"]
+        self.ctc += losses["ctc"]
+        self.tokens += totals["tokens"]
+        self.characters += totals["characters"]
+        self.seconds += totals["seconds"]
+        self.gradient_norm += gradient_norm
 
-    def numbers(self, lr: float) -> dict[str, float]:
-        """Return means per token and character, and the speed in seconds of sound per second."""
-        learnt = max(1, self.updates - self.skipped)
-        numbers = {"loss": self.translation / max(1.0, self.tokens)}
+    def means(self, lr: float) -> dict[str, float]:
+        """Return losses per token and character, the learning rate, and the speed in seconds of audio per second."""
+        not_skipped = max(1, self.updates - self.skipped)
+        numbers = {"loss": self.cross_entropy / max(1.0, self.tokens)}
         if self.characters:
             numbers["ctc"] = self.ctc / self.characters
-        numbers |= {"lr": lr, "gradient_norm": self.gradient_norm / learnt}
-        numbers["audio_s/s"] = self.seconds / max(1e-9, time.monotonic() - self.began)
+        numbers |= {"lr": lr, "gradient_norm": self.gradient_norm / not_skipped}
+        numbers["audio_s/s"] = self.seconds / max(1e-9, time.monotonic() - self.started)
         return numbers | ({"skipped": self.skipped} if self.skipped else {})
 
     def as_dict(self) -> dict[str, float]:
-        """Return the sums, to be kept in a checkpoint."""
-        return {name: value for name, value in asdict(self).items() if name != "began"}
+        """Return the sums for a checkpoint."""
+        return {name: value for name, value in asdict(self).items() if name != "started"}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, float]) -> "LogSums":
+        """Return the sums of a checkpoint, also of older versions."""
+        renamed = {"translation": "cross_entropy", "not_finite_in_a_row": "consecutive_skipped"}
+        return cls(**{renamed.get(name, name): value for name, value in stored.items()})  # type: ignore[arg-type]
 
 
-class Record:
-    """Writes what happens, in the main process; in others every method does nothing.
+class RunLog:
+    """Log, trackers and console output of the main process; in other processes, all methods do nothing.
 
-    Opened at an update, it first drops what a killed run wrote of later ones, so that the log of an interrupted run
-    reads like that of one that never stopped.
+    When a run resumes from an update, lines of later updates that a killed process wrote are removed, so that the log
+    is that of an uninterrupted run.
     """
 
     def __init__(
@@ -76,17 +86,17 @@ class Record:
         console: Console,
         *,
         update: int,
-        updates: int,
+        max_updates: int,
         active: bool,
         log_with: Sequence[str] = (),
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        self.console, self._active, self._updates = console, active, updates
+        self.console, self._active, self._max_updates = console, active, max_updates
         if not active:
             return
         trackers = make_trackers(log_with, run, update)
-        self._log = _Log(run / LOG, update)
-        self._trackers = Trackers(trackers, settings or {}, lambda line: self.say(line, style="yellow"))
+        self._log = _LogFile(run / LOG, update)
+        self._trackers = Trackers(trackers, settings or {}, self.warning)
         self._bar = rich.progress.Progress(
             rich.progress.TextColumn("update {task.completed:.0f}/{task.total:.0f}"),
             rich.progress.BarColumn(),
@@ -99,9 +109,9 @@ class Record:
             disable=not console.is_terminal,
             speed_estimate_period=300,
         )
-        self._task = self._bar.add_task("train", total=updates, completed=update, numbers="")
+        self._task = self._bar.add_task("train", total=max_updates, completed=update, numbers="")
 
-    def __enter__(self) -> "Record":
+    def __enter__(self) -> "RunLog":
         if self._active:
             self._bar.start()
         return self
@@ -112,13 +122,18 @@ class Record:
             self._trackers.close()
             self._log.close()
 
-    def say(self, message: str, *, style: str | None = None) -> None:
+    def message(self, text: str) -> None:
         """Print a line on the console."""
         if self._active:
-            self.console.print(message, style=style)
+            self.console.print(text)
+
+    def warning(self, text: str) -> None:
+        """Print a warning on the console."""
+        if self._active:
+            self.console.print(f"warning: {text}", style="yellow")
 
     def table(self, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table whose first column is text and whose others are numbers."""
+        """Print a table whose first column is text and whose other columns are numbers."""
         table = Table(title=title, title_justify="left", title_style="bold")
         for number, heading in enumerate(headings):
             table.add_column(heading, justify="right" if number else "left")
@@ -128,21 +143,19 @@ class Record:
             self.console.print(table)
 
     def event(self, name: str, update: int, values: Mapping[str, Any]) -> None:
-        """Write one line of the log, and give its numbers to the trackers as name/key."""
+        """Write a line to the log, and pass its numbers to the trackers as name/key."""
         if not self._active:
             return
-        reason = self._log.write(json.dumps({"event": name, "update": update, **values}, ensure_ascii=False))
-        if reason is not None:
-            self.say(
-                f"warning: {reason}; training continues, and what is missing is written when possible", style="yellow"
-            )
+        failure = self._log.write(json.dumps({"event": name, "update": update, **values}, ensure_ascii=False))
+        if failure is not None:
+            self.warning(f"{failure}; training continues, and the missing lines are written as soon as possible")
         self._trackers.log({f"{name}/{key}": value for key, value in _numbers(values).items()}, update)
 
     def progress(self, update: int, values: Mapping[str, float] | None = None) -> None:
-        """Move the bar; `values` go beside it, or on a line of their own where there is no terminal."""
+        """Move the progress bar and show `values` next to it; without a terminal, print them on a line."""
         if not self._active:
             return
-        numbers = "" if values is None else "  ".join(_short(key, value) for key, value in values.items())
+        numbers = "" if values is None else "  ".join(_format_number(key, value) for key, value in values.items())
         if values is None:
             self._bar.update(self._task, completed=update)
             return
@@ -150,24 +163,24 @@ class Record:
         if not self.console.is_terminal:
             remaining = self._bar.tasks[0].time_remaining if self._bar.tasks else None
             eta = f"  ETA {remaining / 60:.0f} min" if remaining is not None else ""
-            self.console.print(f"update {update}/{self._updates}  {numbers}{eta}")
+            self.console.print(f"update {update}/{self._max_updates}  {numbers}{eta}")
 
 
-class _Log:
-    """The lines of log.jsonl; those that a full disk refuses wait for the next attempt."""
+class _LogFile:
+    """Appends lines to log.jsonl; lines that cannot be written, as on a full disk, are retried with the next one."""
 
     def __init__(self, path: Path, update: int) -> None:
-        _cut_log(path, update)
+        _truncate_log(path, update)
         self._path = path
         self._size = path.stat().st_size if path.exists() else 0
         self._file = path.open("ab", buffering=0)
-        self._waiting: list[bytes] = []
+        self._pending: list[bytes] = []
         self._failed = False
 
     def write(self, line: str) -> str | None:
-        """Write a line with those that wait; return what is wrong, once, where that fails."""
-        self._waiting.append(line.encode("utf-8", "backslashreplace") + b"\n")
-        contents = b"".join(self._waiting)
+        """Write a line after those still pending; return a reason for the first of consecutive failures."""
+        self._pending.append(line.encode("utf-8", "backslashreplace") + b"\n")
+        contents = b"".join(self._pending)
         try:
             written = self._file.write(contents)
             if written < len(contents):
@@ -175,20 +188,20 @@ class _Log:
         except OSError as error:
             with suppress(OSError):
                 self._file.truncate(self._size)
-            known, self._failed = self._failed, True
-            return None if known else f"{self._path}: cannot be written ({error.strerror})"
-        self._size, self._waiting, self._failed = self._size + len(contents), [], False
+            reported, self._failed = self._failed, True
+            return None if reported else f"{self._path}: cannot be written ({error.strerror})"
+        self._size, self._pending, self._failed = self._size + len(contents), [], False
         return None
 
     def close(self) -> None:
-        """Close the file, on the disk as far as the disk allows."""
+        """Flush the file to the disk, if possible, and close it."""
         with suppress(OSError):
             os.fsync(self._file.fileno())
         self._file.close()
 
 
-def _cut_log(path: Path, update: int) -> None:
-    """Drop lines of updates after `update`, and what is no line of the log, such as half a line at the end."""
+def _truncate_log(path: Path, update: int) -> None:
+    """Remove lines of updates after `update`, and invalid ones such as an incomplete line at the end."""
     if not path.is_file():
         return
     kept = []
@@ -202,15 +215,16 @@ def _cut_log(path: Path, update: int) -> None:
 
 
 def _numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    found: dict[str, float] = {}
+    """Return the numbers of nested values by their path, such as directions/fr-en/bleu."""
+    numbers: dict[str, float] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            found |= _numbers(value, f"{prefix}{key}/")
+            numbers |= _numbers(value, f"{prefix}{key}/")
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            found[prefix + key] = float(value)
-    return found
+            numbers[prefix + key] = float(value)
+    return numbers
 
 
-def _short(key: str, value: float) -> str:
+def _format_number(key: str, value: float) -> str:
     text = f"{value:.2e}" if key == "lr" else f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
     return f"{key} {text}"

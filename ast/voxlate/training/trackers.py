@@ -1,7 +1,7 @@
-"""Numbers for TensorBoard, Weights & Biases and MLflow, that can never hold up training or end it.
+"""Logging to TensorBoard, Weights & Biases and MLflow, which can neither delay nor end training.
 
-Each tracker works in a thread of its own, fed by a bounded queue. One that fails, or no longer takes what is logged, is
-named in one line and left; log.jsonl has everything.
+Each tracker runs in its own thread with a bounded queue. A tracker that fails or blocks is reported in one line and no
+longer used; log.jsonl has all numbers.
 """
 
 import os
@@ -23,13 +23,13 @@ from tensorboardX.summary import scalar
 from voxlate.errors import VoxlateError
 
 TENSORBOARD = "tensorboard"
-_QUEUED = 1000  # log lines that may wait for a tracker
-_SECONDS_TO_FINISH = 10.0  # for all trackers together, when training has ended
-_THREAD = "voxlate-tracker-"
+_QUEUE_SIZE = 1000  # log lines that may be pending for a tracker
+_CLOSE_SECONDS = 10.0  # for all trackers together, at the end of training
+_THREAD_PREFIX = "voxlate-tracker-"
 
 
 class TensorBoardEvents(GeneralTracker):  # type: ignore[misc]
-    """Writes TensorBoard's event files without a thread: tensorboardX's own blocks its caller when it has died."""
+    """Writes TensorBoard's event files without tensorboardX's own thread, which blocks the caller after it has died."""
 
     name = TENSORBOARD
     requires_logging_directory = True
@@ -45,17 +45,17 @@ class TensorBoardEvents(GeneralTracker):  # type: ignore[misc]
         return self._writer
 
     def start(self) -> None:
-        """Begin a file; what earlier ones have of later updates is hidden."""
+        """Start a file, which hides later updates in earlier files."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._writer = EventsWriter(str(self._folder / "events"), f".{os.getpid()}.{self._update}")
         self._writer.write_event(Event(step=self._update + 1, session_log=SessionLog(status=SessionLog.START)))
         self._writer.flush()
 
     def store_init_configuration(self, values: dict[str, Any]) -> None:
-        """Write nothing: config.yaml has the settings."""
+        """Do nothing: config.yaml has the settings."""
 
     def log(self, values: dict[str, Any], step: int | None = None, **_: Any) -> None:
-        """Write numbers of an update."""
+        """Write the numbers of an update."""
         for name, value in values.items():
             self._writer.write_event(Event(wall_time=time.time(), step=step, summary=scalar(name, value)))
         self._writer.flush()
@@ -66,88 +66,94 @@ class TensorBoardEvents(GeneralTracker):  # type: ignore[misc]
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Raise VoxlateError for a tracker whose package is not installed."""
+    """Raise VoxlateError if the package of a tracker is not installed."""
     missing = [name for name in names if name != TENSORBOARD and find_spec(name) is None]
     if missing:
         raise VoxlateError(
             f"log_with: {', '.join(missing)} is not installed; install it with pip install 'voxlate[{missing[0]}]', or "
-            "leave it out of log_with"
+            "remove it from log_with"
         )
 
 
 def make_trackers(names: Sequence[str], run: Path, update: int) -> list[GeneralTracker]:
     """Return accelerate's trackers by name.
 
-    Weights & Biases' project is WANDB_PROJECT or voxlate, MLflow's experiment MLFLOW_EXPERIMENT_NAME or voxlate.
+    The Weights & Biases project is WANDB_PROJECT or voxlate, the MLflow experiment MLFLOW_EXPERIMENT_NAME or voxlate.
     """
-    made: dict[str, Callable[[], GeneralTracker]] = {
+    factories: dict[str, Callable[[], GeneralTracker]] = {
         TENSORBOARD: lambda: TensorBoardEvents(run / TENSORBOARD, update),
         "wandb": lambda: LOGGER_TYPE_TO_CLASS["wandb"](
             os.environ.get("WANDB_PROJECT", "voxlate"), name=run.name, dir=str(run)
         ),
         "mlflow": lambda: LOGGER_TYPE_TO_CLASS["mlflow"](experiment_name="voxlate", run_name=run.name),
     }
-    return [made[name]() for name in dict.fromkeys(names)]
+    return [factories[name]() for name in dict.fromkeys(names)]
 
 
 class Trackers:
-    """Hands numbers to trackers and never waits for them; `say` is called once for each that is dropped."""
+    """Passes numbers to trackers without waiting for them; `warn` is called once for each one that is dropped."""
 
     def __init__(
-        self, trackers: Sequence[GeneralTracker], settings: Mapping[str, Any], say: Callable[[str], None]
+        self,
+        trackers: Sequence[GeneralTracker],
+        settings: Mapping[str, Any],
+        warn: Callable[[str], None],
+        *,
+        queue_size: int = _QUEUE_SIZE,
+        close_seconds: float = _CLOSE_SECONDS,
     ) -> None:
-        self._say = say
-        self._workers = [_Worker(tracker, dict(settings)) for tracker in trackers]
+        self._warn, self._close_seconds = warn, close_seconds
+        self._threads = [_TrackerThread(tracker, dict(settings), queue_size) for tracker in trackers]
 
     def log(self, values: Mapping[str, float], update: int) -> None:
         """Queue the numbers of an update."""
-        for worker in self._workers:
-            worker.put((dict(values), update))
-        self._name_failures()
+        for thread in self._threads:
+            thread.put((dict(values), update))
+        self._report_failures()
 
     def close(self) -> None:
-        """Let the trackers finish, for a few seconds at most."""
-        end = time.monotonic() + _SECONDS_TO_FINISH
-        for worker in self._workers:
-            worker.put(None)
-        for worker in self._workers:
-            worker.finish(max(0.0, end - time.monotonic()))
-        self._name_failures()
+        """Let the trackers finish, waiting a few seconds at most."""
+        end = time.monotonic() + self._close_seconds
+        for thread in self._threads:
+            thread.put(None)
+        for thread in self._threads:
+            thread.finish(max(0.0, end - time.monotonic()))
+        self._report_failures()
 
-    def _name_failures(self) -> None:
-        for worker in self._workers:
-            reason, worker.unnamed = worker.unnamed, None
-            if reason is not None:
-                self._say(f"warning: {worker.name}: {reason}; training continues without it, log.jsonl has all numbers")
+    def _report_failures(self) -> None:
+        for thread in self._threads:
+            failure, thread.failure = thread.failure, None
+            if failure is not None:
+                self._warn(f"{thread.name}: {failure}; training continues without it, log.jsonl has all numbers")
 
 
-class _Worker:
-    """One tracker in its thread."""
+class _TrackerThread:
+    """A tracker in its own thread."""
 
-    def __init__(self, tracker: GeneralTracker, settings: dict[str, Any]) -> None:
+    def __init__(self, tracker: GeneralTracker, settings: dict[str, Any], queue_size: int) -> None:
         self.name = str(tracker.name)
-        self.unnamed: str | None = None  # why it was dropped, until that is reported
+        self.failure: str | None = None  # why the tracker was dropped, until that is reported
         self._tracker, self._settings = tracker, settings
-        self._left = False
-        self._queue: queue.Queue[tuple[dict[str, float], int] | None] = queue.Queue(_QUEUED)
-        self._thread = threading.Thread(target=self._work, name=f"{_THREAD}{self.name}", daemon=True)
+        self._dropped = False
+        self._queue: queue.Queue[tuple[dict[str, float], int] | None] = queue.Queue(queue_size)
+        self._thread = threading.Thread(target=self._work, name=f"{_THREAD_PREFIX}{self.name}", daemon=True)
         self._thread.start()
 
     def put(self, item: tuple[dict[str, float], int] | None) -> None:
-        if not self._left:
+        if not self._dropped:
             try:
                 self._queue.put_nowait(item)
             except queue.Full:
-                self._leave(f"has taken nothing for {_QUEUED} lines of the log")
+                self._drop(f"did not process {self._queue.maxsize} log lines")
 
     def finish(self, seconds: float) -> None:
-        if not self._left:
+        if not self._dropped:
             self._thread.join(seconds)
             if self._thread.is_alive():
-                self._leave("did not finish in time, and its last numbers may be missing")
+                self._drop("did not finish in time, and its last numbers may be missing")
 
-    def _leave(self, reason: str) -> None:
-        self._left, self.unnamed = True, reason
+    def _drop(self, reason: str) -> None:
+        self._dropped, self.failure = True, reason
 
     def _work(self) -> None:
         try:
@@ -159,16 +165,16 @@ class _Worker:
             self._tracker.finish()
         except BaseException as error:  # whatever a library raises, SystemExit included
             line = next(iter(str(error).splitlines()), "")
-            self._leave(f"{type(error).__name__}{f' ({line[:200]})' if line else ''}")
+            self._drop(f"{type(error).__name__}{f' ({line[:200]})' if line else ''}")
 
     def _items(self) -> Iterator[tuple[dict[str, float], int]]:
-        while not self._left and (item := self._queue.get()) is not None:
+        while not self._dropped and (item := self._queue.get()) is not None:
             yield item
 
 
-def leave_if_stuck(code: int) -> None:
-    """End the process at once if a tracker's thread still hangs: what its library does at exit could hang, too."""
-    if any(thread.name.startswith(_THREAD) for thread in threading.enumerate()):
+def exit_if_tracker_hangs(code: int) -> None:
+    """Exit the process at once if the thread of a tracker hangs, because its library's exit handlers might too."""
+    if any(thread.name.startswith(_THREAD_PREFIX) for thread in threading.enumerate()):
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()

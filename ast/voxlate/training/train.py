@@ -1,349 +1,315 @@
-"""The training loop. It reads downward: what stands above happens first.
+"""The training loop, which reads from top to bottom.
 
-An update is `batches_per_update` batches of the plan, whatever the number of processes: each takes its part of them.
-All randomness of a batch (dropout, masks) follows from the seed and the batch's number, and the learning rate from the
-number of the update, so that nothing random has to be saved: resumed equals uninterrupted, also with other processes.
+An update consists of `batches_per_update` batches, whatever the number of processes, each of which takes its share.
+The randomness of a batch (dropout, masking) depends only on the seed and the number of the batch, and the learning rate
+only on the number of the update. So no random state has to be saved, and a resumed run equals an uninterrupted one,
+even with another number of processes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
-from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from rich.console import Console
 
-from voxlate.checkpoints.model_folder import Checkpoint
 from voxlate.config.schema import TrainConfig
-from voxlate.data.batch_sampler import BatchSampler, SamplerState
-from voxlate.data.batching import Batch, BatchMaker, Request, read_batches
+from voxlate.data.batch_sampler import SamplerState
+from voxlate.data.batching import Batch, BatchRequest, CachedStatesBatchMaker, read_batches
 from voxlate.errors import VoxlateError
 from voxlate.hardware import without_cudnn_attention
 from voxlate.models.cpu.malloc import FreedMemory
-from voxlate.training import checkpoint as checkpoints
-from voxlate.training.checkpoint import Progress
-from voxlate.training.console import print_forgetting, print_scores, print_setup
-from voxlate.training.distributed import autocast, distribute, gathered, start_processes, whole
-from voxlate.training.encoder_states import cache_states
-from voxlate.training.export import export
+from voxlate.training.checkpoint import (
+    find_newest_intact,
+    frozen_fingerprint,
+    load_optimizer_state,
+    load_state,
+    load_weights,
+    write_checkpoint,
+)
+from voxlate.training.distributed import autocast, distribute, gathered_objective, make_accelerator
+from voxlate.training.encoder_states import compute_encoder_states
+from voxlate.training.export import export_model
 from voxlate.training.freezing import choose_trainable
-from voxlate.training.frozen import keep_frozen
-from voxlate.training.interrupts import Interrupts
-from voxlate.training.objective import Objective
+from voxlate.training.frozen_weights import write_frozen_weights
+from voxlate.training.interrupts import InterruptCounter
 from voxlate.training.optimizer import learning_rate, make_optimizer
+from voxlate.training.retention import prune, remove_partial_checkpoints
 from voxlate.training.run_folder import BEST, check_data, flat_settings, open_run, write_environment
-from voxlate.training.run_log import Record, Window
-from voxlate.training.setup import build_augmentation, build_model, build_objective, build_plan, read_data
+from voxlate.training.run_log import LogSums, RunLog
+from voxlate.training.run_summary import print_before_after, print_scores, print_setup
+from voxlate.training.setup import build_batch_makers, build_batch_sampler, build_model, build_objective, read_data
 from voxlate.training.trackers import check_trackers
-from voxlate.training.validation import DirectionScore, as_numbers, mean_bleu, validate
+from voxlate.training.training_run import TrainingRun
+from voxlate.training.training_state import TrainingState
+from voxlate.training.update import sum_over_processes, train_update
+from voxlate.training.validation import DirectionScore, mean_bleu, scores_as_dicts, validate
 
-_NOT_FINITE = 10  # updates in a row without a finite gradient after which training stops
-_NOT_READ = 3  # updates in a row without a single clip
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a run consists of. Nothing here changes but weights and moments; what does is in `Progress`."""
-
-    config: TrainConfig
-    accelerator: Accelerator
-    checkpoint: Checkpoint  # the model with tokenizer and targets
-    objective: Objective
-    wrapped: Any  # the objective as it is called in training: itself, or wrapped by DDP
-    skeleton: Objective | None  # see `gathered`
-    optimizer: torch.optim.Optimizer
-    plan: BatchSampler
-    maker: BatchMaker
-    dev: BatchMaker | None
-    record: Record
+_MAX_SKIPPED = 10  # consecutive updates without a finite gradient after which training stops
+_MAX_EMPTY = 3  # consecutive updates without a readable clip after which training stops
 
 
 @without_cudnn_attention()
-def train(config: TrainConfig, console: Console) -> int:
-    """Train to the end or to an interruption; return the exit code: 0 done, 130 interrupted (and can be resumed)."""
+def train(config: TrainConfig, console: Console, *, keep_freed_memory: bool = False) -> int:
+    """Train to the end or to an interruption; return the exit code: 0 done, 130 interrupted (and can be resumed).
+
+    `keep_freed_memory` makes training on a CPU faster, but changes malloc settings of the process for good. The random
+    state of torch is the same afterwards as before.
+    """
     check_trackers(config.log_with)
-    accelerator = start_processes(config)
-    folder = open_run(config) if accelerator.is_main_process else nullcontext()
+    accelerator = make_accelerator(config)
+    lock = open_run(config) if accelerator.is_main_process else nullcontext()
+    gpus = [accelerator.device] if accelerator.device.type == "cuda" else []
     try:
-        with folder, Interrupts() as interrupts:
-            return _set_up_and_train(config, console, accelerator, interrupts)
+        with lock, InterruptCounter() as interrupts, torch.random.fork_rng(gpus):
+            return _set_up_and_train(config, console, accelerator, interrupts, keep_freed_memory=keep_freed_memory)
     except OSError as error:
-        what = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+        reason = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
         raise VoxlateError(
-            f"output {config.output} cannot be written ({what}); mend that and rerun the same command to resume from "
-            "the last checkpoint"
+            f"output_dir {config.output_dir} cannot be written ({reason}); fix that and rerun the same command to "
+            "resume from the last checkpoint"
         ) from None
     except torch.OutOfMemoryError as error:
         raise VoxlateError(
-            f"the device's memory is full ({str(error).splitlines()[0]}); use a smaller data.batch_seconds (now "
+            f"the device is out of memory ({str(error).splitlines()[0]}); use a smaller data.batch_seconds (now "
             f"{config.data.batch_seconds:g}) and more data.batches_per_update, or gradient_checkpointing=true, "
             "trainable.preset=lna-ed or lora, or several processes with sharded=true"
         ) from None
 
 
-def _set_up_and_train(config: TrainConfig, console: Console, accelerator: Accelerator, interrupts: Interrupts) -> int:
+def _set_up_and_train(
+    config: TrainConfig,
+    console: Console,
+    accelerator: Accelerator,
+    interrupts: InterruptCounter,
+    *,
+    keep_freed_memory: bool,
+) -> int:
     data = read_data(config)
     checkpoint = build_model(config, data)
     objective, characters = build_objective(config, checkpoint, data)
     choose_trainable(objective, config.trainable, masks_time=checkpoint.model.encoder.masks_time)
 
-    output, main = config.output, accelerator.is_main_process
-    if main:
-        checkpoints.clean(output)
-    newest, refused = checkpoints.find_newest(output, accelerator)
-    notes = check_data(config, checkpoint.tokenizer.path) if main else []
-    progress = Progress(frozen=checkpoints.fingerprint(objective))
+    output_dir, is_main = config.output_dir, accelerator.is_main_process
+    if is_main:
+        remove_partial_checkpoints(output_dir)
+    newest, damaged = find_newest_intact(output_dir, accelerator)
+    data_warnings = check_data(config, checkpoint.tokenizer.path) if is_main else []
+    state = TrainingState(frozen_fingerprint=frozen_fingerprint(objective))
     if newest is not None:
-        progress = checkpoints.read_resumed(newest)
-        checkpoints.load_weights(newest, objective)
-        keep_frozen(output, objective, checkpoint, characters, progress.frozen, accelerator, check=True)
+        state = load_state(newest)
+        load_weights(newest, objective)
+        write_frozen_weights(
+            output_dir, objective, checkpoint, characters, state.frozen_fingerprint, accelerator, verify=True
+        )
     wrapped, skeleton = distribute(objective, config, accelerator)
     optimizer = make_optimizer(objective, config.optimizer, fused=not config.sharded)
     if newest is not None:
-        checkpoints.load_moments(newest, objective, optimizer)
+        load_optimizer_state(newest, objective, optimizer)
 
-    normalize = checkpoint.model.encoder.normalize_waveform
-    augmentation = build_augmentation(config)
-    maker = BatchMaker(
-        data.train,
-        checkpoint.tokenizer,
-        checkpoint.targets,
-        normalize,
-        characters,
-        augmentation,
-        max_tokens=checkpoint.model.decoder.config.max_positions,
-    )
-    dev = BatchMaker(data.dev, checkpoint.tokenizer, checkpoint.targets, normalize) if data.dev else None
-    with Record(
-        output,
+    batch_maker, dev_batch_maker = build_batch_makers(config, data, checkpoint, characters)
+    with RunLog(
+        output_dir,
         console,
-        update=progress.update,
-        updates=config.optimizer.updates,
-        active=main,
-        log_with=[] if progress.finished else config.log_with,
+        update=state.update,
+        max_updates=config.optimizer.max_updates,
+        active=is_main,
+        log_with=[] if state.finished else config.log_with,
         settings=flat_settings(config),
-    ) as record:
-        for line in [*(f"{one}; taking the checkpoint before it" for one in refused), *notes]:
-            record.say(f"warning: {line}", style="yellow")
-        if progress.finished:
-            record.say(f"{output}: finished at update {progress.update}; the model is {output / BEST}")
+    ) as log:
+        for warning in [*(f"{damage}; using the checkpoint before it" for damage in damaged), *data_warnings]:
+            log.warning(warning)
+        if state.finished:
+            log.message(f"{output_dir}: finished at update {state.update}; the model is {output_dir / BEST}")
             return 0
-        if main:
-            write_environment(output, {"processes": accelerator.num_processes, "model": checkpoint.name})
+        if is_main:
+            write_environment(output_dir, {"processes": accelerator.num_processes, "model": checkpoint.name})
         if config.trainable.cache_encoder:
-            maker = replace(maker, states=cache_states(config, checkpoint.model.encoder, maker, accelerator, record))
-        maker = replace(maker, rounds=accelerator.device.type == "cuda")
-        print_setup(record, config, data, checkpoint, objective, progress, accelerator)
-        plan = build_plan(config, data, checkpoint.model.decoder.config.max_positions)
-        run = Run(config, accelerator, checkpoint, objective, wrapped, skeleton, optimizer, plan, maker, dev, record)
-        return _loop(run, progress, interrupts)
-
-
-def _loop(run: Run, progress: Progress, interrupts: Interrupts) -> int:
-    config, accelerator = run.config, run.accelerator
-    if progress.update == 0 and run.dev is not None and (config.validation.at_start or config.compares_directions):
-        progress.before = as_numbers(_score(run, progress, "before training"))
-    freed = FreedMemory(keep=accelerator.device.type == "cpu")
-    window = Window(**progress.window)
-    batches = _own_batches(run, progress.place)
-    empty_in_a_row = 0
-    while progress.update < config.optimizer.updates and not _stops_early(config, progress):
-        micro_batches = list(islice(batches, config.data.batches_per_update // accelerator.num_processes))
-        totals = _sum_over_processes(run, micro_batches, interrupts)
-        empty_in_a_row = 0 if totals["tokens"] else empty_in_a_row + 1
-        _name_unreadable(run, progress, micro_batches, totals, empty_in_a_row)
-        losses, gradient_norm = _update(run, progress.update, micro_batches, totals)
-        freed.bound()
-
-        progress.update += 1
-        progress.place = micro_batches[-1].end
-        progress.audio_seconds += totals["seconds"]
-        window.add(losses, totals, gradient_norm)
-        if window.not_finite_in_a_row >= _NOT_FINITE:
-            raise VoxlateError(
-                f"the loss was not finite in {_NOT_FINITE} updates in a row, up to update {progress.update}; "
-                "lower optimizer.lr, or look at the data: log.jsonl has the last good numbers"
+            states = compute_encoder_states(
+                config, checkpoint.model.encoder, batch_maker, accelerator, log, keep_freed_memory=keep_freed_memory
             )
-        if progress.update % config.log_every == 0 or progress.update == config.optimizer.updates:
-            numbers = window.numbers(_learning_rate(config, progress.update - 1))
-            run.record.event("train", progress.update, {**numbers, "epoch": progress.place.epoch})
-            run.record.progress(progress.update, numbers)
-            window = Window(not_finite_in_a_row=window.not_finite_in_a_row)
-        else:
-            run.record.progress(progress.update)
+            batch_maker = CachedStatesBatchMaker(**vars(batch_maker), states=states)
+        batch_maker = replace(batch_maker, round_sizes=accelerator.device.type == "cuda")
+        print_setup(log, config, data, checkpoint, objective, state, accelerator)
+        run = TrainingRun(
+            config,
+            accelerator,
+            checkpoint,
+            objective,
+            wrapped,
+            skeleton,
+            optimizer,
+            build_batch_sampler(config, data, checkpoint.model.decoder.config.max_positions),
+            batch_maker,
+            dev_batch_maker,
+            log,
+        )
+        return _train_loop(
+            run, state, interrupts, FreedMemory(keep=keep_freed_memory and accelerator.device.type == "cpu")
+        )
 
-        last = progress.update == config.optimizer.updates
-        if run.dev is not None and (last or progress.update % config.validation_updates == 0):
-            _validate(run, progress)
-        stopping = last or _stops_early(config, progress)
-        progress.scheduled = stopping or progress.update % config.checkpoints.every_updates == 0
-        if progress.scheduled or totals["interrupts"]:
-            progress.finished, progress.window = stopping, window.as_dict()
-            _save(run, progress)
-        if totals["interrupts"] and not stopping:
-            run.record.say(f"interrupted: saved at update {progress.update}; rerun the same command to resume")
+
+def _train_loop(run: TrainingRun, state: TrainingState, interrupts: InterruptCounter, freed: FreedMemory) -> int:
+    config, max_updates = run.config, run.config.optimizer.max_updates
+    batches_per_process = config.data.batches_per_update // run.accelerator.num_processes
+    scores_initially = config.validation.at_start or config.compares_directions
+    if state.update == 0 and run.dev_batch_maker is not None and scores_initially:
+        state.initial_scores = scores_as_dicts(_score(run, state, "before training"))
+    log_sums = LogSums.from_dict(state.log_sums)
+    all_batches = _process_batches(run, state.sampler_state)
+    consecutive_empty = 0
+    while state.update < max_updates and not _stops_early(config, state):
+        # One update.
+        batches = list(islice(all_batches, batches_per_process))
+        totals = sum_over_processes(run, batches, interrupts.count)
+        consecutive_empty = 0 if totals["tokens"] else consecutive_empty + 1
+        if totals["skipped"]:
+            _report_skipped(run, state, batches, consecutive_empty)
+        lr = learning_rate(state.update, config.optimizer, second_warmup=config.loss.ctc_only_updates)
+        losses, gradient_norm = train_update(run, state.update, batches, totals, lr)
+        freed.bound()
+        state.update += 1
+        state.sampler_state = batches[-1].next_state
+        state.audio_seconds += totals["seconds"]
+        last = state.update == max_updates
+
+        # Log.
+        log_sums.add(losses, totals, gradient_norm)
+        if log_sums.consecutive_skipped >= _MAX_SKIPPED:
+            raise VoxlateError(
+                f"the loss was not finite in {_MAX_SKIPPED} consecutive updates, up to update {state.update}; lower "
+                "optimizer.lr, or check the data: log.jsonl has the last finite losses"
+            )
+        if state.update % config.log_every == 0 or last:
+            means = log_sums.means(lr)
+            run.log.event("train", state.update, {**means, "epoch": state.sampler_state.epoch})
+            run.log.progress(state.update, means)
+            log_sums = LogSums(consecutive_skipped=log_sums.consecutive_skipped)
+        else:
+            run.log.progress(state.update)
+
+        # Validate.
+        if run.dev_batch_maker is not None and (last or state.update % config.validation_updates == 0):
+            _validate(run, state)
+
+        # Save.
+        finished = last or _stops_early(config, state)
+        state.scheduled = finished or state.update % config.checkpoints.every_updates == 0
+        if state.scheduled or totals["interrupts"]:
+            state.finished, state.log_sums = finished, log_sums.as_dict()
+            _save(run, state)
+        if totals["interrupts"] and not finished:
+            run.log.message(f"interrupted: saved at update {state.update}; rerun the same command to resume")
             return 130
-    _conclude(run, progress)
+    _report_result(run, state)
     return 0
 
 
-def _save(run: Run, progress: Progress) -> None:
-    """Write a checkpoint, and with the first one what else a model needs; remove those that are not kept."""
-    config, accelerator = run.config, run.accelerator
-    if progress.finished and run.dev is None:
-        _export(run)
-    checkpoints.save(config.output, run.objective, run.optimizer, progress, accelerator)
-    if progress.scheduled:
-        progress.scheduled_before = progress.update
-    keep_frozen(config.output, run.objective, run.checkpoint, run.maker.characters, progress.frozen, accelerator)
-    if accelerator.is_main_process:
-        kept = config.checkpoints
-        checkpoints.prune(
-            config.output,
-            keep_last=kept.keep_last,
-            best=progress.best_update,
-            keep_around_best=kept.keep_around_best,
-            every_updates=kept.every_updates,
-        )
-
-
-def _own_batches(run: Run, start: SamplerState) -> Iterator[Batch]:
-    """Yield this process's batches from a place on, update after update, made ahead by workers."""
+def _process_batches(run: TrainingRun, start: SamplerState) -> Iterator[Batch]:
+    """Yield this process's batches from a sampler state, update after update, prepared ahead by workers."""
     data, accelerator = run.config.data, run.accelerator
 
-    def requests() -> Iterator[Request]:
-        stream = run.plan.batches(start)
+    def requests() -> Iterator[BatchRequest]:
+        stream = run.batch_sampler.batches(start)
         while True:
             update = list(islice(stream, data.batches_per_update))
-            last = update[-1][0]
-            end = SamplerState(last.epoch, last.offset + 1, last.number + 1)
-            for place, indices in update[accelerator.process_index :: accelerator.num_processes]:
-                yield place, end, indices
+            last, _ = update[-1]
+            next_state = SamplerState(last.epoch, last.offset + 1, last.number + 1)
+            for sampler_state, indices in update[accelerator.process_index :: accelerator.num_processes]:
+                yield BatchRequest(sampler_state, next_state, indices)
 
-    return read_batches(run.maker, requests(), workers=data.workers, pinned=accelerator.device.type == "cuda")
-
-
-def _sum_over_processes(run: Run, micro_batches: list[Batch], interrupts: Interrupts) -> dict[str, float]:
-    """Return what an update holds in all processes together: by these counts its sums are divided, once."""
-    own = {
-        "tokens": sum(batch.target_tokens for batch in micro_batches),
-        "characters": sum(batch.characters for batch in micro_batches),
-        "seconds": sum(batch.seconds for batch in micro_batches),
-        "unreadable": sum(len(batch.unreadable) for batch in micro_batches),
-        "interrupts": interrupts.count,
-    }
-    summed = run.accelerator.reduce(
-        torch.tensor(list(own.values()), dtype=torch.float64, device=run.accelerator.device)
-    )
-    return dict(zip(own, summed.tolist(), strict=True))
+    pin_memory = accelerator.device.type == "cuda"
+    return read_batches(run.batch_maker, requests(), workers=data.num_workers, pin_memory=pin_memory)
 
 
-def _update(
-    run: Run, update: int, micro_batches: list[Batch], totals: dict[str, float]
-) -> tuple[dict[str, float], float]:
-    """Make one optimiser step; return the sums of the losses over all processes and the norm of the gradient."""
-    config, accelerator = run.config, run.accelerator
-    # Processes' gradients are averaged, so that each must be larger by their number to make a sum.
-    scale = torch.tensor(
-        [
-            accelerator.num_processes / max(1.0, totals["tokens"]),
-            accelerator.num_processes * config.loss.ctc_weight / max(1.0, totals["characters"]),
-        ],
-        device=accelerator.device,
-    )
-    frozen = update < config.trainable.freeze_encoder_updates
-    translates = update >= config.loss.ctc_only_updates
-    sums = torch.zeros(2, device=accelerator.device)
-    for number, batch in enumerate(micro_batches, start=1):
-        torch.manual_seed(_seed(config.seed, batch.place.number))
-        with nullcontext() if number == len(micro_batches) else accelerator.no_sync(run.wrapped):
-            with autocast(config, accelerator.device):
-                losses = run.wrapped(batch.to(accelerator.device), encoder_frozen=frozen, translates=translates)
-            accelerator.backward((losses * scale).sum())
-        sums += losses.detach()
-    parameters = [parameter for parameter in run.objective.parameters() if parameter.requires_grad]
-    norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.clip_norm)))
-    if np.isfinite(norm):
-        for group in run.optimizer.param_groups:
-            group["lr"] = _learning_rate(config, update)
-        run.optimizer.step()
-    run.optimizer.zero_grad(set_to_none=True)
-    translation, spelling = accelerator.reduce(sums.double()).tolist()
-    return {"translation": translation, "ctc": spelling}, norm
-
-
-def _learning_rate(config: TrainConfig, update: int) -> float:
-    return learning_rate(update, config.optimizer, begins_again=config.loss.ctc_only_updates)
-
-
-def _seed(seed: int, number: int) -> int:
-    """Return the seed of a batch: of a hash, so that neighbours have nothing in common."""
-    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _name_unreadable(
-    run: Run, progress: Progress, micro_batches: list[Batch], totals: dict[str, float], empty_in_a_row: int
-) -> None:
-    """Count and name clips that could not be read, each once. VoxlateError where several updates have no other."""
-    if not totals["unreadable"]:
-        return
-    own = [(run.maker.corpus[index].id, reason) for batch in micro_batches for index, reason in batch.unreadable]
-    for name, reason in sorted(gather_object(own)):
-        if name not in progress.unreadable:
-            progress.unreadable[name] = reason
-            run.record.say(f"warning: left out: {reason}", style="yellow")
-            run.record.event("unreadable", progress.update + 1, {"id": name, "reason": reason})
-    if empty_in_a_row == _NOT_READ:
+def _report_skipped(run: TrainingRun, state: TrainingState, batches: Sequence[Batch], consecutive_empty: int) -> None:
+    """Report utterances that were left out, each once. VoxlateError if several updates had no others."""
+    skipped = [(run.batch_maker.corpus[index].id, reason) for batch in batches for index, reason in batch.skipped]
+    for name, reason in sorted(gather_object(skipped)):
+        if name not in state.unreadable:
+            state.unreadable[name] = reason
+            run.log.warning(f"left out: {reason}")
+            run.log.event("unreadable", state.update + 1, {"id": name, "reason": reason})
+    if consecutive_empty == _MAX_EMPTY:
         raise VoxlateError(
-            f"no clip of {_NOT_READ} updates in a row, up to update {progress.update + 1}, can be read, such as: "
-            f"{next(iter(progress.unreadable.values()))}; is the audio still where the manifest says?"
+            f"no clip could be read in {_MAX_EMPTY} consecutive updates, up to update {state.update + 1}, for example: "
+            f"{next(iter(state.unreadable.values()))}; check that the audio is where the manifest says"
         )
 
 
-def _score(run: Run, progress: Progress, title: str) -> dict[str, DirectionScore]:
-    assert run.dev is not None
-    output = run.config.output / "dev" / f"update-{progress.update:08}.jsonl"
-    workers = run.config.data.workers
-    with gathered(run.objective, run.skeleton) as objective, autocast(run.config, run.accelerator.device):
-        scores = validate(objective, run.dev, run.config.validation, run.accelerator, workers=workers, output=output)
-    values = {"mean_bleu": mean_bleu(scores), "directions": as_numbers(scores)}
-    run.record.event("dev", progress.update, values)
-    print_scores(run.record, f"dev {title}", scores)
+def _score(run: TrainingRun, state: TrainingState, title: str) -> dict[str, DirectionScore]:
+    """Return the scores of the dev sets; log and print them."""
+    assert run.dev_batch_maker is not None
+    config, accelerator = run.config, run.accelerator
+    with gathered_objective(run.objective, run.skeleton) as objective, autocast(config, accelerator.device):
+        scores = validate(
+            objective,
+            run.dev_batch_maker,
+            config.validation,
+            accelerator,
+            workers=config.data.num_workers,
+            output=config.output_dir / "dev" / f"update-{state.update:08}.jsonl",
+        )
+    values = {"mean_bleu": mean_bleu(scores), "directions": scores_as_dicts(scores)}
+    run.log.event("dev", state.update, values)
+    print_scores(run.log, f"dev {title}", scores)
     return scores
 
 
-def _validate(run: Run, progress: Progress) -> None:
-    """Score the dev sets, keep the model if it is the best so far."""
-    scores = _score(run, progress, f"at update {progress.update}")
-    progress.scores = as_numbers(scores)
+def _validate(run: TrainingRun, state: TrainingState) -> None:
+    """Score the dev sets, and export the model if it is the best so far."""
+    scores = _score(run, state, f"at update {state.update}")
+    state.latest_scores = scores_as_dicts(scores)
     bleu = mean_bleu(scores)
-    loss = sum(score.loss for score in scores.values())  # of equal BLEU, as at the beginning, the lower loss is better
-    if progress.best is None or (bleu, -loss) > progress.best:
-        progress.best, progress.best_update, progress.worse_in_a_row = (bleu, -loss), progress.update, 0
-        _export(run)
-        run.record.say(f"best so far: {run.config.output / BEST}")
+    loss = sum(score.loss for score in scores.values())  # decides between equal BLEU, as at the beginning
+    if state.best_score is None or (bleu, -loss) > state.best_score:
+        state.best_score, state.best_update, state.validations_since_best = (bleu, -loss), state.update, 0
+        _export_best(run)
+        run.log.message(f"best so far: {run.config.output_dir / BEST}")
     else:
-        progress.worse_in_a_row += 1
-        run.record.say(f"best: {progress.best[0]:.1f} at update {progress.best_update}")
+        state.validations_since_best += 1
+        run.log.message(f"best: {state.best_score[0]:.1f} at update {state.best_update}")
 
 
-def _stops_early(config: TrainConfig, progress: Progress) -> bool:
+def _stops_early(config: TrainConfig, state: TrainingState) -> bool:
     patience = config.validation.patience
-    return patience is not None and progress.worse_in_a_row >= patience
+    return patience is not None and state.validations_since_best >= patience
 
 
-def _export(run: Run) -> None:
-    export(run.config.output / BEST, run.objective, run.checkpoint, run.maker.characters, run.config, run.accelerator)
+def _save(run: TrainingRun, state: TrainingState) -> None:
+    """Write a checkpoint, and with the first one the frozen weights; remove old checkpoints."""
+    config, accelerator = run.config, run.accelerator
+    if state.finished and run.dev_batch_maker is None:
+        _export_best(run)
+    write_checkpoint(config.output_dir, run.objective, run.optimizer, state, accelerator)
+    if state.scheduled:
+        state.previous_scheduled = state.update
+    characters = run.batch_maker.characters
+    write_frozen_weights(
+        config.output_dir, run.objective, run.checkpoint, characters, state.frozen_fingerprint, accelerator
+    )
+    if accelerator.is_main_process:
+        prune(
+            config.output_dir,
+            keep_last=config.checkpoints.keep_last,
+            best=state.best_update,
+            keep_around_best=config.checkpoints.keep_around_best,
+            every_updates=config.checkpoints.every_updates,
+        )
 
 
-def _conclude(run: Run, progress: Progress) -> None:
-    """Say what came of it: the model, the best score, and what other directions lost or won."""
-    if progress.before:
-        print_forgetting(run.record, run.config.output, progress)
-    best = f" (mean dev BLEU {progress.best[0]:.1f} at update {progress.best_update})" if progress.best else ""
-    early = f", stopped early after {progress.update} updates" if _stops_early(run.config, progress) else ""
-    run.record.say(f"done{early}: the model is {run.config.output / BEST}{best}")
+def _export_best(run: TrainingRun) -> None:
+    folder, characters = run.config.output_dir / BEST, run.batch_maker.characters
+    export_model(folder, run.objective, run.checkpoint, characters, run.config, run.accelerator)
+
+
+def _report_result(run: TrainingRun, state: TrainingState) -> None:
+    """Print where the model is, its best score, and the scores before and after training if they were compared."""
+    if state.initial_scores:
+        print_before_after(run.log, run.config.output_dir, state)
+    best = f" (mean dev BLEU {state.best_score[0]:.1f} at update {state.best_update})" if state.best_score else ""
+    early = f", stopped early after {state.update} updates" if _stops_early(run.config, state) else ""
+    run.log.message(f"done{early}: the model is {run.config.output_dir / BEST}{best}")

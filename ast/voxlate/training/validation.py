@@ -1,4 +1,4 @@
-"""Dev loss and dev BLEU per direction, shared by all processes.
+"""Loss and BLEU on the dev sets, per direction, computed by all processes together.
 
 Shape letters: B utterances, T tokens.
 """
@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 
 from voxlate.config.schema import ValidationConfig
-from voxlate.data.batching import Batch, BatchMaker, in_order, read_batches
+from voxlate.data.batching import Batch, BatchMaker, read_batches, requests_by_length
 from voxlate.decoding.search import search
 from voxlate.files import write_text
 from voxlate.models.loss import smoothed_cross_entropy
@@ -26,7 +26,10 @@ from voxlate_eval.metrics.bleu import corpus_bleu
 
 @dataclass(frozen=True)
 class DirectionScore:
-    """One direction: BLEU with its signature, cross-entropy in nats per token, utterances, and those without audio."""
+    """Scores of a direction: BLEU with its signature, cross-entropy in nats per token.
+
+    `failed` of the `utterances` had no readable audio.
+    """
 
     bleu: float
     loss: float
@@ -44,37 +47,37 @@ def validate(
     workers: int,
     output: Path,
 ) -> dict[str, DirectionScore]:
-    """Return the scores of each direction, the same in every process; hypotheses go to `output` as JSON lines.
+    """Return the scores of each direction, in every process; write the hypotheses to `output` as JSON lines.
 
-    An utterance whose audio cannot be read has an empty hypothesis: it counts against BLEU, and is left out of loss.
+    An utterance whose audio cannot be read gets an empty hypothesis for BLEU and is left out of the loss.
     """
     objective.eval()
-    options = SearchOptions(beam_size=settings.beam, max_length=settings.max_length, max_repeats=None)
-    requests = in_order(maker.corpus, settings.batch_seconds)
-    own = requests[accelerator.process_index :: accelerator.num_processes]
+    options = SearchOptions(beam_size=settings.beam_size, max_length=settings.max_length, max_repeats=None)
+    requests = requests_by_length(maker.corpus, settings.batch_seconds)
+    requests = requests[accelerator.process_index :: accelerator.num_processes]
     texts: dict[int, str] = {}
     errors: dict[int, str] = {}
     sums: dict[str, tuple[float, int]] = {}
     with torch.inference_mode():
-        for batch in read_batches(maker, own, workers=min(workers, len(own))):
-            errors.update(batch.unreadable)
+        for batch in read_batches(maker, requests, workers=min(workers, len(requests))):
+            errors.update(batch.skipped)
             if batch.indices:
                 texts.update(_score_batch(objective, batch.to(accelerator.device), maker, options, sums))
     objective.train()
-    everything = gather_object([(texts, errors, sums)])
-    answer = [_join(maker, everything, output, settings) if accelerator.is_main_process else None]
+    parts = gather_object([(texts, errors, sums)])
+    answer = [_merge(maker, parts, output, settings) if accelerator.is_main_process else None]
     broadcast_object_list(answer)
     assert answer[0] is not None
     return answer[0]
 
 
 def mean_bleu(scores: Mapping[str, DirectionScore]) -> float:
-    """Return the unweighted mean over directions, as the tables of the field have it."""
+    """Return the unweighted mean over directions, as in published tables."""
     return sum(score.bleu for score in scores.values()) / len(scores)
 
 
-def as_numbers(scores: Mapping[str, DirectionScore]) -> dict[str, dict[str, object]]:
-    """Return scores as JSON holds them."""
+def scores_as_dicts(scores: Mapping[str, DirectionScore]) -> dict[str, dict[str, object]]:
+    """Return scores as values that JSON can hold."""
     return {direction: asdict(score) for direction, score in scores.items()}
 
 
@@ -85,39 +88,41 @@ def _score_batch(
     options: SearchOptions,
     sums: dict[str, tuple[float, int]],
 ) -> dict[int, str]:
-    """Return the hypotheses of a batch by index; add its losses to `sums`, (sum, tokens) by direction."""
+    """Return the hypotheses of a batch by index; add its losses to `sums`, (sum, number of tokens) by direction."""
     translator = objective.translator
-    memory = translator.cross_attention_cache(batch.waveform_BT, batch.lengths_B)
-    positions = slice(translator.decoder.config.max_positions)  # the loss of a longer reference ends with them
-    states_BTD = translator.decoder(batch.tokens_BT[:, positions], memory)
+    cache = translator.cross_attention_cache(batch.waveform_BT, batch.lengths_B)
+    positions = slice(translator.decoder.config.max_positions)  # longer references are cut
+    states_BTD = translator.decoder(batch.tokens_BT[:, positions], cache)
     for direction in sorted(set(batch.directions)):
-        own_B = torch.tensor([name == direction for name in batch.directions], device=states_BTD.device)
-        labels_BT = batch.labels_BT[:, positions].masked_fill(~own_B[:, None], IGNORED_ID)
+        selected_B = torch.tensor([name == direction for name in batch.directions], device=states_BTD.device)
+        labels_BT = batch.labels_BT[:, positions].masked_fill(~selected_B[:, None], IGNORED_ID)
         loss = smoothed_cross_entropy(
             states_BTD.flatten(0, 1), translator.decoder.output_weight, labels_BT.flatten(), 0.0
         )
         total, count = sums.get(direction, (0.0, 0))
         sums[direction] = (total + float(loss), count + int((labels_BT != IGNORED_ID).sum()))
     tags = [maker.targets[direction.split("-")[1]] for direction in batch.directions]
-    found = search(translator.decoder, memory, tags, options)
+    results = search(translator.decoder, cache, tags, options)
     return {
-        index: maker.tokenizer.decode(hypotheses[0].ids) for index, hypotheses in zip(batch.indices, found, strict=True)
+        index: maker.tokenizer.decode(hypotheses[0].ids)
+        for index, hypotheses in zip(batch.indices, results, strict=True)
     }
 
 
-def _join(
+def _merge(
     maker: BatchMaker,
-    everything: list[tuple[dict[int, str], dict[int, str], dict[str, tuple[float, int]]]],
+    parts: list[tuple[dict[int, str], dict[int, str], dict[str, tuple[float, int]]]],
     output: Path,
     settings: ValidationConfig,
 ) -> dict[str, DirectionScore]:
+    """Return the scores of the parts that each process validated; write all hypotheses."""
     texts: dict[int, str] = {}
     errors: dict[int, str] = {}
     totals: dict[str, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
-    for own_texts, own_errors, own_sums in everything:
-        texts.update(own_texts)
-        errors.update(own_errors)
-        for direction, (total, count) in sorted(own_sums.items()):
+    for part_texts, part_errors, part_sums in parts:
+        texts.update(part_texts)
+        errors.update(part_errors)
+        for direction, (total, count) in sorted(part_sums.items()):
             totals[direction] = (totals[direction][0] + total, totals[direction][1] + count)
     corpus = maker.corpus
     assert texts.keys() | errors.keys() == set(range(len(corpus)))
@@ -140,6 +145,6 @@ def _join(
             total / count if count else float("nan"),
             len(rows[direction]),
             failed.count(direction),
-            f"{bleu.signature}|beam:{settings.beam}|max_length:{settings.max_length}",
+            f"{bleu.signature}|beam:{settings.beam_size}|max_length:{settings.max_length}",
         )
     return scores

@@ -1,0 +1,31 @@
+"""The objects that make up a run, as the functions of the training loop pass them on."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from voxlate.checkpoints.model_folder import Checkpoint
+from voxlate.config.schema import TrainConfig
+from voxlate.data.batch_sampler import BatchSampler
+from voxlate.data.batching import BatchMaker
+from voxlate.training.objective import Objective
+from voxlate.training.run_log import RunLog
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A run. Of all this, only weights and optimizer state change; everything else that does is in `TrainingState`."""
+
+    config: TrainConfig
+    accelerator: Accelerator
+    checkpoint: Checkpoint  # the model with its tokenizer and target languages
+    objective: Objective
+    wrapped: Any  # the objective as it is called in training: itself, or wrapped by DDP
+    skeleton: Objective | None  # see `gathered_objective`
+    optimizer: torch.optim.Optimizer
+    batch_sampler: BatchSampler
+    batch_maker: BatchMaker
+    dev_batch_maker: BatchMaker | None
+    log: RunLog
