@@ -12,8 +12,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import datasets
 
 from cases import CASES, Case
-from corpus import write_covost2
 from media import FORMATS, sine, sweep, write_media
+from micro_corpus import write_covost2
 from paths import SHARED
 from text_command import TextCommand
 from tiny import transformers_model, write_model, write_vocabulary

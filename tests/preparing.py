@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from corpus import spoken, write_covost2
 from media import write_media
+from micro_corpus import spoken, write_covost2
 from voxlate.corpora import CORPORA, MAKERS
 from voxlate.corpora.covost2 import CoVoST2Preparation
 from voxlate.corpora.parquet import ParquetPreparation

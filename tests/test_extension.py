@@ -88,7 +88,7 @@ from voxlate.corpora import CORPORA
 CORPORA["mustc"] = "mustc:prepare"  # the one line
 
 import preparing
-from corpus import spoken
+from micro_corpus import spoken
 from media import write_media
 from mustc import MustC
 

@@ -9,8 +9,8 @@ import numpy as np
 import sentencepiece
 import yaml
 
-from corpus import PAIRS, WORDS, spelled, split_pair, spoken
 from media import write_media
+from micro_corpus import PAIRS, WORDS, spelled, split_pair, spoken
 
 ENCODER = {
     "hidden_size": 48,

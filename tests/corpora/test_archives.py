@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from corpus import add_member
+from micro_corpus import add_member
 from voxlate.corpora.archives import read_members
 from voxlate.corpora.clip_checks import ClipJournal
 from voxlate.corpora.common_voice import PackedRelease

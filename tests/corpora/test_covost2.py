@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from corpus import write_covost2
 from media import sine, write_media
+from micro_corpus import write_covost2
 from preparing import counts, covost2, drops, error_of, lines, results, run
 from voxlate.audio.loading import load_audio, measure_audio
 from voxlate.corpora.clip_checks import Clip, ClipResult

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from corpus import add_member, pack, write_covost2
+from micro_corpus import add_member, pack, write_covost2
 from preparing import covost2, error_of, lines, run
 from voxlate.corpora.common_voice import unescape
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from corpus import PAIRS, spoken
 from media import sine, write_media
+from micro_corpus import PAIRS, spoken
 from preparing import COMMANDS, error_of, mirror_of, results, run, table_of
 from voxlate.audio.flac import write_flac
 from voxlate.audio.loading import load_audio, measure_audio

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from corpus import PAIRS, WORDS, write_covost2
+from micro_corpus import PAIRS, WORDS, write_covost2
 from toy import log, settings, write_settings, write_vocabulary
 
 SHORT = ["fr-en", "de-en", "zh-en", "en-de", "en-sv"]

@@ -14,8 +14,8 @@ import transformers
 from rich.console import Console
 from typer.testing import CliRunner
 
-from corpus import WORD_HZ
 from media import film, write_media
+from micro_corpus import WORD_HZ
 from random_encoders import build, save_preprocessor
 from tiny import KINDS, transformers_model, waveforms, write_model
 from voxlate import AudioError, SearchOptions, VoxlateError

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from transformers import Wav2Vec2Model
 
-from corpus import write_covost2
 from documentation import blocks, commands, run
+from micro_corpus import write_covost2
 from preparing import mirror_of
 from tiny import write_encoder, write_mbart
 from voxlate.config.schema import TrainConfig

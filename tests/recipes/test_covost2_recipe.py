@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from corpus import write_covost2
+from micro_corpus import write_covost2
 from paths import ROOT
 from voxlate.config.schema import read_config
 

@@ -12,8 +12,8 @@ import safetensors.torch
 import torch
 from typer.testing import CliRunner
 
-from corpus import PAIRS
 from gradients import Gradients, batches_of, recording_update
+from micro_corpus import PAIRS
 from paths import TESTS
 from toy import log, settings, write_settings, write_toy, write_vocabulary
 from training_runs import config, newest_checkpoint, run, same_files

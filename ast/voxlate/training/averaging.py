@@ -7,12 +7,11 @@ same whether a run was interrupted or not.
 import sys
 from pathlib import Path
 
-from safetensors.torch import load_file
 from torch import Tensor
 
 from voxlate.config.schema import TrainConfig
 from voxlate.errors import VoxlateError
-from voxlate.training.checkpoint import WEIGHTS_FILE, find_damage
+from voxlate.training.checkpoint import find_damage, read_trained_weights
 from voxlate.training.export import merged_weights, write_model
 from voxlate.training.frozen_weights import read_frozen_weights
 from voxlate.training.retention import (
@@ -46,7 +45,7 @@ def run(folder: Path, last: int | None, output: Path, around_best: bool = False)
     for checkpoint in chosen:
         if read_training_state(checkpoint).frozen_fingerprint != frozen.fingerprint:
             raise VoxlateError(f"{checkpoint}: belongs to a model other than {frozen.checkpoint.folder}; remove it")
-        trained = load_file(checkpoint / WEIGHTS_FILE)
+        trained = read_trained_weights(checkpoint)
         for name, tensor in merged_weights({**frozen.tensors, **trained}, config).items():
             part = tensor.detach() / len(chosen)
             mean[name] = mean[name] + part if name in mean else part

@@ -141,9 +141,19 @@ def load_state(folder: Path) -> TrainingState:
     return state
 
 
+def current_name(name: str) -> str:
+    """Return a parameter's current name. The first version called the projection to the decoder `bridge`."""
+    return name.replace("bridge.", "enc_to_dec_proj.")
+
+
+def read_trained_weights(folder: Path) -> dict[str, Tensor]:
+    """Return the trained parameters in a checkpoint, by their current names."""
+    return {current_name(name): tensor for name, tensor in load_file(folder / WEIGHTS_FILE).items()}
+
+
 def load_weights(folder: Path, model: nn.Module) -> None:
     """Load a checkpoint's weights into a model that is not sharded yet. VoxlateError if they are of another model."""
-    tensors = load_file(folder / WEIGHTS_FILE)
+    tensors = read_trained_weights(folder)
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     same = {name: tensor.shape for name, tensor in tensors.items()} == {name: p.shape for name, p in trained.items()}
     if not same or read_training_state(folder).frozen_fingerprint != frozen_fingerprint(model):
@@ -161,7 +171,8 @@ def frozen_fingerprint(model: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
-            digest.update(f"{name} {tuple(parameter.shape)}".encode())
+            stored_name = name.replace("enc_to_dec_proj.", "bridge.")  # keeps the hashes of the first version
+            digest.update(f"{stored_name} {tuple(parameter.shape)}".encode())
             digest.update(parameter.detach().flatten()[:64].cpu().numpy().tobytes())
     return digest.hexdigest()
 
@@ -169,17 +180,20 @@ def frozen_fingerprint(model: nn.Module) -> str:
 def load_optimizer_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Load a checkpoint's moments into the optimizer: of each parameter the rows that this process holds."""
     parts: dict[str, list[tuple[int, int, Path]]] = {}  # first row, end row and file of the parts of each parameter
+    stored_names: dict[str, str] = {}
     for path in sorted(folder.glob("optimizer-*.safetensors")):
         with safe_open(path, framework="pt") as file:
             for name, (first, end) in json.loads((file.metadata() or {})["rows"]).items():
-                parts.setdefault(name, []).append((first, end, path))
+                parts.setdefault(current_name(name), []).append((first, end, path))
+                stored_names[current_name(name)] = name
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.requires_grad and name in parts:
                 first, end = local_rows(parameter)
-                state: dict[str, Tensor] = {"step": _read_tensor(parts[name][0][2], f"{name}.step")}
+                key = stored_names[name]
+                state: dict[str, Tensor] = {"step": _read_tensor(parts[name][0][2], f"{key}.step")}
                 for moment in _MOMENTS:
-                    rows = _read_rows(parts[name], f"{name}.{moment}", first, end, local_part(parameter))
+                    rows = _read_rows(parts[name], f"{key}.{moment}", first, end, local_part(parameter))
                     state[moment] = shard_like(parameter, rows)
                 optimizer.state[parameter] = state
 

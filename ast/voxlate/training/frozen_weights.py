@@ -14,6 +14,7 @@ from voxlate.checkpoints.weights import write_safetensors
 from voxlate.errors import VoxlateError
 from voxlate.files import file_sha256, write_text
 from voxlate.json_files import entry_exists, read_json
+from voxlate.training.checkpoint import current_name
 from voxlate.training.distributed import full_tensor, is_sharded
 from voxlate.training.objective import Objective
 
@@ -74,7 +75,7 @@ def read_frozen_weights(run: Path) -> FrozenWeights:
     if metadata is None or damage is not None:
         raise VoxlateError(f"{damage}; rerun the voxlate train command of this run, which writes it again")
     with safe_open(folder / _TENSORS_FILE, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        tensors = {current_name(name): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     stored = json.loads(metadata)
     characters = {character: label for label, character in enumerate(stored["characters"], start=1)}
     return FrozenWeights(read_description(folder), tensors, characters, stored["fingerprint"])
