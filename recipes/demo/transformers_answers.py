@@ -3,7 +3,7 @@
     python recipes/demo/transformers_answers.py [--output recipes/demo/transformers_answers.json]
 
 Every bundled clip is translated alone, in float32, into each target language that the model was trained on: by beam
-search with the settings of the model's generation_config.json, with all hypotheses of the beam, and greedily. Samples
+search with the settings of the model's generation_config.json, with all hypotheses that it keeps, and greedily. Samples
 of the encoder's states and of the logits of the first step are also recorded. Voxlate is not imported.
 """
 

@@ -1,5 +1,6 @@
 """Resuming: an interrupted and resumed run equals an uninterrupted one, to the bit."""
 
+import hashlib
 import json
 import os
 import re
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from paths import TESTS
 from tiny import write_vocabulary as write_other_vocabulary
-from toy import log, settings, write_settings, write_toy, write_toy_corpus
+from toy import DECODER, log, settings, write_settings, write_toy, write_toy_corpus
 from training_runs import config, damage_newest_checkpoint, run, run_interrupted, same_files, send_sigterm
 from voxlate.cli import app
 from voxlate.config.schema import read_config
@@ -181,10 +184,22 @@ OLD_SETTINGS = {"output_dir": "output", "max_updates": "updates", "lr_scheduler"
 OLD_SETTINGS |= {"mask_time_prob": "time_masking", "mask_feature_prob": "channel_masking", "beam_size": "beam"}
 
 
+def rename_tensors(path: Path) -> None:
+    """Rename the projection to the decoder as in the first version, in the tensors and in the metadata."""
+    with safe_open(path, framework="pt") as file:
+        metadata = {key: value.replace("enc_to_dec_proj.", "bridge.") for key, value in file.metadata().items()}
+    tensors = {name.replace("enc_to_dec_proj.", "bridge."): tensor for name, tensor in load_file(path).items()}
+    save_file(tensors, path, metadata)
+
+
 def as_in_older_versions(run: Path) -> None:
     """Give the fields of a run's checkpoints and its settings the names that they had in older versions."""
     for folder in list_checkpoints(run):
         contents = json.loads((folder / "state.json").read_text())
+        for path in folder.glob("*.safetensors"):
+            rename_tensors(path)
+            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+            contents["files"][path.name] = {"bytes": path.stat().st_size, "sha256": sha256}
         fields = contents["progress"]
         sums = {"cross_entropy": "translation", "consecutive_skipped": "not_finite_in_a_row"}
         fields["log_sums"] = {sums.get(name, name): value for name, value in fields["log_sums"].items()}
@@ -200,6 +215,7 @@ def as_in_older_versions(run: Path) -> None:
 
 def test_a_run_of_an_older_version_resumes(toy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     changes = {
+        "model__scratch__decoder": DECODER | {"d_model": 32, "decoder_ffn_dim": 64},  # needs a projection
         "data__dev": [str(toy / "dev.jsonl")],
         "optimizer__max_updates": 5,
         "optimizer__lr_scheduler": "linear",
