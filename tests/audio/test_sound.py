@@ -40,7 +40,7 @@ def test_inputs_come_in_order_whatever_they_are() -> None:
     seconds = [one.seconds if isinstance(one, DecodedAudio) else None for one in found]
     assert seconds == [1.0, None, 0.5, 2.0, None, None]
     assert "nothing.wav" in str(found[1])
-    assert str(found[4]).startswith("array: expected finite floats")
+    assert str(found[4]).startswith("array: expected floats or 16-bit integers")
     assert [one.name for one in found if isinstance(one, DecodedAudio)] == ["bytes", "ndarray", "b.wav"]
 
 
@@ -129,7 +129,7 @@ def test_a_temporary_folder_that_takes_nothing_fails_only_long_sound(
     assert (isinstance(first, DecodedAudio), isinstance(last, DecodedAudio)) == (True, True)
     folder, reason = ("temporary", "File too large") if is_full else ("nowhere", "No such file or directory")
     assert str(error) == (
-        f"long.wav: sound of more than 2 s needs a temporary file, which cannot be written in {folder} ({reason}); "
+        f"long.wav: sound of more than 2 s needs a temporary file, which cannot be written to {folder} ({reason}); "
         "free some space, or set TMPDIR to another folder"
     )
 

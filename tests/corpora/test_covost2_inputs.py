@@ -79,7 +79,7 @@ def test_all_problems_are_reported_at_once(corpus: Path, tmp_path: Path) -> None
         f"  --covost {tmp_path / 'st'}: no such folder",
         f"  --common-voice {tmp_path / 'cv'}: no such folder",
     ]
-    assert "--pairs: '': no pair of languages" in error_of(covost2(corpus, tmp_path / "out", ""))
+    assert "--pairs: '': not a pair of languages" in error_of(covost2(corpus, tmp_path / "out", ""))
     assert not (tmp_path / "out").exists()
 
 
@@ -94,7 +94,7 @@ def test_releases_that_cannot_be_used(corpus: Path, tmp_path: Path) -> None:
     )
     shutil.rmtree(voice / "v5")
     (voice / "v4/fr/validated.tsv").rename(voice / "v4/fr/train.tsv")
-    assert "no validated.tsv, which holds the sentences" in error_of(covost2(corpus, tmp_path / "out", **options))
+    assert "no validated.tsv, which contains the sentences" in error_of(covost2(corpus, tmp_path / "out", **options))
     (voice / "v4/fr/validated.tsv").write_text("path\tsentence\n")
     message = error_of(covost2(corpus, tmp_path / "out", **options))
     assert "validated.tsv: no column client_id in its first line; expected a TSV of Common Voice" in message

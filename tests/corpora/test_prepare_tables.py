@@ -168,7 +168,7 @@ def test_a_table_is_split_at_random(tmp_path: Path) -> None:
     [
         ("abc", [1, 1, 1], "dev has 33.3% of the rows, requested 5.0%: each speaker is in one split only"),
         ("aaaabc", [4, 1, 1], "test has 16.7% of the rows"),
-        ("ab", [1, 1, 0], "no speaker is left for test: the table has 2; --split-by random divides"),
+        ("ab", [1, 1, 0], "no speaker is left for test: the table has 2; --split-by random also divides"),
         ("aaa", [3, 0, 0], "no speaker is left for dev and test: the table has 1; --split-by random"),
     ],
 )

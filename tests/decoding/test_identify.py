@@ -312,7 +312,7 @@ def test_models_and_manifests_that_cannot_be_used(model: Path, corpus: Path, ide
     assert "expected either audio or --data with manifests" in str(cli("identify", "--model", identifier).exception)
     (tmp_path / "one.jsonl").write_text(json.dumps({"id": "a", "audio": str(clip), "source_language": "fr"}) + "\n")
     options = ["--encoder", model, "--output", tmp_path / "new"]
-    assert "clips of fr alone; expected two languages or more" in str(
+    assert "clips of fr only; expected two languages or more" in str(
         cli("train-identifier", tmp_path / "one.jsonl", *options).exception
     )
     (tmp_path / "none.jsonl").write_text(json.dumps({"id": "a", "audio": str(clip)}) + "\n")

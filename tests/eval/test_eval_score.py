@@ -152,7 +152,7 @@ def test_transcripts_are_scored_against_source_text(files: tuple[Path, Path], tm
     assert "│ en-en     │ 6 │" in done.stdout
     assert f"│ {100 / 12:.2f} [" in done.stdout  # one word of twelve is missing
     nothing = write_lines(tmp_path / "n.jsonl", [{"id": "a", "target_text": "b"}])
-    with pytest.raises(VoxlateError, match=r"n.jsonl: 1 rows without source_text, first a; expected what was said"):
+    with pytest.raises(VoxlateError, match=r"n.jsonl: 1 rows without source_text, first a; expected the transcript"):
         run("score", said, "--references", nothing, "--transcripts")
 
 
@@ -172,7 +172,7 @@ def test_compare_shows_differences_and_the_sentences_that_differ_most(files: tup
     assert "Sentences for which A is better" in done.stdout
     assert "  reference Gestern hat es den ganzen Tag geregnet." in done.stdout
     said = " ".join(done.stdout.split())
-    assert "p: how often two equally good systems differ by at least as much by chance" in said
+    assert "p is the probability that two equally good systems differ by at least as much by chance" in said
     assert "BLEU: overlap with the reference in n-grams of 1 to 4 tokens; 0 to 100, higher is better" in said
 
 

@@ -100,7 +100,7 @@ def test_gradients_do_not_depend_on_batch_sizes_or_processes(tmp_path: Path, mon
     gradients.append(safetensors.torch.load_file(tmp_path / "two.safetensors"))
     one, *others = (torch.cat([update[name].flatten() for name in sorted(update)]) for update in gradients)
     for other in others:
-        assert float((one - other).norm() / one.norm()) < 1e-6
+        assert float((one - other).norm() / one.norm()) < 2e-6  # rounding of float32
 
 
 def test_gradient_checkpointing_changes_no_gradient(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

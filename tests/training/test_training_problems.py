@@ -105,7 +105,7 @@ def test_a_device_without_enough_memory(toy: Path, tmp_path: Path, monkeypatch: 
         ({"decoder": {"layers": 3}}, "model.scratch.decoder.layers: unknown setting"),
         (
             {"decoder": {"d_model": 50, "decoder_attention_heads": 4}},
-            "d_model 50 is no multiple of decoder_attention_h",
+            "d_model 50 is not a multiple of decoder_attention_h",
         ),
         ({"encoder": {"conv_dim": [8, 8]}}, r"model.scratch: .*conv_dim, conv_stride and conv_kernel have \[2, 7, 7\]"),
         (
@@ -114,7 +114,7 @@ def test_a_device_without_enough_memory(toy: Path, tmp_path: Path, monkeypatch: 
         ),
         (
             {"encoder": {"hidden_size": 12 * 2**16}},
-            r"model.scratch: \S+ parameters need [0-9,]+ GiB, and this machine has",
+            r"model.scratch: \S+ parameters need [0-9,]+ GiB, but this machine has",
         ),
         ({"encoder": {"conv_bias": "no"}}, "model.scratch: encoder.conv_bias: expected true or false, got 'no'"),
         (
