@@ -54,7 +54,7 @@ class SearchOptions:
     def resolve(self, model_defaults: Mapping[str, Any] | None = None) -> "SearchSettings":
         """Return complete settings: the user's options, else the model's defaults, else the published setting.
 
-        `model_defaults` are those of `voxlate.checkpoints.generation_config.stated_search`.
+        `model_defaults` are those of `voxlate.checkpoints.generation_config.read_search_defaults`.
         """
         chosen = {one.name: getattr(self, one.name) for one in fields(self)}
         for name in ("beam_size", "length_penalty", "max_length", "early_stopping"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from rich.console import Console
 
 from voxlate.audio.sources import AudioSource
-from voxlate.checkpoints.generation_config import stated_search
+from voxlate.checkpoints.generation_config import read_search_defaults
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.model_identity import contents_sha256, model_identity
 from voxlate.decoding.inputs import find_inputs
@@ -80,7 +80,7 @@ def translate(command: TranslateCommand) -> int:
     model = command.model if command.model or is_auto else _default_model(targets, source)
 
     def settings(target: str) -> Settings:
-        defaults = stated_search(find_model(model)) if model else {}
+        defaults = read_search_defaults(find_model(model)) if model else {}
         return _settings(
             "translate",
             command,

@@ -55,7 +55,7 @@ class Outputs(Protocol):
 class StandardOutput:
     """Writes results to standard output in the order of the inputs.
 
-    Results are held back until earlier inputs are complete. If there are several target languages, each result names its language.
+    Results are held back until earlier inputs are complete. With several target languages, each result names its own.
     """
 
     def __init__(self, formats: Sequence[str], languages: Sequence[str], count: int) -> None:

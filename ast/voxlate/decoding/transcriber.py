@@ -110,8 +110,8 @@ class Transcriber:
 
         - `inputs`: paths, bytes, binary files, arrays or tensors of shape (T,) or (1, T), or audio dicts of `datasets`.
           They are read when they are needed.
-        - `language`: the spoken language. It is recorded, and determines whether spaces join segments (without it, their
-          script does).
+        - `language`: the spoken language. It is recorded, and determines whether spaces join segments (without it,
+          their script does).
         - `progress`: called with the seconds of audio that are transcribed and read so far.
         - `sampling_rate`: sampling rate of arrays and tensors, in Hz.
         - `audio_track`: which track to read from files with several, by number (from 1) or language.

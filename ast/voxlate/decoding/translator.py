@@ -10,7 +10,7 @@ from voxlate.audio.loading import SAMPLE_RATE_HZ
 from voxlate.audio.prefetch import read_ahead
 from voxlate.audio.python_inputs import AudioInput, check_is_several, is_list
 from voxlate.audio.tracks import AudioTrack
-from voxlate.checkpoints.generation_config import stated_search
+from voxlate.checkpoints.generation_config import read_search_defaults
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.model_folder import load_checkpoint
 from voxlate.checkpoints.shortlist import find_shortlists, shortlists_sha256
@@ -78,7 +78,7 @@ class Translator:
         self._batch_size = batch_size or _BATCH_SIZES.get(self._device.type, _BATCH_SIZES["cpu"])
         self._shortlist = shortlist
         folder = find_model(model)
-        self._model_defaults = stated_search(folder)
+        self._model_defaults = read_search_defaults(folder)
         weight_bytes = sum(path.stat().st_size for path in weight_files(folder))
         precision = choose_dtype(dtype, self._device, weight_bytes)
         self._dtype = INT8 if dtype == INT8 else str(precision).removeprefix("torch.")

@@ -12,7 +12,7 @@ from voxlate.models.encoder import valid_mask
 
 
 def mask_states(states_BSD: Tensor, lengths_B: Tensor, network: Any) -> Tensor:
-    """Mask spans of frames and channels by the network's config; its embedding replaces masked frames.
+    """Mask spans of frames and channels as set in the network's config; its embedding replaces masked frames.
 
     transformers' own masking fails for batches shorter than one span.
     """
