@@ -31,7 +31,8 @@ def choose_device(name: str = "auto") -> torch.device:
 def choose_dtype(name: str, device: torch.device, weight_bytes: int = 0) -> torch.dtype:
     """Return the precision by name; ``auto`` is bfloat16 if the device supports it, on a CPU only for large models.
 
-    int8 applies to linear layers on a CPU. The returned precision applies to all other layers.
+    int8 applies to linear layers on a CPU; the returned precision applies to all other layers. VoxlateError for an
+    unknown name.
     """
     if name not in DTYPE_NAMES:
         raise VoxlateError(f"unknown dtype {name!r}; expected one of {', '.join(DTYPE_NAMES)}")

@@ -25,7 +25,8 @@ VOCABULARY_FILES = ("sentencepiece.bpe.model", "tokenizer.json")
 class Tokenizer:
     """Convert text to ids and back. The language tag is part of the ids, never of the text.
 
-    `path` is a SentencePiece model, or the ``tokenizer.json`` that transformers 5 saves in its place.
+    `path` is a SentencePiece model, or the ``tokenizer.json`` that transformers 5 saves instead.
+    VoxlateError if it is damaged or has another layout.
     """
 
     def __init__(self, path: str | Path, tags: Sequence[str] = MBART50_TAGS) -> None:
@@ -53,7 +54,7 @@ class Tokenizer:
         return self._pieces.end + len(self.tags) + 1
 
     def tag_id(self, tag: str) -> int:
-        """Return the id of a language tag such as ``de_DE``."""
+        """Return the id of a language tag such as ``de_DE``. VoxlateError if it is unknown."""
         if tag not in self._tag_ids:
             raise VoxlateError(f"unknown language tag {tag!r}; expected one of {', '.join(self.tags)}")
         return self._tag_ids[tag]

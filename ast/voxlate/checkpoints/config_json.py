@@ -2,7 +2,7 @@
 
 Fields that change the network have types, bounds and relations here. Those of heads, losses and pretraining are
 ignored, and so are keys that no config class of transformers has: published configs are full of both. transformers
-checks the other fields of its own encoder families.
+checks the remaining fields of its encoders.
 """
 
 import re
@@ -194,8 +194,8 @@ def architectures(raw: Mapping[str, Any], path: Path) -> list[str]:
 
 
 def _merged(defaults: Mapping[str, Any], raw: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
-    own = {name: value for name, value in defaults.items() if name not in _BASE}
-    return {**own, **{name: raw[name] for name in own.keys() & raw.keys()}, **changed}
+    fields = {name: value for name, value in defaults.items() if name not in _BASE}
+    return {**fields, **{name: raw[name] for name in fields.keys() & raw.keys()}, **changed}
 
 
 def _with_checked(fields: Mapping[str, Any], checked: Mapping[str, Any]) -> dict[str, Any]:

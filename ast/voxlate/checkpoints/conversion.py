@@ -216,7 +216,7 @@ def adapter_config(encoder: Any) -> AdapterConfig:
 
 
 def decoder_config(config: Any) -> DecoderConfig:
-    """Return the hyperparameters in transformers' MBartConfig."""
+    """Return the hyperparameters in transformers' MBartConfig. VoxlateError for unsupported activations."""
     if config.activation_function not in ("gelu", "relu"):
         raise VoxlateError(f"decoder activation {config.activation_function!r} is not supported; expected gelu or relu")
     return DecoderConfig(

@@ -22,7 +22,7 @@ from voxlate.models.speech_translator import SpeechTranslator
 from voxlate.registry import resolve
 from voxlate.tokenizer import Tokenizer
 
-_SETTINGS = Path("model.scratch")  # the configuration section that messages name
+_SETTINGS = Path("model.scratch")  # the configuration section, for messages
 
 
 def random_model(
@@ -68,7 +68,7 @@ def random_model(
 def _check_size(build: Callable[[], SpeechTranslator]) -> None:
     """Build the model on the meta device, which takes no memory. VoxlateError if it would not fit into memory.
 
-    Building it directly would fill the memory first: neither torch nor Linux refuses an allocation in time.
+    Building it directly would exhaust the memory: neither torch nor Linux refuses an allocation in time.
     """
     try:
         with torch.device("meta"):
@@ -83,10 +83,10 @@ def _check_size(build: Callable[[], SpeechTranslator]) -> None:
         )
 
 
-def _unknown_fields(part: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> list[str]:
+def _unknown_fields(part: str, fields: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
     problems = []
-    for name in sorted(given.keys() - known.keys()):
-        close = get_close_matches(name, known, n=1)
+    for name in sorted(fields.keys() - defaults.keys()):
+        close = get_close_matches(name, defaults, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         problems.append(f"{_SETTINGS}.{part}.{name}: unknown setting{hint}")
     return problems

@@ -28,7 +28,8 @@ def trim(checkpoint: Checkpoint, languages: Sequence[str], ids: Collection[int],
     """Return the checkpoint with only the pieces `ids` and some of its target languages; the encoder is shared.
 
     The smaller vocabulary is written to `vocabulary`, which has the suffix of the old one. Text whose pieces are all
-    kept is tokenized as before, and a search restricted to these pieces finds the same translations.
+    kept is tokenized as before, and a search restricted to these pieces returns the same translations.
+    VoxlateError for BPE vocabularies, whose pieces depend on each other.
     """
     old = checkpoint.tokenizer
     first_tag = old.tag_id(old.tags[0])

@@ -38,7 +38,8 @@ def start_model(
     """Combine two checkpoints (folders or Hub ids) with a new adapter, in float32; every mBART-50 language is a target.
 
     Only the adapter's weights are random (seed torch first). Encoder and decoder keep their configs, including
-    layerdrop and masking, except for the `fields` given (see `load_checkpoint`).
+    layerdrop and masking, except for the `fields` given (see `load_checkpoint`). VoxlateError
+    if a checkpoint is not of the expected kind, or its weights do not fit its config.
     """
     changed = fields or {}
     if adapter_layers < 1:

@@ -26,7 +26,7 @@ _CANDIDATES = (
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the weight files of a model folder; for an adapter, those of its base."""
+    """Return the weight files of a model folder; for an adapter, those of its base. VoxlateError if any is missing."""
     folder = base_folder(folder)
     for name in _CANDIDATES:
         path = folder / name
@@ -46,7 +46,7 @@ def weight_files(folder: Path) -> list[Path]:
 def read_weights(folder: Path) -> dict[str, Tensor]:
     """Return all tensors of a model folder by name, memory-mapped, so that they are read on access.
 
-    For a LoRA adapter, they are those of its base with the adapter merged.
+    For a LoRA adapter, they are those of its base with the adapter merged. VoxlateError if a file is missing or bad.
     """
     adapter = find_adapter(folder)
     if adapter is not None:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 HYPOTHESES, META = "hypotheses.jsonl", "hypotheses.meta.json"
 _PART = "hypotheses.part-*.jsonl"
 _KEPT = _PART.replace("*", "kept")
-_MAY_DIFFER = ("device", "commit", "manifest", "manifest_sha256")  # between the runs that one result is resumed from
+_MAY_DIFFER = ("device", "commit", "manifest", "manifest_sha256")  # may differ when a run is resumed
 _MAX_SHOWN = 80  # characters of a value in messages
 
 
@@ -80,8 +80,8 @@ def translate(
         state.wait_for_everyone()
         done = {row["id"] for row in _read_rows(task.folder / _KEPT)}
         todo = [index for index, name in enumerate(task.manifest.column("id")) if name not in done]
-        own = todo[state.process_index :: state.num_processes]
-        _translate(task, own, translator, options, state, progress)
+        process_indices = todo[state.process_index :: state.num_processes]
+        _translate(task, process_indices, translator, options, state, progress)
         state.wait_for_everyone()
         if state.is_main_process:
             _merge(task)
@@ -129,7 +129,7 @@ def _keep_valid_rows(task: Task) -> None:
 
 def _translate(
     task: Task,
-    own: list[int],
+    indices: list[int],
     translator: Translator,
     options: SearchOptions,
     state: PartialState,
@@ -146,9 +146,11 @@ def _translate(
 
     with ExitStack() as stack:
         file = stack.enter_context(part.open("w", encoding="utf-8", newline="\n"))
-        advance = stack.enter_context(progress_bar(task.direction, len(own))) if state.is_main_process else _no_progress
+        advance = (
+            stack.enter_context(progress_bar(task.direction, len(indices))) if state.is_main_process else _no_progress
+        )
         clips: list[int] = []
-        for index in own:
+        for index in indices:
             error = task.manifest[index].error
             if error is None:
                 clips.append(index)

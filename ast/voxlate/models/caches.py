@@ -111,7 +111,7 @@ class KVCache:
         self._values = [concatenate_padded(*pair, 2) for pair in zip(self._values, other._values, strict=True)]
 
     def _size(self) -> int:
-        """Return the entries to allocate, a multiple of `_ENTRIES`, so that no matrix product needs a view."""
+        """Return the entries to allocate, a multiple of `_ENTRIES`, so that matrix products take no views."""
         return -(-int(self._used_U.max()) // _ENTRIES) * _ENTRIES if len(self._used_U) else 0
 
 

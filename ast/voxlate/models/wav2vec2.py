@@ -58,7 +58,7 @@ class Wav2Vec2Encoder(nn.Module):
     def features(self, waveform_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Return the convolutional features of waveforms, (B, S, channels).
 
-        Group norm averages over time, so that with it each clip is computed separately, at its own length.
+        Group norm averages over time, so each clip is computed separately, at its own length.
         """
         extractor = self.model.feature_extractor
         if self.config.feat_extract_norm == "layer":

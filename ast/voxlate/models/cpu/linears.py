@@ -31,7 +31,7 @@ class PackedLinear(nn.Module):
 
 
 class Int8Linear(nn.Module):
-    """A linear layer in a quarter of the memory of float32. Inputs and outputs keep their dtype.
+    """A linear layer with int8 weights, a quarter of the size of float32. Inputs and outputs keep their dtype.
 
     Weights have one scale for each output, states one for each row, computed at each call (dynamic, symmetric
     quantization; Jacob et al. 2018).

@@ -1,4 +1,4 @@
-"""Run independent parts of a forward pass on one CPU core each: faster than each part on all cores, one by one."""
+"""Run independent parts of a forward pass on one CPU core each: faster than one part after another on all cores."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
