@@ -46,7 +46,8 @@ def weight_files(folder: Path) -> list[Path]:
 def read_weights(folder: Path) -> dict[str, Tensor]:
     """Return all tensors of a model folder by name, memory-mapped, so that they are read on access.
 
-    For a LoRA adapter, they are those of its base with the adapter merged. VoxlateError if a file is missing or bad.
+    For a LoRA adapter, they are those of its base with the adapter merged. VoxlateError if a file is missing or
+    damaged.
     """
     adapter = find_adapter(folder)
     if adapter is not None:
