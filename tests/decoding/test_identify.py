@@ -306,7 +306,7 @@ def test_auto_and_identifier_are_given_together(options: list[str], model: Path,
 def test_models_and_manifests_that_cannot_be_used(model: Path, corpus: Path, identifier: Path, tmp_path: Path) -> None:
     clip = corpus / "test-fr-0.wav"
     assert (
-        "SpeechEncoderDecoderModel does not identify languages; expected a folder of `voxlate train-identifier`"
+        "SpeechEncoderDecoderModel does not identify languages; expected a folder written by `voxlate train-identifier`"
         in str(cli("identify", clip, "--model", model).exception)
     )
     assert "expected either audio or --data with manifests" in str(cli("identify", "--model", identifier).exception)

@@ -139,7 +139,7 @@ def test_models_without_a_ctc_head_are_errors(tiny_model: Path, tmp_path: Path) 
         Transcriber(folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"add_adapter": True}))
-    with pytest.raises(VoxlateError, match="a head after an adapter"):
+    with pytest.raises(VoxlateError, match="a head on top of an adapter"):
         Transcriber(folder)
 
 
