@@ -182,7 +182,7 @@ def test_an_unpublished_target_is_refused() -> None:
             r"no published checkpoint translates from Swahili \(sw\); published sources are en, fr, de, .*, cy; ",
         ),
         ("Korean", "de", r"no published checkpoint translates from Korean \(ko\); published sources are en, fr"),
-        ("de", "German", r"the speech is already in German \(de\), .* voxlate transcribe, or name a model of your own"),
+        ("de", "German", r"the speech is already in German \(de\), .* voxlate transcribe, or name your own model"),
         ("eng", "en", r"the speech is already in English \(en\)"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Voxlate translates speech to text. Importing it loads no torch: names are resolved when they are first used.
+"""Voxlate translates speech to text. Importing it does not import torch: names are resolved on first use.
 
 from voxlate import Translator
 

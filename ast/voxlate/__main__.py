@@ -1,4 +1,4 @@
-"""``python -m voxlate``: the command line where its script is not on the path."""
+"""``python -m voxlate``: the command line, for when its script is not on the path."""
 
 from voxlate.cli import main
 

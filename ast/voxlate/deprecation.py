@@ -1,4 +1,4 @@
-"""Former names of keyword arguments, which are still accepted."""
+"""Accept former names of keyword arguments."""
 
 import functools
 import warnings
@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 def renamed_keywords(**new_names: str) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
     """Let a function accept keyword arguments under former names, each with a DeprecationWarning.
 
-    ``@renamed_keywords(beam="beam_size")`` passes `beam` on as `beam_size`. TypeError where both are given.
+    ``@renamed_keywords(beam="beam_size")`` passes `beam` on as `beam_size`. TypeError if both are given.
     """
 
     def decorate(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:

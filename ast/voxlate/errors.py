@@ -6,7 +6,7 @@ import reprlib
 import sys
 
 if sys.platform != "win32":
-    import resource  # at once: when memory has run out, an import may fail
+    import resource  # at import: once memory has run out, importing may fail
 
 # Messages of libraries that cannot allocate memory for their code, threads or tensors.
 _OUT_OF_MEMORY = re.compile(
@@ -46,7 +46,7 @@ def memory_advice() -> str:
 
 
 def short_repr(value: object, max_length: int = 80) -> str:
-    """Return the repr of a value on one line, with its middle left out if it exceeds about `max_length` characters."""
+    """Return the repr of a value on one line, without its middle if it exceeds about `max_length` characters."""
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = max_length
     short.maxlist = short.maxdict = short.maxlevel = 3

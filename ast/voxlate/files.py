@@ -28,8 +28,8 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
     are read. An OSError without a file name, as for a full disk, gets the name of `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # 20 characters are at most 80 bytes, so that the name is not too long for the file system.
-    prefix = f".{path.name[:20]}.{_process_mark()}-{os.getpid()}."
+    # 20 characters take at most 80 bytes, so that the name does not become too long for the file system.
+    prefix = f".{path.name[:20]}.{_host_mark()}-{os.getpid()}."
     descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=path.parent)
     os.close(descriptor)
     part = Path(name)
@@ -77,11 +77,11 @@ def remove_abandoned_parts(folder: Path) -> int:
     """
     removed = 0
     for part in folder.glob(".*.part"):
-        found = _PART.fullmatch(part.name)
-        if found is None:
+        match = _PART.fullmatch(part.name)
+        if match is None:
             continue
         with suppress(OSError):
-            ended = found["mark"] == _process_mark() and not _runs(int(found["process"]))
+            ended = match["mark"] == _host_mark() and not _is_running(int(match["process"]))
             if ended or time.time() - part.lstat().st_mtime > _ABANDONED_SECONDS:
                 part.unlink()
                 removed += 1
@@ -124,12 +124,12 @@ def file_sha256(*paths: Path) -> str:
     return digest.hexdigest()
 
 
-def _process_mark() -> str:
-    """Return a mark that distinguishes the processes of this machine from those of others that share its files."""
+def _host_mark() -> str:
+    """Return a mark that distinguishes this machine from others that share its files."""
     return f"{zlib.crc32(socket.gethostname().encode()):08x}"
 
 
-def _runs(process: int) -> bool:
+def _is_running(process: int) -> bool:
     if os.name != "posix":  # os.kill would end the process on Windows
         return True
     try:

@@ -1,4 +1,4 @@
-"""The device and precision that a model runs in."""
+"""Choose the device and the precision that a model runs in."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,9 @@ SMALL_BYTES = 200_000_000  # smaller models run in float32 on a CPU, which is fa
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device named ``cpu``, ``cuda``, ``cuda:1``, …; auto is a GPU if there is one, else the CPU."""
+    """Return the device ``cpu``, ``cuda``, ``cuda:1``, …; ``auto`` is a GPU if available, else the CPU.
+
+    VoxlateError if the device cannot be used."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -27,9 +29,10 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device, weight_bytes: int = 0) -> torch.dtype:
-    """Return the named precision; auto is bfloat16 if the device supports it, on a CPU only for large models.
+    """Return the precision by name; ``auto`` is bfloat16 if the device supports it, on a CPU only for large models.
 
-    int8 applies to linear layers on a CPU. The precision returned for it is that of everything else.
+    int8 applies to linear layers on a CPU; the returned precision applies to all other layers. VoxlateError for an
+    unknown name.
     """
     if name not in DTYPE_NAMES:
         raise VoxlateError(f"unknown dtype {name!r}; expected one of {', '.join(DTYPE_NAMES)}")
@@ -39,8 +42,8 @@ def choose_dtype(name: str, device: torch.device, weight_bytes: int = 0) -> torc
         if name == INT8:
             raise VoxlateError("dtype int8 is for CPUs; use bfloat16 on a GPU")
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    wanted = name == INT8 or weight_bytes >= SMALL_BYTES
-    return torch.bfloat16 if wanted and has_bfloat16_products() else torch.float32
+    prefers_bfloat16 = name == INT8 or weight_bytes >= SMALL_BYTES
+    return torch.bfloat16 if prefers_bfloat16 and has_bfloat16_products() else torch.float32
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Reading of untrusted JSON files: sizes are bounded, and each error is one line."""
+"""Read untrusted JSON files, with bounded sizes and one-line errors."""
 
 import json
 import os
@@ -8,13 +8,13 @@ from typing import Any
 from voxlate.errors import VoxlateError
 from voxlate.files import special_file_kind
 
-_MAX_BYTES = 1 << 27  # the largest file of a published model, a tokenizer.json with 256,000 pieces, has 33 MB
+_MAX_BYTES = 1 << 27  # the largest file of a published model, a tokenizer.json with 256,000 pieces, is 33 MB
 
 
 def read_json(path: Path, hint: str) -> dict[str, Any]:
     """Return the object in a JSON file. VoxlateError names the file and the problem, with `hint` if it is missing."""
-    if odd := special_file_kind(path):
-        raise VoxlateError(f"{path}: {odd}, not a regular file; expected a JSON file")
+    if kind := special_file_kind(path):
+        raise VoxlateError(f"{path}: {kind}, not a regular file; expected a JSON file")
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise VoxlateError(f"{path}: has {path.stat().st_size:,} bytes; expected at most {_MAX_BYTES:,}")
@@ -40,7 +40,7 @@ def entry_exists(path: Path) -> bool:
 
 
 def shown(value: object) -> str:
-    """Return a value or an error for a message: on one line, of at most 160 characters."""
+    """Format a value or an error for a message, on one line of at most 160 characters."""
     if isinstance(value, Exception):
         text = str(value).strip() or type(value).__name__
     else:
@@ -56,9 +56,9 @@ def _is_short(value: object) -> bool:
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found:
+        if key in fields:
             raise ValueError(f"the key {shown(key)} occurs twice")
-        found[key] = value
-    return found
+        fields[key] = value
+    return fields

@@ -149,7 +149,7 @@ COVOST2_TARGETS = ("de", "tr", "fa", "sv", "mn", "zh", "cy", "ca", "sl", "et", "
 
 # Regional or script variants that differ too much to be treated as the language of their first part.
 _DISTINCT_VARIANTS = {"zh-tw", "zh-hk", "zh-mo", "zh-hant", "sr-latn"}
-_REGIONAL = re.compile(r"[a-z]{2,3}(-[a-z]{4})?(-([a-z]{2}|\d{3}))?")  # language, script, region: en-fr-de is none
+_REGIONAL = re.compile(r"[a-z]{2,3}(-[a-z]{4})?(-([a-z]{2}|\d{3}))?")  # language, script, region; not en-fr-de
 
 
 def _key(name: str) -> str:
@@ -183,11 +183,11 @@ def find_language(name: str) -> Language:
     if language is not None:
         return language
     key = _key(name)
-    several = [part for part in re.split(r"[\s,;/+|&]+", key) if part]
-    known = list(dict.fromkeys(_BY_ALIAS[part].code for part in several if part in _BY_ALIAS))
-    if len(known) > 1 or (known and len(several) > 1 and not re.fullmatch(r"[\w\s()-]+", key)):
+    parts = [part for part in re.split(r"[\s,;/+|&]+", key) if part]
+    codes = list(dict.fromkeys(_BY_ALIAS[part].code for part in parts if part in _BY_ALIAS))
+    if len(codes) > 1 or (codes and len(parts) > 1 and not re.fullmatch(r"[\w\s()-]+", key)):
         raise VoxlateError(
-            f"{name[:80]!r} names several languages ({', '.join(known)}), expected one; where several are allowed, "
+            f"{name[:80]!r} names several languages ({', '.join(codes)}), expected one; where several are allowed, "
             "separate them with commas"
         )
     close = get_close_matches(key, _BY_ALIAS, n=3, cutoff=0.7)

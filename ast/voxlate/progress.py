@@ -1,4 +1,4 @@
-"""Progress of a command on standard error: a bar on a terminal, a line every 30 s elsewhere."""
+"""Report progress on standard error: a bar on a terminal, a line every 30 s elsewhere."""
 
 import sys
 import threading
@@ -13,7 +13,7 @@ REPORT_SECONDS = 30.0  # between two lines
 
 
 def stderr() -> Console:
-    """Return a console on standard error that prints texts as they are."""
+    """Return a console on standard error that prints text verbatim."""
     return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -25,14 +25,14 @@ class AudioProgress:
         self._done = self._read = 0.0
 
     def add(self, *, done: float = 0.0, read: float = 0.0) -> None:
-        """Add seconds of audio."""
+        """Add seconds of audio that are newly done and read."""
         self._done, self._read = self._done + done, self._read + read
         if self._callback is not None:
             self._callback(self._done, self._read)
 
 
 class TimeEstimate:
-    """Seconds of audio that are done, read and estimated in total, and the time left. File sizes weight the estimate.
+    """Seconds of audio done, read and estimated in total, and the time left, both estimated from file sizes.
 
     `state` describes what is being done, such as "loading the model" before any audio is read.
     """
@@ -111,7 +111,7 @@ def audio_progress_bar(console: Console, estimate: TimeEstimate) -> Iterator[Cal
         TimeElapsedColumn(),
         TextColumn("{task.fields[left]}"),
     )
-    # Results that go to the same terminal are printed above the bar; a pipe or file must get them itself.
+    # Results on the same terminal are printed above the bar; those to a pipe or file must not be redirected.
     with Progress(
         *columns,
         console=console,

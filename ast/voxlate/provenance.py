@@ -1,4 +1,4 @@
-"""The state of the source and of a model's files, for the recipes of results."""
+"""Identify the source code and a model's files, for the recipes of results."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from voxlate.files import file_sha256
 
 @lru_cache(1)
 def source_commit() -> str | None:
-    """Return the commit that is installed or checked out, followed by + if files differ from it."""
+    """Return the installed or checked-out commit, followed by + if files differ from it; None if it is unknown."""
     return _installed_commit() or checked_out_commit(Path(__file__).resolve().parent)
 
 
@@ -50,7 +50,7 @@ def _installed_commit() -> str | None:
 
 
 def checked_out_commit(package: Path) -> str | None:
-    """Return the commit of git's working tree if the package is tracked there, not only installed inside it."""
+    """Return the commit of the git working tree that tracks the package, or None if none does."""
     try:
         tracked = _git(package, "ls-files", "__init__.py")
         commit = _git(package, "rev-parse", "HEAD")

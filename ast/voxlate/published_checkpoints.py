@@ -63,25 +63,27 @@ def default_checkpoint(target: str, source: str | None = None) -> str:
 
     VoxlateError, with the published languages, if none translates into `target` or from `source`.
     """
-    to = find_language(target)
-    if to.code not in PUBLISHED_TARGETS[ALL_DIRECTIONS]:
+    target_language = find_language(target)
+    if target_language.code not in PUBLISHED_TARGETS[ALL_DIRECTIONS]:
         raise VoxlateError(
-            f"no published checkpoint translates into {to.name} ({to.code}); published targets are "
-            f"en, {', '.join(COVOST2_TARGETS)}; name a model of your own with --model"
+            "no published checkpoint translates into "
+            f"{target_language.name} ({target_language.code}); published targets are "
+            f"en, {', '.join(COVOST2_TARGETS)}; name your own model with --model"
         )
-    spoken = find_language(source) if source else None
-    if spoken == to:
+    source_language = find_language(source) if source else None
+    if source_language == target_language:
         raise VoxlateError(
-            f"the speech is already in {to.name} ({to.code}), and no published checkpoint translates a language into "
-            "itself; use voxlate transcribe, or name a model of your own with --model"
+            f"the speech is already in {target_language.name} ({target_language.code}), and no published checkpoint "
+            "translates a language into itself; use voxlate transcribe, or name your own model with --model"
         )
-    if spoken is not None and spoken.code not in published_sources(ALL_DIRECTIONS):
+    if source_language is not None and source_language.code not in published_sources(ALL_DIRECTIONS):
         raise VoxlateError(
-            f"no published checkpoint translates from {spoken.name} ({spoken.code}); published sources are "
-            f"{', '.join(published_sources(ALL_DIRECTIONS))}; name a model of your own with --model"
+            "no published checkpoint translates from "
+            f"{source_language.name} ({source_language.code}); published sources are "
+            f"{', '.join(published_sources(ALL_DIRECTIONS))}; name your own model with --model"
         )
-    if to.code == "en":
+    if target_language.code == "en":
         return _X_TO_EN
-    if spoken is None or spoken.code == "en":
+    if source_language is None or source_language.code == "en":
         return _EN_TO_X
     return ALL_DIRECTIONS

@@ -1,4 +1,4 @@
-"""Tables of "module:attribute" names, which are imported when they are first used."""
+"""Tables of "module:attribute" names, which are imported on first use."""
 
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
@@ -9,7 +9,7 @@ from voxlate.errors import VoxlateError
 
 
 def resolve(table: Mapping[str, str], name: str, kind: str) -> Any:
-    """Return the object that `table` names, importing its module. Error messages call an entry a `kind`."""
+    """Return the object that `table` names, importing its module. VoxlateError calls an unknown entry a `kind`."""
     if name not in table:
         raise VoxlateError(unknown_name(kind, name, table))
     module, _, attribute = table[name].partition(":")

@@ -13,7 +13,7 @@ EarlyStopping: TypeAlias = bool | Literal["never"]
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """Search options of the user. None takes the value of the model's generation_config.json (see `resolve`).
+    """The user's search options. None means the value in the model's generation_config.json (see `resolve`).
 
     - `beam_size`: hypotheses kept per step; 1 is greedy search.
     - `length_penalty`: scores are divided by the length to this power.
@@ -52,11 +52,11 @@ class SearchOptions:
             raise VoxlateError("; ".join(problems))
 
     def resolve(self, model_defaults: Mapping[str, Any] | None = None) -> "SearchSettings":
-        """Return complete settings: the user's options, else the model's defaults, else the published setting.
+        """Return complete settings: the user's options, else the model's defaults, else the published settings.
 
-        `model_defaults` are those of `voxlate.checkpoints.generation_config.stated_search`.
+        `model_defaults` are those of `voxlate.checkpoints.generation_config.read_search_defaults`.
         """
-        chosen = {one.name: getattr(self, one.name) for one in fields(self)}
+        chosen = {field.name: getattr(self, field.name) for field in fields(self)}
         for name in ("beam_size", "length_penalty", "max_length", "early_stopping"):
             if chosen[name] is None:
                 del chosen[name]
@@ -76,7 +76,7 @@ SearchOptions.__init__ = renamed_keywords(beam="beam_size")(SearchOptions.__init
 
 @dataclass(frozen=True)
 class SearchSettings(SearchOptions):
-    """Complete search settings. The defaults are the published setting: beam size 5, length penalty 1, 200 tokens."""
+    """Complete search settings. The defaults are those of the published results."""
 
     beam_size: int = 5
     length_penalty: float = 1.0
@@ -85,5 +85,5 @@ class SearchSettings(SearchOptions):
 
     def recorded(self) -> dict[str, object]:
         """Return the settings under the names of result files and journals, where the beam size is called beam."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {"beam": values.pop("beam_size"), **values}

@@ -1,4 +1,4 @@
-"""Joining of texts, with or without spaces according to the language."""
+"""Join texts, with or without spaces depending on the language."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ _MAX_LETTERS = 1000  # from which the script is determined
 def join_texts(texts: Iterable[str], language: str | None) -> str:
     """Join consecutive texts, such as those of segments; empty texts are skipped.
 
-    In a language that is written without spaces, only two words of another script are separated (``iPhone Pro``).
+    In a language that is written without spaces, only two words in another script are separated (``iPhone Pro``).
     Without a known language, the script of the letters decides.
     """
     parts = [text for text in texts if text]
@@ -37,15 +37,14 @@ def _has_spaces(parts: Iterable[str], language: str | None) -> bool:
         if language is not None:
             return find_language(language).has_spaces
     letters = [*islice((letter for part in parts for letter in part if letter.isalpha()), _MAX_LETTERS)]
-    return 4 * sum(map(_is_of_script_without_spaces, letters)) <= len(
-        letters
-    )  # a quarter at most: a Han character counts as a word
+    # At most a quarter, since a Han character counts as a word.
+    return 4 * sum(map(_is_in_script_without_spaces, letters)) <= len(letters)
 
 
 def _takes_space(character: str) -> bool:
     """Return whether a character is separated by spaces: ASCII, and letters and digits of scripts with spaces."""
-    return character.isascii() or (character.isalnum() and not _is_of_script_without_spaces(character))
+    return character.isascii() or (character.isalnum() and not _is_in_script_without_spaces(character))
 
 
-def _is_of_script_without_spaces(letter: str) -> bool:
+def _is_in_script_without_spaces(letter: str) -> bool:
     return unicodedata.name(letter, "").startswith(_SCRIPTS_WITHOUT_SPACES)

@@ -25,7 +25,8 @@ VOCABULARY_FILES = ("sentencepiece.bpe.model", "tokenizer.json")
 class Tokenizer:
     """Convert text to ids and back. The language tag is part of the ids, never of the text.
 
-    `path` is a SentencePiece model, or the ``tokenizer.json`` that transformers 5 saves in its place.
+    `path` is a SentencePiece model, or the ``tokenizer.json`` that transformers 5 saves instead.
+    VoxlateError if it is damaged or has another layout.
     """
 
     def __init__(self, path: str | Path, tags: Sequence[str] = MBART50_TAGS) -> None:
@@ -38,11 +39,11 @@ class Tokenizer:
         self._tag_ids = {tag: self._pieces.end + index for index, tag in enumerate(self.tags)}
 
     def _check(self) -> None:
-        """Encode and decode a text, so that a damaged vocabulary is an error at once."""
+        """Encode and decode a text, so that a damaged vocabulary is reported immediately."""
         try:
             ids = self.encode(_CHECKED_TEXT)
             self.decode(range(UNK_ID + 1, min(self._pieces.end, 2_000)))
-        except Exception as error:  # the libraries raise built-in exceptions of many kinds
+        except Exception as error:  # the libraries raise various built-in exceptions
             raise VoxlateError(f"{self.path}: does not tokenize text ({shown(error)}); fetch it again") from None
         if not all(0 <= index < self._pieces.end for index in ids):
             raise VoxlateError(f"{self.path}: returns ids that are not pieces, such as {max(ids)}; fetch it again")
@@ -53,7 +54,7 @@ class Tokenizer:
         return self._pieces.end + len(self.tags) + 1
 
     def tag_id(self, tag: str) -> int:
-        """Return the id of a language tag such as ``de_DE``."""
+        """Return the id of a language tag such as ``de_DE``. VoxlateError if it is unknown."""
         if tag not in self._tag_ids:
             raise VoxlateError(f"unknown language tag {tag!r}; expected one of {', '.join(self.tags)}")
         return self._tag_ids[tag]
@@ -124,7 +125,7 @@ class _JsonPieces:
             raise VoxlateError(
                 f"{path}: ids begin with {names[:4]}, expected mBART-50's layout: specials, pieces, tags"
             )
-        # This library would recognize special tokens and tags in text; no text contains these names.
+        # tokenizers would recognize special tokens and tags in text, so rename them to what no text contains.
         for index in (*range(4), *range(self.end, len(names))):
             stored["model"]["vocab"][index][0] = f"\0{names[index]}"
         stored |= {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
@@ -134,7 +135,7 @@ class _JsonPieces:
             raise VoxlateError(f"{path}: not a tokenizer ({shown(error)}); fetch it again") from None
 
     def encode(self, text: str) -> list[int]:
-        # SentencePiece collapses white space; this library makes a piece of each additional space.
+        # SentencePiece collapses white space; tokenizers makes a piece of each additional space.
         return list(self._model.encode(" ".join(text.split())).ids)
 
     def decode(self, ids: list[int]) -> str:

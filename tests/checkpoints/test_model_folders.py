@@ -57,7 +57,7 @@ CONFIGS: list[tuple[str, dict[str, object], str]] = [
     ("encoder", {"layer_norm_eps": float("nan")}, r"encoder\.layer_norm_eps: expected a finite number, got nan"),
     ("encoder", {"model_type": ["wav2vec2"]}, "encoder has no model_type; expected the config of a speech encoder"),
     ("encoder", {"model_type": "x" * 9000}, r"unknown speech encoder 'xxx.*…; known: hubert"),
-    ("encoder", {"intermediate_size": 64}, r"of another shape: .*expected \(64, 32\)"),
+    ("encoder", {"intermediate_size": 64}, r"with the wrong shape: .*expected \(64, 32\)"),
     ("decoder", {"decoder_layers": HUGE}, r"decoder\.decoder_layers: expected less than or equal to 1000"),
     ("decoder", {"decoder_layers": 900}, r"decoder\.decoder_layers is 900, but the weights hold"),
     ("decoder", {"vocab_size": 10**30}, r"decoder\.vocab_size: expected less than or equal to"),
@@ -164,9 +164,9 @@ TENSORS: list[tuple[torch.Tensor, str]] = [
     (torch.ones(1).expand(10**9, 10**5), rf"'{NORM}' is \(1000000000, 100000\), more than the .* bytes of the file"),
     (
         torch.ones(32, dtype=torch.complex64),
-        "1 of another type: .* is complex64, expected float32",
+        "1 with the wrong dtype: .* is complex64, expected float32",
     ),
-    (torch.ones(32, dtype=torch.int8), "1 of another type: .* is int8, expected float32"),
+    (torch.ones(32, dtype=torch.int8), "1 with the wrong dtype: .* is int8, expected float32"),
 ]
 
 
@@ -267,7 +267,7 @@ def test_a_damaged_shortlist(folder: Path) -> None:
 
     for ids in ([], ["7"], [True], [-1], "7", None):
         write(ids=ids)
-        refused(folder, r"shortlists/de\.json: not a file of voxlate prepare shortlist; expected", find)
+        refused(folder, r"shortlists/de\.json: not a file written by voxlate prepare shortlist; expected", find)
     write(ids=[*range(5), HUGE])
     refused(
         folder, r"shortlists/de\.json: its ids are not those of .*; create it with: voxlate prepare shortlist", find

@@ -68,7 +68,7 @@ def test_the_command_writes_it_next_to_the_model(tiny_model: Path, tmp_path: Pat
         find_shortlists(model, tokenizer, ["de", "fr"])
     path = model / "shortlists/de.json"
     path.write_text(path.read_text().replace('"vocabulary_sha256": "', '"vocabulary_sha256": "0'))
-    with pytest.raises(VoxlateError, match="made for another vocabulary than"):
+    with pytest.raises(VoxlateError, match="made for a vocabulary other than"):
         find_shortlists(model, tokenizer, ["de"])
     path.write_text("[]")
     with pytest.raises(VoxlateError, match=r"de\.json: expected a JSON object, got list"):

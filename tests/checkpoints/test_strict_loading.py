@@ -33,7 +33,7 @@ def test_missing_unexpected_and_misshapen_tensors(folder: Path) -> None:
     check_refused(
         folder, r"1 missing: adapter\.layers\.1\.conv\.bias; 1 unexpected: encoder\.model\.quantizer\.codevectors; "
     )
-    check_refused(folder, r"1 of another shape: decoder\.layer_norm\.weight is \(31,\), expected \(32,\)")
+    check_refused(folder, r"1 with the wrong shape: decoder\.layer_norm\.weight is \(31,\), expected \(32,\)")
 
 
 def test_a_tensor_outside_the_model(folder: Path) -> None:

@@ -182,7 +182,7 @@ def shell(rest: str, probe: Path) -> "subprocess.CompletedProcess[str]":
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("CLIP --output-dir /dev/null/x", "--output-dir /dev/null/x: cannot be made (Not a directory)"),
+        ("CLIP --output-dir /dev/null/x", "--output-dir /dev/null/x: cannot be created (Not a directory)"),
         ("CLIP > /dev/full", "results cannot be written (No space left on device: standard output); 0 translated, "),
         ("CLIP >&-", "standard output is closed; open it, or name an --output-dir"),
         ("- <&-", "'-' reads audio from standard input, but that is closed; pipe a file into it"),

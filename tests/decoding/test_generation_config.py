@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from media import sine, write_media
 from voxlate import SearchOptions, Translator, VoxlateError
 from voxlate.checkpoints.convert import convert
-from voxlate.checkpoints.generation_config import stated_search
+from voxlate.checkpoints.generation_config import read_search_defaults
 from voxlate.checkpoints.shortlist import prepare_shortlist
 from voxlate.cli import app
 
@@ -59,7 +59,7 @@ def test_published_generation_configs_give_the_published_setting(tmp_path: Path)
         "eos_token_id": 2, "forced_bos_token_id": 250004, "forced_eos_token_id": 2, "max_length": 200, "num_beams": 5,
         "pad_token_id": 1,
     }  # fmt: skip
-    assert SearchOptions().resolve(stated_search(state(tmp_path, **published))) == SearchOptions().resolve()
+    assert SearchOptions().resolve(read_search_defaults(state(tmp_path, **published))) == SearchOptions().resolve()
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_published_generation_configs_give_the_published_setting(tmp_path: Path)
     ],
 )
 def test_fields_of_generation_config(fields: dict[str, Any], expected: dict[str, Any], tmp_path: Path) -> None:
-    assert stated_search(state(tmp_path, **fields)) == expected
+    assert read_search_defaults(state(tmp_path, **fields)) == expected
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_fields_of_generation_config(fields: dict[str, Any], expected: dict[str,
 def test_invalid_fields_are_errors_of_one_line(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "generation_config.json").write_text(text)
     with pytest.raises(VoxlateError, match=message) as caught:
-        stated_search(tmp_path)
+        read_search_defaults(tmp_path)
     assert str(caught.value).startswith(f"{tmp_path / 'generation_config.json'}: ")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
@@ -105,10 +105,15 @@ def test_invalid_fields_are_errors_of_one_line(text: str, message: str, tmp_path
 
 def test_fields_that_are_not_supported_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        stated_search(state(tmp_path, no_repeat_ngram_size=3, repetition_penalty=1.0, do_sample=True, min_length=0))
-    assert "states do_sample true, no_repeat_ngram_size 3, which this search does not apply" in caplog.text
+        read_search_defaults(
+            state(tmp_path, no_repeat_ngram_size=3, repetition_penalty=1.0, do_sample=True, min_length=0)
+        )
+    assert "sets do_sample true, no_repeat_ngram_size 3, which this search does not support" in caplog.text
     caplog.clear()
-    assert stated_search(state(tmp_path, bad_words_ids=[], sequence_bias={}, suppress_tokens=[], min_length=0.0)) == {}
+    assert (
+        read_search_defaults(state(tmp_path, bad_words_ids=[], sequence_bias={}, suppress_tokens=[], min_length=0.0))
+        == {}
+    )
     assert not caplog.text
 
 

@@ -300,13 +300,13 @@ def test_labels_of_one_language_are_added_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", [["--from", "auto"], ["--from", "fr", "--identifier", "x"], ["--identifier", "x"]])
 def test_auto_and_identifier_are_given_together(options: list[str], model: Path, corpus: Path) -> None:
     result = cli("translate", corpus / "test-fr-0.wav", "--model", model, "--to", "en", *options)
-    assert "--from auto and --identifier belong together" in str(result.exception)
+    assert "--from auto and --identifier must be used together" in str(result.exception)
 
 
 def test_models_and_manifests_that_cannot_be_used(model: Path, corpus: Path, identifier: Path, tmp_path: Path) -> None:
     clip = corpus / "test-fr-0.wav"
     assert (
-        "SpeechEncoderDecoderModel does not identify languages; expected a folder of `voxlate train-identifier`"
+        "SpeechEncoderDecoderModel does not identify languages; expected a folder written by `voxlate train-identifier`"
         in str(cli("identify", clip, "--model", model).exception)
     )
     assert "expected either audio or --data with manifests" in str(cli("identify", "--model", identifier).exception)

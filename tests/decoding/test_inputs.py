@@ -34,7 +34,7 @@ def test_folders_are_searched_for_media_files() -> None:
     touch("in/b.MP3", "in/a.wav", "in/deep/er/c.opus", "in/notes.txt", "in/.hidden.wav", "in/.git/d.wav")
     inputs = find_inputs(["in"])
     assert [item.name for item in inputs.items] == ["in/a.wav", "in/b.MP3", "in/deep/er/c.opus"]
-    assert [path.name for path in inputs.left_out] == [".hidden.wav", "notes.txt"]
+    assert [path.name for path in inputs.skipped] == [".hidden.wav", "notes.txt"]
     assert not inputs.failed
 
 
@@ -70,12 +70,12 @@ def test_pipes_in_folders_are_skipped() -> None:
     os.mkfifo("in/pipe.wav")
     inputs = find_inputs(["in"])
     assert [item.name for item in inputs.items] == ["in/a.wav"]
-    assert [path.name for path in inputs.left_out] == ["pipe.wav"]
+    assert [path.name for path in inputs.skipped] == ["pipe.wav"]
 
 
 def test_impossible_names_are_errors() -> None:
     assert failed("http://example.org/a.wav") == [
-        "http://example.org/a.wav: addresses are not read; download the file and name it"
+        "http://example.org/a.wav: URLs are not supported; download the file and give its path"
     ]
     assert found("~nobody.wav", "a" * 300) == ["~nobody.wav", "a" * 300]
 

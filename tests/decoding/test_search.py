@@ -118,9 +118,7 @@ def test_nan_scores_are_an_error(beam: int) -> None:
     model = ours(transformers_model(4))
     with torch.no_grad():
         model.decoder.layer_norm.weight.fill_(torch.nan)
-    with pytest.raises(
-        VoxlateError, match="scores are not numbers in float32: its weights are damaged; fetch the model again"
-    ):
+    with pytest.raises(VoxlateError, match="scores are NaN in float32: its weights are damaged; fetch the model again"):
         found(model, waveforms(2, 1.0), SearchOptions(beam_size=beam, max_length=9))
 
 

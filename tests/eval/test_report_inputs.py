@@ -18,7 +18,7 @@ from media import sine, write_media
 from runs import edit_scores, write_run
 from voxlate.cli import app
 from voxlate.errors import VoxlateError
-from voxlate.evaluation.sound_files import is_sound
+from voxlate.evaluation.playable_audio import is_playable
 from voxlate_eval import EvaluationError
 from voxlate_eval.examples import read_examples
 from voxlate_eval.formats import as_csv, as_latex, as_markdown
@@ -76,15 +76,15 @@ class TestClips:
 
     def test_audio_of_the_data_set_is_embedded_or_linked(self, home: Path) -> None:
         clip = home / "data/clips/good.wav"
-        found, _ = self.shown(home, str(clip), PageClips(home / "report", 1 << 20, (), is_sound))
+        found, _ = self.shown(home, str(clip), PageClips(home / "report", 1 << 20, (), is_playable))
         assert found is not None
         assert base64.b64decode(found.partition("base64,")[2]) == clip.read_bytes()
         found, note = self.shown(
-            home, str(home / "data/de-en/../clips/good.wav"), PageClips(home / "report", 0, (), is_sound)
+            home, str(home / "data/de-en/../clips/good.wav"), PageClips(home / "report", 0, (), is_playable)
         )
         assert found == "../data/clips/good.wav"
         assert "1 clips are links to the original files" in note
-        assert self.shown(home, str(clip), PageClips(None, 0, (), is_sound))[0] is None
+        assert self.shown(home, str(clip), PageClips(None, 0, (), is_playable))[0] is None
         assert self.shown(home, str(clip), PageClips(home / "report", 1 << 20))[0] is None
 
     @pytest.mark.parametrize("embed_bytes", [0, 1 << 20])
@@ -105,18 +105,18 @@ class TestClips:
         ],
     )
     def test_other_files_are_not_shown(self, home: Path, name: str, embed_bytes: int) -> None:
-        clips = PageClips(home / "report", embed_bytes, (), is_sound)
+        clips = PageClips(home / "report", embed_bytes, (), is_playable)
         assert self.shown(home, f"{home}/{name}", clips)[0] is None
 
     def test_a_folder_can_be_allowed(self, home: Path) -> None:
         name = str(home / "private/call.wav")
-        found, note = self.shown(home, name, PageClips(home / "report", 1 << 20, (), is_sound))
+        found, note = self.shown(home, name, PageClips(home / "report", 1 << 20, (), is_playable))
         assert found is None
         assert (
             "1 clips are left out because they are outside the folders of the manifests; --clips FOLDER allows" in note
         )
         assert f"such as {home / 'private'}" in note
-        allowed = PageClips(home / "report", 1 << 20, [home / "private"], is_sound)
+        allowed = PageClips(home / "report", 1 << 20, [home / "private"], is_playable)
         assert str(self.shown(home, name, allowed)[0]).startswith("data:audio/")
         with pytest.raises(VoxlateError, match=r"^--clips nowhere: no such folder$"):
             CliRunner().invoke(
@@ -126,7 +126,7 @@ class TestClips:
     @pytest.mark.parametrize("manifest", ["/", "/etc/passwd", "de-en/test.jsonl", "\0", "", "missing.jsonl"])
     def test_an_invalid_manifest_allows_nothing(self, home: Path, manifest: str) -> None:
         edit_scores(home / "run", "de-en", files={"references": manifest})
-        clips = PageClips(home / "report", 1 << 20, (), is_sound)
+        clips = PageClips(home / "report", 1 << 20, (), is_playable)
         assert self.shown(home, str(home / "data/clips/good.wav"), clips)[0] is None
 
 

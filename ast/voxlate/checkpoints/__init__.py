@@ -1,1 +1,1 @@
-"""Models from files and back: the Hub, transformers folders, fairseq checkpoints, warm starts, vocabulary trimming."""
+"""Read, convert and write models: the Hub, transformers folders, fairseq checkpoints, warm starts, trimming."""

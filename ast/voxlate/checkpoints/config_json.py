@@ -2,7 +2,7 @@
 
 Fields that change the network have types, bounds and relations here. Those of heads, losses and pretraining are
 ignored, and so are keys that no config class of transformers has: published configs are full of both. transformers
-checks the other fields of its own encoder families.
+checks the remaining fields of its encoders.
 """
 
 import re
@@ -28,7 +28,7 @@ _UNUSED = re.compile(
 
 
 def _integer(value: object) -> object:
-    """Return a float such as 16.0 as an integer."""
+    """Convert a float such as 16.0 to an integer; return other values unchanged."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -111,7 +111,7 @@ class _EncoderFields(_Fields):
     voxlate_adapter: _AdapterFields | None = None
 
     @model_validator(mode="after")
-    def _fits_together(self) -> "_EncoderFields":
+    def _check_sizes(self) -> "_EncoderFields":
         lengths = [len(self.conv_dim), len(self.conv_stride), len(self.conv_kernel)]
         if len({*lengths}) > 1:
             raise ValueError(f"conv_dim, conv_stride and conv_kernel have {lengths} values; expected as many of each")
@@ -144,7 +144,7 @@ class _DecoderFields(_Fields):
     decoder_layerdrop: _Rate
 
     @model_validator(mode="after")
-    def _fits_together(self) -> "_DecoderFields":
+    def _check_sizes(self) -> "_DecoderFields":
         _check_divisible("d_model", self.d_model, "decoder_attention_heads", self.decoder_attention_heads)
         return self
 
@@ -157,15 +157,15 @@ def _check_divisible(name: str, size: int, divisor_name: str, divisor: int) -> N
 def encoder_config(raw: object, path: Path, changed: Mapping[str, Any], part: str = "") -> Any:
     """Return transformers' config of the speech encoder in a `config.json` (`raw`), or in its part "encoder".
 
-    `changed` overrides fields. VoxlateError names the file, the field, its value and the expected one.
+    `changed` overrides fields. VoxlateError names the file, the field, and its actual and expected values.
     """
     if not isinstance(raw, dict) or not isinstance(raw.get("model_type"), str):
         raise VoxlateError(f"{path}: {part or 'it'} has no model_type; expected the config of a speech encoder")
     if raw["model_type"] not in ENCODERS:
         names = ", ".join(sorted(ENCODERS))
         raise VoxlateError(f"{path}: unknown speech encoder {shown(raw['model_type'])}; known: {names}")
-    known = AutoConfig.for_model(raw["model_type"]).to_dict()
-    defaults = {name: value for name, value in known.items() if not _UNUSED.fullmatch(name)}
+    all_defaults = AutoConfig.for_model(raw["model_type"]).to_dict()
+    defaults = {name: value for name, value in all_defaults.items() if not _UNUSED.fullmatch(name)}
     if "output_hidden_size" in defaults:
         defaults["output_hidden_size"] = None  # which means hidden_size
     if raw.get(ADAPTER) is not None:
@@ -186,17 +186,16 @@ def mbart_config(raw: object, path: Path, changed: Mapping[str, Any], part: str 
 
 
 def architectures(raw: Mapping[str, Any], path: Path) -> list[str]:
-    """Return the names of the classes that saved a config; an empty list if it names none."""
-    found = raw.get("architectures") or []
-    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
-        raise VoxlateError(f"{path}: architectures is {shown(found)}; expected a list of class names")
-    return found
+    """Return the class names in a config's `architectures`; an empty list if there are none."""
+    names = raw.get("architectures") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise VoxlateError(f"{path}: architectures is {shown(names)}; expected a list of class names")
+    return names
 
 
 def _merged(defaults: Mapping[str, Any], raw: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
-    known = {name: value for name, value in defaults.items() if name not in _BASE}
-    given = {name: raw[name] for name in known.keys() & raw.keys()}
-    return {**known, **given, **changed}
+    fields = {name: value for name, value in defaults.items() if name not in _BASE}
+    return {**fields, **{name: raw[name] for name in fields.keys() & raw.keys()}, **changed}
 
 
 def _with_checked(fields: Mapping[str, Any], checked: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,14 +211,14 @@ def _checked(model: type[_Model], fields: Mapping[str, Any], path: Path, part: s
     except ValidationError as error:
         problems = []
         for problem in error.errors():
-            name = ".".join(str(place) for place in (part, *problem["loc"]) if place != "")
+            name = ".".join(str(key) for key in (part, *problem["loc"]) if key != "")
             problems.append(f"{name}: {describe_problem(problem)}" if name else describe_problem(problem))
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise VoxlateError(f"{path}: {'; '.join(problems[:3])}{more}") from None
 
 
 def describe_problem(problem: Mapping[str, Any]) -> str:
-    """Return the message of a pydantic error: the expected value, and the one found."""
+    """Return the message of a pydantic error: the expected and the actual value."""
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     message = re.sub(r" or instance of \w+", "", message)
     message = message.replace("a valid boolean", "true or false")

@@ -25,14 +25,12 @@ _PREFIXES = (  # transformers' prefix, ours; the first match applies, in both di
     ("enc_to_dec_proj.", "enc_to_dec_proj."),
 )
 _OLD_WEIGHT_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
-
-
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _Module = TypeVar("_Module", bound=nn.Module)
 
 
 def from_transformers(tensors: Mapping[str, Tensor], *, tied: bool, where: str = "the weights") -> dict[str, Tensor]:
-    """Return the tensors under our names. If embeddings are tied, either may be present, and one is kept."""
+    """Return the tensors under our names. Of tied embeddings, either or both may be present; one is kept."""
     renamed = {_our_name(name): tensor for name, tensor in modern_names(tensors).items()}
     head, embedding = renamed.get("decoder.lm_head.weight"), renamed.get("decoder.embed_tokens.weight")
     if tied and head is not None:
@@ -68,7 +66,7 @@ def build(
     """Build a module from a folder's `config.json` on the meta device, without memory for weights.
 
     `layers` has the numbers of layers in the config by name. VoxlateError if one exceeds the number of tensors: a
-    network of a damaged config could take forever to build.
+    network from a damaged config could take forever to build.
     """
     for name, count in layers.items():
         if count > len(tensors):
@@ -81,8 +79,8 @@ def build(
             return make()
     except VoxlateError:
         raise
-    except Exception as error:  # networks check their configs with exceptions of many kinds
-        raise VoxlateError(f"{folder / 'config.json'}: describes no network ({shown(error)})") from None
+    except Exception as error:  # networks raise various exceptions for invalid configs
+        raise VoxlateError(f"{folder / 'config.json'}: does not describe a valid network ({shown(error)})") from None
 
 
 def linear(tensors: Mapping[str, Tensor], name: str, width: int, dtype: torch.dtype, path: Path) -> nn.Linear:
@@ -102,13 +100,13 @@ def linear(tensors: Mapping[str, Tensor], name: str, width: int, dtype: torch.dt
 
 
 def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], dtype: torch.dtype, where: str) -> None:
-    """Load tensors into a module built on the meta device. VoxlateError for any name or shape that does not fit."""
+    """Load tensors into a module built on the meta device. VoxlateError if a name, shape or dtype does not fit."""
     expected = module.state_dict()
     tensors = dict(tensors)
     for name in [name for name in tensors.keys() - expected.keys() if name.endswith("masked_spec_embed")]:
-        del tensors[name]  # pretrained encoders have it even if their config turns masking off
+        del tensors[name]  # pretrained encoders have it even if their config disables masking
     for name in [name for name in expected.keys() - tensors.keys() if name.endswith("masked_spec_embed")]:
-        tensors[name] = torch.zeros(expected[name].shape)  # masking is new to this model: training learns the embedding
+        tensors[name] = torch.zeros(expected[name].shape)  # the model was trained without masking
     shapes = [
         f"{name} is {tuple(tensors[name].shape)}, expected {tuple(tensor.shape)}"
         for name, tensor in expected.items()
@@ -122,8 +120,8 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], dtype: torch
     problems = {
         "missing": sorted(expected.keys() - tensors.keys()),
         "unexpected": sorted(tensors.keys() - expected.keys()),
-        "of another shape": shapes,
-        "of another type": kinds,
+        "with the wrong shape": shapes,
+        "with the wrong dtype": kinds,
     }
     if any(problems.values()):
         listed = "; ".join(
@@ -142,7 +140,7 @@ def _printable(name: str) -> str:
 
 
 def modern_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors with the names of weight norm that torch uses today."""
+    """Rename the tensors of weight norm as in current versions of torch."""
     renamed = {}
     for name, tensor in tensors.items():
         stem, _, suffix = name.rpartition(".")
@@ -154,7 +152,7 @@ def _our_name(name: str) -> str:
     for theirs, ours in _PREFIXES:
         if name.startswith(theirs):
             return ours + name.removeprefix(theirs)
-    return f"[{name}]"  # not a name of ours: reported as unexpected
+    return f"[{name}]"  # unknown: reported as unexpected
 
 
 def transformers_config(model: SpeechTranslator) -> SpeechEncoderDecoderConfig:
@@ -218,7 +216,7 @@ def adapter_config(encoder: Any) -> AdapterConfig:
 
 
 def decoder_config(config: Any) -> DecoderConfig:
-    """Return the hyperparameters in transformers' MBartConfig."""
+    """Return the hyperparameters in transformers' MBartConfig. VoxlateError for unsupported activations."""
     if config.activation_function not in ("gelu", "relu"):
         raise VoxlateError(f"decoder activation {config.activation_function!r} is not supported; expected gelu or relu")
     return DecoderConfig(

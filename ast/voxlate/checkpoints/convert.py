@@ -7,7 +7,7 @@ from pathlib import Path
 
 from voxlate.checkpoints.ctc_files import CTC_FILE
 from voxlate.checkpoints.fairseq import load_fairseq
-from voxlate.checkpoints.generation_config import copy_stated_search
+from voxlate.checkpoints.generation_config import copy_search_defaults
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.model_folder import Checkpoint, load_checkpoint, save_checkpoint
 from voxlate.checkpoints.shortlist import find_shortlists
@@ -17,10 +17,10 @@ from voxlate.languages import find_language
 
 
 def convert(model: str, output: Path, trim_to: Sequence[str], vocabulary: Path | None) -> str:
-    """Write a model folder; return a line that describes it.
+    """Write a model folder; return a one-line summary. VoxlateError if `output` is not empty.
 
-    A `.pt` is a fairseq checkpoint, and `vocabulary` its vocabulary. `trim_to` names the target languages to keep, and
-    their shortlists the pieces.
+    `model` is a folder, a Hub id, or a fairseq checkpoint (.pt), which needs `vocabulary`. With `trim_to`, only these
+    target languages and the pieces in their shortlists are kept.
     """
     languages = [find_language(language).code for language in trim_to]
     if output.exists() and any(output.iterdir()):
@@ -31,7 +31,7 @@ def convert(model: str, output: Path, trim_to: Sequence[str], vocabulary: Path |
         if languages:
             checkpoint = _trimmed(checkpoint, languages, Path(temporary))
         save_checkpoint(output, checkpoint.model, checkpoint.tokenizer, checkpoint.targets)
-    copy_stated_search(checkpoint.folder, output)
+    copy_search_defaults(checkpoint.folder, output)
     if (checkpoint.folder / CTC_FILE).is_file():
         shutil.copyfile(checkpoint.folder / CTC_FILE, output / CTC_FILE)
     ids = f"{checkpoint.tokenizer.vocabulary_size:,} of {ids_before:,} ids"
@@ -51,7 +51,7 @@ def _load(model: str, vocabulary: Path | None) -> Checkpoint:
 
 def _trimmed(checkpoint: Checkpoint, languages: Sequence[str], folder: Path) -> Checkpoint:
     for language in languages:
-        checkpoint.target_id(language)  # raises if the model does not have it
+        checkpoint.target_id(language)  # raises if the model lacks it
     shortlists = find_shortlists(checkpoint.folder, checkpoint.tokenizer, languages)
     ids = set().union(*(shortlist.ids for shortlist in shortlists.values()))
     name = "tokenizer.json" if checkpoint.tokenizer.path.suffix == ".json" else "sentencepiece.bpe.model"

@@ -57,10 +57,10 @@ def copy_ctc_rows(head: CtcHead, characters: Mapping[str, int], folder: Path) ->
     stored = read_ctc(folder)
     if stored is None or stored[0]["projection.weight"].shape[1] != head.projection.in_features:
         return
-    tensors, known = stored
-    shared = [character for character in characters if character in known]
+    tensors, their_characters = stored
+    shared = [character for character in characters if character in their_characters]
     ours = torch.tensor([0, *(characters[character] for character in shared)])
-    theirs = torch.tensor([0, *(known[character] for character in shared)])
+    theirs = torch.tensor([0, *(their_characters[character] for character in shared)])
     with torch.no_grad():
         head.projection.weight[ours] = tensors["projection.weight"][theirs]
         head.projection.bias[ours] = tensors["projection.bias"][theirs]

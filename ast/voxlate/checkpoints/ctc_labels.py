@@ -61,7 +61,7 @@ class _Settings(BaseModel):
 
 
 def read_labels(folder: Path, blank: object, count: int) -> Labels:
-    """Return the labels of a head that has `count` of them.
+    """Return the labels of a head with `count` outputs.
 
     `blank` is the config's pad_token_id, used if the tokenizer has no pad token. VoxlateError if the files are damaged
     or belong to a head with other labels.
@@ -115,9 +115,9 @@ def _ids(path: Path, language: str | None, count: int) -> Mapping[str, int]:
         if language is None and len(names) == 1:
             language = names[0]
         if language not in ids:
-            some = f"{', '.join(names[:8])}{', …' if len(names) > 8 else ''}"
+            listed = f"{', '.join(names[:8])}{', …' if len(names) > 8 else ''}"
             raise VoxlateError(
-                f"{path}: has labels of {len(names)} languages ({some}), not those of {shown(language)}; name the "
+                f"{path}: has labels of {len(names)} languages ({listed}), not those of {shown(language)}; name the "
                 "language of the head as target_lang in tokenizer_config.json"
             )
         ids = ids[language]

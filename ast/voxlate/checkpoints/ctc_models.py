@@ -10,7 +10,7 @@ from voxlate.checkpoints.config_json import architectures
 from voxlate.checkpoints.conversion import linear
 from voxlate.checkpoints.ctc_files import CTC_FILE, read_ctc
 from voxlate.checkpoints.ctc_labels import Labels, read_labels
-from voxlate.checkpoints.encoders import read_headed
+from voxlate.checkpoints.encoders import read_encoder_and_heads
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.lora import base_folder
 from voxlate.checkpoints.model_folder import load_checkpoint
@@ -21,7 +21,7 @@ from voxlate.models.ctc_model import CtcModel
 
 @dataclass(frozen=True)
 class CtcCheckpoint:
-    """A CTC model with its labels and its folder, which is that of the adapter if it has a LoRA adapter."""
+    """A CTC model with its labels and its folder (for a LoRA adapter, the adapter's)."""
 
     folder: Path
     model: CtcModel
@@ -29,7 +29,7 @@ class CtcCheckpoint:
 
 
 def load_ctc_checkpoint(model: str | Path, *, device: torch.device | str, dtype: torch.dtype) -> CtcCheckpoint:
-    """Read a folder or Hub id, in evaluation mode. VoxlateError if it has no CTC head."""
+    """Load a CTC model from a folder or Hub id, in evaluation mode. VoxlateError if it has no CTC head."""
     folder = find_model(model)
     raw = read_json(base_folder(folder) / "config.json", "expected the folder of a model with a CTC head")
     kinds = architectures(raw, folder / "config.json")
@@ -56,6 +56,6 @@ def _from_ours(model: str | Path, folder: Path, dtype: torch.dtype) -> tuple[Ctc
 
 
 def _from_transformers(folder: Path, raw: dict[str, Any], dtype: torch.dtype) -> tuple[CtcModel, Labels]:
-    encoder, tensors = read_headed(folder, ["lm_head"], dtype)
+    encoder, tensors = read_encoder_and_heads(folder, ["lm_head"], dtype)
     head = linear(tensors, "lm_head", encoder.output_dim, dtype, folder)
     return CtcModel(encoder, head), read_labels(base_folder(folder), raw.get("pad_token_id"), head.out_features)

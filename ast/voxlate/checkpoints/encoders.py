@@ -1,4 +1,4 @@
-"""Read speech encoders: pretrained ones, those of our models, and those with a head of transformers."""
+"""Read speech encoders: pretrained ones, those of our models, and those of transformers' models with a head."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from voxlate.checkpoints.config_json import encoder_config
 from voxlate.checkpoints.conversion import build, load_strictly, modern_names
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.lora import base_folder
-from voxlate.checkpoints.model_folder import load_checkpoint, normalizes
+from voxlate.checkpoints.model_folder import load_checkpoint, normalizes_waveforms
 from voxlate.checkpoints.weights import read_weights
 from voxlate.errors import VoxlateError
 from voxlate.json_files import read_json
@@ -26,37 +26,43 @@ _PRETRAINING = ("quantizer.", "project_hid.", "project_q.", "lm_head.")
 def read_encoder(model: str | Path, fields: Mapping[str, Any] | None = None) -> SpeechEncoder:
     """Return the encoder of a pretrained or CTC checkpoint, or of one of our models, in float32.
 
-    `fields` override those of its config.
+    `fields` overrides fields of its config.
     """
     folder = find_model(model)
     raw = read_json(base_folder(folder) / "config.json", "expected the folder of a pretrained speech encoder")
     if raw.get("model_type") == "speech-encoder-decoder":
         return load_checkpoint(folder, fields={"encoder": fields or {}}).model.encoder
     encoder: SpeechEncoder
-    encoder, tensors = _empty(folder, raw, fields or {})
-    own = {name: tensor for name, tensor in tensors.items() if not name.startswith(_PRETRAINING)}
+    encoder, tensors = _build_encoder(folder, raw, fields or {})
     prefix = f"{encoder.model.base_model_prefix}."
-    load_strictly(encoder.model, {name.removeprefix(prefix): own[name] for name in own}, torch.float32, str(model))
+    encoder_tensors = {
+        name.removeprefix(prefix): tensor for name, tensor in tensors.items() if not name.startswith(_PRETRAINING)
+    }
+    load_strictly(encoder.model, encoder_tensors, torch.float32, str(model))
     return encoder
 
 
-def read_headed(folder: Path, heads: Sequence[str], dtype: torch.dtype) -> tuple[SpeechEncoder, dict[str, Tensor]]:
+def read_encoder_and_heads(
+    folder: Path, heads: Sequence[str], dtype: torch.dtype
+) -> tuple[SpeechEncoder, dict[str, Tensor]]:
     """Return the encoder of a transformers model with heads, and the tensors of the heads."""
     raw = read_json(base_folder(folder) / "config.json", "expected the folder of a speech encoder with a head")
     if raw.get("add_adapter"):
         raise VoxlateError(f"{folder}: has a head on top of an adapter; only heads on the encoder itself are supported")
-    encoder, tensors = _empty(folder, raw, {})
-    found = {name: tensors.pop(name) for name in [*tensors] if name.startswith(tuple(f"{head}." for head in heads))}
+    encoder, tensors = _build_encoder(folder, raw, {})
+    prefixes = tuple(f"{head}." for head in heads)
+    head_tensors = {name: tensors.pop(name) for name in [*tensors] if name.startswith(prefixes)}
     prefix = f"{encoder.model.base_model_prefix}."
-    load_strictly(encoder.model, {name.removeprefix(prefix): tensors[name] for name in tensors}, dtype, str(folder))
-    return encoder, found
+    encoder_tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    load_strictly(encoder.model, encoder_tensors, dtype, str(folder))
+    return encoder, head_tensors
 
 
-def _empty(folder: Path, raw: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[Any, dict[str, Tensor]]:
-    """Return the encoder of a config on the meta device, and all weights of the folder."""
+def _build_encoder(folder: Path, raw: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[Any, dict[str, Tensor]]:
+    """Return the encoder that a config describes, on the meta device, and all tensors of the folder."""
     base = base_folder(folder)
     config = encoder_config(raw, base / "config.json", fields)
-    encoder_class, normalize = resolve(ENCODERS, config.model_type, "speech encoder"), normalizes(base)
+    encoder_class, normalize = resolve(ENCODERS, config.model_type, "speech encoder"), normalizes_waveforms(base)
     tensors = modern_names(read_weights(folder))
     layers = {"num_hidden_layers": config.num_hidden_layers}
     encoder: Any = build(lambda: encoder_class(config, normalize_waveform=normalize), folder, tensors, layers)

@@ -34,7 +34,7 @@ _HARMLESS = re.compile(
     r"|numpy(\._?core)?\.(multiarray\.scalar|dtype|float64|float32|int64)|numpy\.dtypes\.\w+|_codecs\.encode"
 )
 _W2V = "encoder.w2v_encoder.w2v_model."
-_FRONT = "encoder.model.feature_extractor.conv_layers"
+_CONVOLUTIONS = "encoder.model.feature_extractor.conv_layers"
 _NAMES = (  # patterns of fairseq's names, and ours
     (rf"{_W2V}feature_extractor\.conv_layers\.(\d+)\.0\.", r"encoder.model.feature_extractor.conv_layers.\1.conv."),
     (
@@ -57,17 +57,17 @@ _NAMES = (  # patterns of fairseq's names, and ours
     (r"encoder\.adaptor\.layers\.(\d+)\.(?=weight|bias)", r"adapter.layers.\1.conv."),
     (r"decoder\.", "decoder."),
 )
-# Leftovers of pretraining, and what fairseq saves besides weights.
+# Tensors of pretraining, and buffers that fairseq saves with the weights.
 _UNUSED = re.compile(
     rf"{_W2V}(quantizer|project_q|project_inp|final_proj|target_glu)\b|(.*\.)?version$|.*_float_tensor$"
 )
 
 
 def load_fairseq(path: Path, vocabulary: Path) -> Checkpoint:
-    """Return the model of a fairseq checkpoint, with mBART-50's vocabulary, which is a file of its own.
+    """Load a fairseq checkpoint, with mBART-50's vocabulary, which is a separate file.
 
-    If the file has the name of a published checkpoint, the target languages are those of that one, else all of
-    mBART-50's.
+    The target languages are those of the published checkpoint with this file name, if there is one, else all of
+    mBART-50's. VoxlateError if the file is damaged, is another kind of model, or holds classes that could run code.
     """
     stored = _read(path)
     tensors = stored.get("model")
@@ -84,8 +84,8 @@ def load_fairseq(path: Path, vocabulary: Path) -> Checkpoint:
             model = _build(path, renamed, settings)
     except VoxlateError:
         raise
-    except Exception as error:  # networks raise exceptions of many kinds
-        raise VoxlateError(f"{path}: describes no network ({shown(error)}); fetch it again") from None
+    except Exception as error:  # networks raise various exceptions for invalid configs
+        raise VoxlateError(f"{path}: does not describe a valid network ({shown(error)}); fetch it again") from None
     load_strictly(model, renamed, torch.float32, str(path))
     if tokenizer.vocabulary_size != model.decoder.config.vocabulary_size:
         raise VoxlateError(
@@ -99,7 +99,7 @@ def load_fairseq(path: Path, vocabulary: Path) -> Checkpoint:
 
 
 class _Ignored:
-    """A stand-in for a class of another library, which only keeps its arguments and attributes."""
+    """A stand-in for a class of another library, which only stores its arguments and attributes."""
 
     def __init__(self, *arguments: object, **_: object) -> None:
         self.arguments = arguments
@@ -151,7 +151,7 @@ def _our_names(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _settings(value: object, depth: int = 0) -> Iterator[tuple[str, object]]:
-    """Yield the name and value of all plain settings, at any depth of fairseq's configuration."""
+    """Yield the names and values of all scalar settings, at any depth of fairseq's configuration."""
     if depth > 12:
         return
     inner = value.__dict__ if isinstance(value, _Ignored) else value
@@ -170,18 +170,18 @@ def _build(path: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, obj
     def count(pattern: str) -> int:
         return len({match[1] for name in tensors if (match := re.match(pattern, name))})
 
-    front = "encoder.model.feature_extractor.conv_layers"
     try:
         convolutions = [
-            tensors[f"{front}.{index}.conv.weight"] for index in range(count(rf"{re.escape(front)}\.(\d+)\."))
+            tensors[f"{_CONVOLUTIONS}.{index}.conv.weight"]
+            for index in range(count(rf"{re.escape(_CONVOLUTIONS)}\.(\d+)\."))
         ]
-        layered = f"{front}.1.layer_norm.weight" in tensors
+        has_layer_norm = f"{_CONVOLUTIONS}.1.layer_norm.weight" in tensors
         projection = tensors["encoder.model.feature_projection.projection.weight"]
         layers = count(r"encoder\.model\.encoder\.layers\.(\d+)\.")
-        inner = tensors["encoder.model.encoder.layers.0.feed_forward.intermediate_dense.weight"].shape[0]
+        ffn_width = tensors["encoder.model.encoder.layers.0.feed_forward.intermediate_dense.weight"].shape[0]
         position_DIK = tensors["encoder.model.encoder.pos_conv_embed.conv.parametrizations.weight.original1"]
         embedding = tensors["decoder.embed_tokens.weight"]
-        decoder_inner = tensors["decoder.layers.0.fc1.weight"].shape[0]
+        decoder_ffn_width = tensors["decoder.layers.0.fc1.weight"].shape[0]
         positions = tensors["decoder.embed_positions.weight"].shape[0]
     except KeyError as error:
         raise VoxlateError(
@@ -192,14 +192,14 @@ def _build(path: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, obj
         hidden_size=width,
         num_hidden_layers=layers,
         num_attention_heads=_heads(settings, "encoder_attention_heads"),
-        intermediate_size=inner,
+        intermediate_size=ffn_width,
         conv_dim=[weight.shape[0] for weight in convolutions],
         conv_kernel=[weight.shape[2] for weight in convolutions],
         conv_stride=[5, *[2] * (len(convolutions) - 1)],
         num_feat_extract_layers=len(convolutions),
-        conv_bias=f"{_FRONT}.0.conv.bias" in tensors,
-        feat_extract_norm="layer" if layered else "group",
-        do_stable_layer_norm=layered,
+        conv_bias=f"{_CONVOLUTIONS}.0.conv.bias" in tensors,
+        feat_extract_norm="layer" if has_layer_norm else "group",
+        do_stable_layer_norm=has_layer_norm,
         num_conv_pos_embeddings=position_DIK.shape[2],
         num_conv_pos_embedding_groups=width // position_DIK.shape[1],
     )
@@ -208,7 +208,7 @@ def _build(path: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, obj
         width=embedding.shape[1],
         layers=count(r"decoder\.layers\.(\d+)\."),
         heads=_heads(settings, "decoder_attention_heads"),
-        ffn_width=decoder_inner,
+        ffn_width=decoder_ffn_width,
         activation=str(settings.get("activation_fn", "relu")),
         max_positions=positions - MBartDecoder.POSITION_OFFSET,
     )

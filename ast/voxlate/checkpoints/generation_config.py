@@ -10,8 +10,8 @@ from voxlate.files import write_text
 from voxlate.search_options import SearchSettings
 
 FILE = "generation_config.json"
-# Settings that change transformers' results and that our search does not have, with their neutral values.
-_NOT_APPLIED: dict[str, tuple[Any, ...]] = {
+# Settings that change transformers' results and that our search does not support, with their neutral values.
+_UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "do_sample": (False,),
     "min_length": (0,),
     "min_new_tokens": (0,),
@@ -30,11 +30,11 @@ _NOT_APPLIED: dict[str, tuple[Any, ...]] = {
 _LOG = logging.getLogger(__name__)
 
 
-def stated_search(folder: Path) -> dict[str, Any]:
-    """Return the fields of `SearchSettings` in a model folder's generation_config.json, none if it is missing.
+def read_search_defaults(folder: Path) -> dict[str, Any]:
+    """Return the fields of `SearchSettings` in a model folder's generation_config.json, {} if it is missing.
 
     `max_new_tokens`, which does not count the start token, takes precedence over `max_length`, as in transformers.
-    VoxlateError names the file and a value of the wrong type or out of range; settings that our search does not have
+    VoxlateError names the file and a value of the wrong type or out of range; settings that our search does not support
     are logged.
     """
     path = folder / FILE
@@ -51,7 +51,7 @@ def stated_search(folder: Path) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise VoxlateError(f"{path}: expected a JSON object, got {type(raw).__name__}")
     raw = {name: value for name, value in raw.items() if value is not None}
-    stated: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
     for name, field, kinds, expected in (
         ("num_beams", "beam_size", (int,), "a whole number"),
         ("length_penalty", "length_penalty", (int, float), "a number"),
@@ -62,30 +62,29 @@ def stated_search(folder: Path) -> dict[str, Any]:
         if name not in raw:
             continue
         value = raw[name]
-        if type(value) not in kinds and not (
-            name == "early_stopping" and value == "never"
-        ):  # bool is a subclass of int
+        is_never = name == "early_stopping" and value == "never"
+        if type(value) not in kinds and not is_never:  # not isinstance: bool is a subclass of int
             raise VoxlateError(f"{path}: {name} is {_shown(value)}, expected {expected}; correct or remove it")
-        stated[field] = value + 1 if name == "max_new_tokens" else value
+        defaults[field] = value + 1 if name == "max_new_tokens" else value
         try:
-            SearchSettings(**{field: stated[field]})
+            SearchSettings(**{field: defaults[field]})
         except VoxlateError as error:
             raise VoxlateError(f"{path}: {name} is {_shown(value)}: {error}; correct or remove it") from None
     ignored = [
-        f"{name} {_shown(raw[name])}" for name, neutral in _NOT_APPLIED.items() if raw.get(name) not in (None, *neutral)
+        f"{name} {_shown(raw[name])}" for name, neutral in _UNSUPPORTED.items() if raw.get(name) not in (None, *neutral)
     ]
     if ignored:
-        _LOG.warning("%s states %s, which this search does not apply", path, ", ".join(ignored))
-    return stated
+        _LOG.warning("%s sets %s, which this search does not support", path, ", ".join(ignored))
+    return defaults
 
 
-def copy_stated_search(source: Path, output: Path) -> None:
-    """Copy the search settings of a model folder to one that was made from it, if there are any."""
-    stated = stated_search(source)
+def copy_search_defaults(source: Path, output: Path) -> None:
+    """Copy the search settings of a model folder, if there are any, to a folder derived from it."""
+    defaults = read_search_defaults(source)
     names = {"beam_size": "num_beams"}
-    if stated:
+    if defaults:
         raw = json.loads((output / FILE).read_text(encoding="utf-8"))
-        raw |= {names.get(field, field): value for field, value in stated.items()}
+        raw |= {names.get(field, field): value for field, value in defaults.items()}
         write_text(output / FILE, json.dumps(raw, indent=2) + "\n")
 
 

@@ -43,7 +43,7 @@ def find_model(model: str | Path, *, named: str = "with --model") -> Path:
 
 def _from_hub(repository: str, revision: str | None, named: str) -> Path:
     option = f" --revision {revision}" if revision else ""
-    get_it = f"run `hf download {repository}{option}` on a machine with network access"
+    advice = f"run `hf download {repository}{option}` on a machine with network access"
     try:
         folder = _fetch(repository, revision, constants.HF_HUB_CACHE)
     except GatedRepoError:
@@ -57,12 +57,12 @@ def _from_hub(repository: str, revision: str | None, named: str) -> Path:
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
         reason = "HF_HUB_OFFLINE forbids downloading it" if constants.HF_HUB_OFFLINE else _reason(error)
         raise VoxlateError(
-            f"model {repository} is not on this machine and {reason}; {get_it}, copy the folder here, "
+            f"model {repository} is not on this machine and {reason}; {advice}, copy the folder here, "
             f"and name it {named}"
         ) from None
-    described = any((folder / name).is_file() for name in ("config.json", ADAPTER_CONFIG))
-    if not described or not (_has_safetensors(folder) or any(folder.glob("*.bin"))):
-        raise VoxlateError(f"model {repository} is incomplete on this machine (in {folder}); {get_it}")
+    has_config = any((folder / name).is_file() for name in ("config.json", ADAPTER_CONFIG))
+    if not has_config or not (_has_safetensors(folder) or any(folder.glob("*.bin"))):
+        raise VoxlateError(f"model {repository} is incomplete on this machine (in {folder}); {advice}")
     return folder
 
 

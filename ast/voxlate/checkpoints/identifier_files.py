@@ -9,7 +9,7 @@ from torch import nn
 
 from voxlate.checkpoints.config_json import architectures
 from voxlate.checkpoints.conversion import linear
-from voxlate.checkpoints.encoders import read_headed
+from voxlate.checkpoints.encoders import read_encoder_and_heads
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.lora import base_folder
 from voxlate.checkpoints.weights import write_safetensors
@@ -28,7 +28,7 @@ _CLASSES = {
 
 
 def load_identifier(model: str | Path, *, device: torch.device | str, dtype: torch.dtype) -> LanguageIdentifier:
-    """Read a folder or Hub id, in evaluation mode. VoxlateError if it is not a classifier of languages."""
+    """Load an identifier from a folder or Hub id, in evaluation mode. VoxlateError for other kinds of models."""
     folder = find_model(model)
     raw = read_json(base_folder(folder) / "config.json", "expected the folder of a language identifier")
     path = base_folder(folder) / "config.json"
@@ -36,13 +36,13 @@ def load_identifier(model: str | Path, *, device: torch.device | str, dtype: tor
     if not any(kind in _CLASSES.values() for kind in kinds):
         raise VoxlateError(
             f"{model}: {', '.join(kinds) or shown(raw.get('model_type'))} does not identify languages; expected a "
-            f"folder of `voxlate train-identifier`, or one of {', '.join(_CLASSES.values())}"
+            f"folder written by `voxlate train-identifier`, or one of {', '.join(_CLASSES.values())}"
         )
     if raw.get("use_weighted_layer_sum"):
         raise VoxlateError(
             f"{model}: classifies a weighted sum of layers; only classifiers of the last layer are supported"
         )
-    encoder, tensors = read_headed(folder, ["projector", "classifier"], dtype)
+    encoder, tensors = read_encoder_and_heads(folder, ["projector", "classifier"], dtype)
     projector = linear(tensors, "projector", encoder.output_dim, dtype, folder)
     classifier = linear(tensors, "classifier", projector.out_features, dtype, folder)
     labels = _labels(raw.get("id2label"), classifier.out_features, path)
@@ -53,7 +53,7 @@ def load_identifier(model: str | Path, *, device: torch.device | str, dtype: tor
 
 
 def save_identifier(folder: Path, model: LanguageIdentifier) -> None:
-    """Write a folder that `load_identifier` and transformers read."""
+    """Write a folder that `load_identifier` and transformers can read."""
     encoder: Any = model.encoder
     labels = {index: str(language) for index, language in enumerate(model.languages)}
     config = encoder.config.to_dict() | {

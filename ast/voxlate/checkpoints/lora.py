@@ -35,7 +35,7 @@ class LoraAdapter:
     base: Path
 
     def recipe(self) -> dict[str, object]:
-        """Return what results depend on besides the weights of the base."""
+        """Return the recipe of results with the adapter, besides the weights of the base."""
         return {"adapter": str(self.folder), "adapter_sha256": file_sha256(self.weights), "base": str(self.base)}
 
 
@@ -66,12 +66,14 @@ def find_adapter(folder: Path) -> LoraAdapter | None:
 
 
 def base_folder(folder: Path) -> Path:
-    """Return the folder of a model's config and vocabulary: for an adapter its base, for a model itself."""
+    """Return the folder with a model's config and vocabulary: the base of an adapter, or the folder itself."""
     adapter = find_adapter(folder)
     return folder if adapter is None else adapter.base
 
 
-def merged(adapter: LoraAdapter, changes: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def merge_adapter(
+    adapter: LoraAdapter, changes: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """Return the tensors of a base with an adapter's weights (`changes`) merged, under transformers' names.
 
     VoxlateError if peft is not installed, or the adapter was trained on another model.
@@ -91,9 +93,8 @@ def merged(adapter: LoraAdapter, changes: Mapping[str, Tensor], tensors: Mapping
             config = peft.PeftConfig.from_pretrained(str(adapter.folder))
             _check_ranks(adapter, config, changes)
             wrapped: Any = peft.PeftModel(network, config)
-            if not hasattr(
-                wrapped.base_model, "merge_and_unload"
-            ):  # such as prompt tuning, which changes inputs, not weights
+            # Prompt tuning, for example, changes inputs, not weights.
+            if not hasattr(wrapped.base_model, "merge_and_unload"):
                 kind = wrapped.peft_config["default"].peft_type.value
                 raise VoxlateError(
                     f"{adapter.folder}: is a {kind} adapter; expected one that can be merged, such as LoRA"
@@ -111,7 +112,7 @@ def merged(adapter: LoraAdapter, changes: Mapping[str, Tensor], tensors: Mapping
             state = wrapped.merge_and_unload().state_dict()
     except VoxlateError:
         raise
-    except Exception as error:  # PEFT and torch raise exceptions of many kinds
+    except Exception as error:  # PEFT and torch raise various exceptions
         raise VoxlateError(
             f"{adapter.folder}: cannot be merged into its base {adapter.base} ({shown(error)})"
         ) from None

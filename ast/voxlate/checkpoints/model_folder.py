@@ -1,6 +1,6 @@
 """Read and write transformers' SpeechEncoderDecoderModel folders: wav2vec 2.0 encoder, adapter, mBART decoder.
 
-Reading is strict: a missing or unexpected tensor, or one of another shape, is an error. Configs from 2021 on are
+Reading is strict: a missing or unexpected tensor, or one with the wrong shape, is an error. Configs from 2021 on are
 supported; the folders that are written load in plain transformers 5.
 """
 
@@ -52,7 +52,7 @@ _LOG = logging.getLogger(__name__)
 class Checkpoint:
     """A model with its tokenizer and the token id of each of its target languages.
 
-    `name` is the user's name for it. `folder` is the folder of the model; for a LoRA adapter it is that of the base,
+    `name` is the model as the user named it. `folder` is its folder; for a LoRA adapter it is that of the base,
     and `adapter` is that of the adapter.
     """
 
@@ -62,18 +62,18 @@ class Checkpoint:
     tokenizer: Tokenizer
     targets: Mapping[str, int]
     adapter: Path | None = None
-    directions: Collection[str] = ()  # of its training, if known
+    directions: Collection[str] = ()  # that it was trained on, if known
 
     def target_id(self, language: str) -> int:
-        """Return the token id of a target language. VoxlateError names those of the model."""
-        found = find_language(language)
-        if found.code not in self.targets:
+        """Return the token id of a target language. VoxlateError lists the model's if it is not among them."""
+        target = find_language(language)
+        if target.code not in self.targets:
             raise VoxlateError(
-                f"{self.name} does not translate into {found.name} ({found.code}); it has "
+                f"{self.name} does not translate into {target.name} ({target.code}); it has "
                 f"{', '.join(sorted(self.targets))}; if it has a token for it, name that with --language-token "
-                f"{found.code}=ID or in {LANGUAGES_FILE} next to its config.json"
+                f"{target.code}=ID or in {LANGUAGES_FILE} next to its config.json"
             )
-        return self.targets[found.code]
+        return self.targets[target.code]
 
 
 def load_checkpoint(
@@ -84,21 +84,21 @@ def load_checkpoint(
     language_tokens: Mapping[str, int | str] | None = None,
     fields: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Checkpoint:
-    """Read a folder or Hub id, in evaluation mode. Weights already in `dtype` on the CPU stay memory-mapped.
+    """Load a folder or Hub id, in evaluation mode. Weights already in `dtype` on the CPU stay memory-mapped.
 
     - `language_tokens` overrides the tokens of target languages, as ids or mBART tags: ``{"lv": 250016}`` or
       ``{"lv": "lv_LV"}``;
     - `fields` overrides fields of the config's ``encoder`` and ``decoder``, as in ``{"decoder": {"dropout": 0.2}}``.
     """
-    found = find_model(model)
-    folder = base_folder(found)
+    path = find_model(model)
+    folder = base_folder(path)
     config = _read_config(folder, fields or {})
     encoder, decoder = config.encoder, config.decoder
     listed = _listed_targets(folder)
     tokenizer = read_tokenizer(folder, decoder.vocab_size, added=(listed or {}).values())
     targets = _read_targets(folder, listed, tokenizer, decoder.vocab_size, language_tokens or {})
-    stored = read_weights(found)
-    if found != folder and has_untied_output(stored):
+    stored = read_weights(path)
+    if path != folder and has_untied_output(stored):
         decoder.tie_word_embeddings = False
     tensors = from_transformers(stored, tied=decoder.tie_word_embeddings, where=str(folder))
     layers = {
@@ -106,10 +106,10 @@ def load_checkpoint(
         "encoder's adapter layers": adapter_config(encoder).layers,
         "decoder.decoder_layers": decoder.decoder_layers,
     }
-    normalize = normalizes(folder)
+    normalize = normalizes_waveforms(folder)
     translator = build(lambda: _build(config, normalize_waveform=normalize), folder, tensors, layers)
     load_strictly(translator, tensors, dtype, str(folder))
-    adapter = None if found == folder else found
+    adapter = None if path == folder else path
     return Checkpoint(str(model), folder, translator.to(device).eval(), tokenizer, targets, adapter)
 
 
@@ -139,7 +139,7 @@ def write_description(
     targets: Mapping[str, int],
     directions: Collection[str] = (),
 ) -> None:
-    """Write all files of a model folder but its weights. VoxlateError as in `save_checkpoint`."""
+    """Write all files of a model folder except the weights. VoxlateError as in `save_checkpoint`."""
     unnamed = _unnamed_ids(tokenizer, model.decoder.config.vocabulary_size, targets.values())
     if unnamed:
         raise VoxlateError(
@@ -148,7 +148,7 @@ def write_description(
     config = transformers_config(model)
     if not fits_transformers(model):
         _LOG.warning(
-            "%s is for Voxlate alone: plain transformers has no such adapter for a %s encoder",
+            "%s loads only in Voxlate: transformers has no such adapter for a %s encoder",
             folder,
             model.encoder.config.model_type,
         )
@@ -159,21 +159,21 @@ def write_description(
         _json({"do_normalize": model.encoder.normalize_waveform, **model.encoder.PREPROCESSOR}),
     )
     write_text(folder / "tokenizer_config.json", _json(_tokenizer_config(tokenizer, targets)))
-    known = {"directions": sorted(directions)} if directions else {}
-    write_text(folder / LANGUAGES_FILE, _json({"targets": dict(targets), **known}))
+    trained = {"directions": sorted(directions)} if directions else {}
+    write_text(folder / LANGUAGES_FILE, _json({"targets": dict(targets), **trained}))
     name = "tokenizer.json" if tokenizer.path.suffix == ".json" else "sentencepiece.bpe.model"
     with atomic_file(folder / name) as part:
         shutil.copyfile(tokenizer.path, part)
 
 
 def read_description(folder: Path) -> Checkpoint:
-    """Read the files of `write_description`; the model is on the meta device, without weights."""
+    """Read the files that `write_description` writes; the model is on the meta device, without weights."""
     config = _read_config(folder, {})
     listed = _listed_targets(folder)
     tokenizer = read_tokenizer(folder, config.decoder.vocab_size, added=(listed or {}).values())
     targets = _read_targets(folder, listed, tokenizer, config.decoder.vocab_size, {})
     with torch.device("meta"):
-        translator = _build(config, normalize_waveform=normalizes(folder))
+        translator = _build(config, normalize_waveform=normalizes_waveforms(folder))
     return Checkpoint(str(folder), folder, translator.eval(), tokenizer, targets, directions=listed_directions(folder))
 
 
@@ -190,7 +190,7 @@ def _build(config: Any, *, normalize_waveform: bool) -> SpeechTranslator:
 
 
 def _read_config(folder: Path, fields: Mapping[str, Mapping[str, Any]]) -> Any:
-    """Return an object with the configs `encoder` and `decoder`."""
+    """Return an object with the attributes `encoder` and `decoder`, which are configs."""
     path = folder / "config.json"
     raw = read_json(path, "expected the folder of a SpeechEncoderDecoderModel")
     decoder = raw.get("decoder")
@@ -256,8 +256,8 @@ def listed_directions(folder: Path) -> list[str]:
     """Return the directions that a model was trained on; an empty list if its folder does not list them."""
     if not entry_exists(folder / LANGUAGES_FILE):
         return []
-    found = read_json(folder / LANGUAGES_FILE, "").get("directions")
-    return [str(name) for name in found] if isinstance(found, list) else []
+    names = read_json(folder / LANGUAGES_FILE, "").get("directions")
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def _read_targets(
@@ -267,7 +267,7 @@ def _read_targets(
     vocabulary_size: int,
     language_tokens: Mapping[str, int | str],
 ) -> dict[str, int]:
-    """Return code → id, from the folder's list, else from the published card, else of every mBART-50 language."""
+    """Return code → id: those in the folder's list, else on the published model card, else every mBART-50 language."""
     targets = listed if listed is not None else published_targets(str(folder.resolve()))
     if targets is None:
         targets = {language.code: tokenizer.tag_id(language.mbart_tag) for language in LANGUAGES if language.mbart_tag}
@@ -285,7 +285,7 @@ def _read_targets(
     return targets
 
 
-def normalizes(folder: Path) -> bool:
+def normalizes_waveforms(folder: Path) -> bool:
     """Return whether waveforms are normalized, from the config of the feature extractor or processor."""
     for name in ("preprocessor_config.json", "processor_config.json"):
         if entry_exists(folder / name):

@@ -1,4 +1,4 @@
-"""Identify a model by the contents of its files, not by its name; without torch, without the network."""
+"""Identify a model by the contents of its files, not by its name, without torch or network access."""
 
 import hashlib
 import json
@@ -10,14 +10,14 @@ from pathlib import Path
 from voxlate.files import file_sha256, write_text
 
 _SMALL_FILES = ("*config.json", "tokenizer.json", "vocab.json", "languages.json", "*_map.json", "added_tokens.json")
-LARGE_FILE_BYTES = 1 << 25  # digests of larger files are cached
+LARGE_FILE_BYTES = 1 << 25  # digests of files from this size on are cached
 _CACHED_DIGESTS = 500
 
 
 def model_identity(folder: Path) -> str:
     """Return a digest of all files in a model's folder that results depend on.
 
-    Digests of large files are kept in the user's cache, and are valid while size and times of the file are the same.
+    Digests of large files are cached, and are valid while the size, times and inode of the file are unchanged.
     """
     patterns = [*_SMALL_FILES, "*.model", "*.safetensors"]
     if not any(folder.glob("*.safetensors")):

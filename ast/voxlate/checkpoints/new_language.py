@@ -19,7 +19,7 @@ def add_language(
 ) -> Checkpoint:
     """Return the checkpoint with one more target language, which starts as a copy of the target `init_from`.
 
-    Without `token`, the language gets a new id after all others. With `token`, an mBART-50 tag or its id, it takes over
+    Without `token`, the language gets a new id after all others. With `token`, an mBART-50 tag or its id, it reuses
     one that no target uses, as Catalan has es_XX in the published checkpoints. No other weight changes; the two
     checkpoints share them, so train only one.
 

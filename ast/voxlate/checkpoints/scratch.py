@@ -22,7 +22,7 @@ from voxlate.models.speech_translator import SpeechTranslator
 from voxlate.registry import resolve
 from voxlate.tokenizer import Tokenizer
 
-_SETTINGS = Path("model.scratch")  # the configuration section that messages name
+_SETTINGS = Path("model.scratch")  # the configuration section, for messages
 
 
 def random_model(
@@ -38,13 +38,13 @@ def random_model(
 ) -> Checkpoint:
     """Return a model with random weights (seed torch first) and every mBART-50 language as a target.
 
-    `encoder` and `decoder` are fields of transformers' configs; the others have their defaults. VoxlateError for
+    `encoder` and `decoder` are fields of transformers' configs; all others keep their defaults. VoxlateError for
     unknown fields, for values from which no network can be built, and for more weights than fit into memory.
     """
     encoder_class = resolve(ENCODERS, encoder_type, "speech encoder")
     problems = [
-        *_unknown("encoder", encoder, AutoConfig.for_model(encoder_type).to_dict()),
-        *_unknown("decoder", decoder, MBartConfig().to_dict()),
+        *_unknown_fields("encoder", encoder, AutoConfig.for_model(encoder_type).to_dict()),
+        *_unknown_fields("decoder", decoder, MBartConfig().to_dict()),
     ]
     if problems:
         raise VoxlateError("\n".join(problems))
@@ -54,9 +54,9 @@ def random_model(
     shape = decoder_config(text)
 
     def build() -> SpeechTranslator:
-        own = encoder_class(speech, normalize_waveform=normalize_waveform)
-        adapter = AdapterConfig(own.output_dim, shape.width, adapter_layers, adapter_kernel, adapter_stride)
-        return SpeechTranslator(own, LengthAdapter(adapter), MBartDecoder(shape))
+        encoder_network = encoder_class(speech, normalize_waveform=normalize_waveform)
+        adapter = AdapterConfig(encoder_network.output_dim, shape.width, adapter_layers, adapter_kernel, adapter_stride)
+        return SpeechTranslator(encoder_network, LengthAdapter(adapter), MBartDecoder(shape))
 
     with torch.random.fork_rng(devices=[]):
         _check_size(build)
@@ -68,13 +68,13 @@ def random_model(
 def _check_size(build: Callable[[], SpeechTranslator]) -> None:
     """Build the model on the meta device, which takes no memory. VoxlateError if it would not fit into memory.
 
-    Building it directly would fill the memory first: neither torch nor Linux refuses an allocation in time.
+    Building it directly would exhaust the memory: neither torch nor Linux refuses an allocation in time.
     """
     try:
         with torch.device("meta"):
             parameters = sum(parameter.numel() for parameter in build().parameters())
-    except Exception as error:  # networks check their configs with exceptions of many kinds
-        raise VoxlateError(f"{_SETTINGS}: describes no network ({shown(error)})") from None
+    except Exception as error:  # networks raise various exceptions for invalid configs
+        raise VoxlateError(f"{_SETTINGS}: does not describe a valid network ({shown(error)})") from None
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if 4 * parameters > memory:
         raise VoxlateError(
@@ -83,10 +83,10 @@ def _check_size(build: Callable[[], SpeechTranslator]) -> None:
         )
 
 
-def _unknown(part: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> list[str]:
+def _unknown_fields(part: str, fields: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
     problems = []
-    for name in sorted(given.keys() - known.keys()):
-        close = get_close_matches(name, known, n=1)
+    for name in sorted(fields.keys() - defaults.keys()):
+        close = get_close_matches(name, defaults, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         problems.append(f"{_SETTINGS}.{part}.{name}: unknown setting{hint}")
     return problems

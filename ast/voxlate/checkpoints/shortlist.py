@@ -22,19 +22,19 @@ class Shortlist:
 
 
 def prepare_shortlist(texts: Sequence[Path], language: str, folder: Path, output: Path | None = None) -> str:
-    """Write the shortlist of a language, by default next to the model; return a line that describes it.
+    """Write the shortlist of a language, by default next to the model; return a one-line summary.
 
-    Texts are .txt files with a sentence per line, or manifests, whose target texts in the language are read.
+    `texts` are .txt files with one sentence per line, or manifests, whose target texts in the language are read.
     """
-    found = next((folder / name for name in VOCABULARY_FILES if (folder / name).is_file()), folder)
-    if not found.is_file() or (output is None and found == folder):
+    vocabulary = next((folder / name for name in VOCABULARY_FILES if (folder / name).is_file()), folder)
+    if not vocabulary.is_file() or (output is None and vocabulary == folder):
         expected = f"a model's folder with one of {', '.join(VOCABULARY_FILES)}; with --output also such a file"
         raise VoxlateError(f"--model {folder}: contains no vocabulary; expected {expected}")
-    tokenizer = Tokenizer(found)
+    tokenizer = Tokenizer(vocabulary)
     lines = [line for path in texts for line in _lines(path, language)]
     shortlist = make_shortlist(language, lines[::2] or lines, tokenizer)
-    known = {*shortlist.ids}  # of every other line, to measure their coverage of the rest
-    covered = [index in known for line in lines[1::2] for index in tokenizer.encode(line)]
+    half_ids = {*shortlist.ids}  # from every other line, to measure their coverage of the remaining lines
+    covered = [index in half_ids for line in lines[1::2] for index in tokenizer.encode(line)]
     shortlist = make_shortlist(language, lines, tokenizer)
     path = output or _path(folder, language)
     fields = {"language": language, "vocabulary_sha256": shortlist.vocabulary_sha256, "ids": shortlist.ids}
@@ -73,34 +73,34 @@ def _path(folder: Path, language: str) -> Path:
 
 
 def read_shortlist(path: Path) -> Shortlist:
-    """Read a file of `voxlate prepare shortlist`. Raises VoxlateError."""
-    fields = read_json(path, "expected a file of voxlate prepare shortlist")
+    """Read a file written by `voxlate prepare shortlist`. VoxlateError if it is not valid."""
+    fields = read_json(path, "expected a file written by voxlate prepare shortlist")
     match fields:
         case {"language": str() as language, "vocabulary_sha256": str() as digest, "ids": list() as ids}:
             if ids and all(isinstance(index, int) and not isinstance(index, bool) and index >= 0 for index in ids):
                 return Shortlist(language, tuple(ids), digest)
     raise VoxlateError(
-        f"{path}: not a file of voxlate prepare shortlist; expected a language, a vocabulary_sha256 and ids"
+        f"{path}: not a file written by voxlate prepare shortlist; expected a language, a vocabulary_sha256 and ids"
     )
 
 
 def find_shortlists(folder: Path, tokenizer: Tokenizer, languages: Iterable[str]) -> Mapping[str, Shortlist]:
     """Return the shortlists next to a model. VoxlateError if one is missing or of another vocabulary."""
-    found = {}
+    shortlists = {}
     for language in dict.fromkeys(languages):
         path = _path(folder, language)
         make = f"create it with: voxlate prepare shortlist TEXT --language {language} --model {folder}"
         if not path.is_file():
             raise VoxlateError(f"{path} does not exist; {make}")
-        found[language] = read_shortlist(path)
-        if found[language].vocabulary_sha256 != file_sha256(tokenizer.path):
-            raise VoxlateError(f"{path}: made for another vocabulary than {tokenizer.path}; {make}")
-        if found[language].language != language:
-            raise VoxlateError(f"{path}: is for {shown(found[language].language)}, expected {language}; {make}")
-        ids = {*found[language].ids}
+        shortlists[language] = read_shortlist(path)
+        if shortlists[language].vocabulary_sha256 != file_sha256(tokenizer.path):
+            raise VoxlateError(f"{path}: made for a vocabulary other than {tokenizer.path}; {make}")
+        if shortlists[language].language != language:
+            raise VoxlateError(f"{path}: is for {shown(shortlists[language].language)}, expected {language}; {make}")
+        ids = {*shortlists[language].ids}
         if max(ids) >= tokenizer.vocabulary_size or not ids.issuperset(range(UNK_ID + 1)):
             raise VoxlateError(f"{path}: its ids are not those of {tokenizer.path}; {make}")
-    return found
+    return shortlists
 
 
 def shortlists_sha256(folder: Path, languages: Iterable[str]) -> dict[str, str]:

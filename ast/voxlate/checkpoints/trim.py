@@ -1,7 +1,7 @@
 """Vocabulary trimming: remove the pieces that the target languages do not use (Abdaoui et al. 2020).
 
 In XLS-R 300M with mBART-50, the embeddings of 250,000 pieces in 50 languages are a quarter of the parameters, and take
-much of the time of the search. The remaining pieces keep their order, so ids keep mBART-50's layout.
+much of the search time. The remaining pieces keep their order, so ids keep mBART-50's layout.
 """
 
 import json
@@ -21,14 +21,15 @@ from voxlate.tokenizer import UNK_ID, Tokenizer
 
 _SPECIALS = UNK_ID + 1
 
-protobuf: Any = sentencepiece_model_pb2  # its classes are created at run time
+protobuf: Any = sentencepiece_model_pb2  # Any: its classes are created at run time
 
 
 def trim(checkpoint: Checkpoint, languages: Sequence[str], ids: Collection[int], vocabulary: Path) -> Checkpoint:
     """Return the checkpoint with only the pieces `ids` and some of its target languages; the encoder is shared.
 
     The smaller vocabulary is written to `vocabulary`, which has the suffix of the old one. Text whose pieces are all
-    kept is tokenized as before, and a search restricted to these pieces finds the same translations.
+    kept is tokenized as before, and a search restricted to these pieces returns the same translations.
+    VoxlateError for BPE vocabularies, whose pieces depend on each other.
     """
     old = checkpoint.tokenizer
     first_tag = old.tag_id(old.tags[0])
@@ -47,7 +48,7 @@ def trim(checkpoint: Checkpoint, languages: Sequence[str], ids: Collection[int],
 
 
 def _with_rows(decoder: MBartDecoder, kept: Sequence[int]) -> MBartDecoder:
-    """Return the decoder with only some rows of its embeddings and of its output layer."""
+    """Return the decoder with only the rows `kept` of its embeddings and its output layer."""
     rows = torch.tensor(kept, device=decoder.embed_tokens.weight.device)
     with torch.device("meta"):
         smaller = MBartDecoder(replace(decoder.config, vocabulary_size=len(kept)))

@@ -1,7 +1,7 @@
 """Start a speech translation model from a pretrained speech encoder and an mBART-50 checkpoint.
 
-Both are loaded strictly and by name. transformers' own way to combine them leaves the decoder's embeddings random if
-the checkpoint only has ``model.shared.weight``, as every one that transformers 5 saves.
+Both are loaded strictly and by name. transformers' `from_encoder_decoder_pretrained` leaves the decoder's embeddings
+random if the checkpoint only has ``model.shared.weight``, as all that transformers 5 saves.
 """
 
 from collections.abc import Mapping
@@ -38,17 +38,18 @@ def start_model(
     """Combine two checkpoints (folders or Hub ids) with a new adapter, in float32; every mBART-50 language is a target.
 
     Only the adapter's weights are random (seed torch first). Encoder and decoder keep their configs, including
-    layerdrop and masking, except for the `fields` given (see `load_checkpoint`).
+    layerdrop and masking, except for the `fields` given (see `load_checkpoint`). VoxlateError
+    if a checkpoint is not of the expected kind, or its weights do not fit its config.
     """
     changed = fields or {}
     if adapter_layers < 1:
         raise VoxlateError(f"adapter_layers is {adapter_layers}, expected 1 or more: it connects the two widths")
-    found = find_model(decoder)
-    decoder_folder = base_folder(found)
+    decoder_path = find_model(decoder)
+    decoder_folder = base_folder(decoder_path)
     config = _read_mbart_config(decoder_folder, changed.get("decoder", {}))
     tokenizer = read_tokenizer(decoder_folder, config.vocab_size)
     speech = read_encoder(encoder, changed.get("encoder"))
-    tensors = _decoder_tensors(found)
+    tensors = _decoder_tensors(decoder_path)
     layers = {"decoder_layers": config.decoder_layers}
     text = build(lambda: MBartDecoder(decoder_config(config)), decoder_folder, tensors, layers)
     load_strictly(text, tensors, torch.float32, str(decoder))
@@ -66,7 +67,7 @@ def _read_mbart_config(folder: Path, changed: Mapping[str, Any]) -> Any:
 
 
 def _decoder_tensors(folder: Path) -> dict[str, Tensor]:
-    """Return the decoder's tensors, with its embeddings from any of the three names that files have for them."""
+    """Return the decoder's tensors, with its embeddings stored under any of their three names."""
     tensors = {name.removeprefix("model."): tensor for name, tensor in read_weights(folder).items()}
     tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("encoder.")}
     bias = tensors.pop("final_logits_bias", None)

@@ -1,4 +1,4 @@
-"""Read and write the weights of a model folder: safetensors if present, else ``.bin`` with nothing but tensors."""
+"""Read and write the weights of a model folder: safetensors if present, else ``.bin`` files of tensors only."""
 
 import errno
 import pickle
@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from voxlate.checkpoints.lora import base_folder, find_adapter, merged
+from voxlate.checkpoints.lora import base_folder, find_adapter, merge_adapter
 from voxlate.errors import VoxlateError
 from voxlate.files import atomic_file, file_sha256
 from voxlate.json_files import read_json, shown
@@ -26,7 +26,7 @@ _CANDIDATES = (
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the weight files of a model folder; for an adapter, those of its base."""
+    """Return the weight files of a model folder; for an adapter, those of its base. VoxlateError if any is missing."""
     folder = base_folder(folder)
     for name in _CANDIDATES:
         path = folder / name
@@ -44,13 +44,14 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Return all tensors of a model folder by name, memory-mapped, so that they are read when they are used.
+    """Return all tensors of a model folder by name, memory-mapped, so that they are read on access.
 
-    For a LoRA adapter, they are those of its base with the adapter merged.
+    For a LoRA adapter, they are those of its base with the adapter merged. VoxlateError if a file is missing or
+    damaged.
     """
     adapter = find_adapter(folder)
     if adapter is not None:
-        return merged(adapter, read_tensors(adapter.weights), read_weights(adapter.base))
+        return merge_adapter(adapter, read_tensors(adapter.weights), read_weights(adapter.base))
     tensors: dict[str, Tensor] = {}
     for path in weight_files(folder):
         shard = read_tensors(path)
@@ -60,7 +61,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         tensors.update(shard)
     index = next((folder / name for name in _CANDIDATES if (folder / name).is_file()), folder)
     if index.suffix == ".json":
-        # It may list more tensors: converters to safetensors omit the second of two tied ones.
+        # An index may list more tensors: converters to safetensors omit the second of two tied ones.
         unlisted = sorted(tensors.keys() - _weight_map(index).keys())
         if unlisted:
             raise VoxlateError(
@@ -76,14 +77,18 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def _weight_map(path: Path) -> dict[str, str]:
     """Return the file of each tensor of a sharded model."""
-    found = read_json(path, "").get("weight_map")
+    weight_map = read_json(path, "").get("weight_map")
     suffix = f".{path.name.split('.')[1]}"  # of the shards: .safetensors or .bin
-    if not isinstance(found, dict) or not found or not all(isinstance(shard, str) for shard in found.values()):
+    if (
+        not isinstance(weight_map, dict)
+        or not weight_map
+        or not all(isinstance(shard, str) for shard in weight_map.values())
+    ):
         raise VoxlateError(f'{path}: expected {{"weight_map": {{"TENSOR": "FILE", …}}}}; fetch it again')
-    other = next((shard for shard in found.values() if Path(shard).suffix != suffix), None)
+    other = next((shard for shard in weight_map.values() if Path(shard).suffix != suffix), None)
     if other is not None:
         raise VoxlateError(f"{path}: names the shard {shown(other)}; expected files that end in {suffix}")
-    return cast("dict[str, str]", found)
+    return cast("dict[str, str]", weight_map)
 
 
 def weights_sha256(folder: Path) -> str:
@@ -137,7 +142,7 @@ def _read_bin(path: Path) -> dict[str, Tensor]:
         raise VoxlateError(
             f"{path}: holds Python objects other than tensors, which are never loaded; save it as safetensors"
         ) from None
-    except Exception as error:  # damaged files raise exceptions of many kinds
+    except Exception as error:  # damaged files raise various exceptions
         raise VoxlateError(f"{path}: not a PyTorch weights file ({shown(error)}); fetch it again") from None
     if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise VoxlateError(f"{path}: expected a table of tensors by name, got {type(loaded).__name__}")

@@ -39,7 +39,7 @@ def report(
 ) -> None:
     """Write BLEU tables beside published scores. A page has plots, sentences and clips."""
     with options.scorer_errors():
-        from voxlate.evaluation.sound_files import is_sound
+        from voxlate.evaluation.playable_audio import is_playable
         from voxlate_eval.report import write_report
         from voxlate_eval.strict_json import path_text
 
@@ -54,6 +54,6 @@ def report(
             embed_bytes=embed_mib << 20,
             link=link,
             clip_folders=clips or [],
-            is_playable=is_sound,
+            is_playable=is_playable,
         )
         print(*map(path_text, written), sep="\n")

@@ -1,1 +1,1 @@
-"""From audio to text: search, batches of segments, results and their files."""
+"""Decode audio into text: search, batches of segments, results and their files."""

@@ -1,4 +1,4 @@
-"""From the hypotheses of segments to the translation of an input."""
+"""Assemble the hypotheses of segments into the translation of an input."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from voxlate.tokenizer import Tokenizer
 
 @dataclass
 class PendingTranslation:
-    """An input on its way into one language. It collects the hypotheses of its segments, in any order."""
+    """An unfinished translation of one input into one language, which collects hypotheses in any order of segments."""
 
     audio: DecodedAudio
     target_language: str
@@ -23,7 +23,7 @@ class PendingTranslation:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all segments have their hypotheses."""
+        """Whether all segments have hypotheses."""
         return len(self.hypotheses) == len(self.audio.spans)
 
     def finish(self, tokenizer: Tokenizer, settings: SearchSettings) -> Translation:
@@ -37,8 +37,8 @@ class PendingTranslation:
             )
             for start, end in audio.spans
         )
-        with_start = [1 + len(self.hypotheses[span][0].ids) for span in audio.spans]
-        cut_off = sum(length >= settings.max_length for length in with_start)
+        lengths = [1 + len(self.hypotheses[span][0].ids) for span in audio.spans]  # with the start token
+        cut_off = sum(length >= settings.max_length for length in lengths)
         notes = (_cut_off_note(cut_off, len(segments), settings.max_length),) if cut_off else ()
         return Translation(
             audio.name,
@@ -57,11 +57,12 @@ def _to_candidates(
 ) -> tuple[Candidate, ...]:
     candidates = [Candidate(tokenizer.decode(hypothesis.ids), hypothesis.score) for hypothesis in hypotheses]
     if settings.mbr:
-        texts, log_probs = [one.text for one in candidates], [hypothesis.log_prob for hypothesis in hypotheses]
+        texts = [candidate.text for candidate in candidates]
+        log_probs = [hypothesis.log_prob for hypothesis in hypotheses]
         candidates = [candidates[index] for index in rerank(texts, log_probs)]
     return tuple(candidates[: settings.n_best])
 
 
 def _cut_off_note(cut_off: int, segments: int, max_length: int) -> str:
-    texts = "its translation" if segments == 1 else f"the translation of {cut_off} of its {segments} segments"
-    return f"{texts} reached the maximum length, {max_length} tokens, and may be cut off; see --max-length"
+    subject = "its translation" if segments == 1 else f"the translation of {cut_off} of its {segments} segments"
+    return f"{subject} reached the maximum length, {max_length} tokens, and may be cut off; see --max-length"

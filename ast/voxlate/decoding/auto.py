@@ -1,4 +1,4 @@
-"""Translation of speech in unknown languages: each input is identified first, then translated by a suitable model."""
+"""Translate speech in unknown languages: identify the language of each input, then choose a model for it."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,10 +19,11 @@ from voxlate.search_options import SearchOptions
 
 
 class AutoTranslator:
-    """Reads each input twice: for the identifier, and for the translator that `load` returns for a model and a source.
+    """Identifies the language of each input, then translates it. Each input is read twice.
 
-    `target` is one language or several. All inputs go to `model`, or if it is None, each to the published checkpoint of
-    its direction.
+    - `target`: one language or several.
+    - `model`: translates all inputs; if None, the published checkpoint of each input's direction does.
+    - `load`: returns the translator for a model and a source language, which is None if its inputs have several.
     """
 
     def __init__(
@@ -44,12 +45,12 @@ class AutoTranslator:
         progress: Callable[[float, float], None] | None = None,
         audio_track: AudioTrack | None = None,
     ) -> Iterator[tuple[int, Translation | AudioError]]:
-        """Yield each input's index and result as soon as it is complete, one for each target language.
+        """Yield the index of an input and a result as soon as it is complete, one per target language.
 
         If a direction has no model, the input yields an AudioError after its other translations.
         """
         items = list(inputs)
-        targets_by_model: dict[str, dict[int, list[str]]] = {}  # model -> index of the input -> target languages
+        targets_by_model: dict[str, dict[int, list[str]]] = {}  # model -> index of an input -> target languages
         languages: list[str | None] = [None] * len(items)
         errors: dict[int, list[str]] = {}
         for index, identified in self._identifier.stream(items, audio_track=audio_track):
@@ -81,14 +82,14 @@ class AutoTranslator:
             ):
                 yield indices[position], self._with_identifier(result)
         for index, reasons in errors.items():
-            yield index, AudioError(f"{_name(items[index])}: {'; '.join(dict.fromkeys(reasons))}")
+            yield index, AudioError(f"{_input_name(items[index])}: {'; '.join(dict.fromkeys(reasons))}")
 
     def _with_identifier(self, result: Translation | AudioError) -> Translation | AudioError:
-        """Add the recipe of the identifier to that of a translation."""
+        """Add the identifier's recipe to the recipe of a translation."""
         if isinstance(result, AudioError):
             return result
         return replace(result, recipe=Recipe(lambda: {**result.recipe, **self._identifier.recipe()}))
 
 
-def _name(item: AudioSource) -> str:
+def _input_name(item: AudioSource) -> str:
     return str(item if isinstance(item, Path) else getattr(item, "name", "audio"))

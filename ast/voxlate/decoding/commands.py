@@ -1,4 +1,4 @@
-"""The commands ``voxlate translate``, ``transcribe`` and ``identify``. Mistakes are reported before torch is loaded."""
+"""The commands ``voxlate translate``, ``transcribe`` and ``identify``. Options are checked before torch is imported."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from rich.console import Console
 
 from voxlate.audio.sources import AudioSource
-from voxlate.checkpoints.generation_config import stated_search
+from voxlate.checkpoints.generation_config import read_search_defaults
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.model_identity import contents_sha256, model_identity
 from voxlate.decoding.inputs import find_inputs
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from voxlate.decoding.translator import Translator
     from voxlate.models.cpu.malloc import FreedMemory
 
-Progress: TypeAlias = Callable[[float, float], None]  # with the seconds of audio done and read so far
+Progress: TypeAlias = Callable[[float, float], None]  # called with the seconds of audio done and read so far
 Results: TypeAlias = Iterator[tuple[int, Translation | AudioError]]
 
 AUTO = "auto"  # as a source language: identify it
@@ -68,19 +68,19 @@ _NOT_RECORDED = {
 
 
 def translate(command: TranslateCommand) -> int:
-    """Translate; return 0 if every input was translated completely, 1 if some failed (each is reported)."""
+    """Translate the inputs; return the exit code (see `run_inputs`)."""
     targets = list(dict.fromkeys(find_language(language).code for language in command.to))
     is_auto = command.source == AUTO
     if is_auto != (command.identifier is not None):
         raise VoxlateError(
-            "--from auto and --identifier belong together; expected both (a folder of `voxlate train-identifier`, or a "
-            "model such as facebook/mms-lid-126), or neither"
+            "--from auto and --identifier must be used together; expected both (the identifier is a folder written by "
+            "`voxlate train-identifier`, or a model such as facebook/mms-lid-126), or neither"
         )
     source = find_language(command.source).code if command.source and not is_auto else None
     model = command.model if command.model or is_auto else _default_model(targets, source)
 
     def settings(target: str) -> Settings:
-        defaults = stated_search(find_model(model)) if model else {}
+        defaults = read_search_defaults(find_model(model)) if model else {}
         return _settings(
             "translate",
             command,
@@ -105,17 +105,19 @@ def translate(command: TranslateCommand) -> int:
         assert model is not None
         stream = partial(load(model, source).stream, source=source, options=command.search)
 
-        def bounded(inputs: Iterable[AudioSource], *, to: Sequence[str | Sequence[str]], progress: Progress) -> Results:
+        def bounded_stream(
+            inputs: Iterable[AudioSource], *, to: Sequence[str | Sequence[str]], progress: Progress
+        ) -> Results:
             report = bound_freed_memory(freed, progress)
             return stream(inputs, to=to, progress=report, audio_track=command.audio_track)
 
-        return bounded
+        return bounded_stream
 
     return run_inputs(command, targets, "translated", settings, start)
 
 
 def transcribe(command: TranscribeCommand) -> int:
-    """Transcribe; return 0 if every input was transcribed completely, 1 if some failed (each is reported)."""
+    """Transcribe the inputs; return the exit code (see `run_inputs`)."""
     language = find_language(command.language).code if command.language else None
 
     def settings(_: str) -> Settings:
@@ -134,7 +136,7 @@ def transcribe(command: TranscribeCommand) -> int:
 
 
 def print_languages(audio: Sequence[str], identifier: "Identifier", audio_track: int | str | None = None) -> int:
-    """Print name, language and probability of each input, separated by tabs; return the exit code, 1 if some failed."""
+    """Print the name, language and probability of each input, tab-separated; return 0, or 1 if any input failed."""
     console = stderr()
     inputs = find_inputs(audio)
     failures: list[AudioError] = [*inputs.failed]
@@ -160,7 +162,7 @@ def print_languages(audio: Sequence[str], identifier: "Identifier", audio_track:
 
 
 def _without_targets(stream: Callable[..., Results], freed: "FreedMemory | None" = None) -> ResultStream:
-    """Return a stream that ignores `to`: it has one language for all inputs, or none."""
+    """Adapt a stream without target languages to `ResultStream`, and bound the memory that it frees."""
 
     def without_targets(
         inputs: Iterable[AudioSource],
@@ -174,7 +176,7 @@ def _without_targets(stream: Callable[..., Results], freed: "FreedMemory | None"
 
 
 def keep_freed_memory(device: str) -> "FreedMemory":
-    """Let this process keep the memory that translation frees, if `device` is a CPU. Call it before loading a model."""
+    """Let the process keep the memory that translation frees, if `device` is a CPU. Call before loading a model."""
     from voxlate.hardware import choose_device  # noqa: PLC0415 (torch takes seconds)
     from voxlate.models.cpu.malloc import FreedMemory  # noqa: PLC0415
 
@@ -182,7 +184,7 @@ def keep_freed_memory(device: str) -> "FreedMemory":
 
 
 def bound_freed_memory(freed: "FreedMemory", progress: Progress | None = None) -> Progress:
-    """Return a progress callback that bounds the freed memory after each segment, and calls `progress`."""
+    """Return a progress callback that bounds the freed memory after each segment and calls `progress`."""
     last_read = 0.0
 
     def report(done: float, read: float) -> None:
@@ -200,7 +202,8 @@ def _settings(
     task: str, command: TranslateCommand | TranscribeCommand, model: str | None, **others: object
 ) -> Settings:
     """Return everything that results depend on besides the input, under the names that journals use."""
-    options = {one.name: getattr(command, one.name) for one in fields(command) if one.name not in _NOT_RECORDED}
+    names = [field.name for field in fields(command) if field.name not in _NOT_RECORDED]
+    options = {name: getattr(command, name) for name in names}
     device = command.device.partition(":")[0]  # which of several GPUs does not matter
     identity = model_identity(find_model(model)) if model else "of the direction"
     settings = {"command": task, "model": identity, "device": device, **options, **others}
@@ -221,7 +224,7 @@ def _default_model(targets: Sequence[str], source: str | None) -> str:
 def _load(
     command: TranslateCommand, targets: Sequence[str], console: Console, model: str, source: str | None
 ) -> "Translator":
-    """Load a model; print which, if the user did not name it, and which of its language tokens are ambiguous."""
+    """Load a model; print its name unless the user chose it, and a note about each ambiguous language token."""
     find_model(model)
     from voxlate.decoding.translator import Translator  # noqa: PLC0415 (torch takes seconds)
 

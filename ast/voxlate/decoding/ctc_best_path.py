@@ -1,4 +1,4 @@
-"""CTC best-path decoding (Graves et al. 2006): from label probabilities of frames to words and their times.
+"""CTC best-path decoding (Graves et al. 2006): convert label probabilities of frames to words.
 
 Shape letters: S frames, V labels.
 """
@@ -21,7 +21,7 @@ class AlignedWord:
 
 
 def best_path(log_probs_SV: Tensor, labels: Labels) -> list[AlignedWord]:
-    """Return the words that the most probable labels of the frames spell: repeats are merged, blanks dropped."""
+    """Return the words of the best path: the most probable label of each frame, without repeats and blanks."""
     best_S = log_probs_SV.max(dim=1)
     words: list[AlignedWord] = []
     letters: list[tuple[str, int, int, float]] = []  # text, first and last frame, log-probability

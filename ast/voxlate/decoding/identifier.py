@@ -1,4 +1,4 @@
-"""From audio inputs to the languages spoken in them.
+"""Identify the languages spoken in audio inputs.
 
 Shape letters: L languages.
 """
@@ -34,9 +34,9 @@ _MAX_SECONDS = 30.0  # of speech from the beginning of an input
 
 @dataclass(frozen=True)
 class Identification:
-    """The most probable language of an input, by code, and the probabilities of all. Silence has no language.
+    """The code of the most probable language of an input (None for silence), and the probability of each language.
 
-    `warnings`, `notes` and `recipe` are those of a `Translation`.
+    `warnings`, `notes` and `recipe` are as in `Translation`.
     """
 
     language: str | None
@@ -97,7 +97,7 @@ class Identifier:
         sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
     ) -> Identification | list[Identification]:
-        """Identify the language of one input, or of each of a list. Inputs and arguments are those of `stream`.
+        """Identify the language of one input, or of each input of a list. For inputs and arguments see `stream`.
 
         AudioError if an input cannot be read. `stream` yields it instead, and continues with the other inputs.
         """
@@ -113,12 +113,12 @@ class Identifier:
         sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
     ) -> Iterator[tuple[int, Identification | AudioError]]:
-        """Identify the languages of many inputs; yield the index and the result of each, in their order.
+        """Identify the languages of many inputs; yield the index and the result of each, in order.
 
         - `inputs`: paths, bytes, binary files, arrays or tensors of shape (T,) or (1, T), or audio dicts of `datasets`.
-          They are read as they are needed, and their first 30 s of speech are used.
-        - `sampling_rate`: that of arrays and tensors, in Hz.
-        - `audio_track`: the track of files that have several, by number (from 1) or language.
+          They are read when they are needed, and their first 30 s of speech are used.
+        - `sampling_rate`: sampling rate of arrays and tensors, in Hz.
+        - `audio_track`: which track to read from files with several, by number (from 1) or language.
 
         An input that cannot be read yields an AudioError.
         """
@@ -154,23 +154,23 @@ class Identifier:
         if not probabilities:
             return {}
         samples = [end - start for start, end in _first_spans(audio)]
-        weighted = [one_L * count for one_L, count in zip(probabilities, samples, strict=True)]
+        weighted = [probabilities_L * count for probabilities_L, count in zip(probabilities, samples, strict=True)]
         mean_L = torch.stack(weighted).sum(0) / sum(samples)
         by_language: dict[str, float] = {}
         for language, probability in zip(self.model.languages, mean_L.tolist(), strict=True):
-            if language is not None:  # several labels may be one language, such as zho and cmn
+            if language is not None:  # several labels may denote one language, such as zho and cmn
                 by_language[language] = by_language.get(language, 0.0) + probability
         return by_language
 
 
 def _first_spans(audio: DecodedAudio) -> list[Span]:
-    """Return the first segments of an input, up to 30 s in all."""
+    """Return the first segments of an input, up to 30 s in total."""
     spans = []
-    left = round(_MAX_SECONDS * SAMPLE_RATE_HZ)
+    remaining = round(_MAX_SECONDS * SAMPLE_RATE_HZ)
     for start, end in audio.spans:
-        if left > 0:
-            spans.append((start, min(end, start + left)))
-            left -= end - start
+        if remaining > 0:
+            spans.append((start, min(end, start + remaining)))
+            remaining -= end - start
     return spans
 
 

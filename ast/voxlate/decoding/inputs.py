@@ -1,4 +1,4 @@
-"""From the arguments of a command (files, folders, globs, ``-``) to audio inputs."""
+"""Resolve the arguments of a command (files, folders, globs, ``-``) to audio inputs."""
 
 import glob
 import os
@@ -12,7 +12,7 @@ from voxlate.audio.loading import MEDIA_SUFFIXES
 from voxlate.errors import AudioError
 
 STDIN = "-"
-_DESCRIPTOR = re.compile(r"/dev/(fd/|std)|/proc/")  # names that mean something else in the next process
+_DESCRIPTOR = re.compile(r"/dev/(fd/|std)|/proc/")  # names that refer to something else in another process
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,17 @@ class Input:
 
 @dataclass
 class Inputs:
-    """The inputs found, errors of arguments that give none, and the files of folders that are left out."""
+    """The resolved inputs, errors of arguments without inputs, and the files skipped in folders."""
 
     items: list[Input] = field(default_factory=list)
     failed: list[AudioError] = field(default_factory=list)
-    left_out: list[Path] = field(default_factory=list)
+    skipped: list[Path] = field(default_factory=list)
 
 
 def find_inputs(arguments: Sequence[str]) -> Inputs:
     """Return the inputs of arguments, each once, in the order given, and by path within a folder or glob.
 
-    A folder gives all files below it that have the suffix of a media file. A file that is named itself needs none.
+    Folders are searched recursively for files with a media suffix. A file given by name may have any suffix.
     """
     inputs = Inputs()
     for argument in arguments:
@@ -71,7 +71,7 @@ def find_inputs(arguments: Sequence[str]) -> Inputs:
         elif os.path.lexists(path):
             inputs.items.append(Input(path))
         elif "://" in argument:
-            inputs.failed.append(AudioError(f"{argument}: addresses are not read; download the file and name it"))
+            inputs.failed.append(AudioError(f"{argument}: URLs are not supported; download the file and give its path"))
         elif glob.has_magic(argument):
             matches = sorted(Path(match) for match in glob.glob(argument, recursive=True))  # noqa: PTH207
             if not matches:
@@ -79,7 +79,7 @@ def find_inputs(arguments: Sequence[str]) -> Inputs:
             for match in matches:
                 if not match.is_dir():
                     inputs.items.append(Input(match))
-                elif "**" not in argument:  # the contents of the folder match ** themselves
+                elif "**" not in argument:  # with **, the pattern already matches the contents of the folder
                     _walk(match, inputs)
         else:
             inputs.items.append(Input(path))
@@ -96,9 +96,9 @@ def _absolute(path: Path) -> Path:
 
 
 def _walk(top: Path, inputs: Inputs) -> None:
-    """Add the media files below a folder. One without any, or that is named like a media file, is an error."""
+    """Add the media files below a folder. A folder without any, or one with a media suffix, is an error."""
     count_before, seen = len(inputs.items) + len(inputs.failed), set()
-    for root, folders, names in os.walk(top, followlinks=True, onerror=lambda error: _not_listed(error, inputs)):
+    for root, folders, names in os.walk(top, followlinks=True, onerror=lambda error: _add_listing_error(error, inputs)):
         folder, real = Path(root), os.path.realpath(root)
         if real in seen:  # a link to a parent folder
             folders.clear()
@@ -108,7 +108,7 @@ def _walk(top: Path, inputs: Inputs) -> None:
         files = [folder / name for name in sorted(names)]
         media = [file for file in files if _is_media(file)]
         inputs.items += [Input(file) for file in media]
-        inputs.left_out += sorted(set(files) - set(media))
+        inputs.skipped += sorted(set(files) - set(media))
         if folder != top and _is_media(folder) and not media and not folders:
             inputs.failed.append(AudioError(f"{folder}: is a directory, not an audio file"))
     if len(inputs.items) + len(inputs.failed) == count_before:
@@ -123,10 +123,10 @@ def _is_media(path: Path) -> bool:
         return False
     try:
         mode = path.stat().st_mode
-    except OSError:  # a broken link, or no permission: an error when it is read
+    except OSError:  # a broken link, or no permission: reported when it is read
         return True
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
-def _not_listed(error: OSError, inputs: Inputs) -> None:
+def _add_listing_error(error: OSError, inputs: Inputs) -> None:
     inputs.failed.append(AudioError(f"{error.filename}: cannot be listed ({error.strerror})"))

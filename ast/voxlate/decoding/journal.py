@@ -1,7 +1,7 @@
-"""The journal of an output folder: the input and the settings that each result was made from.
+"""The journal of an output folder, which records the input and the settings of each result.
 
-It is a file of JSON lines, which is only appended to. Damaged lines are dropped. Without a journal, existing results
-are kept, though nothing is known of them. Several processes may share a folder.
+It is an append-only file of JSON lines. Damaged lines are dropped. Without a journal, existing results are kept, but
+their origin is unknown. Several processes may share a folder.
 """
 
 import hashlib
@@ -64,7 +64,7 @@ class JournalEntry:
         return state == self.state or (self.sha256 is not None and self.sha256 == digest())
 
     def to_json(self) -> dict[str, object]:
-        """Return the entry as a line of the journal holds it."""
+        """Return the fields of the entry's line in the journal."""
         return {
             "place": self.stem,
             "input": self.input,
@@ -80,7 +80,7 @@ class JournalEntry:
 class ResultJournal:
     """Reads and appends to the journal of a folder. `warn` receives a line if it cannot be read or written.
 
-    `owners` maps the stem of results to their input.
+    `owners` maps the stem of results to the path of their input.
     """
 
     def __init__(self, folder: Path, warn: Callable[[str], None]) -> None:
@@ -93,9 +93,9 @@ class ResultJournal:
         self._results: dict[tuple[str, str, str], JournalEntry] = {}
         self._settings: dict[str, Mapping[str, object]] = {}
 
-    def find(self, stem: str, language: str, form: str) -> JournalEntry | None:
+    def find(self, stem: str, language: str, file_format: str) -> JournalEntry | None:
         """Return the entry of a result, None if it is unknown."""
-        return self._results.get((stem, language, form))
+        return self._results.get((stem, language, file_format))
 
     def entries(self, stem: str) -> list[JournalEntry]:
         """Return the entries of all results with a stem."""
@@ -126,15 +126,15 @@ class ResultJournal:
             self._append(lines)
 
     def differences(self, settings: Mapping[str, object], others: Sequence[str]) -> list[str]:
-        """Return the names of settings that differ from recorded ones, which are given by their digests."""
-        known = [self._settings[other] for other in others if other in self._settings]
-        names = {name: None for other in known for name in (*settings, *other)}
-        return [name for name in names if any(settings.get(name) != other.get(name) for other in known)]
+        """Return the names of settings that differ from recorded ones, given by their digests."""
+        recorded = [self._settings[other] for other in others if other in self._settings]
+        names = {name: None for other in recorded for name in (*settings, *other)}
+        return [name for name in names if any(settings.get(name) != other.get(name) for other in recorded)]
 
     def _add(self, entry: JournalEntry) -> None:
         self.owners[entry.stem] = entry.input
-        for form in entry.formats:
-            self._results[entry.stem, entry.language, form] = entry
+        for file_format in entry.formats:
+            self._results[entry.stem, entry.language, file_format] = entry
 
     def _read(self) -> None:
         self._clear()
@@ -155,7 +155,7 @@ class ResultJournal:
                 write_text(self._path, b"".join(line + b"\n" for line in kept).decode())
 
     def _parse(self, line: bytes) -> bool:
-        """Take in a line; return False if it is damaged."""
+        """Parse a line and store its contents; return False if it is damaged."""
         try:
             fields = json.loads(line.decode("ascii"))
             if "values" in fields:
@@ -190,7 +190,7 @@ class ResultJournal:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         lock = FileLock(self._folder / _LOCK_NAME)
-        with suppress(Timeout, OSError, NotImplementedError):  # some network file systems have no locks
+        with suppress(Timeout, OSError, NotImplementedError):  # some network file systems do not support locks
             lock.acquire(timeout=_LOCK_SECONDS)
         try:
             yield
@@ -213,7 +213,7 @@ def input_sha256(path: Path, state: FileState | None) -> str | None:
 
 
 def _entry(fields: Mapping[str, object]) -> JournalEntry:
-    """Return the entry of a line. ValueError, TypeError or KeyError if it is none."""
+    """Return the entry in a line. ValueError, TypeError or KeyError if it is invalid."""
     state, sha256 = fields["stamp"], fields["sha256"]
     return JournalEntry(
         _stem(fields["place"]),
@@ -228,7 +228,7 @@ def _entry(fields: Mapping[str, object]) -> JournalEntry:
 
 
 def _stem(value: object) -> str:
-    """Return a relative path that stays in the folder: a foreign journal must not send results elsewhere."""
+    """Return a relative path inside the folder: a foreign journal must not write elsewhere. ValueError if it is not."""
     parts = PurePosixPath(_text(value)).parts
     if not parts or ".." in parts or parts[0].startswith("/") or "\0" in _text(value):
         raise ValueError(value)

@@ -1,9 +1,10 @@
-"""Minimum Bayes risk: rerank hypotheses by their expected chrF against all others.
+"""Minimum Bayes risk decoding: rerank hypotheses by their expected chrF against all others.
 
 Shape letters: N hypotheses, G distinct n-grams.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,10 @@ def rerank(texts: Sequence[str], log_probs: Sequence[float]) -> list[int]:
     """
     distinct = list(dict.fromkeys(texts))
     weights_N = np.exp(np.asarray(log_probs) - max(log_probs))
-    shares = np.array([weights_N[[text == one for text in texts]].sum() for one in distinct]) / weights_N.sum()
-    expected = dict(zip(distinct, chrf_table(distinct) @ shares, strict=True))
+    probabilities = (
+        np.array([weights_N[[text == other for other in texts]].sum() for text in distinct]) / weights_N.sum()
+    )
+    expected = dict(zip(distinct, chrf_table(distinct) @ probabilities, strict=True))
     return sorted(range(len(texts)), key=lambda index: (-expected[texts[index]], index))
 
 
@@ -45,8 +48,8 @@ def chrf_table(texts: Sequence[str]) -> npt.NDArray[np.float64]:
 def _count_ngrams(texts: Sequence[str], order: int) -> npt.NDArray[np.int64]:
     """Count the character n-grams of each text, (N, G)."""
     ngrams = [[text[start : start + order] for start in range(len(text) - order + 1)] for text in texts]
-    columns = {ngram: column for column, ngram in enumerate(dict.fromkeys(ngram for own in ngrams for ngram in own))}
+    columns = {ngram: column for column, ngram in enumerate(dict.fromkeys(chain.from_iterable(ngrams)))}
     counts_NG = np.zeros((len(texts), len(columns)), np.int64)
-    for row, own in enumerate(ngrams):
-        np.add.at(counts_NG[row], [columns[ngram] for ngram in own], 1)
+    for row, row_ngrams in enumerate(ngrams):
+        np.add.at(counts_NG[row], [columns[ngram] for ngram in row_ngrams], 1)
     return counts_NG

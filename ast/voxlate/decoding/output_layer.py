@@ -1,4 +1,4 @@
-"""The most probable next ids of each hypothesis: the top k of the output layer, without a full softmax.
+"""The top k of the output layer: the most probable next ids of each hypothesis, without a full softmax.
 
 Shape letters: R rows (hypotheses), D width, V vocabulary, B ids of a block, G groups of ids, M ids of the best groups,
 N candidates.
@@ -20,8 +20,8 @@ _GROUP = 64  # ids; divides the size of a block
 class Vocabulary:
     """The ids that can be generated: rows of the output layer, their ids, and those allowed for each language tag.
 
-    `ids_V` is None if all ids are among them. `allowed` has a boolean (V,) mask for each language tag, and is empty if
-    all tags allow the same ids.
+    `ids_V` is None if the vocabulary is complete. `allowed` has a boolean (V,) mask for each language tag, and is
+    empty if all tags allow the same ids.
     """
 
     rows: OutputRows
@@ -30,7 +30,7 @@ class Vocabulary:
 
 
 def shortlisted(rows: OutputRows, ids_by_tag: Mapping[int, Sequence[int]]) -> Vocabulary:
-    """Return a vocabulary of only some ids for each language tag."""
+    """Return the vocabulary of all ids that are allowed for any of the language tags."""
     device = rows.weight_VD.device
     ids_V = torch.tensor(sorted(set().union(*ids_by_tag.values())), device=device)
     allowed = {tag_id: torch.isin(ids_V, torch.tensor([*ids]).to(ids_V)) for tag_id, ids in ids_by_tag.items()}
@@ -42,8 +42,8 @@ def top_k_ids(
 ) -> tuple[Tensor, Tensor]:
     """Return the log-probabilities and ids of the `count` best next ids of each row, (R, N) both, best first.
 
-    `tag_ids` are the language tags of the rows. With weights of less than float32, twice as many candidates are scored
-    again in float32, since rounded scores would tie.
+    `tag_ids` are the language tags of the rows. With weights of less than float32, twice as many candidates are
+    rescored in float32, since rounded scores would tie.
     """
     weight_VD = vocabulary.rows.weight_VD
     exact = weight_VD.dtype == torch.float32
@@ -63,7 +63,7 @@ def top_k_ids(
 
 
 def _top(scores: ScoreTable, allowed_RV: Tensor | None, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the largest scores of each row, their places, and the log of the sum of all exponentials, (R, 1).
+    """Return the largest scores of each row, their columns, and the log of the sum of all exponentials, (R, 1).
 
     The global top k lie in the k groups with the largest maxima.
     """
@@ -71,8 +71,8 @@ def _top(scores: ScoreTable, allowed_RV: Tensor | None, count: int) -> tuple[Ten
     for block, scores_RB in scores.blocks():
         if allowed_RV is not None:
             scores_RB.masked_fill_(~allowed_RV[:, block], -torch.inf)
-        missing = -scores_RB.shape[1] % _GROUP
-        padded_RB = F.pad(scores_RB, (0, missing), value=-torch.inf) if missing else scores_RB  # pad always copies
+        padding = -scores_RB.shape[1] % _GROUP
+        padded_RB = F.pad(scores_RB, (0, padding), value=-torch.inf) if padding else scores_RB  # pad always copies
         groups.append(padded_RB.view(scores.rows, -1, _GROUP).amax(2))
         largest_R1 = groups[-1].amax(1, keepdim=True)
         # The largest probability is the inverse of the sum of exponentials; softmax takes half the time of logsumexp.
@@ -80,10 +80,10 @@ def _top(scores: ScoreTable, allowed_RV: Tensor | None, count: int) -> tuple[Ten
         normalizers.append((largest_R1 - probability_R1.log_()).masked_fill_(largest_R1 == -torch.inf, -torch.inf))
     groups_RG = torch.cat(groups, 1)
     chosen_RN = groups_RG.topk(min(count, groups_RG.shape[1]), dim=1).indices
-    places_RM = (chosen_RN[:, :, None] * _GROUP + torch.arange(_GROUP, device=chosen_RN.device)).flatten(1)
-    inside_RM = places_RM < scores.size
-    places_RM = places_RM.clamp(max=scores.size - 1)
+    columns_RM = (chosen_RN[:, :, None] * _GROUP + torch.arange(_GROUP, device=chosen_RN.device)).flatten(1)
+    valid_RM = columns_RM < scores.size
+    columns_RM = columns_RM.clamp(max=scores.size - 1)
     if allowed_RV is not None:
-        inside_RM &= allowed_RV.gather(1, places_RM)
-    best_RN, order_RN = scores.gather(places_RM).masked_fill_(~inside_RM, -torch.inf).topk(count, dim=1)
-    return best_RN, places_RM.gather(1, order_RN), torch.cat(normalizers, 1).logsumexp(1, keepdim=True)
+        valid_RM &= allowed_RV.gather(1, columns_RM)
+    best_RN, order_RN = scores.gather(columns_RM).masked_fill_(~valid_RM, -torch.inf).topk(count, dim=1)
+    return best_RN, columns_RM.gather(1, order_RN), torch.cat(normalizers, 1).logsumexp(1, keepdim=True)

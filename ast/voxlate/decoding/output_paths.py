@@ -1,4 +1,4 @@
-"""Paths of results in an output folder: each input has a stem of its own, which no other input gets.
+"""Choose the paths of results in an output folder, with a unique stem for each input.
 
 A stem is the relative path of results without .LANGUAGE.FORMAT.
 """
@@ -12,16 +12,16 @@ from pathlib import Path
 from voxlate.decoding.inputs import Input
 from voxlate.decoding.journal import ResultJournal, file_state, input_sha256
 
-_NAME_BYTES = 255  # of a file, on nearly all file systems
-_EXTENSION_BYTES = 20  # left for .LANGUAGE.FORMAT
+_NAME_BYTES = 255  # maximum for a file name on nearly all file systems
+_EXTENSION_BYTES = 20  # reserved for .LANGUAGE.FORMAT
 
 
 def claim_stems(inputs: Sequence[Input], journal: ResultJournal, limit: int = _NAME_BYTES) -> list[str]:
     """Return the stem of each input's results, and reserve it in the journal.
 
     An input below the working directory keeps its folders relative to it; the others keep those below their common
-    parent. If a stem belongs to another input, more of the input's own folders are kept, or the stem is numbered. Names
-    are shortened to leave room for the extensions in `limit` bytes.
+    parent. If a stem belongs to another input, more of the input's parent folders are kept, or the stem is numbered.
+    Names are shortened to leave room for the extensions in `limit` bytes.
     """
     outside = [
         item.absolute.parent
@@ -30,13 +30,13 @@ def claim_stems(inputs: Sequence[Input], journal: ResultJournal, limit: int = _N
     ]
     common = Path(os.path.commonpath(outside)) if outside else Path("/")
     with journal.claiming() as claim:
-        known = {owner: stem for stem, owner in journal.owners.items()}
+        stems_by_owner = {owner: stem for stem, owner in journal.owners.items()}
         stems = []
         for item in inputs:
-            stem = known.get(item.key)
+            stem = stems_by_owner.get(item.key)
             if stem is None:
                 candidates = (_shorten(path, limit - _EXTENSION_BYTES) for path in _candidates(item, common))
-                stem = next(one for one in candidates if _is_free(one, item, journal))
+                stem = next(candidate for candidate in candidates if _is_free(candidate, item, journal))
                 if item.is_nameless or os.path.lexists(item.absolute):  # a missing file must not block a stem
                     claim(stem, item.key)
             stems.append(stem)
@@ -48,7 +48,7 @@ def _is_below(item: Input, folder: Path) -> bool:
 
 
 def _candidates(item: Input, common: Path) -> Iterator[Path]:
-    """Yield relative paths for the results of an input, best first, without end."""
+    """Yield relative paths for the results of an input, best first; the iterator is infinite."""
     path = item.absolute
     full = path.relative_to(path.anchor)
     if item.is_nameless:
@@ -63,7 +63,7 @@ def _candidates(item: Input, common: Path) -> Iterator[Path]:
 
 
 def _is_free(stem: str, item: Input, journal: ResultJournal) -> bool:
-    """Return whether a stem has no owner, or one that is gone and left no results but those of the same recording."""
+    """Return whether a stem has no owner, or a deleted one without results other than those of this recording."""
     owner = journal.owners.get(stem)
     if owner is None:
         return True

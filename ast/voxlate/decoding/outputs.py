@@ -1,4 +1,4 @@
-"""Results on standard output, and the interface that result files share with it."""
+"""The interface for writing results, and its implementation for standard output."""
 
 import io
 import sys
@@ -26,7 +26,9 @@ class WorkList:
 
     pending: list[PendingInput] = field(default_factory=list)
     skipped: int = 0  # inputs that have all their results
-    incomplete: list[str] = field(default_factory=list)  # of those, inputs of which an earlier run lost a part
+    incomplete: list[str] = field(
+        default_factory=list
+    )  # messages about skipped inputs that an earlier run could only decode in part
     failed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -35,7 +37,7 @@ class Outputs(Protocol):
     """A destination of results, which come in any order. Inputs are numbered by their index in the work list."""
 
     def work_list(self, inputs: Sequence[Input]) -> WorkList:
-        """Return what is to be done."""
+        """Return the inputs that still need processing."""
 
     def begin(self, index: int) -> None:
         """Prepare for an input that is about to be read."""
@@ -44,16 +46,16 @@ class Outputs(Protocol):
         """Write a result of an input; None means that the input failed and has no further results."""
 
     def close(self) -> None:
-        """Write the results that wait for others, which will not come any more."""
+        """Write the results that were held back until earlier inputs are complete."""
 
     def summary(self) -> str:
-        """Return which files were written, as the end of a message."""
+        """Return which files were written, to be appended to a message."""
 
 
 class StandardOutput:
-    """Writes results to standard output in the order of the inputs. Early results wait for those before them.
+    """Writes results to standard output in the order of the inputs.
 
-    If there are several languages, each result states its own.
+    Results are held back until earlier inputs are complete. With several target languages, each result names its own.
     """
 
     def __init__(self, formats: Sequence[str], languages: Sequence[str], count: int) -> None:
@@ -70,7 +72,7 @@ class StandardOutput:
             sys.stdout.reconfigure(encoding="utf-8")  # the locale may lack the target's script
         self._single = not several
         self._next = 0
-        self._waiting: dict[int, list[Translation]] = {}
+        self._held_back: dict[int, list[Translation]] = {}
         self._complete: set[int] = set()
         self._header = tsv_header(languages=len(languages) > 1) if self._format == "tsv" else ""
 
@@ -79,26 +81,26 @@ class StandardOutput:
         return WorkList([PendingInput(item, self._languages) for item in inputs])
 
     def begin(self, index: int) -> None:
-        """Do nothing: no record is kept of the input."""
+        """Do nothing: no state is recorded."""
 
     def put(self, index: int, result: Translation | None) -> None:
-        """Take a result of an input; write all inputs that are complete up to the first that is not."""
-        results = self._waiting.setdefault(index, [])
+        """Store a result of an input; write all complete inputs before the first incomplete one."""
+        results = self._held_back.setdefault(index, [])
         if result is not None:
             results.append(result)
         if result is None or len(results) == len(self._languages):
             self._complete.add(index)
         while self._next in self._complete:
-            self._write(self._waiting.pop(self._next, []))
+            self._write(self._held_back.pop(self._next, []))
             self._next += 1
 
     def close(self) -> None:
-        """Write all waiting results."""
-        for index in sorted(self._waiting):
-            self._write(self._waiting.pop(index))
+        """Write all results that were held back."""
+        for index in sorted(self._held_back):
+            self._write(self._held_back.pop(index))
 
     def summary(self) -> str:
-        """Return nothing: the results are on the screen."""
+        """Return an empty string: no files are written."""
         return ""
 
     def _write(self, results: list[Translation]) -> None:

@@ -16,7 +16,7 @@ from voxlate.provenance import settings_sha256, source_commit
 class ModelFiles:
     """The files that a model was loaded from. Their checksums are computed once, when they are first needed.
 
-    `name` is what the user called the model. `adapter` is the folder of a LoRA adapter, if there is one.
+    `name` is the model as the user named it. `adapter` is the folder of a LoRA adapter, if there is one.
     """
 
     def __init__(self, name: str, folder: Path, adapter: Path | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Results as files in a folder, each written atomically, and which of them are already done."""
+"""Write results to files in a folder, each atomically, and find those that are already done."""
 
 import errno
 import os
@@ -31,8 +31,8 @@ Settings = dict[str, object]
 class ResultFiles:
     """Writes results to files STEM.LANGUAGE.FORMAT of a folder, and records their origin in its journal.
 
-    `settings` returns everything that results in a language depend on besides the input. It is called only when that
-    matters.
+    `settings` returns everything that results in a language depend on besides the input. It is called only when
+    needed.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ResultFiles:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            reason = "is a file, expected a folder" if folder.is_file() else f"cannot be made ({error.strerror})"
+            reason = "is a file, expected a folder" if folder.is_file() else f"cannot be created ({error.strerror})"
             raise VoxlateError(f"--output-dir {folder}: {reason}") from None
         if not os.access(folder, os.W_OK | os.X_OK):
             raise VoxlateError(f"--output-dir {folder}: no permission to write there")
@@ -68,7 +68,11 @@ class ResultFiles:
             files = _InputFiles(item, stem)
             try:
                 for language in self._languages:
-                    missing = [form for form in self._formats if self._is_missing(files, language, form, kept)]
+                    missing = [
+                        file_format
+                        for file_format in self._formats
+                        if self._is_missing(files, language, file_format, kept)
+                    ]
                     if missing:
                         files.missing[language] = missing
             except OSError as error:
@@ -84,12 +88,12 @@ class ResultFiles:
         work.notes += kept.notes(self._journal, self._folder, self._settings)
         return work
 
-    def _is_missing(self, files: "_InputFiles", language: str, form: str, kept: "_KeptResults") -> bool:
-        """Return whether a result must be made; note one that is kept though it may differ. OSError of its path."""
-        path = self._path(files, language, form)
+    def _is_missing(self, files: "_InputFiles", language: str, file_format: str, kept: "_KeptResults") -> bool:
+        """Return whether a result must be computed; list it in `kept` if it may be outdated. OSError for a bad path."""
+        path = self._path(files, language, file_format)
         if not _is_file(path) or self._overwrite or files.item.is_nameless:
             return True
-        entry = self._journal.find(files.stem, language, form)
+        entry = self._journal.find(files.stem, language, file_format)
         if entry is None:
             kept.unknown.append(path)
             return False
@@ -98,7 +102,7 @@ class ResultFiles:
         if entry.settings != settings_digest(self._settings(language)):
             kept.with_other_settings[files.stem, language] = entry.settings
         elif entry.state != files.state or entry.input != files.item.key:  # touched or moved: record the new state
-            self._record(files, language, (form,), entry.warnings)
+            self._record(files, language, (file_format,), entry.warnings)
         files.warnings = files.warnings or entry.warnings
         return False
 
@@ -112,7 +116,10 @@ class ResultFiles:
             return
         files = self._pending[index]
         language = result.target_language or self._languages[0]  # a transcript has none
-        texts = {self._path(files, language, form): WRITERS[form](result) for form in files.missing[language]}
+        texts = {
+            self._path(files, language, file_format): WRITERS[file_format](result)
+            for file_format in files.missing[language]
+        }
         # If the process is killed between writing and recording, the next run must neither take an older file for this
         # result, nor this result for one of unknown origin.
         if files.item.is_nameless and not self._overwrite:
@@ -131,22 +138,24 @@ class ResultFiles:
             self._record(files, language, files.missing[language], result.warnings)
 
     def _keep_earlier(self, files: "_InputFiles", language: str, texts: Mapping[Path, str]) -> None:
-        """Rename different results of an earlier recording, which may be impossible to make again, and report it."""
+        """Rename results of an earlier recording that differ, since they may not be reproducible, and report it."""
         suffixes = [
             path.suffix for path, text in texts.items() if _is_file(path) and path.read_bytes() != text.encode()
         ]
         if not suffixes:
             return
         stems = (f"{files.stem}~{number}" for number in count(1))
-        stem = next(
-            one
-            for one in stems
-            if one not in self._journal.owners
-            and not any((self._folder / f"{one}.{language}{suffix}").exists() for suffix in suffixes)
+        free_stem = next(
+            stem
+            for stem in stems
+            if stem not in self._journal.owners
+            and not any((self._folder / f"{stem}.{language}{suffix}").exists() for suffix in suffixes)
         )
         for suffix in suffixes:
-            (self._folder / f"{files.stem}.{language}{suffix}").replace(self._folder / f"{stem}.{language}{suffix}")
-        kept = ", ".join(Input(self._folder / f"{stem}.{language}{suffix}").name for suffix in suffixes)
+            (self._folder / f"{files.stem}.{language}{suffix}").replace(
+                self._folder / f"{free_stem}.{language}{suffix}"
+            )
+        kept = ", ".join(Input(self._folder / f"{free_stem}.{language}{suffix}").name for suffix in suffixes)
         self._warn(f"note: {files.item.name}: the result of an earlier recording is kept as {kept}")
 
     def _record(self, files: "_InputFiles", language: str, formats: Sequence[str], warnings: tuple[str, ...]) -> None:
@@ -166,8 +175,8 @@ class ResultFiles:
             return f"; wrote {Input(self._written[0]).name}"
         return f"; wrote {len(self._written)} files in {self._folder}" if self._written else ""
 
-    def _path(self, files: "_InputFiles", language: str, form: str) -> Path:
-        return self._folder / f"{files.stem}.{language}.{form}"
+    def _path(self, files: "_InputFiles", language: str, file_format: str) -> Path:
+        return self._folder / f"{files.stem}.{language}.{file_format}"
 
 
 class _InputFiles:
@@ -194,7 +203,7 @@ class _InputFiles:
 
 @dataclass
 class _KeptResults:
-    """Existing results that are kept though this command might make others."""
+    """Existing results that are kept although this command might produce different ones."""
 
     unknown: list[Path] = field(default_factory=list)
     with_other_settings: dict[tuple[str, str], str] = field(default_factory=dict)  # (stem, language) -> digest
@@ -208,13 +217,14 @@ class _KeptResults:
                 digests = {digest for (_, other), digest in others.items() if other == language}
                 names |= dict.fromkeys(journal.differences(settings(language), sorted(digests)))
             differing = f" ({', '.join(names)})" if names else ""
-            one = len(others) == 1
-            results = "1 result was" if one else f"{len(others)} results were"
-            yield f"note: {results} made with other settings{differing}; --overwrite redoes {'it' if one else 'them'}"
+            is_single = len(others) == 1
+            results = "1 result was" if is_single else f"{len(others)} results were"
+            them = "it" if is_single else "them"
+            yield f"note: {results} made with other settings{differing}; --overwrite redoes {them}"
         if self.unknown:
-            one = len(self.unknown) == 1
-            results = "1 result is" if one else f"{len(self.unknown)} results are"
-            them, more = ("it", "") if one else ("them", ", …")
+            is_single = len(self.unknown) == 1
+            results = "1 result is" if is_single else f"{len(self.unknown)} results are"
+            them, more = ("it", "") if is_single else ("them", ", …")
             yield (
                 f"note: {results} kept whose input and settings are not recorded in {folder / JOURNAL_NAME} "
                 f"({Input(self.unknown[0]).name}{more}); --overwrite replaces {them}"
@@ -233,7 +243,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _max_name_bytes(folder: Path) -> int:
-    """Return how many bytes a file name may have in a folder."""
+    """Return the maximum length of a file name in a folder, in bytes."""
     try:
         return os.pathconf(folder, "PC_NAME_MAX")
     except (AttributeError, ValueError, OSError):  # not available on every system

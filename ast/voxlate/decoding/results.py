@@ -1,4 +1,4 @@
-"""Results of one audio input: its translation or transcript, in segments."""
+"""Results for one audio input: its translation or transcript, in segments."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 class Recipe(Mapping[str, object]):
     """What a result depends on besides the audio: model, search settings, precision, versions.
 
-    It is a read-only dict that is computed when it is first read, as that takes the checksum of the model's weights.
+    It is a read-only mapping that is computed on first access, since that needs the checksum of the model's weights.
     """
 
     def __init__(self, compute: Callable[[], Mapping[str, object]] = dict) -> None:
@@ -83,7 +83,7 @@ class Translation:
 
     - `audio`: the path, or the type of an input that has none.
     - `seconds`: end of the audio, on the file's clock.
-    - `warnings`: sound that was lost, such as the missing part of a truncated file.
+    - `warnings`: audio that was lost, such as the missing part of a truncated file.
     - `notes`: choices that were made, such as the audio track.
     - `recipe`: what the result depends on besides the audio, as in json files (see `Recipe`).
     """

@@ -1,4 +1,4 @@
-"""The inputs of a command to results on standard output or in files. The model is loaded only if there is work."""
+"""Process the inputs of a command and write the results. The model is loaded only if any results are missing."""
 
 import errno
 import io
@@ -59,7 +59,7 @@ def run_inputs(
     settings: Callable[[str], Settings],
     start: Callable[[Console], ResultStream],
 ) -> int:
-    """Process the inputs that lack results and write those; return the exit code: 0, 1 if inputs failed, or 130.
+    """Process the inputs without results; return 0, 1 if any failed or was incomplete, or 130 if interrupted.
 
     `start` loads the model and returns the function that processes inputs. `done` is the participle for messages, such
     as "translated". `settings` returns everything that results in a language depend on besides the input.
@@ -70,7 +70,7 @@ def run_inputs(
     outputs = _outputs(command, languages, settings, summary, len(inputs.items))
     work = outputs.work_list(inputs.items)
     summary.skipped = work.skipped
-    summary.report_left_out(inputs)
+    summary.report_skipped(inputs)
     for message in work.failed:
         summary.count_failed(message)
     for message in work.incomplete:
@@ -132,12 +132,12 @@ class _ResultWriter:
         self, pending: Sequence[PendingInput], outputs: Outputs, summary: "RunSummary", estimate: TimeEstimate
     ) -> None:
         self._pending, self._outputs, self._summary, self._estimate = pending, outputs, summary, estimate
-        self._missing = [len(one.languages) for one in pending]  # results of each input
+        self._missing = [len(item.languages) for item in pending]  # results of each input
         self._failed: set[int] = set()
 
     def write_results(self, stream: ResultStream) -> None:
         """Write the results of the stream, and count them."""
-        to = [one.languages if len(one.languages) > 1 else one.languages[0] for one in self._pending]
+        to = [item.languages if len(item.languages) > 1 else item.languages[0] for item in self._pending]
         with audio_progress_bar(self._summary.console, self._estimate) as progress:
             for index, result in stream(self._sources(), to=to, progress=progress):
                 if isinstance(result, AudioError):
@@ -148,10 +148,10 @@ class _ResultWriter:
                     self._put(index, result)
 
     def _sources(self) -> Iterator[AudioSource]:
-        for index, one in enumerate(self._pending):
+        for index, pending in enumerate(self._pending):
             self._outputs.begin(index)
-            # Standard input is read by this thread, which an interruption reaches while it waits.
-            yield _Stdin(sys.stdin.buffer.read()) if one.item.path is None else one.item.path
+            # Standard input is read in this thread, so that Ctrl-C interrupts the wait for it.
+            yield _Stdin(sys.stdin.buffer.read()) if pending.item.path is None else pending.item.path
 
     def _put(self, index: int, result: Translation) -> None:
         pending = self._pending[index]
@@ -204,7 +204,7 @@ def _size(item: Input) -> int:
 
 
 def _check_stdin(pending: Sequence[PendingInput]) -> None:
-    if any(one.item.path is None for one in pending) and (sys.stdin is None or sys.stdin.isatty()):
+    if any(item.item.path is None for item in pending) and (sys.stdin is None or sys.stdin.isatty()):
         state = "is closed" if sys.stdin is None else "is a terminal"
         raise VoxlateError(f"'-' reads audio from standard input, but that {state}; pipe a file into it")
 
@@ -221,37 +221,37 @@ class RunSummary:
         self.complete = self.incomplete = self.failed = 0
 
     def print(self, message: str, style: str | None = None) -> None:
-        """Print a message on one line, whatever characters a file name has."""
+        """Print a message on one line, even if a file name contains line breaks."""
         self.console.print(message_line(message), style=style)
 
     def warn(self, message: str) -> None:
-        """Print a warning about an input of which a part was lost."""
+        """Print a warning about an input that could only be decoded in part."""
         self.print(f"warning: {message}", "yellow")
 
     def count_failed(self, message: str, *, counted: bool = False) -> None:
-        """Print why an input failed, and count it unless it is `counted` already."""
+        """Print why an input failed, and count it unless it has been `counted`."""
         self.failed += not counted
         self.print(f"error: {message}", "red")
 
-    def report_left_out(self, inputs: Inputs) -> None:
-        """Print which arguments give no inputs, and which files of folders are skipped."""
+    def report_skipped(self, inputs: Inputs) -> None:
+        """Print which arguments have no inputs, and which files in folders are skipped."""
         for error in inputs.failed:
             self.count_failed(str(error))
-        if inputs.left_out:
-            names = ", ".join(Input(Path(path.name)).name for path in inputs.left_out[:3])
-            more = ", …" if len(inputs.left_out) > 3 else ""
-            self.print(f"skipped in folders: {len(inputs.left_out)} hidden or non-media files: {names}{more}")
+        if inputs.skipped:
+            names = ", ".join(Input(Path(path.name)).name for path in inputs.skipped[:3])
+            more = ", …" if len(inputs.skipped) > 3 else ""
+            self.print(f"skipped in folders: {len(inputs.skipped)} hidden or non-media files: {names}{more}")
 
     def report_interruption(self, pending: int, *, in_files: bool) -> None:
         """Print the counts of an interrupted run, and what a rerun would do."""
         left = pending - self.complete - self.incomplete
         if not in_files:
-            hint = "with --output-dir, finished inputs are kept and a rerun does the others"
+            hint = "with --output-dir, finished inputs are kept and a rerun processes the others"
         elif not left:
             hint = "all inputs are done"
         else:
             others = "input from its" if left == 1 else f"{left} inputs from their"
-            hint = f"rerun the same command to do the remaining {others} beginning"
+            hint = f"rerun the same command to process the remaining {others} beginning"
         self.print(f"interrupted: {self.counts()}; {hint}", "bold")
 
     def counts(self) -> str:

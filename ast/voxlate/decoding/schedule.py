@@ -1,4 +1,4 @@
-"""Which segments are encoded and searched together, and when. Results do not depend on it.
+"""Schedule which segments are encoded and searched together. Results do not depend on the schedule.
 
 Shape letters: T samples.
 """
@@ -28,7 +28,7 @@ _GROUPS = 4  # new segments join the search as soon as a quarter of it is free
 class AudioSegment:
     """A stretch of an input. It is encoded once, and searched once for each target language.
 
-    `index` is the number of the input, `span` the first and last sample of the stretch, `tag_ids` are the tags of the
+    `index` is the index of the input, `span` the first sample and the one after the last, `tag_ids` are the tags of the
     target languages, if there are any.
     """
 
@@ -39,7 +39,7 @@ class AudioSegment:
 
     @property
     def seconds(self) -> float:
-        """Length of the segment."""
+        """Length of the segment in seconds."""
         return (self.span[1] - self.span[0]) / SAMPLE_RATE_HZ
 
     def waveform(self) -> Tensor:
@@ -71,18 +71,18 @@ class Schedule:
         self._longest_first = True
 
     def translate(self, segments: Sequence[AudioSegment]) -> Iterator[tuple[AudioSegment, int, list[Hypothesis]]]:
-        """Start to translate segments; yield all results that are finished meanwhile, also those of earlier calls.
+        """Start to translate segments; yield all results completed meanwhile, including those of earlier calls.
 
         A result is a segment, the index of its target language in `tag_ids`, and the hypotheses, best first.
         """
         ordered = sorted(segments, key=lambda segment: segment.seconds, reverse=self._longest_first)
         self._longest_first = not self._longest_first  # so that the next window begins with similar lengths
-        most_added = max(1, self._size // _GROUPS)
+        max_added = max(1, self._size // _GROUPS)
         for batch in encoder_batches(ordered, self._size // _GROUPS):
             targets = [(row, tag) for row, segment in enumerate(batch) for tag in range(len(segment.tag_ids))]
             encoded = None
-            for first in range(0, len(targets), most_added):
-                added = targets[first : first + most_added]
+            for first in range(0, len(targets), max_added):
+                added = targets[first : first + max_added]
                 while self._searched and not self._has_room([batch[row] for row, _ in added]):
                     yield from self._step()
                 encoded = encoded or self._encode(batch)
@@ -100,9 +100,9 @@ class Schedule:
         self._search.add(keys, cross_attention_cache, [segment.tag_ids[tag] for segment, tag in targets])
 
     def _has_room(self, segments: Sequence[AudioSegment]) -> bool:
-        together = [*(segment for segment, _ in self._searched.values()), *segments]
-        longest = max(segment.seconds for segment in together)
-        return len(together) <= self._size and len(together) * longest <= self._size * _MEAN_SECONDS
+        in_search = [*(segment for segment, _ in self._searched.values()), *segments]
+        longest = max(segment.seconds for segment in in_search)
+        return len(in_search) <= self._size and len(in_search) * longest <= self._size * _MEAN_SECONDS
 
     def _step(self) -> Iterator[tuple[AudioSegment, int, list[Hypothesis]]]:
         for key, hypotheses in self._search.step():
@@ -117,7 +117,7 @@ class Schedule:
 
 
 def _select(cross_attention_cache: CrossAttentionCache, rows: list[int]) -> CrossAttentionCache:
-    """Return the cache of some rows, repeated where a row is; the cache itself if it is all rows once."""
+    """Return the cache of the given rows, which may repeat; the cache itself if they are all rows in order."""
     if rows == [*range(cross_attention_cache.utterances)]:
         return cross_attention_cache
     return cross_attention_cache.select(torch.tensor(rows, device=cross_attention_cache.mask_U11S.device))

@@ -1,4 +1,4 @@
-"""Greedy and beam search. It finds the same hypotheses as transformers' `generate`.
+"""Greedy and beam search, with the same hypotheses as transformers' `generate`.
 
 In the order of a decoding step: `Search.step` runs the decoder, `Search._candidates` adds the log-probabilities of the
 next tokens, `_collect_ended` scores the hypotheses that end (`normalized_score` applies the length penalty), and
@@ -65,7 +65,7 @@ def search(
 class _BeamState:
     """The running hypotheses of U utterances, and those that have ended.
 
-    `keys` are the caller's numbers of the utterances. `ended` has up to K hypotheses each, best first. Ids begin with
+    `keys` are the caller's ids of the utterances. `ended` has up to K hypotheses each, best first. Ids begin with
     the start token; those beyond `lengths_U` have no meaning. `log_probs_UK` are the sums of the running hypotheses.
     """
 
@@ -134,7 +134,7 @@ class Search:
 
     @torch.inference_mode()
     def add(self, keys: Iterable[int], cross_attention_cache: CrossAttentionCache, tag_ids: Sequence[int]) -> None:
-        """Begin to search utterances, which the caller numbers by `keys`, for translations with the tags `tag_ids`."""
+        """Begin to search utterances, identified by the caller's `keys`, for translations with the tags `tag_ids`."""
         device, count = cross_attention_cache.mask_U11S.device, len(tag_ids)
         ids_U1T = torch.tensor([[[EOS_ID, tag_id]] for tag_id in tag_ids], device=device)
         kv_cache = KVCache(cross_attention_cache)
@@ -255,11 +255,11 @@ def _is_finished(
 def _ids_that_repeat(state: _BeamState, max_repeats: int | None) -> Tensor:
     """Return the ids that would make a phrase occur more than `max_repeats` times in a row, (U, K, P), or -1.
 
-    P counts the phrase lengths of which any hypothesis has that many repetitions. It is 0 most of the time.
+    P is the number of phrase lengths that any hypothesis has repeated that often, which is usually 0.
     """
-    none_UKP = state.ids_UKT[:, :, :0]
+    empty_UKP = state.ids_UKT[:, :, :0]
     if max_repeats is None:
-        return none_UKP
+        return empty_UKP
     forbidden_UK = []
     for period in range(1, _MAX_PHRASE_TOKENS + 1):
         needed = period * (max_repeats + 1) - 1
@@ -270,4 +270,4 @@ def _ids_that_repeat(state: _BeamState, max_repeats: int | None) -> Tensor:
         repeats_UK = (tail_UKT[:, :, period:] == tail_UKT[:, :, :-period]).all(dim=2) & long_enough_U[:, None]
         if bool(repeats_UK.any()):
             forbidden_UK.append(tail_UKT[:, :, -period].masked_fill(~repeats_UK, -1))
-    return torch.stack(forbidden_UK, 2) if forbidden_UK else none_UKP
+    return torch.stack(forbidden_UK, 2) if forbidden_UK else empty_UKP

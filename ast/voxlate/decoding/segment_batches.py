@@ -16,7 +16,7 @@ SegmentResult = TypeVar("SegmentResult")
 
 
 def choose_batch_size(batch_size: int | None, device: str) -> int:
-    """Return the user's number of segments per batch, else the default of a type of device. VoxlateError below 1."""
+    """Return the batch size given, else the default for the type of device. VoxlateError if it is below 1."""
     if batch_size is not None and batch_size < 1:
         raise VoxlateError(f"batch_size is {batch_size}, expected 1 or more")
     return batch_size or _BATCH_SIZES.get(device, _BATCH_SIZES["cpu"])
@@ -45,20 +45,20 @@ def compute_segments(
         for batch in encoder_batches(ordered, batch_size):
             with without_cudnn_attention():
                 computed = compute(batch)
-            results.update({(one.index, one.span): result for one, result in zip(batch, computed, strict=True)})
-            report.add(done=sum(one.seconds for one in batch))
+            for segment, result in zip(batch, computed, strict=True):
+                results[segment.index, segment.span] = result
+            report.add(done=sum(segment.seconds for segment in batch))
         for index, audio in window:
-            own = [one for one in segments if one.index == index]
-            yield index, audio, [results[index, one.span] for one in own]
+            yield index, audio, [results[index, segment.span] for segment in segments if segment.index == index]
         window.clear()
         segments.clear()
 
     for index, audio in enumerate(inputs):
         window.append((index, audio))
         if isinstance(audio, DecodedAudio):
-            chosen = [AudioSegment(index, span, audio) for span in spans(audio)]
-            segments += chosen
-            report.add(done=audio.seconds - sum(one.seconds for one in chosen), read=audio.seconds)
+            new_segments = [AudioSegment(index, span, audio) for span in spans(audio)]
+            segments += new_segments
+            report.add(done=audio.seconds - sum(segment.seconds for segment in new_segments), read=audio.seconds)
         if len(segments) >= batch_size * _WINDOW_BATCHES:
             yield from compute_window()
     yield from compute_window()

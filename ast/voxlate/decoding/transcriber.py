@@ -1,4 +1,4 @@
-"""From audio inputs to transcripts with the times of their words, by a CTC head.
+"""Transcribe audio inputs with a CTC head, which also gives the times of words.
 
 Shape letters: B segments, S frames, V labels.
 """
@@ -88,7 +88,7 @@ class Transcriber:
         sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
     ) -> Translation | list[Translation]:
-        """Transcribe one input, or each of a list. Inputs and arguments are those of `stream`.
+        """Transcribe one input, or each input of a list. For inputs and arguments see `stream`.
 
         AudioError if an input cannot be read. `stream` yields it instead, and continues with the other inputs.
         """
@@ -106,14 +106,15 @@ class Transcriber:
         sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
     ) -> Iterator[tuple[int, Translation | AudioError]]:
-        """Transcribe many inputs; yield the index and the result of each, in their order.
+        """Transcribe many inputs; yield the index and the result of each, in order.
 
         - `inputs`: paths, bytes, binary files, arrays or tensors of shape (T,) or (1, T), or audio dicts of `datasets`.
-          They are read as they are needed.
-        - `language`: the spoken language. It is recorded, and decides how segments are joined (else their script does).
+          They are read when they are needed.
+        - `language`: the spoken language. It is recorded, and determines whether spaces join segments (without it,
+          their script does).
         - `progress`: called with the seconds of audio that are transcribed and read so far.
-        - `sampling_rate`: that of arrays and tensors, in Hz.
-        - `audio_track`: the track of files that have several, by number (from 1) or language.
+        - `sampling_rate`: sampling rate of arrays and tensors, in Hz.
+        - `audio_track`: which track to read from files with several, by number (from 1) or language.
 
         An input that cannot be read yields an AudioError.
         """
@@ -157,7 +158,7 @@ class Transcriber:
 
 
 def _to_segment(segment: AudioSegment, aligned: Sequence[AlignedWord], separator: str, frame_samples: int) -> Segment:
-    """Return a segment of a transcript; its words lie at `frame_samples` samples per frame after its first sample."""
+    """Return a segment of a transcript, with frames converted to times by `frame_samples`, the samples per frame."""
     first, last = segment.span
     seconds = segment.audio.clock.seconds
     words = tuple(

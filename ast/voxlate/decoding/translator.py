@@ -1,4 +1,4 @@
-"""From audio inputs to translations: decode, cut into segments, search, assemble."""
+"""Translate audio inputs: decode, cut into segments, search, assemble."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +10,7 @@ from voxlate.audio.loading import SAMPLE_RATE_HZ
 from voxlate.audio.prefetch import read_ahead
 from voxlate.audio.python_inputs import AudioInput, check_is_several, is_list
 from voxlate.audio.tracks import AudioTrack
-from voxlate.checkpoints.generation_config import stated_search
+from voxlate.checkpoints.generation_config import read_search_defaults
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.model_folder import load_checkpoint
 from voxlate.checkpoints.shortlist import find_shortlists, shortlists_sha256
@@ -50,7 +50,7 @@ class Translator:
     - `dtype`: auto, float32, bfloat16, float16, or int8 on a CPU.
     - `batch_size`: maximum number of segments in a search, 64 by default, 256 on a GPU. It does not change results.
     - `language_tokens`: the token of a target language, by id or mBART tag: ``{"lv": 250016}`` or ``{"lv": "lv_LV"}``.
-      It overrides the model's own. `slots`, the former name, is deprecated.
+      It overrides that of the model. `slots`, the former name, is deprecated.
     - `shortlist`: search only the vocabulary that `voxlate prepare shortlist` selected for the target language.
 
     VoxlateError if the model cannot be found or loaded, or an argument is wrong.
@@ -78,7 +78,7 @@ class Translator:
         self._batch_size = batch_size or _BATCH_SIZES.get(self._device.type, _BATCH_SIZES["cpu"])
         self._shortlist = shortlist
         folder = find_model(model)
-        self._model_defaults = stated_search(folder)
+        self._model_defaults = read_search_defaults(folder)
         weight_bytes = sum(path.stat().st_size for path in weight_files(folder))
         precision = choose_dtype(dtype, self._device, weight_bytes)
         self._dtype = INT8 if dtype == INT8 else str(precision).removeprefix("torch.")
@@ -133,7 +133,7 @@ class Translator:
         sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
     ) -> Translation | list[Translation]:
-        """Translate one input, or each of a list. Inputs and arguments are those of `stream`.
+        """Translate one input, or each input of a list. For inputs and arguments see `stream`.
 
         - One input and one language give one translation.
         - One input and a list of languages give a list, in the order of the languages.
@@ -175,14 +175,14 @@ class Translator:
         """Translate many inputs; yield the index and the result of each as soon as it is complete.
 
         - `inputs`: paths, bytes, binary files, arrays or tensors of shape (T,) or (1, T), or audio dicts of `datasets`.
-          They are read as they are needed.
+          They are read when they are needed.
         - `to`: one language for all inputs, or for each input one language or several. Several share one encoding, and
           each yields a translation.
         - `source`: the spoken language of all inputs, or of each. It is only recorded.
-        - `options`: those of the search.
+        - `options`: search options.
         - `progress`: called with the seconds of audio that are translated and read so far.
-        - `sampling_rate`: that of arrays and tensors, in Hz.
-        - `audio_track`: the track of files that have several, by number (from 1) or language.
+        - `sampling_rate`: sampling rate of arrays and tensors, in Hz.
+        - `audio_track`: which track to read from files with several, by number (from 1) or language.
         - `whole`: do not cut audio of up to 30 s at pauses: each input is an utterance, as in test sets.
 
         An input that cannot be read yields one AudioError. Segments of many inputs share batches, sorted by length,
@@ -199,7 +199,7 @@ class Translator:
         )
         searched = replace(settings, n_best=settings.beam_size) if settings.mbr else settings
         schedule = Schedule(self.checkpoint.model, searched, self._batch_size, self._vocabulary(tag_ids))
-        pending: dict[tuple[int, int], PendingTranslation] = {}  # (index of the input, index of its language)
+        pending: dict[tuple[int, int], PendingTranslation] = {}  # (index of the input, index of its target language)
         waiting: list[AudioSegment] = []
         window = self._batch_size * _WINDOW_BATCHES
 
@@ -216,15 +216,15 @@ class Translator:
         decoded = read_ahead(inputs, sampling_rate=sampling_rate, audio_track=audio_track, whole=whole)
         for index, audio in enumerate(decoded):
             if not isinstance(to, str) and index >= len(languages):
-                raise VoxlateError(f"`to` has {len(to)} languages, expected one for each input, and there are more")
+                raise VoxlateError(f"`to` has {len(to)} languages, but there are more inputs; expected one for each")
             if isinstance(audio, AudioError):
                 yield index, audio
                 continue
             report.add(read=audio.seconds, done=audio.silent_seconds)
-            spoken = source if source is None or isinstance(source, str) else source[index]
+            source_language = source if source is None or isinstance(source, str) else source[index]
             targets = languages[0] if isinstance(to, str) else languages[index]
             for tag, language in enumerate(targets):
-                translation = PendingTranslation(audio, language, spoken, recipes[language])
+                translation = PendingTranslation(audio, language, source_language, recipes[language])
                 if audio.spans:
                     pending[index, tag] = translation
                 else:
@@ -241,7 +241,7 @@ class Translator:
     def recipe(
         self, options: SearchOptions = DEFAULT_SEARCH, to: str | Sequence[str] | None = None
     ) -> dict[str, object]:
-        """Return what a translation depends on besides the audio. Computing it takes the checksum of the weights.
+        """Return what a translation depends on besides the audio. This computes the checksum of the weights.
 
         `slots` are the token ids of the target languages in `to` (None: of all). `shortlist` has the SHA-256 of their
         files, or is False if the whole vocabulary is searched.
@@ -252,7 +252,7 @@ class Translator:
     def _recipe_function(
         self, options: SearchOptions, languages: Sequence[str], audio_track: AudioTrack | None = None
     ) -> Callable[[], dict[str, object]]:
-        """Return the function that computes a recipe. It does not refer to the model, which results must not keep."""
+        """Return a function that computes a recipe. It does not refer to the model, so that results do not keep it."""
         files, dtype, device, shortlist = self._files, self._dtype, self._device.type, self._shortlist
         language_tokens = {language: self.checkpoint.target_id(language) for language in languages}
         settings = options.resolve(self._model_defaults)
@@ -272,11 +272,11 @@ class Translator:
 
     def _vocabulary(self, tag_ids: Mapping[str, int]) -> Vocabulary:
         if not self._shortlist:
-            return self._whole_vocabulary
+            return self._full_vocabulary
         shortlists = find_shortlists(self.checkpoint.folder, self.checkpoint.tokenizer, tag_ids)
         ids_by_tag = {tag_ids[language]: shortlist.ids for language, shortlist in shortlists.items()}
         return shortlisted(self.checkpoint.model.decoder.output_rows(), ids_by_tag)
 
     @cached_property
-    def _whole_vocabulary(self) -> Vocabulary:
+    def _full_vocabulary(self) -> Vocabulary:
         return Vocabulary(self.checkpoint.model.decoder.output_rows())

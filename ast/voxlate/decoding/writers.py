@@ -1,4 +1,4 @@
-"""Results as text: txt, tsv, json, srt and vtt, as strings or files. WRITERS lists the formats."""
+"""Format results as txt, tsv, json, srt and vtt, as strings or files. WRITERS lists the formats."""
 
 import json
 import os
@@ -85,7 +85,7 @@ def to_json(translation: Translation) -> str:
 def to_json_line(translation: Translation) -> str:
     """Return one JSON object on one line."""
     line = json.dumps(to_dict(translation), ensure_ascii=False)
-    return _LINE_ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", line) + "\n"  # which JSON leaves unescaped
+    return _LINE_ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", line) + "\n"  # JSON itself leaves some unescaped
 
 
 def to_srt(translation: Translation) -> str:
@@ -138,7 +138,7 @@ def write_vtt(translation: Translation, output: str | os.PathLike[str] | TextIO)
 
 
 def _write(text: str, output: str | os.PathLike[str] | TextIO) -> None:
-    """Write to a path, atomically and as UTF-8, or to a file, which stays open."""
+    """Write to a path, atomically and as UTF-8, or to an open file, which stays open."""
     if isinstance(output, (str, os.PathLike)):
         write_text(Path(output), text)
     else:

@@ -1,1 +1,1 @@
-"""Evaluation: from a model and test sets to hypotheses, and from those to scores (by `voxlate_eval`)."""
+"""Evaluate a model: translate test sets, and score the hypotheses with `voxlate_eval`."""

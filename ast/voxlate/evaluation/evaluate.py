@@ -39,11 +39,11 @@ class EvaluateCommand:
 
 
 def run(command: EvaluateCommand) -> int:
-    """Evaluate; return 0, 1 if clips failed (they are scored as empty hypotheses), or 130 if interrupted."""
+    """Run the evaluation; return 0, 1 if clips failed (they are scored as empty hypotheses), or 130 if interrupted."""
     try:
         tasks = _find_tasks(command)
         find_model(command.model)
-        from accelerate import PartialState  # noqa: PLC0415 (mistakes are reported before torch is loaded)
+        from accelerate import PartialState  # noqa: PLC0415 (options are checked before torch is imported)
 
         from voxlate.decoding.commands import bound_freed_memory, keep_freed_memory  # noqa: PLC0415
         from voxlate.decoding.translator import Translator  # noqa: PLC0415
@@ -66,7 +66,7 @@ def run(command: EvaluateCommand) -> int:
             language_tokens=command.language_tokens,
             shortlist=command.shortlist,
         )
-        for task in tasks:  # fail before hours are spent on other directions
+        for task in tasks:  # raises VoxlateError before hours are spent on other directions
             translator.checkpoint.target_id(task.target_language)
         failed, scores = 0, []
         for task in tasks:
@@ -85,7 +85,7 @@ def run(command: EvaluateCommand) -> int:
 
 
 def _find_tasks(command: EvaluateCommand) -> list[Task]:
-    """Read the chosen manifests. VoxlateError if there is none, or two have the same direction."""
+    """Read the manifests of the chosen directions. VoxlateError if there are none, or two have the same direction."""
     tasks: dict[str, Task] = {}
     seen = []
     for path in _manifests(command):
@@ -126,16 +126,15 @@ def _manifests(command: EvaluateCommand) -> Iterator[Path]:
 def _select_split(manifest: Manifest, split: str | None, *, is_named: bool) -> Manifest:
     """Return the rows of a split, and report how many others are left out.
 
-    All rows are returned if the manifest has no split column, or one split that is the chosen one, or if no split is
-    chosen, or if the file is named after the split (`is_named`), whatever its rows say. If it has several splits, the
-    default is test.
+    All rows are returned if the manifest has no split column, or only one split and either none is chosen or the file
+    is named after the chosen one (`is_named`). If it has several splits, the default is test.
     """
     splits = manifest.column("split")
     counts = Counter(splits)
     if counts.keys() <= {None} or (len(counts) == 1 and (split is None or is_named)):
         return manifest
     name = split or "test"
-    rows = [row for row, own in enumerate(splits) if own == name]
+    rows = [row for row, row_split in enumerate(splits) if row_split == name]
     others = ", ".join(f"{count:,} of {other or 'no split'}" for other, count in counts.most_common() if other != name)
     if not rows:
         raise VoxlateError(f"{manifest.path}: no rows of the split {name}; it has {others}: choose one with --split")

@@ -1,8 +1,8 @@
 """Translate the clips of a manifest into a file of hypotheses. An interrupted run can be resumed.
 
-During a run, each process appends its results to a part. At the end the parts become one file in the manifest's order,
-next to a file with their recipe. A row is kept if it has no error and its clip still has the same bytes. Clips that
-failed are tried again.
+During a run, each process appends its results to a part. At the end the parts are merged into one file in the
+manifest's order, next to a file with their recipe. When a run is resumed, a row is kept if it has no error and the
+bytes of its clip are unchanged. Clips that failed are tried again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 HYPOTHESES, META = "hypotheses.jsonl", "hypotheses.meta.json"
 _PART = "hypotheses.part-*.jsonl"
 _KEPT = _PART.replace("*", "kept")
-_MAY_DIFFER = ("device", "commit", "manifest", "manifest_sha256")  # when a run is resumed
+_MAY_DIFFER = ("device", "commit", "manifest", "manifest_sha256")  # may differ when a run is resumed
 _MAX_SHOWN = 80  # characters of a value in messages
 
 
@@ -67,21 +67,21 @@ def translate(
 ) -> int:
     """Write the hypotheses of a task; return how many clips failed. All processes of a launch must call it.
 
-    A clip that cannot be read gets an empty text and its error. `progress` is that of `Translator.stream`. VoxlateError
-    if the folder holds hypotheses of other clips or settings.
+    A clip that cannot be read gets an empty text and its error. `progress` is passed to `Translator.stream`.
+    VoxlateError if the folder holds hypotheses of other clips or settings.
     """
     recipe = {**translator.recipe(options, task.target_language), **_data_recipe(task)}
     with _exclusive_folder(task.folder, state):
-        _check_same(task, recipe)  # in every process, so that none is left waiting
-        state.wait_for_everyone()  # until all have checked the files, none may change them
+        _check_same(task, recipe)  # in every process, so that an error does not leave the others waiting
+        state.wait_for_everyone()  # no process may change files before all have checked them
         if state.is_main_process:
             write_text(task.folder / META, json.dumps(recipe, indent=1, ensure_ascii=False) + "\n")
             _keep_valid_rows(task)
         state.wait_for_everyone()
         done = {row["id"] for row in _read_rows(task.folder / _KEPT)}
         todo = [index for index, name in enumerate(task.manifest.column("id")) if name not in done]
-        own = todo[state.process_index :: state.num_processes]
-        _translate(task, own, translator, options, state, progress)
+        process_indices = todo[state.process_index :: state.num_processes]
+        _translate(task, process_indices, translator, options, state, progress)
         state.wait_for_everyone()
         if state.is_main_process:
             _merge(task)
@@ -90,7 +90,7 @@ def translate(
 
 
 def _data_recipe(task: Task) -> dict[str, object]:
-    """Return what identifies the clips."""
+    """Return the part of the recipe that identifies the clips."""
     recipe: dict[str, object] = {
         "direction": task.direction,
         "target_language": task.target_language,
@@ -101,7 +101,7 @@ def _data_recipe(task: Task) -> dict[str, object]:
 
 
 def _keep_valid_rows(task: Task) -> None:
-    """Replace the files of earlier runs by one part with the rows that are still valid; report the other rows."""
+    """Replace the files of earlier runs by one part with the rows that are still valid; report how many are not."""
     rows = {row["id"]: row for path in _row_files(task.folder) for row in _read_rows(path)}
     failed = [row for row in rows.values() if "error" in row]
     kept, changed = [], 0
@@ -129,7 +129,7 @@ def _keep_valid_rows(task: Task) -> None:
 
 def _translate(
     task: Task,
-    own: list[int],
+    indices: list[int],
     translator: Translator,
     options: SearchOptions,
     state: PartialState,
@@ -146,9 +146,11 @@ def _translate(
 
     with ExitStack() as stack:
         file = stack.enter_context(part.open("w", encoding="utf-8", newline="\n"))
-        advance = stack.enter_context(progress_bar(task.direction, len(own))) if state.is_main_process else _no_progress
+        advance = (
+            stack.enter_context(progress_bar(task.direction, len(indices))) if state.is_main_process else _no_progress
+        )
         clips: list[int] = []
-        for index in own:
+        for index in indices:
             error = task.manifest[index].error
             if error is None:
                 clips.append(index)
@@ -168,7 +170,7 @@ def _translate(
 
 
 def _no_progress(count: int) -> None:
-    """Show no progress: the main process shows it."""
+    """Do nothing: only the main process shows progress."""
 
 
 def _source(utterance: Utterance) -> AudioSource:
@@ -212,7 +214,7 @@ def _merge(task: Task) -> None:
 
 
 def _row_files(folder: Path) -> list[Path]:
-    """Return the files that hold rows; those of later files replace earlier ones."""
+    """Return the files that hold rows. Rows of later files replace those of earlier ones."""
     return [path for path in (folder / HYPOTHESES, *sorted(folder.glob(_PART))) if path.is_file()]
 
 
@@ -229,7 +231,7 @@ def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _check_same(task: Task, recipe: dict[str, object]) -> None:
-    """VoxlateError if existing hypotheses are of other clips or settings, or their recipe is missing."""
+    """VoxlateError if existing hypotheses have other clips or settings, or their recipe is missing."""
     advice = "use another --output, or --overwrite to translate again"
     for name in (META, HYPOTHESES):
         if (task.folder / name).is_dir():
@@ -238,13 +240,13 @@ def _check_same(task: Task, recipe: dict[str, object]) -> None:
     if not ids:
         return
     try:
-        known = read_object(task.folder / META)
+        recorded = read_object(task.folder / META)
     except EvaluationError as error:
         raise VoxlateError(f"{error}; it holds the recipe of the hypotheses next to it: {advice}") from None
     differing = [
-        f"{key} was {_shown(known.get(key))}, is {_shown(recipe.get(key))}"
-        for key in sorted(known.keys() | recipe.keys())
-        if key not in _MAY_DIFFER and json.dumps(known.get(key)) != json.dumps(recipe.get(key))
+        f"{key} was {_shown(recorded.get(key))}, is {_shown(recipe.get(key))}"
+        for key in sorted(recorded.keys() | recipe.keys())
+        if key not in _MAY_DIFFER and json.dumps(recorded.get(key)) != json.dumps(recipe.get(key))
     ]
     if differing:
         raise VoxlateError(

@@ -1,4 +1,4 @@
-"""Hypotheses for `voxlate_eval`, read from tsv, csv and parquet tables or the files that it reads itself."""
+"""Read hypotheses from tsv, csv and parquet tables, and from the formats that `voxlate_eval` reads."""
 
 from pathlib import Path
 

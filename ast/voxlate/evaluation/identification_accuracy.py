@@ -1,4 +1,4 @@
-"""Accuracy of a language identifier, for each language."""
+"""Measure the accuracy of a language identifier for each language."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,18 +14,18 @@ from voxlate.manifest.reading import read_manifest
 
 
 def print_accuracy(manifests: Sequence[Path], identifier: Identifier) -> int:
-    """Print the accuracy and the confusions of each source language; return the exit code, 1 if clips failed."""
+    """Print the accuracy and the confusions of each source language; return 0, or 1 if clips failed."""
     rows = [row for manifest in manifests for row in read_manifest(manifest)]
-    unnamed = next((row.id for row in rows if row.source_language is None), None)
-    if unnamed is not None:
-        raise VoxlateError(f"{unnamed} has no source_language; expected one for each clip")
+    unlabeled = next((row.id for row in rows if row.source_language is None), None)
+    if unlabeled is not None:
+        raise VoxlateError(f"{unlabeled} has no source_language; expected one for each clip")
     sources = (row.audio if isinstance(row.audio, Path) else row.audio.read() for row in rows)
     counts: dict[str, Counter[str]] = {}
     failed = 0
     for index, result in identifier.stream(sources):
         language = str(rows[index].source_language)
         failed += isinstance(result, AudioError)
-        # Unreadable clips and silence count as wrong, so that a test set loses nothing.
+        # Unreadable clips and silence count as errors, so that no clip of a test set is left out.
         answer = "error" if isinstance(result, AudioError) else result.language or "silence"
         counts.setdefault(language, Counter())[answer] += 1
     table = Table("language", "clips", "accuracy", "taken for", box=None, pad_edge=False)

@@ -1,4 +1,4 @@
-"""References for `voxlate_eval`, read from a manifest of any format or from plain text."""
+"""Read references for `voxlate_eval` from a manifest of any format or from plain text."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -43,8 +43,8 @@ def transcripts(references: References) -> References:
 
 def language_code(name: str | None) -> str | None:
     """Return the code of a language given by code or name; an unknown name is returned unchanged."""
-    known = look_up_language(name) if name else None
-    return name if known is None else known.code
+    language = look_up_language(name) if name else None
+    return name if language is None else language.code
 
 
 def _with_codes(row: ReferenceRow) -> ReferenceRow:

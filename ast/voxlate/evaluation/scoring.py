@@ -1,4 +1,4 @@
-"""The commands ``voxlate score`` and ``compare``, and the scores of ``voxlate evaluate``."""
+"""Score hypotheses for ``voxlate score``, ``compare`` and ``evaluate``."""
 
 import json
 from collections.abc import Sequence
@@ -96,24 +96,24 @@ def is_chosen(direction: str, patterns: Sequence[str]) -> bool:
 
 
 def print_scores(scores: Sequence[dict[str, Any]]) -> None:
-    """Print a table with intervals and the signatures of metrics; print warnings on standard error."""
-    names = list(dict.fromkeys(name for one in scores for name in one["metrics"]))
+    """Print a table of scores with intervals, and the signatures of metrics; print warnings to standard error."""
+    names = list(dict.fromkeys(name for result in scores for name in result["metrics"]))
     table = Table("direction", "n", "official", *names)
-    for one in scores:
-        official = "" if one["official_n"] is None else f"{one['official_n']:,}"
-        cells = [_cell(one["metrics"].get(name)) for name in names]
-        table.add_row(one["direction"] or f"?-{one['target_language']}", f"{one['n']:,}", official, *cells)
+    for result in scores:
+        official = "" if result["official_n"] is None else f"{result['official_n']:,}"
+        cells = [_cell(result["metrics"].get(name)) for name in names]
+        table.add_row(result["direction"] or f"?-{result['target_language']}", f"{result['n']:,}", official, *cells)
     console = _console()
     console.print(table)
-    _print_metrics(console, [metric for one in scores for metric in one["metrics"].items()])
+    _print_metrics(console, [metric for result in scores for metric in result["metrics"].items()])
     console.print("[low, high]: 95 % interval by bootstrap; n: sentences; official: sentences of the official split")
-    for one in scores:
-        for line in _remarks(one):
-            stderr().print(f"{one['direction'] or one['target_language']}: {line}")
+    for result in scores:
+        for line in _remarks(result):
+            stderr().print(f"{result['direction'] or result['target_language']}: {line}")
 
 
 def _console() -> Console:
-    """Return a console on standard output that prints texts as they are: no markup, no emoji codes."""
+    """Return a console on standard output that prints text verbatim, without markup and emoji codes."""
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
@@ -158,9 +158,9 @@ def _counted(languages: dict[str, int]) -> str:
 
 
 def _measure(hypotheses: Path, references: Path, scoring: Scoring) -> tuple[Records, list[MetricStatistics]]:
-    known = read_references(references)
-    known = transcripts(known) if scoring.transcripts else known
-    records = join(read_hypotheses(hypotheses), known, language_code(scoring.target_language))
+    expected = read_references(references)
+    expected = transcripts(expected) if scoring.transcripts else expected
+    records = join(read_hypotheses(hypotheses), expected, language_code(scoring.target_language))
     return records, compute_statistics(records, scoring.metrics, scoring.tokenize, workers=cpu_count() or 1)
 
 

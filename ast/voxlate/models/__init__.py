@@ -1,6 +1,6 @@
-"""Networks from tensors and lengths to tensors and lengths.
+"""Networks: tensors and lengths in, tensors and lengths out.
 
-`ENCODERS` maps the `model_type` of a speech encoder's config in transformers to our class.
+`ENCODERS` maps the `model_type` of a speech encoder's transformers config to our class.
 """
 
 ENCODERS = {

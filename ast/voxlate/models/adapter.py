@@ -34,12 +34,12 @@ class AdapterLayer(nn.Module):
         # A padding of 1 for every kernel size, as in the published models.
         self.conv = nn.Conv1d(config.output_dim, 2 * config.output_dim, config.kernel, config.stride, padding=1)
         self.min_frames = max(1, config.kernel - 2)
-        # As in transformers. torch's default would shrink the states to less than a third in each layer, and a decoder
-        # trained from scratch would not learn to attend to them.
+        # As in transformers. torch's default would shrink the magnitude of states to less than a third per layer, and
+        # a decoder trained from scratch would not learn to attend to them.
         nn.init.kaiming_normal_(self.conv.weight)
 
     def forward(self, states_BSD: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Return shorter states and their lengths."""
+        """Return the shortened states, (B, S', D), and their lengths."""
         states_BSD = F.pad(states_BSD, (0, 0, 0, max(0, self.min_frames - states_BSD.shape[1])))
         lengths_B = conv_lengths(lengths_B.clamp(min=self.min_frames), self.conv)
         states_BSD = F.glu(self.conv(states_BSD.transpose(1, 2)), dim=1).transpose(1, 2)
@@ -50,7 +50,7 @@ class LengthAdapter(nn.Module):
     """Convolutions with GLU (Li et al. 2021; fairseq's Conv1dAdaptor).
 
     Padding is zeroed before the first convolution and after each, so that the last states of an utterance do not
-    depend on the rest of the batch. There is no layerdrop: without one of the strides, lengths would be wrong.
+    depend on the rest of the batch. There is no layerdrop: skipping a stride would make the lengths wrong.
     """
 
     def __init__(self, config: AdapterConfig) -> None:
@@ -64,7 +64,7 @@ class LengthAdapter(nn.Module):
         self.layers = nn.ModuleList(AdapterLayer(config) for _ in range(config.layers))
 
     def forward(self, states_BSD: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Return shorter states and their lengths."""
+        """Return the shortened states, (B, S', D), and their lengths."""
         if self.proj is not None and self.proj_layer_norm is not None:
             states_BSD = self.proj_layer_norm(self.proj(states_BSD))
         states_BSD = zero_padding(states_BSD, lengths_B)

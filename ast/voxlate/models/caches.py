@@ -1,4 +1,4 @@
-"""The decoder's caches in search: cross-attention keys and values of the speech, and the KV cache of the tokens.
+"""The decoder's caches in search: the cross-attention cache of the speech, and the KV cache of the tokens.
 
 Shape letters: U utterances, K rows (hypotheses) of each, H heads, S encoder states, L cache entries, C channels of a
 head.
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-_ENTRIES = 32  # allocated at once; those not used yet are masked
+_ENTRIES = 32  # allocated at a time; unused ones are masked
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class CrossAttentionCache:
         return self.mask_U11S.shape[0]
 
     def select(self, utterances_U: Tensor) -> "CrossAttentionCache":
-        """Return the cache of some utterances, as long as the longest of them."""
+        """Return the cache of the given utterances, cut to the longest of them."""
         mask_U11S = self.mask_U11S.index_select(0, utterances_U)
         size = int(mask_U11S.sum(3).max()) if len(mask_U11S) else 0
         return CrossAttentionCache(
@@ -40,7 +40,7 @@ class CrossAttentionCache:
         )
 
     def join(self, other: "CrossAttentionCache") -> "CrossAttentionCache":
-        """Return the cache of these utterances followed by others."""
+        """Return the cache of these utterances followed by those of `other`."""
         return CrossAttentionCache(
             tuple(concatenate_padded(*pair, 2) for pair in zip(self.keys, other.keys, strict=True)),
             tuple(concatenate_padded(*pair, 2) for pair in zip(self.values, other.values, strict=True)),
@@ -51,8 +51,8 @@ class CrossAttentionCache:
 class KVCache:
     """Self-attention keys and values of the tokens decoded so far; all hypotheses of an utterance share its entries.
 
-    A mask says which entries each hypothesis sees: its own tokens. A hypothesis that extends another copies the row of
-    that mask, so keys and values are never moved or copied in beam search. Utterances may have different lengths.
+    A mask restricts each hypothesis to the entries of its own tokens. A hypothesis that extends another copies its row
+    of the mask, so keys and values are never moved or copied in beam search. Utterances may have different lengths.
     """
 
     def __init__(self, cross_cache: CrossAttentionCache) -> None:
@@ -63,7 +63,7 @@ class KVCache:
         self._visible_UKL = cross_cache.mask_U11S[:, 0, :, :0]
 
     def mask(self) -> Tensor:
-        """Return which entries each row sees, (U, 1, K, L)."""
+        """Return the mask of entries that each row may attend to, (U, 1, K, L)."""
         return self._visible_UKL[:, None]
 
     def begin(self, rows: int) -> None:
@@ -96,7 +96,7 @@ class KVCache:
         self._visible_UKL = self._visible_UKL.gather(1, origins_UK[:, :, None].expand(-1, -1, entries))
 
     def select(self, utterances_U: Tensor) -> None:
-        """Keep some utterances, and no more entries than they need."""
+        """Keep the given utterances, and no more entries than they need."""
         self._used_U = self._used_U.index_select(0, utterances_U)
         size = self._size()
         self._visible_UKL = self._visible_UKL[:, :, :size].index_select(0, utterances_U)
@@ -104,19 +104,19 @@ class KVCache:
         self._values = [values[:, :, :size].index_select(0, utterances_U) for values in self._values]
 
     def join(self, other: "KVCache") -> None:
-        """Append the utterances of another cache, which has as many rows for each."""
+        """Append the utterances of another cache with the same number of rows per utterance."""
         self._used_U = torch.cat([self._used_U, other._used_U])
         self._visible_UKL = concatenate_padded(self._visible_UKL, other._visible_UKL, 2)
         self._keys = [concatenate_padded(*pair, 2) for pair in zip(self._keys, other._keys, strict=True)]
         self._values = [concatenate_padded(*pair, 2) for pair in zip(self._values, other._values, strict=True)]
 
     def _size(self) -> int:
-        """Return the entries to allocate: a multiple of `_ENTRIES`, so that whole tensors are multiplied, not views."""
+        """Return the entries to allocate, a multiple of `_ENTRIES`, so that matrix products take no views."""
         return -(-int(self._used_U.max()) // _ENTRIES) * _ENTRIES if len(self._used_U) else 0
 
 
 def concatenate_padded(first: Tensor, second: Tensor, dimension: int) -> Tensor:
-    """Return two tensors, one after the other, both padded with zeros to the same size in another dimension."""
+    """Concatenate two tensors along dimension 0, after padding `dimension` with zeros to the same size."""
     size = max(first.shape[dimension], second.shape[dimension])
-    later = [0, 0] * (first.dim() - 1 - dimension)
-    return torch.cat([F.pad(tensor, [*later, 0, size - tensor.shape[dimension]]) for tensor in (first, second)])
+    trailing = [0, 0] * (first.dim() - 1 - dimension)
+    return torch.cat([F.pad(tensor, [*trailing, 0, size - tensor.shape[dimension]]) for tensor in (first, second)])

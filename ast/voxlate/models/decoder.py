@@ -63,7 +63,7 @@ class DecoderAttention(nn.Module):
         return self._heads(self.k_proj(states)), self._heads(self.v_proj(states))
 
     def attend(self, states: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, *, causal: bool) -> Tensor:
-        """Attend from states (N, Q, D) to keys and values (N, H, M, C); a mask is true where states see keys."""
+        """Attend from states (N, Q, D) to keys and values (N, H, M, C); the mask is true where a state may attend."""
         dropout = self.dropout if self.training else 0.0
         attended = self.attention(self._heads(self.q_proj(states)), keys, values, mask, dropout, is_causal=causal)
         return cast("Tensor", self.out_proj(attended.transpose(1, 2).reshape(states.shape)))
@@ -142,7 +142,7 @@ class MBartDecoder(nn.Module):
         return CrossAttentionCache(tuple(keys for keys, _ in pairs), tuple(values for _, values in pairs), mask_U11S)
 
     def forward(self, tokens_UT: Tensor, cross_cache: CrossAttentionCache) -> Tensor:
-        """Return the states of the tokens, (U, T, D), each of which sees itself and those before it."""
+        """Return the states of the tokens, (U, T, D), with causal attention."""
         return self._states(tokens_UT, torch.arange(tokens_UT.shape[1], device=tokens_UT.device), cross_cache, None)
 
     def step(
@@ -180,12 +180,12 @@ class MBartDecoder(nn.Module):
         return self.lm_head.weight if self.lm_head is not None else self.embed_tokens.weight
 
     def output_rows(self) -> OutputRows:
-        """Return the rows of the output layer, with which the search scores states."""
+        """Return the rows of the output layer, from which the search computes scores."""
         return self.output_rows_class(self.output_weight)
 
     def _embed(self, tokens_UT: Tensor) -> Tensor:
         # A tied weight gets a dense gradient from the output layer. With `sparse_embedding_gradient`, the few rows of
-        # the input are added to that one, without a second dense gradient of 1 GB that is nearly all zeros. (The
+        # the input are added to it, without a second dense gradient of 1 GB that is nearly all zeros. (The
         # module's own `sparse` would mislead DDP, which takes it as a promise about the sum.)
         sparse = self.lm_head is None and self.sparse_embedding_gradient
         return F.embedding(tokens_UT, self.embed_tokens.weight, PAD_ID, sparse=sparse)

@@ -1,4 +1,4 @@
-"""The contract of all speech encoders, and what they share: masks and lengths.
+"""The interface of all speech encoders, and their helpers for masks and lengths.
 
 Shape letters: B utterances, T samples at 16 kHz, S encoder frames, D width.
 """
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
-# Fields of preprocessor_config.json with which transformers' feature extractor makes the same inputs as we do.
+# Fields of preprocessor_config.json for which transformers' feature extractor computes the same inputs as ours.
 PREPROCESSOR: dict[str, Any] = {
     "feature_extractor_type": "Wav2Vec2FeatureExtractor",
     "feature_size": 1,
@@ -27,13 +27,13 @@ class SpeechEncoder(Protocol):
     utterances of the batch. A clip shorter than the receptive field counts as one frame.
     """
 
-    PREPROCESSOR: ClassVar[dict[str, Any]]  # see above
+    PREPROCESSOR: ClassVar[dict[str, Any]]  # fields of preprocessor_config.json
     HAS_ADAPTER: ClassVar[bool]  # whether transformers has an adapter like ours for this network
 
     output_dim: int
-    frame_samples: int  # from one state to the next
+    frame_samples: int  # samples from one state to the next
     normalize_waveform: bool
-    model: Any  # transformers' network; its checkpoints have the same names of weights
+    model: Any  # transformers' network, so that checkpoints have the same tensor names
 
     @property
     def masks_time(self) -> bool:
@@ -50,13 +50,13 @@ class SpeechEncoder(Protocol):
         ...
 
     def checkpoint_gradients(self) -> None:
-        """Compute the layers again in the backward pass instead of keeping their activations (Chen et al. 2016)."""
+        """Recompute activations in the backward pass instead of storing them (Chen et al. 2016)."""
         ...
 
 
 def enable_checkpointing(network: Any, **settings: Any) -> None:
     """Turn on gradient checkpointing in a network of transformers; `settings` are those of torch's `checkpoint`."""
-    # The second name is that of older releases of transformers 5.
+    # Older releases of transformers 5 only have the second name.
     enable = getattr(network, "activation_checkpointing_enable", None) or network.gradient_checkpointing_enable
     enable({"use_reentrant": False, **settings})
 

@@ -16,7 +16,7 @@ class HubertEncoder(Wav2Vec2Encoder):
     HAS_ADAPTER: ClassVar[bool] = False
 
     def train(self, mode: bool = True) -> "HubertEncoder":
-        """Keep batch norm in evaluation mode: statistics of a batch would mix its clips, and no checkpoint has them."""
+        """Keep batch norm in evaluation mode: batch statistics would make the results of clips depend on each other."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm1d):
@@ -24,5 +24,5 @@ class HubertEncoder(Wav2Vec2Encoder):
         return self
 
     def project(self, features: Tensor) -> Tensor:
-        """Return features (..., channels) in the width of the transformer, (..., D)."""
+        """Project features, (..., channels), to the width of the transformer, (..., D)."""
         return cast("Tensor", self.model.feature_projection(features))

@@ -1,4 +1,4 @@
-"""The language identifier, a classifier of the mean of a speech encoder's states.
+"""The language identifier: a speech encoder, mean pooling and a classifier.
 
 Shape letters: B utterances, T samples, S frames, D width, L languages.
 """
@@ -15,7 +15,7 @@ from voxlate.models.encoder import SpeechEncoder, zero_padding
 class LanguageIdentifier(nn.Module):
     """A network from waveforms to log-probabilities of languages.
 
-    `languages` has the language code of each label, or None for a label that is no language.
+    `languages` has the language code of each label, or None for a label that is not a language.
     """
 
     def __init__(
@@ -29,8 +29,8 @@ class LanguageIdentifier(nn.Module):
         """Return log_probs_BL in float32."""
         mean_BD = mean_state(self.encoder, waveform_BT.to(self.classifier.weight), lengths_B)
         logits_BL = self.classifier(self.projector(mean_BD.to(self.classifier.weight.dtype))).float()
-        known_L = torch.tensor([language is not None for language in self.languages], device=logits_BL.device)
-        return cast("Tensor", logits_BL.masked_fill(~known_L, -torch.inf).log_softmax(-1))
+        is_language_L = torch.tensor([language is not None for language in self.languages], device=logits_BL.device)
+        return cast("Tensor", logits_BL.masked_fill(~is_language_L, -torch.inf).log_softmax(-1))
 
 
 def mean_state(encoder: SpeechEncoder, waveform_BT: Tensor, lengths_B: Tensor) -> Tensor:

@@ -11,9 +11,9 @@ from torch.autograd import Function
 
 from voxlate.tokenizer import IGNORED_ID
 
-CHUNK_SCORES = 1 << 26  # logits in memory at once: 256 MiB in float32. Fewer would take more passes over the gradient
-PART_SCORES = 1 << 22  # of these in float32 at once on a CPU: they stay in its cache and reuse the same memory
-WEIGHT_ROWS = 8192  # of the weight's gradient at once, for the same reason
+CHUNK_SCORES = 1 << 26  # logits in memory at a time: 256 MiB in float32; fewer would take more passes over the gradient
+PART_SCORES = 1 << 22  # of these in float32 at a time on a CPU, to stay in its cache and reuse the same memory
+WEIGHT_ROWS = 8192  # rows of the weight's gradient at a time, for the same reason
 
 
 def smoothed_cross_entropy(states_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, smoothing: float) -> Tensor:
@@ -21,9 +21,9 @@ def smoothed_cross_entropy(states_ND: Tensor, weight_VD: Tensor, labels_N: Tenso
 
     The target distribution has 1 - smoothing on the label and smoothing spread over the whole vocabulary, as in
     `torch.nn.functional.cross_entropy` (fairseq spreads it over all other pieces: a factor of V / (V - 1)). Rows
-    labeled `IGNORED_ID` are skipped. Logits and their gradients are computed for some rows at a time, so that N × V
+    labeled `IGNORED_ID` are skipped. Logits and their gradients are computed in chunks of rows, so that N × V
     logits never exist (as in Liger Kernel's fused linear cross-entropy, Hsu et al. 2024). Under autocast, products
-    have its precision; probabilities are always in float32. There are no second derivatives.
+    have its precision; probabilities are always in float32. Second derivatives are not supported.
     """
     kept_N = labels_N != IGNORED_ID
     states_ND, labels_N = states_ND[kept_N], labels_N[kept_N]
@@ -37,9 +37,9 @@ class _SmoothedCrossEntropy(Function):
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight_VD.dtype
         with torch.autocast(device, enabled=False):
             weight = weight_VD.to(dtype)
-            wants_states, wants_weight = ctx.needs_input_grad[:2]
-            grad_states_ND = torch.empty_like(states_ND) if wants_states else None
-            grad_weight_VD = torch.empty_like(weight_VD, dtype=torch.float32) if wants_weight else None
+            needs_states, needs_weight = ctx.needs_input_grad[:2]
+            grad_states_ND = torch.empty_like(states_ND) if needs_states else None
+            grad_weight_VD = torch.empty_like(weight_VD, dtype=torch.float32) if needs_weight else None
             total = torch.zeros((), dtype=torch.float32, device=states_ND.device)
             rows = max(1, CHUNK_SCORES // len(weight))
             for first in range(0, len(labels_N), rows):
@@ -49,7 +49,7 @@ class _SmoothedCrossEntropy(Function):
                 if grad_states_ND is not None:
                     grad_states_ND[first : first + rows] = scores_CV @ weight
                 if grad_weight_VD is not None:
-                    _add_product(grad_weight_VD, scores_CV, states_CD, fresh=first == 0)
+                    _add_product(grad_weight_VD, scores_CV, states_CD, overwrite=first == 0)
                 del scores_CV  # before those of the next chunk are allocated
         if grad_weight_VD is not None:
             if not len(labels_N):
@@ -62,20 +62,20 @@ class _SmoothedCrossEntropy(Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         grad_states_ND, grad_weight_VD = ctx.saved_tensors
         scale = grad_outputs[0]
-        # In place: nobody else has these tensors, and one is as large as the vocabulary.
+        # In place: nothing else refers to these tensors, and one is as large as the embeddings.
         scaled = (None if grad is None else grad.mul_(scale) for grad in (grad_states_ND, grad_weight_VD))
         return (*scaled, None, None)
 
 
-def _add_product(sum_VD: Tensor, scores_CV: Tensor, states_CD: Tensor, *, fresh: bool) -> None:
-    """Add `scores.T @ states` to a sum in float32; a `fresh` sum is overwritten."""
+def _add_product(sum_VD: Tensor, scores_CV: Tensor, states_CD: Tensor, *, overwrite: bool) -> None:
+    """Add `scores.T @ states` to a sum in float32; or `overwrite` the sum with it."""
     if scores_CV.dtype == sum_VD.dtype:
-        sum_VD.addmm_(scores_CV.T, states_CD, beta=0.0 if fresh else 1.0)
+        sum_VD.addmm_(scores_CV.T, states_CD, beta=0.0 if overwrite else 1.0)
         return
     for first in range(0, len(sum_VD), WEIGHT_ROWS):
         part = slice(first, first + WEIGHT_ROWS)
         product = scores_CV[:, part].T @ states_CD
-        sum_VD[part] = product if fresh else sum_VD[part] + product
+        sum_VD[part] = product if overwrite else sum_VD[part] + product
 
 
 def _replace_by_gradient(scores_CV: Tensor, labels_C: Tensor, smoothing: float) -> Tensor:

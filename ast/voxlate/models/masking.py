@@ -12,9 +12,9 @@ from voxlate.models.encoder import valid_mask
 
 
 def mask_states(states_BSD: Tensor, lengths_B: Tensor, network: Any) -> Tensor:
-    """Mask spans of frames and channels by the network's config; its embedding replaces masked frames.
+    """Mask spans of frames and channels as set in the network's config; its embedding replaces masked frames.
 
-    transformers' own masking fails for batches shorter than one span.
+    transformers' masking fails for batches shorter than one span.
     """
     config, size, width = network.config, states_BSD.shape[1], states_BSD.shape[2]
     if config.mask_time_prob > 0:

@@ -22,9 +22,9 @@ def layer_norm_float32(norm: nn.LayerNorm, states: Tensor) -> Tensor:
 
 
 def nan_scores_error(dtype: torch.dtype) -> VoxlateError:
-    """Return the error of a model whose scores are NaN; float32 is recommended only to users of less."""
-    what = "the model's scores are not numbers in"
+    """Return the error for a model whose scores are NaN; it recommends float32 if the model runs in less."""
+    problem = "the model's scores are NaN in"
     if dtype == torch.float32:
-        return VoxlateError(f"{what} float32: its weights are damaged; fetch the model again")
+        return VoxlateError(f"{problem} float32: its weights are damaged; fetch the model again")
     name = str(dtype).removeprefix("torch.")
-    return VoxlateError(f"{what} {name}: the weights are damaged, or overflow in it; try --dtype float32")
+    return VoxlateError(f"{problem} {name}: the weights are damaged, or overflow in it; try --dtype float32")

@@ -1,4 +1,4 @@
-"""Scores of the vocabulary for some states, computed and kept in blocks of ids.
+"""Scores of the vocabulary for a few states, computed and stored in blocks of ids.
 
 Shape letters: R rows (hypotheses), D width, V vocabulary, B ids of a block, M chosen ids.
 """
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-BLOCK_IDS = 8_192  # scored at once on a CPU: the scores of a hypothesis then stay in the processor's cache
+BLOCK_IDS = 8_192  # scored at a time on a CPU, so that the scores of a hypothesis stay in the processor's cache
 
 
 class OutputRows:
@@ -18,16 +18,16 @@ class OutputRows:
         self.weight_VD = weight_VD.detach()
 
     def select(self, ids_N: Tensor) -> "OutputRows":
-        """Return the rows of some ids."""
+        """Return the rows of the given ids."""
         return type(self)(self.weight_VD[ids_N])
 
     def score(self, states_RD: Tensor) -> "ScoreTable":
-        """Return the scores of all rows for some states."""
+        """Return the scores of all rows for the given states."""
         return ScoreTable(states_RD.to(self.weight_VD.dtype), self.weight_VD, self.weight_VD.dtype)
 
 
 class ScoreTable:
-    """Scores of all ids for some states. `blocks` computes them, `gather` then looks some of them up."""
+    """Scores of all ids for the given states. `blocks` computes them; after that, `gather` looks some of them up."""
 
     def __init__(self, rows_RD: Tensor, weight_VD: Tensor, dtype: torch.dtype) -> None:
         self._rows_RD, self._weight_VD = rows_RD, weight_VD
@@ -44,7 +44,7 @@ class ScoreTable:
             yield ids, self._scaled(table_RB.float(), ids)
 
     def gather(self, ids_RM: Tensor) -> Tensor:
-        """Return the scores of some ids of each row in float32, (R, M)."""
+        """Return the scores of the given ids of each row in float32, (R, M)."""
         first_RM = ids_RM // self._block * self._block
         width_RM = (self.size - first_RM).clamp(max=self._block)
         rows_R1 = torch.arange(self.rows, device=self.device)[:, None]
@@ -54,5 +54,5 @@ class ScoreTable:
     def _multiply(self, weight_DB: Tensor, out_RB: Tensor) -> None:
         torch.mm(self._rows_RD, weight_DB, out=out_RB)
 
-    def _scaled(self, scores: Tensor, ids: slice | Tensor) -> Tensor:  # noqa: ARG002 (of tables with scales)
+    def _scaled(self, scores: Tensor, ids: slice | Tensor) -> Tensor:  # noqa: ARG002 (used by subclasses)
         return scores

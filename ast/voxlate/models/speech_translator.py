@@ -1,4 +1,4 @@
-"""The whole network: speech encoder, length adapter, text decoder.
+"""The complete network: speech encoder, length adapter, text decoder.
 
 Shape letters: B utterances, T samples or tokens, S states, D width, V vocabulary.
 """
@@ -15,8 +15,8 @@ from voxlate.models.encoder import SpeechEncoder, zero_padding
 class SpeechTranslator(nn.Module):
     """A network from waveforms to scores of target tokens.
 
-    The output width of `adapter`, or of `enc_to_dec_proj` if there is one, is the width of the decoder. The latter has
-    transformers' name for it, and belongs to models with a wide encoder and no adapter.
+    The output width of `adapter`, or of `enc_to_dec_proj` if there is one, is the width of the decoder. The latter is
+    named as in transformers, and used with an encoder wider than the decoder and no adapter.
     """
 
     def __init__(
@@ -46,18 +46,18 @@ class SpeechTranslator(nn.Module):
         return self.adapt(*self.encoder(waveform_BT, lengths_B.to(self.device)))
 
     def adapt(self, states_BSD: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Return encoder states as the decoder attends to them, and their lengths."""
+        """Shorten encoder states to those that the decoder attends to, (B, S, D); return them and their lengths."""
         states_BSD, lengths_B = self.adapter(states_BSD, lengths_B)
         if self.enc_to_dec_proj is not None:
             states_BSD = zero_padding(self.enc_to_dec_proj(states_BSD), lengths_B)
         return states_BSD, lengths_B
 
     def cross_attention_cache(self, waveform_BT: Tensor, lengths_B: Tensor) -> CrossAttentionCache:
-        """Return the cross-attention keys and values of utterances."""
+        """Encode utterances; return their cross-attention keys and values."""
         return self.decoder.cross_attention_cache(*self.encode(waveform_BT, lengths_B))
 
     def checkpoint_gradients(self) -> None:
-        """Compute the layers again in the backward pass instead of keeping their activations (Chen et al. 2016)."""
+        """Recompute activations in the backward pass instead of storing them (Chen et al. 2016)."""
         self.encoder.checkpoint_gradients()
         self.decoder.gradient_checkpointing = True
 

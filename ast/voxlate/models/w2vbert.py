@@ -21,7 +21,7 @@ _MIN_SAMPLES = _WINDOW + _HOP  # one state: a variance needs two mel frames
 
 
 class Wav2Vec2BertEncoder(nn.Module):
-    """A `SpeechEncoder` (Barrault et al. 2023). Not waveforms but features are normalized."""
+    """A `SpeechEncoder` (Barrault et al. 2023). Features are normalized, not waveforms."""
 
     PREPROCESSOR: ClassVar[dict[str, Any]] = {
         "feature_extractor_type": "SeamlessM4TFeatureExtractor",
@@ -33,7 +33,7 @@ class Wav2Vec2BertEncoder(nn.Module):
         "sampling_rate": 16_000,
         "stride": _STACKED,
     }
-    HAS_ADAPTER: ClassVar[bool] = False  # transformers' has another architecture
+    HAS_ADAPTER: ClassVar[bool] = False  # transformers' adapter has another architecture
 
     def __init__(self, config: Any, *, normalize_waveform: bool = False) -> None:  # noqa: ARG002 (ignored)
         super().__init__()
@@ -52,7 +52,7 @@ class Wav2Vec2BertEncoder(nn.Module):
             mel_scale="kaldi",
             triangularize_in_mel_space=True,
         )
-        # Made by numpy, they have values even if the model is built on the meta device.
+        # Created with numpy, so that they have values even if the model is built on the meta device.
         self._filters = torch.from_numpy(filters)
         self._window = torch.from_numpy(window_function(_WINDOW, "povey", periodic=False))
 
@@ -83,7 +83,7 @@ class Wav2Vec2BertEncoder(nn.Module):
         return zero_padding(states_BSD, lengths_B)
 
     def checkpoint_gradients(self) -> None:
-        """Compute the layers again in the backward pass instead of keeping their activations (Chen et al. 2016)."""
+        """Recompute activations in the backward pass instead of storing them (Chen et al. 2016)."""
         enable_checkpointing(self.model)
 
     def mel_features(self, waveform_T: Tensor) -> Tensor:

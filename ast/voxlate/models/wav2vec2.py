@@ -1,4 +1,4 @@
-"""The wav2vec 2.0 family as speech encoders: XLS-R 300M, 1B and 2B, XLSR-53, wav2vec 2.0 and its relatives.
+"""The wav2vec 2.0 family as speech encoders: XLS-R 300M, 1B and 2B, XLSR-53, wav2vec 2.0.
 
 The network is transformers' `Wav2Vec2Model` without its adapter. Lengths, padding and short clips are handled here.
 Shape letters: B utterances, T samples, S frames, D width.
@@ -58,7 +58,7 @@ class Wav2Vec2Encoder(nn.Module):
     def features(self, waveform_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Return the convolutional features of waveforms, (B, S, channels).
 
-        Group norm averages over time: there, each clip is computed alone, at its own length.
+        Group norm averages over time, so each clip is computed separately, at its own length.
         """
         extractor = self.model.feature_extractor
         if self.config.feat_extract_norm == "layer":
@@ -76,20 +76,20 @@ class Wav2Vec2Encoder(nn.Module):
         return lengths_B
 
     def project(self, features: Tensor) -> Tensor:
-        """Return features (..., channels) in the width of the transformer, (..., D)."""
+        """Project features, (..., channels), to the width of the transformer, (..., D)."""
         return cast("Tensor", self.model.feature_projection(features)[0])
 
     def transformer(self, states_BSD: Tensor, mask_BS: Tensor | None) -> Tensor:
-        """Return the last hidden states; the mask is true at valid frames."""
+        """Return the last hidden states, (B, S, D); the mask is true at valid frames."""
         return cast("Tensor", self.model.encoder(states_BSD, attention_mask=mask_BS).last_hidden_state)
 
     def checkpoint_gradients(self) -> None:
-        """Compute the layers again in the backward pass instead of keeping their activations (Chen et al. 2016)."""
+        """Recompute activations in the backward pass instead of storing them (Chen et al. 2016)."""
         enable_checkpointing(self.model)
 
 
 def _receptive_field(kernels: Sequence[int], strides: Sequence[int]) -> int:
-    """Return the samples that one frame needs: 400 in every published model."""
+    """Return the number of samples that one frame depends on: 400 in every published model."""
     samples = 1
     for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
         samples = (samples - 1) * stride + kernel

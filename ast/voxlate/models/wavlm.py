@@ -15,7 +15,7 @@ from voxlate.models.wav2vec2 import Wav2Vec2Encoder
 class WavLMEncoder(Wav2Vec2Encoder):
     """WavLM base and base-plus (group norm, no normalization of waveforms) and large (Chen et al. 2022).
 
-    Its attention has gated biases for relative positions, which transformers computes in one way only.
+    Its attention has gated relative position biases, for which transformers has only one implementation.
     """
 
     CONFIG: ClassVar[Any] = WavLMConfig
@@ -23,23 +23,23 @@ class WavLMEncoder(Wav2Vec2Encoder):
     HAS_POSITION_BIAS: ClassVar[bool] = True
 
     def transformer(self, states_BSD: Tensor, mask_BS: Tensor | None) -> Tensor:
-        """Return the last hidden states; the mask is true at valid frames."""
-        with _mixed_masks():
+        """Return the last hidden states, (B, S, D); the mask is true at valid frames."""
+        with _ignored_mask_warning():
             return super().transformer(states_BSD, mask_BS)
 
     def checkpoint_gradients(self) -> None:
-        """Compute the layers again in the backward pass instead of keeping their activations (Chen et al. 2016)."""
+        """Recompute activations in the backward pass instead of storing them (Chen et al. 2016)."""
         enable_checkpointing(self.model, context_fn=_checkpoint_contexts)
 
 
 @contextmanager
-def _mixed_masks() -> Iterator[None]:
-    """Silence torch about attention masks of two kinds, boolean and float, which transformers combines here."""
+def _ignored_mask_warning() -> Iterator[None]:
+    """Ignore torch's warning about mixing boolean and float attention masks, as transformers does here."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
         yield
 
 
 def _checkpoint_contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """Return the contexts of a layer's forward pass and of its repetition in the backward pass."""
-    return nullcontext(), _mixed_masks()
+    """Return the contexts of a layer's forward pass and of its recomputation in the backward pass."""
+    return nullcontext(), _ignored_mask_warning()

@@ -1,1 +1,1 @@
-"""The fast CPU path: `install.install_cpu_path` is its switch; without it, models run in plain PyTorch."""
+"""The fast CPU path: `install.install_cpu_path` enables it; otherwise models run in plain PyTorch."""

@@ -23,9 +23,9 @@ def attention(
     *,
     is_causal: bool = False,
 ) -> Tensor:
-    """Replace `scaled_dot_product_attention`; a boolean mask is true where queries see keys."""
-    plain = not (torch.is_grad_enabled() or dropout or is_causal) and queries_NHQC.shape[-2] <= _MAX_QUERIES
-    if plain:
+    """Replace `scaled_dot_product_attention`; a boolean mask is true where queries may attend to keys."""
+    unfused = not (torch.is_grad_enabled() or dropout or is_causal) and queries_NHQC.shape[-2] <= _MAX_QUERIES
+    if unfused:
         return plain_attention(queries_NHQC, keys_NHMC, values_NHMC, mask)
     return F.scaled_dot_product_attention(queries_NHQC, keys_NHMC, values_NHMC, mask, dropout, is_causal=is_causal)
 

@@ -1,6 +1,6 @@
 """wav2vec 2.0's waveform convolutions as matrix products, channels last: on a CPU faster than torch's convolutions.
 
-Layer norm needs the channels last, too. Weights stay those of transformers' layers, and gradients reach them.
+Layer norm needs the channels last, too. The weights remain those of transformers' layers, and get gradients.
 Shape letters: B clips, T samples, S frames before, N frames after, I channels before, O channels after, K kernel,
 W = K·I.
 """
@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from voxlate.models.cpu.linears import PackedLinear
 
-_PART_FRAMES = 4_096  # norm and activation then find them still in the processor's cache
+_PART_FRAMES = 4_096  # few enough to stay in the processor's cache for norm and activation
 
 
 def convolve(extractor: Any, waveform_BT: Tensor) -> Tensor:
@@ -63,21 +63,21 @@ class _Convolution(torch.autograd.Function):
         needs_states, needs_weight, needs_bias, _ = ctx.needs_input_grad
         gradient_BNO = gradient_BNO.contiguous()
         frames, channels = gradient_BNO.shape[1], states_BSI.shape[2]
-        of_states = of_weight = of_bias = None
+        grad_states = grad_weight = grad_bias = None
         if needs_weight:
             windows_MW = _windows(states_BSI, ctx.kernel, ctx.stride).flatten(0, 1)
-            of_weight = gradient_BNO.flatten(0, 1).T @ windows_MW
-            of_weight = of_weight.view(-1, ctx.kernel, channels).transpose(1, 2)
-            of_weight = of_weight.clone(memory_format=torch.contiguous_format)  # the layout that DDP expects
+            grad_weight = gradient_BNO.flatten(0, 1).T @ windows_MW
+            grad_weight = grad_weight.view(-1, ctx.kernel, channels).transpose(1, 2)
+            grad_weight = grad_weight.clone(memory_format=torch.contiguous_format)  # the layout that DDP expects
         if needs_bias:
-            of_bias = gradient_BNO.sum((0, 1))
+            grad_bias = gradient_BNO.sum((0, 1))
         if needs_states:
-            of_states = torch.zeros_like(states_BSI)
-            of_windows_BNW = gradient_BNO @ weight_OW
+            grad_states = torch.zeros_like(states_BSI)
+            grad_windows_BNW = gradient_BNO @ weight_OW
             for offset in range(ctx.kernel):  # add up the gradients of states that windows share
-                reached = slice(offset, offset + ctx.stride * (frames - 1) + 1, ctx.stride)
-                of_states[:, reached] += of_windows_BNW[:, :, offset * channels : (offset + 1) * channels]
-        return of_states, of_weight, of_bias, None
+                frames_at_offset = slice(offset, offset + ctx.stride * (frames - 1) + 1, ctx.stride)
+                grad_states[:, frames_at_offset] += grad_windows_BNW[:, :, offset * channels : (offset + 1) * channels]
+        return grad_states, grad_weight, grad_bias, None
 
 
 def _windows(states_BSI: Tensor, kernel: int, stride: int) -> Tensor:

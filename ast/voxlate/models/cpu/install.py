@@ -1,4 +1,4 @@
-"""The switch for the fast CPU path, which replaces parts of a model by faster ones with the same results.
+"""Install the fast CPU path, which replaces parts of a model by faster ones with the same results.
 
 Without it, models run in plain PyTorch. Methods are replaced on the modules of one model, not on their classes (as in
 Liger Kernel, Hsu et al. 2024), and the names of weights do not change.
@@ -61,18 +61,18 @@ def install_cpu_path(model: nn.Module, weights: Weights = "shared") -> None:
 
 
 def _replace_forward(module: Any, forward: Callable[..., Any]) -> None:
-    module.forward = MethodType(forward, module)  # a copy of the module gets a method of its own
+    module.forward = MethodType(forward, module)  # bound to this module, so that copies of it get their own method
 
 
 def _pack_activations(model: nn.Module) -> None:
-    """Pack the layers that run an activation in the same pass, and the convolutions."""
+    """Pack the linear layers that can also apply an activation, and the convolutions."""
     for module in [*model.modules()]:
         if isinstance(getattr(module, "intermediate_act_fn", None), GELUActivation):
             module.intermediate_dense = PackedLinear.of(cast("nn.Linear", module.intermediate_dense), "gelu")
             module.intermediate_act_fn = nn.Identity()
         elif isinstance(module, Wav2Vec2Encoder) and module.config.feat_extract_norm == "layer":
-            front = module.model.feature_extractor
-            front.conv_layers = nn.ModuleList(PackedConvolution(layer) for layer in front.conv_layers)
+            extractor = module.model.feature_extractor
+            extractor.conv_layers = nn.ModuleList(PackedConvolution(layer) for layer in extractor.conv_layers)
         elif isinstance(module, MBartDecoder):
             for layer in cast("list[DecoderLayer]", [*module.layers]):
                 layer.fc1 = PackedLinear.of(cast("nn.Linear", layer.fc1), module.config.activation)
@@ -80,13 +80,11 @@ def _pack_activations(model: nn.Module) -> None:
 
 
 def _replace_linears(model: nn.Module, make: Callable[[nn.Linear], nn.Module]) -> None:
-    """Replace the linear layers in the transformer layers of encoder and decoder, not those around them."""
+    """Replace the linear layers inside the transformer layers of encoder and decoder."""
     for module in [*model.modules()]:
         if isinstance(module, Wav2Vec2Encoder | Wav2Vec2BertEncoder):
             layers = [*module.model.encoder.layers]
-            if getattr(
-                module, "HAS_POSITION_BIAS", False
-            ):  # its attention reads the weights of its linear layers itself
+            if getattr(module, "HAS_POSITION_BIAS", False):  # such attention reads the weights of its linear layers
                 layers = [layer.feed_forward for layer in layers]
         elif isinstance(module, MBartDecoder):
             layers = [*module.layers]

@@ -1,6 +1,6 @@
 """Scores of the vocabulary from int8 products, twice as fast as in bfloat16.
 
-They are good enough to choose candidates, whose scores the search then computes again in float32.
+They are accurate enough to choose candidates, which the search rescores in float32.
 Shape letters: as in `score_table`.
 """
 
@@ -15,7 +15,7 @@ from voxlate.models.score_table import BLOCK_IDS, OutputRows, ScoreTable
 
 
 class Int8OutputRows(OutputRows):
-    """Rows of the output layer, quantized when they are used first."""
+    """Rows of the output layer, quantized on first use."""
 
     @cached_property
     def _quantized(self) -> tuple[Tensor, Tensor]:
@@ -23,7 +23,7 @@ class Int8OutputRows(OutputRows):
         return torch.cat(rows), torch.cat(scales)
 
     def score(self, states_RD: Tensor) -> ScoreTable:
-        """Return the scores of all rows for some states."""
+        """Return the scores of all rows for the given states."""
         return _Int8ScoreTable(states_RD, *self._quantized)
 
 

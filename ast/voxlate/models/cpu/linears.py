@@ -1,7 +1,7 @@
 """Linear layers for inference on a CPU: with weights packed for oneDNN, or quantized to int8.
 
-torch packs weights of less than float32 again at every call, and runs an activation as a second pass over memory.
-Without either, the encoder's layers take a quarter less time.
+torch repacks bfloat16 weights at every call, and applies an activation in a second pass over memory. Avoiding both
+saves a quarter of the time of the encoder's layers.
 Shape letters: N rows of states, I inputs, O outputs.
 """
 
@@ -31,7 +31,7 @@ class PackedLinear(nn.Module):
 
 
 class Int8Linear(nn.Module):
-    """A linear layer in a quarter of the memory of float32. Inputs and outputs keep their precision.
+    """A linear layer with int8 weights, a quarter of the size of float32. Inputs and outputs keep their dtype.
 
     Weights have one scale for each output, states one for each row, computed at each call (dynamic, symmetric
     quantization; Jacob et al. 2018).

@@ -1,4 +1,4 @@
-"""Settings of memory allocation on a CPU, for the command line alone: they change the whole process."""
+"""Settings of memory allocation on a CPU. They affect the process, so only commands may change them."""
 
 import ctypes
 import os
@@ -21,14 +21,14 @@ class FreedMemory:
     """Keep the memory that a batch frees for the next batch, on Linux with glibc, until `close`.
 
     By default, glibc maps each tensor of more than 32 MiB and unmaps it when it is freed, so that the kernel clears the
-    pages of activations and gradients again at every update: a quarter of the time. But kept memory fragments, and
-    fits the next batches less and less. Therefore `bound` returns all free memory to the kernel once the process holds
-    60 % more than after its first batch (`spare_share`; or `spare_bytes`, for small models, whose batches differ so
-    much that they would return memory each time), or half of the memory that was available then.
+    pages of activations and gradients at every update, which takes a quarter of the time. But kept memory fragments,
+    and fits the next batches less and less. Therefore `bound` returns all free memory to the kernel once the process
+    has grown since its first batch by 60 % (`spare_share`; or by `spare_bytes`, for small models, whose batches differ
+    so much that they would return memory each time), or by half of the memory that was available then.
 
-    Closing returns free memory and restores glibc's defaults, since its settings cannot be read. This is not the state
-    of before: glibc no longer adjusts its thresholds to the sizes of freed blocks, threads may share one arena, and
-    large blocks may still come from the heap that has grown. So no library call creates this with `keep`.
+    Closing returns free memory and restores glibc's defaults, since its settings cannot be read. This does not restore
+    everything: glibc no longer adjusts its thresholds to the sizes of freed blocks, threads may share one arena, and
+    large blocks may still come from the heap that has grown. So library calls never set `keep`.
     """
 
     def __init__(self, *, keep: bool, spare_bytes: int = 4 << 30, spare_share: float = 0.6) -> None:
@@ -39,7 +39,7 @@ class FreedMemory:
         if self._libc is not None:
             self._libc.mallopt(_M_MMAP_MAX, 0)
             self._libc.mallopt(_M_TRIM_THRESHOLD, -1)
-            self._libc.mallopt(_M_ARENA_MAX, 1)  # one for all threads: the arena of a thread has heaps of 64 MiB only
+            self._libc.mallopt(_M_ARENA_MAX, 1)  # shared by all threads: the arena of a thread only has heaps of 64 MiB
 
     def bound(self) -> None:
         """Return free memory to the kernel if the process has grown too much; call it after each batch."""

@@ -1,6 +1,6 @@
 """torch's private operators that the CPU path calls, each with a plain fallback that gives the same results.
 
-They may change or disappear in any release of torch, so they are looked up here alone, and only when they are called.
+They may change or disappear in any release of torch, so they are looked up only here, and only when they are called.
 """
 
 from functools import cache
@@ -12,10 +12,10 @@ from torch import Tensor
 
 def _private(name: str) -> Any:
     """Return `torch.{name}`, or None where this build of torch lacks it."""
-    found: Any = torch
+    attribute: Any = torch
     for part in name.split("."):
-        found = getattr(found, part, None)
-    return found
+        attribute = getattr(attribute, part, None)
+    return attribute
 
 
 @cache
@@ -26,7 +26,7 @@ def onednn_supports_bfloat16() -> bool:
 
 
 def can_pack_linears() -> bool:
-    """Return whether `pack_weight` and `packed_linear` work here. There is no fallback: the layer itself is one."""
+    """Return whether `pack_weight` and `packed_linear` work here. If not, the caller keeps its own layer."""
     operators = ("ops.mkldnn._reorder_linear_weight", "ops.mkldnn._linear_pointwise")
     return onednn_supports_bfloat16() and all(_private(name) is not None for name in operators)
 
@@ -37,7 +37,7 @@ def pack_weight(weight_OI: Tensor) -> Tensor:
 
 
 def packed_linear(states: Tensor, packed: Tensor, bias_O: Tensor | None, activation: str) -> Tensor:
-    """Return a linear layer and its activation (none, relu, gelu) in one operator, that of `torch.compile`."""
+    """Return a linear layer and its activation (none, relu, gelu) in one operator, as `torch.compile` does."""
     return cast("Tensor", _private("ops.mkldnn._linear_pointwise")(states, packed, bias_O, activation, [], "none"))
 
 

@@ -1,4 +1,4 @@
-"""Independent parts of a forward pass on a CPU, one core each: faster than all cores for one part after another."""
+"""Run independent parts of a forward pass on one CPU core each: faster than one part after another on all cores."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +15,8 @@ def in_parallel(
 ) -> list[Result]:
     """Apply a function without gradients to parts of the items in threads; return the results in the items' order.
 
-    There are as many parts as torch has threads, with like sums of `sizes`. torch's number of threads is as before
-    when the call returns or raises.
+    There are as many parts as torch has threads, with similar sums of `sizes`. torch's number of threads is
+    restored when the call returns or raises.
     """
     cores = torch.get_num_threads()
     workers = min(cores, len(items))

@@ -1,4 +1,4 @@
-"""Forward passes of speech encoders without padding: on a CPU, a padded batch is not faster than single clips.
+"""Forward passes of speech encoders without padding: on a CPU, a padded batch is no faster than single clips.
 
 The public functions replace an encoder's `forward`, which they call in training and if gradients are needed.
 Shape letters: B clips, T samples, S frames of a clip, N frames of all clips end to end, D width, H heads, C channels of
@@ -27,15 +27,15 @@ def wav2vec2_forward(encoder: Wav2Vec2Encoder, waveform_BT: Tensor, lengths_B: T
         _choose_attention(encoder, waveform_BT.shape[1])
         return type(encoder).forward(encoder, waveform_BT, lengths_B)
 
-    def states(clips: Sequence[Tensor]) -> Sequence[Tensor]:
+    def clip_states(clips: Sequence[Tensor]) -> Sequence[Tensor]:
         return _clip_states(encoder, clips)
 
     clips = [
         F.pad(waveform_T[:length], (0, max(0, encoder.min_samples - length)))
         for waveform_T, length in zip(waveform_BT, lengths_B.tolist(), strict=True)
     ]
-    found = in_parallel(states, clips, [len(clip_T) for clip_T in clips])
-    return nn.utils.rnn.pad_sequence(found, batch_first=True), torch.tensor([len(states_SD) for states_SD in found])
+    states = in_parallel(clip_states, clips, [len(clip_T) for clip_T in clips])
+    return nn.utils.rnn.pad_sequence(states, batch_first=True), torch.tensor([len(states_SD) for states_SD in states])
 
 
 def w2vbert_forward(encoder: Wav2Vec2BertEncoder, waveform_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,12 +51,12 @@ def w2vbert_forward(encoder: Wav2Vec2BertEncoder, waveform_BT: Tensor, lengths_B
 
 def _choose_attention(encoder: Wav2Vec2Encoder, samples: int) -> None:
     """Train on short clips with unfused attention: the fused kernel's backward pass is several times slower."""
-    if encoder.HAS_POSITION_BIAS:  # transformers computes it in one way only
+    if encoder.HAS_POSITION_BIAS:  # transformers has only one implementation of it
         return
     frames = int(encoder.frame_lengths(torch.tensor(max(samples, encoder.min_samples))))
-    kind = "eager" if encoder.training and frames <= _SHORT_FRAMES else encoder.default_attention
-    if encoder.model.config._attn_implementation != kind:
-        encoder.model.set_attn_implementation(kind)
+    implementation = "eager" if encoder.training and frames <= _SHORT_FRAMES else encoder.default_attention
+    if encoder.model.config._attn_implementation != implementation:
+        encoder.model.set_attn_implementation(implementation)
 
 
 def _clip_states(encoder: Wav2Vec2Encoder, clips: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -64,13 +64,13 @@ def _clip_states(encoder: Wav2Vec2Encoder, clips: Sequence[Tensor]) -> Sequence[
     features = [encoder.features(clip_T[None], torch.tensor([len(clip_T)]))[0] for clip_T in clips]
     lengths = [len(features_SD) for features_SD in features]
     states_ND = encoder.project(torch.cat(features))
-    if _has_known_layers(encoder):
+    if _has_standard_layers(encoder):
         return torch.split(_transformer(encoder.model, states_ND, lengths), lengths)
     return [encoder.transformer(states_SD[None], None)[0] for states_SD in torch.split(states_ND, lengths)]
 
 
-def _has_known_layers(encoder: Wav2Vec2Encoder) -> bool:
-    """Return whether the transformer's layers have no parts but those that `_transformer` computes."""
+def _has_standard_layers(encoder: Wav2Vec2Encoder) -> bool:
+    """Return whether the transformer consists only of the parts that `_transformer` computes."""
     transformer = encoder.model.encoder
     return not (
         encoder.HAS_POSITION_BIAS
@@ -80,7 +80,7 @@ def _has_known_layers(encoder: Wav2Vec2Encoder) -> bool:
 
 
 def _transformer(network: Any, states_ND: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Return the last hidden states, (N, D), of clips of some lengths, as `network.encoder` computes them."""
+    """Return the last hidden states, (N, D), of clips of the given lengths, as `network.encoder` computes them."""
     states_ND = states_ND.float()
     encoder = network.encoder
     states_ND = states_ND + _position_embeddings(encoder.pos_conv_embed, states_ND, lengths)

@@ -6,7 +6,7 @@ from voxlate.audio.loading import MEDIA_SUFFIXES, load_audio
 from voxlate.errors import AudioError
 
 
-def is_sound(path: Path, contents: bytes | None = None) -> bool:
+def is_playable(path: Path, contents: bytes | None = None) -> bool:
     """Return whether a file has a media suffix and can be decoded: all of `contents`, or else its first second."""
     if path.suffix.lower() not in MEDIA_SUFFIXES:
         return False
