@@ -16,8 +16,8 @@ _MAX_BASES = 16  # length of a chain of base files
 def read_settings(path: Path, *, warn: bool = True, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Return the settings of a file, merged into those of its base file.
 
-    `derived` are the files that build on this one, in order. Old keys are renamed, with a warning unless `warn` is False.
-    VoxlateError if a file cannot be read, is not YAML, or is not a mapping.
+    `derived` are the files that build on this one, in order. Old keys are renamed, with a warning unless `warn` is
+    False. VoxlateError if a file cannot be read, is not YAML, or is not a mapping.
     """
     name = f"{path} (the base of {derived[-1]})" if derived else str(path)
     try:

@@ -102,7 +102,7 @@ class PackedRelease:
             yield Clip(name, self.path(name), state, flac_path(flac, name))
 
     def _unpack(self, pending: set[str], state: str, flac: Path | None) -> Iterator[Clip]:
-        """Yield the clips in `pending` and remove them from it. validated.tsv is kept after reading the whole archive."""
+        """Yield the clips in `pending` and remove them from it. validated.tsv is kept if the archive is intact."""
         with ExitStack() as stack:
             validated = None
             for member in read_members(self.archive):

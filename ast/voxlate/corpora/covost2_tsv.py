@@ -75,8 +75,8 @@ def find_translations(root: Path, source: str, target: str) -> TranslationTables
     splits = {split: path for split in SPLITS if (path := find(f".{split}")) is not None}
     if not splits:
         raise VoxlateError(
-            f"no {names[0]}.tsv under {root}; expected this file, {names[0]}.tsv.tar.gz or {names[0]}.train.tsv, .dev.tsv "
-            f"and .test.tsv there or in {pairs[0][0]}_{pairs[0][1]}/"
+            f"no {names[0]}.tsv under {root}; expected this file, {names[0]}.tsv.tar.gz or {names[0]}.train.tsv, "
+            f".dev.tsv and .test.tsv there or in {pairs[0][0]}_{pairs[0][1]}/"
         )
     return TranslationTables(None, splits)
 

@@ -31,7 +31,7 @@ class Augmentation:
     max_seconds: float = float("inf")
 
     def apply(self, waveform_T: Waveform, key: Sequence[int]) -> Waveform:
-        """Return a clip, (T,), at a random speed and with noise. The result depends only on the clip, the seed and `key`."""
+        """Return a clip, (T,), at a random speed and with noise, drawn from a generator seeded by `seed` and `key`."""
         rng = np.random.default_rng([self.seed, *key])
         if self.speeds:
             seconds = len(waveform_T) / SAMPLE_RATE_HZ
