@@ -70,7 +70,7 @@ def test_half_precision_tensors_are_accepted() -> None:
         ({"text": "hello"}, "dict with text: not an audio input; expected the keys array and sampling_rate, or bytes"),
         (
             {"array": [0.0], "sampling_rate": 0},
-            "sampling_rate is 0, expected a whole number of Hz from 1000 to 1000000",
+            "sampling_rate is 0, expected an integer in Hz from 1000 to 1000000",
         ),
     ],
 )

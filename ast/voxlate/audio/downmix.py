@@ -65,7 +65,7 @@ class Mixer:
     def mix(self, frame: av.AudioFrame) -> av.AudioFrame:
         """Return a frame that FFmpeg downmixes without loss: the same frame if that is already the case.
 
-        Channels are chosen for each tenth of a second of the frame, from its samples alone.
+        Channels are selected for each tenth of a second, from the samples of the frame only.
         """
         channels = frame.layout.nb_channels
         if channels == 1 and frame.layout.name in ("mono", "1 channels"):

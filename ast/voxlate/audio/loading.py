@@ -1,7 +1,7 @@
 """Decode any media file to a mono 16 kHz waveform, always with the same decoder and resampler.
 
 Shape letter: T samples at 16 kHz. Python opens the files and FFmpeg sees only their bytes, so neither a file name nor a
-playlist inside a file can make it open anything else.
+playlist inside a file can make it open another file.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def load_audio(
             first one that can be decoded and contains sound.
 
     Returns:
-        The audio. If the file is damaged, it holds whatever can be decoded, with `warnings`.
+        The audio. If the file is damaged, it holds what can be decoded, with `warnings`.
 
     Raises:
         AudioError: Nothing can be decoded, or the range is invalid.

@@ -104,7 +104,7 @@ def _resample(waveform_T: Waveform, sampling_rate: int) -> Waveform:
     """Resample mono samples to 16 kHz. AudioError if the rate is invalid."""
     if not LOWEST_RATE_HZ <= sampling_rate <= HIGHEST_RATE_HZ or int(sampling_rate) != sampling_rate:
         raise AudioError(
-            f"array: sampling_rate is {sampling_rate}, expected a whole number of Hz from {LOWEST_RATE_HZ} to "
+            f"array: sampling_rate is {sampling_rate}, expected an integer in Hz from {LOWEST_RATE_HZ} to "
             f"{HIGHEST_RATE_HZ}"
         )
     if sampling_rate == SAMPLE_RATE_HZ or not len(waveform_T):

@@ -56,7 +56,7 @@ def _seekable(file: BinaryIO) -> BinaryIO:
         tag = file.read(10)
         if not isinstance(tag, bytes):
             raise AudioError("a file opened as text; open it with mode 'rb'")
-        # Tag sizes use seven bits per byte. A wrong size past the end would hide the whole file.
+        # Tag sizes use seven bits per byte. A wrong size past the end would hide the entire file.
         if tag.startswith(b"ID3") and len(tag) == 10 and size < sum(b << 7 * i for i, b in enumerate(tag[:5:-1])):
             file = io.BytesIO(file.read())
     except (OSError, ValueError) as error:  # ValueError: the file is closed

@@ -29,7 +29,7 @@ from voxlate.cli.command import Command, CommandGroup, example
 from voxlate.errors import VoxlateError, is_out_of_memory, memory_advice
 from voxlate.models.cpu.malloc import ask_for_huge_pages
 
-# The panels of `voxlate --help`. Each module defines a command of its own name, and an EXAMPLE.
+# The panels of `voxlate --help`. Each module defines a function with the name of the module, and an EXAMPLE.
 _COMMANDS: dict[str, tuple[ModuleType, ...]] = {
     "Use a model": (translate, transcribe, identify),
     "Train a model": (prepare, train, average, convert, train_identifier),

@@ -31,7 +31,7 @@ Workers = Annotated[
         "--num-workers", min=1, metavar="N", help="Number of processes for reading clips. [default: one per core]"
     ),
 ]
-Overwrite = Annotated[bool, output_option("--overwrite", help="Redo what already exists in the output folder.")]
+Overwrite = Annotated[bool, output_option("--overwrite", help="Redo results that already exist in the output folder.")]
 
 
 class CorpusGroup(CommandGroup):

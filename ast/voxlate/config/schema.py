@@ -109,7 +109,7 @@ class DataConfig(_ClosedModel):
 
 
 class AugmentationConfig(_ClosedModel):
-    """Random changes to training audio, drawn again in each epoch; see voxlate.data.augmentation."""
+    """Random changes to training audio, redrawn in each epoch; see voxlate.data.augmentation."""
 
     speeds: list[Annotated[float, Field(ge=0.1, le=10.0)]] = []  # factors, such as [0.9, 1.0, 1.1]
     noise_share: Probability = 0.0

@@ -84,7 +84,7 @@ class _Loader(yaml.SafeLoader):
         super().__init__(text)
         self._depth = 0
         self._size = 0  # of all values so far, including expanded aliases
-        self._repeated = 0  # size of the expanded aliases alone
+        self._repeated = 0  # of the expanded aliases only
         self._sizes: dict[int, int] = {}  # of each composed node, by id()
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:

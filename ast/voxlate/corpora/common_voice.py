@@ -178,7 +178,7 @@ def _is_release(folder: Path) -> bool:
 def _is_in_language(folder: Path, names: list[str]) -> bool:
     """Return whether a single-language release is in the language with these codes, judging by the names of its clips.
 
-    True if they do not tell, or if there is no validated.tsv.
+    True if the names do not indicate a language, or if there is no validated.tsv.
     """
     validated = folder / "validated.tsv"
     if not validated.is_file():

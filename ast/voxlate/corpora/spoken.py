@@ -250,7 +250,7 @@ def _hold_out(rows: list[SpokenRow], pairs: list[tuple[str, str]], dev: int, tes
 
 
 def _check_settings(command: SpokenPreparation, variation: SpeechVariation, voices: Mapping[str, list[Voice]]) -> None:
-    """Raise VoxlateError if existing clips were made with other settings, unless they are overwritten."""
+    """Raise VoxlateError if existing clips were synthesized with other settings, unless they are overwritten."""
     path = command.output / "spoken.json"
     text = {"espeak-ng": espeak().version, "text": file_sha256(command.text)}
     names = {language: [voice.name for voice in language_voices] for language, language_voices in voices.items()}

@@ -1,6 +1,6 @@
 """Read the rows of jsonl, tsv, csv and parquet files with their line numbers, and collect their problems.
 
-No types are guessed: a cell of a tsv or csv file is text, whatever it looks like ("NA", "null", "00123", "1e5"), and an
+No types are guessed: a cell of a tsv or csv file is text, even if it reads "NA", "null", "00123" or "1e5", and an
 empty cell is None. In a tsv file every quotation mark is text, and a file whose cells were quoted by a CSV writer is
 refused. A csv file follows RFC 4180.
 """
@@ -127,7 +127,7 @@ def text_lines(file: BinaryIO, problems: Problems, *, has_header: bool = True) -
     """
     for line, raw in enumerate(iter(partial(file.readline, LONGEST_LINE_BYTES), b""), 1):
         if len(raw) == LONGEST_LINE_BYTES:
-            problems.add(line, f"is longer than {LONGEST_LINE_BYTES >> 20} MiB; is the file what its name says?")
+            problems.add(line, f"is longer than {LONGEST_LINE_BYTES >> 20} MiB; does its suffix match its format?")
             return
         if line == 1:
             if raw.startswith((b"\xff\xfe", b"\xfe\xff")):

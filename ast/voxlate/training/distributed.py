@@ -54,7 +54,7 @@ def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
 
 
 def _dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
-    """Return the dtype of matrix products. "auto" is bfloat16 wherever the device has it, whatever the model's size."""
+    """Return the dtype of matrix products. "auto" is bfloat16 wherever the device has it, regardless of model size."""
     return choose_dtype(config.precision, device, SMALL_BYTES)
 
 

@@ -163,7 +163,7 @@ class _TrackerThread:
             for values, update in self._items():
                 self._tracker.log(values, step=update)
             self._tracker.finish()
-        except BaseException as error:  # whatever a library raises, SystemExit included
+        except BaseException as error:  # anything that a library raises, including SystemExit
             line = next(iter(str(error).splitlines()), "")
             self._drop(f"{type(error).__name__}{f' ({line[:200]})' if line else ''}")
 

@@ -164,7 +164,7 @@ def _train_loop(run: TrainingRun, state: TrainingState, interrupts: InterruptCou
     all_batches = _process_batches(run, state.sampler_state)
     consecutive_empty = 0
     while state.update < max_updates and not _stops_early(config, state):
-        # One update.
+        # Update.
         batches = list(islice(all_batches, batches_per_process))
         totals = sum_over_processes(run, batches, interrupts.count)
         consecutive_empty = 0 if totals["tokens"] else consecutive_empty + 1
