@@ -40,7 +40,7 @@ def test_inputs_come_in_order_whatever_they_are() -> None:
     seconds = [one.seconds if isinstance(one, DecodedAudio) else None for one in found]
     assert seconds == [1.0, None, 0.5, 2.0, None, None]
     assert "nothing.wav" in str(found[1])
-    assert str(found[4]).startswith("array: expected finite floats")
+    assert str(found[4]).startswith("array: expected floats or 16-bit integers")
     assert [one.name for one in found if isinstance(one, DecodedAudio)] == ["bytes", "ndarray", "b.wav"]
 
 
