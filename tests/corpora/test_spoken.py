@@ -78,7 +78,7 @@ def test_a_text_can_name_the_only_language_that_reads_it(tmp_path: Path, capsys:
     read = {language: [cells[2] for cells in voices_of(tmp_path / "corpus", language)[1:]] for language in ("fr", "en")}
     assert read == {"fr": ["Oui", "Non"], "en": ["No", "Thanks"]}
     text.write_text("source_language\tfr\ten\nFrench\tOui\tYes\n", encoding="utf-8")
-    assert "line 2: source_language 'French' is no column of a language" in error_of(
+    assert "line 2: source_language 'French' is not a language column" in error_of(
         spoken(text, tmp_path / "other", pairs=("fr-en",))
     )
 
@@ -202,7 +202,10 @@ def test_all_problems_are_reported_at_once(text: Path, tmp_path: Path) -> None:
     }
     first, *problems = error_of(spoken(text, tmp_path / "corpus", **wrong)).splitlines()
     assert first == "nothing was prepared:"
-    assert problems[0] == "  --pairs: 'english' is not a pair of languages; expected pairs such as fr-en, with commas"
+    assert (
+        problems[0]
+        == "  --pairs: 'english' is not a pair of languages; expected pairs such as fr-en, separated by commas"
+    )
     assert problems[1] == "  --voices: espeak-ng has no nobody; of these languages it has fr-fr, fr-be, fr-ch"
     assert problems[2].startswith("  --variants: espeak-ng has no f99; it has Alex, Alicia,")
     assert problems[3] == "  --snr 20:10: expected LOW:HIGH, both between -30 and 100"
@@ -248,14 +251,16 @@ def test_rows_of_no_pair_are_not_held_out(tmp_path: Path, capsys: pytest.Capture
     assert capsys.readouterr() == ("fr-en  train 1  dev 1  test 1\n", "")
     text.write_text("fr\ten\n" + "Oui.\tYes.\n" * 6, encoding="utf-8")
     assert run(spoken(text, tmp_path / "b", pairs=("fr-en",), dev=2)) == 0
-    assert "fr-en: dev has 0 rows of 2: some have no such text, or the same as others" in capsys.readouterr().err
+    assert (
+        "fr-en: dev has 0 rows of 2: some rows lack a text, or have the same texts as others" in capsys.readouterr().err
+    )
 
 
 def test_damaged_settings_are_named(text: Path, tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     for contents in ("", "[]", "{"):
         (tmp_path / "corpus/spoken.json").write_text(contents)
-        assert "spoken.json: damaged, so how its clips were made is unknown; --overwrite" in error_of(
+        assert "spoken.json: damaged, so the settings of its clips are unknown; --overwrite" in error_of(
             spoken(text, tmp_path / "corpus")
         )
 
@@ -266,7 +271,7 @@ def test_languages_that_are_not_there(text: Path, tmp_path: Path) -> None:
     )
     text.write_text("French\ten\nOui.\tYes.\n", encoding="utf-8")
     assert error_of(spoken(text, tmp_path / "out", pairs=("fr-en",))).endswith(
-        "found French, en; rename French to its code"
+        "got French, en; rename French to its code"
     )
     assert "does not speak Wolof" in error_of(spoken(text, tmp_path / "out", pairs=("wo-en",)))
 
