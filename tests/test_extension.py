@@ -162,7 +162,7 @@ def test_a_third_party_corpus_is_a_command(tmp_path: Path) -> None:
     help_text = voxlate("mustc", "--help").stdout
     assert "Talks: cut the segments, then check them" in help_text
     assert re.search(r"--talks .*Folder of the pair", help_text)
-    assert re.search(r"--transcode .*Copy each clip as 16 kHz FLAC", help_text)
+    assert re.search(r"--transcode .*Transcode each clip to 16 kHz FLAC", help_text)
     assert "--pair" in help_text
     made = voxlate("mustc", "--talks", "in", "--pair", "en-de", "--output", "out/all.jsonl", "--num-workers", "1")
     assert made.returncode == 1, made.stderr  # two of its clips are broken

@@ -129,7 +129,7 @@ def test_a_temporary_folder_that_takes_nothing_fails_only_long_sound(
     assert (isinstance(first, DecodedAudio), isinstance(last, DecodedAudio)) == (True, True)
     folder, reason = ("temporary", "File too large") if is_full else ("nowhere", "No such file or directory")
     assert str(error) == (
-        f"long.wav: sound of more than 2 s needs a temporary file, which cannot be written to {folder} ({reason}); "
+        f"long.wav: audio longer than 2 s needs a temporary file, which cannot be written to {folder} ({reason}); "
         "free some space, or set TMPDIR to another folder"
     )
 

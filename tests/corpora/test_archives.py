@@ -157,5 +157,5 @@ def test_a_large_table_passes_through_little_memory(tmp_path: Path) -> None:
 def test_a_line_without_end_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("voxlate.manifest.table_files.LONGEST_LINE_BYTES", 1 << 20)
     (tmp_path / "covost_v2.de_en.tsv").write_bytes(b"path\ttranslation\tsplit\n" + b"x" * (1 << 20))
-    with pytest.raises(VoxlateError, match="line 2: is longer than 1 MiB; is the file what its name says"):
+    with pytest.raises(VoxlateError, match="line 2: is longer than 1 MiB; does its suffix match its format"):
         list(TranslationTables(tmp_path / "covost_v2.de_en.tsv", {}))

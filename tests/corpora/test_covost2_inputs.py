@@ -63,7 +63,7 @@ def test_all_problems_are_reported_at_once(corpus: Path, tmp_path: Path) -> None
     voice, covost = corpus / "common_voice", corpus / "covost"
     assert others == [
         *(
-            f"  no covost_v2.{code}_en.tsv under {covost}; expected it, covost_v2.{code}_en.tsv.tar.gz or "
+            f"  no covost_v2.{code}_en.tsv under {covost}; expected this file, covost_v2.{code}_en.tsv.tar.gz or "
             f"covost_v2.{code}_en.train.tsv, .dev.tsv and .test.tsv there or in {code}_en/"
             for code in ("es", "ca")
         ),
@@ -90,7 +90,7 @@ def test_releases_that_cannot_be_used(corpus: Path, tmp_path: Path) -> None:
     options = {"common_voice": voice}
     message = error_of(covost2(corpus, tmp_path / "out", **options))
     assert message == (
-        f"several releases of fr ({voice / 'v4/fr'}, {voice / 'v5/fr'}); name the folder of one with --common-voice"
+        f"several releases of fr ({voice / 'v4/fr'}, {voice / 'v5/fr'}); pass the folder of one as --common-voice"
     )
     shutil.rmtree(voice / "v5")
     (voice / "v4/fr/validated.tsv").rename(voice / "v4/fr/train.tsv")

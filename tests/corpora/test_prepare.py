@@ -123,7 +123,7 @@ def test_flac_is_true_to_a_16_bit_step(tmp_path: Path) -> None:
 def test_a_killed_worker_is_reported(tmp_path: Path) -> None:
     clips = [Clip(f"clip{i}", tmp_path / "none.wav", "x") for i in range(40)]
     with ClipJournal(tmp_path / "journal.jsonl") as journal, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("voxlate.corpora.process_pool.start_worker", die)
+        patch.setattr("voxlate.corpora.process_pool.initialize_worker", die)
         with pytest.raises(VoxlateError, match=r"a worker process died, .* between clip0 and clip15; rerun"):
             check_clips(clips, journal, 2, lambda count: None)
 

@@ -236,7 +236,9 @@ def test_rows_are_held_out_by_their_texts(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_empty_splits_are_named(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "has a column split, which conflicts with --dev and --test" in error_of(spoken(text, tmp_path / "x", dev=1))
+    assert "has the column split, which conflicts with --dev and --test" in error_of(
+        spoken(text, tmp_path / "x", dev=1)
+    )
     text.write_text("fr\ten\nOui.\tYes.\n", encoding="utf-8")
     assert run(spoken(text, tmp_path / "corpus", pairs=("fr-en",))) == 0
     assert "fr-en: no rows for dev and test; hold some out with --dev N and --test N" in capsys.readouterr().err
@@ -265,11 +267,11 @@ def test_damaged_settings_are_named(text: Path, tmp_path: Path) -> None:
 
 def test_languages_that_are_not_there(text: Path, tmp_path: Path) -> None:
     assert error_of(spoken(text, tmp_path / "out", pairs=("fr-it",))) == (
-        f"{text}: no column it; expected one for each language, found id, split, fr, en, de"
+        f"{text}: no column it; expected one for each language, got id, split, fr, en, de"
     )
     text.write_text("French\ten\nOui.\tYes.\n", encoding="utf-8")
     assert error_of(spoken(text, tmp_path / "out", pairs=("fr-en",))).endswith(
-        "found French, en; rename French to its code"
+        "got French, en; rename French to its code"
     )
     assert "does not speak Wolof" in error_of(spoken(text, tmp_path / "out", pairs=("wo-en",)))
 

@@ -70,7 +70,7 @@ def test_half_precision_tensors_are_accepted() -> None:
         ({"text": "hello"}, "dict with text: not an audio input; expected the keys array and sampling_rate, or bytes"),
         (
             {"array": [0.0], "sampling_rate": 0},
-            "sampling_rate is 0, expected a whole number of Hz from 1000 to 1000000",
+            "sampling_rate is 0, expected an integer in Hz from 1000 to 1000000",
         ),
     ],
 )
@@ -96,7 +96,7 @@ def test_one_input_gives_one_result_and_a_list_gives_a_list(tiny_model: Path, cl
 
 @pytest.mark.parametrize("inputs", ["a.wav", b"", np.zeros(100, np.float32), {"path": "a.wav"}])
 def test_a_stream_takes_several_inputs(tiny_model: Path, inputs: Any) -> None:
-    with pytest.raises(VoxlateError, match=r"inputs is one \w+, expected several; put it into a list"):
+    with pytest.raises(VoxlateError, match=r"inputs is one \w+, expected several; put it in a list"):
         next(Translator(tiny_model).stream(inputs, to="de"))
 
 

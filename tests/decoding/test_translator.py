@@ -39,7 +39,7 @@ def test_each_input_needs_a_target_language(tiny_model: Path) -> None:
         list(translator.stream([sine(300, 0.2)] * 3, to=["de", "fr"]))
     with pytest.raises(VoxlateError, match="unknown language 'xx'"):
         next(translator.stream([sine(300, 0.2)] * 3, to=["de", "fr", "xx"]))
-    with pytest.raises(VoxlateError, match="inputs is one str, expected several; put it into a list"):
+    with pytest.raises(VoxlateError, match="inputs is one str, expected several; put it in a list"):
         next(translator.stream("a.wav", to="de"))
 
 

@@ -99,7 +99,7 @@ def test_lists_and_objects_over_several_lines_are_one_problem(tmp_path: Path) ->
     for text in (json.dumps([row("a", "x")] * 2), json.dumps([row("a", "x")] * 2, indent=1), '{\n"id": "a"\n}\n'):
         (tmp_path / "m.jsonl").write_text(text)
         assert error_of(tmp_path / "m.jsonl") == (
-            "manifest m.jsonl: line 1: begins a list, or an object over several lines, expected one object on each "
+            "manifest m.jsonl: line 1: starts a list or a multi-line object, expected one object on each "
             "line (pandas: to_json(orient='records', lines=True))"
         )
 

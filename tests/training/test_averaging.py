@@ -108,7 +108,7 @@ def test_damaged_frozen_weights_are_reported_and_written_again(toy: Path, tmp_pa
     average(tmp_path / "run")
     expected = {path.name: path.read_bytes() for path in frozen.iterdir()}
     assert {"frozen.safetensors", "config.json", "preprocessor_config.json", "sha256.json"} < expected.keys()
-    again = "; rerun the voxlate train command of this run, which writes it again"
+    again = "; rerun the voxlate train command of this run to restore it"
     for name, content in expected.items():
         (frozen / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # the last byte of weights is one of them
         reason = (

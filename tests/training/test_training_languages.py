@@ -85,4 +85,4 @@ def test_a_warning_lists_the_directions_that_a_model_will_forget(tmp_path: Path)
         json.dumps({"targets": json.loads(languages.read_text())["targets"]})
     )  # as in models of other projects
     printed = run(config(tmp_path, tmp_path / "unknown", data__train=[str(two)], **base))
-    assert "alone will make it forget any other direction that it knows; add" in printed
+    assert "alone will make it forget any other direction that it supports; add" in printed

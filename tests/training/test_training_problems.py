@@ -22,7 +22,7 @@ def test_untrainable_utterances_are_reported_and_dev_loses_nothing(tmp_path: Pat
     lines[5]["split"] = "test"
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     printed = run(config(tmp_path, tmp_path / "run", data__dev=[str(manifest)]))
-    assert "left out: train-3: a translation of more than the 64 tokens that the decoder has positions for" in printed
+    assert "left out: train-3: its translation has more than 64 tokens, the maximum of the decoder" in printed
     assert "warning: 1 utterances of data.train are marked test" in printed
     assert (
         "the vocabulary lacks 1 characters that occur in 1 of the translations (ж): the model cannot write" in printed

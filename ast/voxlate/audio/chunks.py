@@ -1,6 +1,6 @@
 """A waveform that grows while it is decoded, in memory or, if it is long, in a temporary file.
 
-Shape letters: T samples of 16 kHz sound.
+Shape letters: T samples at 16 kHz.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from voxlate.audio.resampling import SAMPLE_RATE_HZ, Waveform
 from voxlate.errors import AudioError
 
 SILENT_RANGE = 2.0**-15  # largest peak-to-peak range that counts as silence: one step of 16 bits
-SPOOLED_SECONDS = 60.0  # longer sound is moved to a temporary file
+SPOOLED_SECONDS = 60.0  # longer audio is moved to a temporary file
 
 
 class SpooledWaveform:
@@ -27,11 +27,11 @@ class SpooledWaveform:
         weakref.finalize(self, self._file.close)
 
     def append(self, chunk_T: Waveform) -> None:
-        """Append samples."""
+        """Append samples, float32 of shape (T,)."""
         self._file.seek(0, os.SEEK_END)
-        left = memoryview(chunk_T.tobytes())
-        while left:
-            left = left[self._file.write(left) :]
+        remaining = memoryview(chunk_T.tobytes())
+        while remaining:
+            remaining = remaining[self._file.write(remaining) :]
         self._samples += len(chunk_T)
 
     def __len__(self) -> int:
@@ -46,16 +46,16 @@ class SpooledWaveform:
 
 
 class Chunks:
-    """Collects a waveform chunk by chunk."""
+    """Collects a waveform chunk by chunk, and notes its first NaN or infinite sample and whether it is silent."""
 
     def __init__(self) -> None:
         self.samples = 0
-        self.first_not_finite: int | None = None
+        self.first_not_finite: int | None = None  # sample
         self.holds_sound = False
         self._chunks: list[Waveform] = []
 
     def add(self, chunk_T: Waveform) -> None:
-        """Append samples."""
+        """Append samples, float32 of shape (T,)."""
         finite_T = np.isfinite(chunk_T)
         if self.first_not_finite is None and not finite_T.all():
             self.first_not_finite = self.samples + int(finite_T.argmin())
@@ -65,7 +65,7 @@ class Chunks:
         self._chunks.append(chunk_T)
 
     def waveform(self) -> Waveform:
-        """Return all samples."""
+        """Return all samples, float32 of shape (T,)."""
         return np.concatenate(self._chunks)
 
 
@@ -77,23 +77,23 @@ class Spool(Chunks):
         self._spooled: SpooledWaveform | None = None
 
     def add(self, chunk_T: Waveform) -> None:
-        """Append samples."""
+        """Append samples, float32 of shape (T,)."""
         super().add(chunk_T)
         if self.samples > SPOOLED_SECONDS * SAMPLE_RATE_HZ:
             try:
                 if self._spooled is None:
                     self._spooled = SpooledWaveform()
-                for held_T in self._chunks:
-                    self._spooled.append(held_T)
+                for pending_T in self._chunks:
+                    self._spooled.append(pending_T)
             except OSError as error:
                 raise AudioError(
-                    f"sound of more than {SPOOLED_SECONDS:.0f} s needs a temporary file, which cannot be written to "
+                    f"audio longer than {SPOOLED_SECONDS:.0f} s needs a temporary file, which cannot be written to "
                     f"{_temporary_folder()} ({error.strerror}); free some space, or set TMPDIR to another folder"
                 ) from error
             self._chunks.clear()
 
     def finish(self) -> Waveform | SpooledWaveform:
-        """Return all samples."""
+        """Return all samples, float32 of shape (T,)."""
         return self.waveform() if self._spooled is None else self._spooled
 
 

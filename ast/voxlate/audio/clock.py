@@ -49,9 +49,9 @@ FROM_ZERO = Clock()
 
 
 class Timeline:
-    """Tracks the timestamps of decoded frames and inserts silence where sound is missing between them.
+    """Tracks the timestamps of decoded frames and fills gaps between them with silence.
 
-    Sound is never dropped. If timestamps overlap by up to a second, sound is late until the next gap. If they jump back
+    Audio is never dropped. If timestamps overlap by up to a second, audio is late until the next gap. If they jump back
     further, as in concatenated files, the clock is assumed to have restarted, and time continues.
     """
 
@@ -89,7 +89,7 @@ class Timeline:
         yield from self._release(trusted=True)
 
     def _delay(self, frame: av.AudioFrame) -> float:
-        """Return the seconds from the end of the previous frames to this one, by its timestamp."""
+        """Return the seconds between the end of the previous frames and the timestamp of this one."""
         if frame.pts is None or frame.time_base is None:
             return self._held[-1][0] if self._held else 0.0
         time = float(frame.pts * frame.time_base)
@@ -101,7 +101,7 @@ class Timeline:
         return time - self._zero - (self._position + self._held_seconds + self._shift)
 
     def _release(self, *, trusted: bool) -> Iterator[av.AudioFrame]:
-        """Yield the held frames; if their timestamps are trusted, gaps that lead up to the last one are filled."""
+        """Yield the held frames; if their timestamps are trusted, fill the gaps up to the last one."""
         held, self._held = self._held, []
         last = held[-1][0] if held and trusted else 0.0
         if not 0 <= last <= LONGEST_GAP_SECONDS:
@@ -146,6 +146,7 @@ def _zero(container: InputContainer) -> float:
 
 
 def _seconds(frame: av.AudioFrame) -> float:
+    """Return the duration of a frame."""
     return frame.samples / max(1, frame.sample_rate)
 
 

@@ -1,4 +1,4 @@
-"""Open media files by their own bytes alone, choose an audio track, and decode it frame by frame."""
+"""Open media files without following references to other files, choose a track, and decode it frame by frame."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from voxlate.audio.sources import NamelessFile
 from voxlate.audio.tracks import AudioTrack, ranked_tracks, track_note
 from voxlate.errors import AudioError
 
-# Demuxers of audio that read nothing but their own file: no playlists, images, subtitles, text or devices.
+# Audio and video demuxers that open no other file: no playlists, images, subtitles, text or devices.
 DEMUXERS = (
     "aa,aac,aax,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,dtshd,dv,eac3,flac,flv,gsm,gxf,iff,ircam,loas"
     ",matroska,mlp,mmf,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,oga,ogg,oma,qcp,rm,shn,sox,swf,tak,truehd,tta"
@@ -28,23 +28,23 @@ DEMUXERS = (
 
 @dataclass
 class TrackChoice:
-    """The track to decode, as a rank among the matching tracks. Their number is known once the file is open."""
+    """The track to decode, as a rank among the matching tracks. `open_media` sets `candidates` and `notes`."""
 
-    wanted: AudioTrack | None = None
+    requested: AudioTrack | None = None
     rank: int = 0
-    candidates: int = 1
+    candidates: int = 1  # number of matching tracks
     notes: tuple[str, ...] = ()
     fill_gaps: bool = False
     timeline: Timeline | None = None  # of the latest decoded track, if gaps are filled
 
 
-def _refuse(url: str, _flags: int, _options: dict[str, str]) -> NoReturn:
+def _refuse_to_open(url: str, _flags: int, _options: dict[str, str]) -> NoReturn:
     raise PermissionError(f"refused to open {url}, which the file refers to")
 
 
 @contextmanager
 def open_media(file: BinaryIO, choice: TrackChoice | None = None) -> Iterator[Media]:
-    """Open a container and the chosen track, and set the number of matching tracks in `choice`. Raises AudioError."""
+    """Open a container and its chosen track. AudioError if the file cannot be read or has no such track."""
     choice = choice or TrackChoice()
     file.seek(0)
     start = file.read(24)
@@ -59,7 +59,7 @@ def open_media(file: BinaryIO, choice: TrackChoice | None = None) -> Iterator[Me
         file.seek(0)
         try:
             container = av.open(
-                NamelessFile(file), "r", container_options=options, metadata_errors="replace", io_open=_refuse
+                NamelessFile(file), "r", container_options=options, metadata_errors="replace", io_open=_refuse_to_open
             )
             break
         except MEDIA_ERRORS as error:
@@ -73,17 +73,17 @@ def open_media(file: BinaryIO, choice: TrackChoice | None = None) -> Iterator[Me
     with container:
         if not container.streams.audio:
             streams = Counter(stream.type for stream in container.streams)
-            found = ", ".join(f"{count} {kind}" for kind, count in sorted(streams.items())) or "none"
-            raise AudioError(f"no audio stream (its streams: {found})")
-        tracks = ranked_tracks(container, choice.wanted)
+            counts = ", ".join(f"{count} {kind}" for kind, count in sorted(streams.items())) or "none"
+            raise AudioError(f"no audio stream (its streams: {counts})")
+        tracks = ranked_tracks(container, choice.requested)
         stream, choice.candidates = tracks[choice.rank], len(tracks)
-        several = len(container.streams.audio if choice.wanted is None else tracks) > 1
-        choice.notes = (track_note(stream, skipped=tracks[: choice.rank]),) if several else ()
+        has_alternatives = len(container.streams.audio if choice.requested is None else tracks) > 1
+        choice.notes = (track_note(stream, skipped=tracks[: choice.rank]),) if has_alternatives else ()
         yield Media(container, stream, file, links, breaks=unreadable)
 
 
 def all_frames(media: Media) -> Iterator[av.AudioFrame]:
-    """Decode frame by frame. The links of a chained Ogg file follow each other with continuous timestamps."""
+    """Yield the decoded frames of a file, with continuous timestamps across the links of a chained Ogg file."""
     yield from read_frames(media)
     for window in media.later_links:
         try:

@@ -28,7 +28,7 @@ def decoder_fingerprint() -> dict[str, str]:
 
 
 def check_decoder() -> list[str]:
-    """Decode the built-in MP3 and return the problems found, one line each."""
+    """Decode the built-in MP3; return a list of problems, one line each, which is empty if all is well."""
     try:
         checksum = decoder_fingerprint()["checksum"]
     except AudioError as error:

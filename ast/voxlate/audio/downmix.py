@@ -31,13 +31,11 @@ if TYPE_CHECKING:
 # Exceptions that PyAV raises for media it cannot read; FFmpegError itself derives only from Exception.
 MEDIA_ERRORS = (av.error.FFmpegError, OSError, EOFError, LookupError, ValueError, OverflowError, NotImplementedError)
 
-BLOCKS_PER_SECOND = 10  # channels are chosen for each block
+BLOCKS_PER_SECOND = 10  # channels are selected for each block
 _DIFFERENCE_HZ = 8_000  # samples this far apart are subtracted, which keeps speech and removes most hum and bass
-_CANCELED, _OPPOSITE = (
-    0.6,
-    -0.5,
-)  # a channel is canceled if less than this share is left and the correlation is below this
-_PREFERRED = 2.8  # a later channel is preferred to an earlier one from this power ratio on (4.5 dB)
+# A channel is canceled if less than this share of its power remains and the correlation is below this.
+_CANCELED, _OPPOSITE = 0.6, -0.5
+_PREFERRED = 2.8  # power ratio (4.5 dB) above which a later channel is preferred to an earlier one
 # An LFE channel is mixed in if the speech band has more than this share of its power, and of the others' power there.
 _BASS_SHARE, _BASS_LEVEL = 0.03, 0.5
 _MOST_COMPARED = 64  # channels
@@ -67,7 +65,7 @@ class Mixer:
     def mix(self, frame: av.AudioFrame) -> av.AudioFrame:
         """Return a frame that FFmpeg downmixes without loss: the same frame if that is already the case.
 
-        Channels are chosen for each tenth of a second of the frame, from its samples alone.
+        Channels are selected for each tenth of a second, from the samples of the frame only.
         """
         channels = frame.layout.nb_channels
         if channels == 1 and frame.layout.name in ("mono", "1 channels"):
@@ -104,22 +102,23 @@ class Mixer:
 
     def notes(self) -> tuple[str, ...]:
         """Return notes for the user about the channels, one sentence each."""
-        least = min(_NOTED_SECONDS, _NOTED_SHARE * self._seconds) * BLOCKS_PER_SECOND
+        min_blocks = min(_NOTED_SECONDS, _NOTED_SHARE * self._seconds) * BLOCKS_PER_SECOND
         canceled = [
             f"channel {left_out + 1} cancels channel {kept + 1}, as an inverted channel does, and is left out "
             f"for {blocks / BLOCKS_PER_SECOND:.1f} s"
             for (kept, left_out), blocks in sorted(self._canceled.items())
-            if blocks >= least
+            if blocks >= min_blocks
         ]
         lfe = [
             f"channel {channel + 1} (LFE) contains more than bass and is mixed in "
             f"for {blocks / BLOCKS_PER_SECOND:.1f} s"
             for channel, blocks in sorted(self._lfe_blocks.items())
-            if blocks >= least
+            if blocks >= min_blocks
         ]
         return (*canceled, *lfe)
 
     def _gains_of(self, layout: av.AudioLayout) -> Samples | None:
+        """Return the gains of a layout from `_ffmpeg_gains`, measured once."""
         if layout.name not in self._gains:
             self._gains[layout.name] = _ffmpeg_gains(layout)
         return self._gains[layout.name]
@@ -161,8 +160,8 @@ class Mixer:
         chosen_BC = np.zeros(power_BC.shape, bool)
         for channel in _by_power(power_BC.sum(axis=0), np.flatnonzero(normal_C).tolist()):
             shared_BC = covariance_BCC[:, :, channel]
-            left_BC = (covariance_BCC * chosen_BC[:, None]).sum(axis=2) + shared_BC
-            canceled_BC = chosen_BC & (left_BC < _CANCELED * power_BC) & opposite_BCC[:, :, channel]
+            remaining_BC = (covariance_BCC * chosen_BC[:, None]).sum(axis=2) + shared_BC
+            canceled_BC = chosen_BC & (remaining_BC < _CANCELED * power_BC) & opposite_BCC[:, :, channel]
             canceled_B = canceled_BC.any(axis=1)
             chosen_BC[:, channel] = ~canceled_B
             self._canceled.update((kept, channel) for kept in canceled_BC[canceled_B].argmax(axis=1).tolist())
@@ -193,6 +192,7 @@ def _ffmpeg_gains(layout: av.AudioLayout) -> Samples | None:
 
 
 def _packed(frame: av.AudioFrame) -> av.AudioFrame:
+    """Return a planar frame with its samples interleaved."""
     resampler = av.AudioResampler(format=frame.format.packed.name, layout=frame.layout, rate=frame.sample_rate)
     [packed] = resampler.resample(frame)
     return packed
@@ -258,9 +258,9 @@ def _covariances(samples_CT: Samples, band_CT: Samples, peak: float, rate: int, 
 
 def _by_power(power_C: npt.NDArray[np.float64], channels: list[int]) -> Iterator[int]:
     """Yield channels from loud to quiet. Among channels of similar power, the first one comes first."""
-    left = list(channels)
-    while left:
-        threshold = max(power_C[left]) / _PREFERRED
-        first = next(channel for channel in left if power_C[channel] >= threshold)
-        left.remove(first)
+    remaining = list(channels)
+    while remaining:
+        threshold = max(power_C[remaining]) / _PREFERRED
+        first = next(channel for channel in remaining if power_C[channel] >= threshold)
+        remaining.remove(first)
         yield first

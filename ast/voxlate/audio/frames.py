@@ -50,17 +50,17 @@ class Media:
 
     @cached_property
     def kind(self) -> str:
-        """The demuxer."""
+        """Name of the demuxer."""
         return self.container.format.name
 
     @cached_property
     def tick_seconds(self) -> float:
-        """The unit of the stream's timestamps; 0 if it has none."""
+        """Unit of the stream's timestamps; 0 if it has none."""
         return float(self.stream.time_base or 0)
 
     @property
-    def is_hopeless(self) -> bool:
-        """Whether too little can be decoded to be trusted: an encrypted packet occasionally decodes by chance."""
+    def is_mostly_damaged(self) -> bool:
+        """Whether too few packets decode to be trusted: encrypted packets occasionally decode by chance."""
         return self.damaged > 0.8 * self.packets
 
     @property
@@ -79,7 +79,7 @@ class Media:
 
 
 def read_frames(media: Media) -> Iterator[av.AudioFrame]:
-    """Decode frame by frame, skipping damaged packets, to the last readable one."""
+    """Yield the decoded frames, skipping damaged packets, up to the last readable one."""
     for packet in _packets(media):
         if media.packets == 0:
             media.first_byte = packet.pos or 0
@@ -98,7 +98,7 @@ def read_frames(media: Media) -> Iterator[av.AudioFrame]:
 
 
 def _packets(media: Media) -> Iterator[av.Packet[AudioStream]]:
-    """Read packets. After an error, retry from the demuxer's position as long as it advances."""
+    """Yield packets. After an error, retry from the demuxer's position as long as it advances."""
     reached = -1
     while True:
         try:
@@ -123,9 +123,8 @@ def _decode_packet(media: Media, packet: av.Packet[AudioStream]) -> list[av.Audi
     start = (packet.pos or 0) + media.skipped_bytes
     if media.undecodable and media.kind == "aac":
         start += _bytes_skipped_before(media, packet, start)
-    is_tag = (
-        media.kind == "mp3" and bytes(packet)[:3] == b"TAG"
-    )  # FFmpeg drops it and the frame after it without an error
+    # FFmpeg drops a tag and the frame after it without an error.
+    is_tag = media.kind == "mp3" and bytes(packet)[:3] == b"TAG"
     if start >= media.tag_end and not is_tag:
         try:
             frames = media.stream.decode(packet)

@@ -1,7 +1,7 @@
 """Decode any media file to a mono 16 kHz waveform, always with the same decoder and resampler.
 
-Shapes: T samples at 16 kHz. Python opens the files and FFmpeg sees only their bytes, so neither a file name nor a
-playlist inside a file can make it open anything else.
+Shape letter: T samples at 16 kHz. Python opens the files and FFmpeg sees only their bytes, so neither a file name nor a
+playlist inside a file can make it open another file.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ _Collector = TypeVar("_Collector", bound=Chunks)
 class Audio:
     """A decoded waveform, float32 of shape (T,) at 16 kHz.
 
-    `warnings` name damage of the file. `notes` name automatic choices: one of several tracks, one of two channels that
-    cancel each other.
+    `warnings` describe damage to the file. `notes` describe automatic choices: one of several tracks, one of two
+    channels that cancel each other.
     """
 
     waveform: Waveform
@@ -70,7 +70,7 @@ class Audio:
 
     @property
     def seconds(self) -> float:
-        """Length of the waveform."""
+        """Duration of the waveform."""
         return len(self.waveform) / SAMPLE_RATE_HZ
 
 
@@ -85,7 +85,7 @@ def load_audio(
     """Decode an audio track of a media file, or a time range of it.
 
     Channels are averaged, surround channels with FFmpeg's weights. If two channels cancel each other, the louder one is
-    used. Gaps between timestamps are removed: the result is exactly the sound in the file.
+    used. Gaps between timestamps are removed: the result is exactly the audio in the file.
 
     Args:
         source: A path, bytes or a binary file, which is read from its beginning and left open.
@@ -97,7 +97,7 @@ def load_audio(
             first one that can be decoded and contains sound.
 
     Returns:
-        The audio. If the file is damaged, it holds whatever can be decoded, with `warnings`.
+        The audio. If the file is damaged, it holds what can be decoded, with `warnings`.
 
     Raises:
         AudioError: Nothing can be decoded, or the range is invalid.
@@ -123,9 +123,9 @@ def spool_audio(
 
 
 def measure_audio(source: AudioSource, *, name: str | None = None) -> tuple[float, tuple[str, ...]]:
-    """Return the length in seconds and the warnings that `load_audio` would give; raise the same errors.
+    """Return the duration in seconds and the warnings that `load_audio` would return; raise the same errors.
 
-    MP3 and FLAC are decoded without resampling, which is faster; the length is the same to the sample.
+    MP3 and FLAC are decoded without resampling, which is faster; the duration is exact to the sample.
     """
     with _named(source, name), open_source(source) as file:
         measured = _measure_directly(file)
@@ -146,7 +146,7 @@ def _measure_directly(file: BinaryIO) -> tuple[float, tuple[str, ...]] | None:
             if frame.sample_rate != rate:
                 return None
             samples += frame.samples
-        if samples == 0 or media.is_hopeless:
+        if samples == 0 or media.is_mostly_damaged:
             raise AudioError(_failure_reason(media))
         seconds = samples / rate
         media.seconds = max(media.seconds, seconds)
@@ -167,6 +167,7 @@ def _named(source: AudioSource, name: str | None) -> Iterator[None]:
 
 
 def _sample_range(start_seconds: float, end_seconds: float | None) -> tuple[int, int | None]:
+    """Convert a time range to samples. _BadRangeError if it is empty or not finite."""
     times = (start_seconds,) if end_seconds is None else (start_seconds, end_seconds)
     if start_seconds < 0 or not all(map(math.isfinite, times)):
         raise _BadRangeError(f"bad time range {times}: expected finite, non-negative seconds")
@@ -181,14 +182,14 @@ def _sample_range(start_seconds: float, end_seconds: float | None) -> tuple[int,
 
 
 class _BadRangeError(AudioError):
-    pass
+    """The requested time range is invalid or past the end."""
 
 
 def _collect(
     file: BinaryIO,
     collector: type[_Collector],
     samples: tuple[int, int | None],
-    wanted: AudioTrack | None,
+    audio_track: AudioTrack | None,
     *,
     fill_gaps: bool = False,
 ) -> tuple[_Collector, tuple[str, ...], tuple[str, ...], Timeline | None]:
@@ -196,7 +197,7 @@ def _collect(
 
     If that track cannot be decoded or is entirely silent, the next one that contains sound is used.
     """
-    choice = TrackChoice(wanted, fill_gaps=fill_gaps)
+    choice = TrackChoice(audio_track, fill_gaps=fill_gaps)
     silent, failure = None, None
     while choice.rank < choice.candidates:
         try:
@@ -248,9 +249,8 @@ def _decode(
         frames: Iterator[av.AudioFrame] = all_frames(media)
         position, stated = 0, 0.0
         if seek and media.container.format.name in EXACT_SEEK:
-            landing = _seek(
-                media, first_sample // SAMPLE_RATE_HZ * SAMPLE_RATE_HZ
-            )  # whole seconds keep the mixing blocks the same
+            # Starting at a whole second keeps the mixing blocks the same.
+            landing = _seek(media, first_sample // SAMPLE_RATE_HZ * SAMPLE_RATE_HZ)
             if landing is None:
                 return None
             frames, position = landing
@@ -266,7 +266,7 @@ def _decode(
         else:
             media.seconds = max(media.seconds, media.decoded_seconds)
             stated = stated_seconds(file, media)
-    if position == 0 or media.is_hopeless:
+    if position == 0 or media.is_mostly_damaged:
         raise AudioError(_failure_reason(media))
     if not chunks.samples:
         start_seconds = first_sample / SAMPLE_RATE_HZ
@@ -283,7 +283,7 @@ def _seek(media: Media, first_sample: int) -> tuple[Iterator[av.AudioFrame], int
     next(all_frames(media), None)  # sets the origin
     if media.origin is None or not media.stream.time_base:
         return None
-    # Whole hundredths of a second preserve the phase of the resampler's filters for most rates and formats.
+    # Multiples of 10 ms preserve the phase of the resampler's filters for most rates and formats.
     hundredths = math.floor((first_sample / SAMPLE_RATE_HZ - PREROLL_SECONDS) * 100)
     try:
         ticks = int(Fraction(hundredths, 100) / media.stream.time_base)
@@ -300,16 +300,18 @@ def _seek(media: Media, first_sample: int) -> tuple[Iterator[av.AudioFrame], int
 
 
 def _failure_reason(media: Media) -> str:
+    """Return why nothing usable was decoded, for an error message."""
     if media.stopped:
         return f"its audio stream cannot be read: {media.stopped}"
     if media.packets and media.damaged:
         count = media.packets - media.damaged
-        some = f"only {count}" if count else "none"
-        return f"{some} of its {media.packets} audio packets could be decoded: damaged or encrypted"
+        decoded = f"only {count}" if count else "none"
+        return f"{decoded} of its {media.packets} audio packets could be decoded: damaged or encrypted"
     return "its audio stream contains no samples"
 
 
 def _warnings(file: BinaryIO, media: Media, stated_seconds: float) -> Iterator[str]:
+    """Yield a warning for each kind of damage. `stated_seconds` is the duration in the header, 0 if unknown."""
     seconds = media.seconds - media.lost_seconds
     if stated_seconds > seconds + TRUNCATION_SECONDS:
         yield f"truncated: {seconds:.2f} s decoded of the {stated_seconds:.2f} s its header states"

@@ -34,7 +34,7 @@ def find_links(file: BinaryIO) -> list[BinaryIO]:
 
 
 def has_lost_pages(file: BinaryIO) -> bool:
-    """Return whether pages are missing between others, or are damaged, so that FFmpeg skips them."""
+    """Return whether FFmpeg skips audio because pages are damaged or missing between others."""
     numbers: dict[bytes, int] = {}
     for _, header in _pages(file):
         serial, number = header[14:18], int.from_bytes(header[18:22], "little")
@@ -78,11 +78,11 @@ def _pages(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
             position = searched + sum(header[27:])
             continue
         file.seek(searched)
-        found = file.read(_SEARCHED_BYTES)
-        if len(found) < 5:
+        block = file.read(_SEARCHED_BYTES)
+        if len(block) < 5:
             return
-        offset = found.find(b"OggS\0")
-        position = searched + (offset if offset >= 0 else len(found) - 4)
+        offset = block.find(b"OggS\0")
+        position = searched + (offset if offset >= 0 else len(block) - 4)
         searched = position + 1 if offset >= 0 else position
 
 
@@ -101,9 +101,9 @@ class FileRange(io.RawIOBase):
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return up to `size` bytes."""
-        left = max(0, self._end - self._start - self._position)
+        remaining = max(0, self._end - self._start - self._position)
         self._file.seek(self._start + self._position)
-        content = self._file.read(left if size is None or size < 0 else min(size, left))
+        content = self._file.read(remaining if size is None or size < 0 else min(size, remaining))
         self._position += len(content)
         return content
 

@@ -22,7 +22,7 @@ from voxlate.audio.tracks import AudioTrack
 from voxlate.errors import AudioError
 
 Span = tuple[int, int]
-AHEAD_SECONDS = 600.0
+AHEAD_SECONDS = 600.0  # of decoded audio that may wait for the caller
 _AHEAD_INPUTS = 16
 
 
@@ -30,7 +30,7 @@ _AHEAD_INPUTS = 16
 class DecodedAudio:
     """A decoded input: its samples at 16 kHz, the spans (start, end) to translate in samples, and its clock.
 
-    `warnings` name lost sound, `notes` automatic choices.
+    `warnings` describe lost audio, `notes` automatic choices.
     """
 
     name: str
@@ -42,7 +42,7 @@ class DecodedAudio:
 
     @property
     def seconds(self) -> float:
-        """Length of the whole input, including gaps."""
+        """Duration of the input, including gaps."""
         return self.end_seconds - self.clock.seconds(0)
 
     @property
@@ -64,10 +64,10 @@ def read_ahead(
     audio_track: AudioTrack | None = None,
     whole: bool = False,
 ) -> Iterator[DecodedAudio | AudioError]:
-    """Decode inputs in order, up to `seconds` of sound ahead of the caller, and yield each one's audio or error.
+    """Decode inputs in order, up to `seconds` of audio ahead of the caller, and yield each one's audio or error.
 
     `sampling_rate` is that of arrays and tensors, `audio_track` the track of files, as for `load_audio`. With `whole`,
-    audio of up to 30 s is one span. The thread is a daemon: an interruption does not wait for a long file.
+    audio of up to 30 s is one span. Decoding runs in a daemon thread, so an interruption does not wait for a long file.
     """
     reader = _Reader(seconds, partial(_read, sampling_rate=sampling_rate, audio_track=audio_track, whole=whole))
     threading.Thread(target=reader.work, name="audio", daemon=True).start()
@@ -143,11 +143,11 @@ def _read(
             spans, notes = segment_with_notes(source, whole=whole)
             return DecodedAudio(type(item).__name__, source, spans, notes=notes)
         waveform_T, warnings, clock, notes = spool_audio(source, audio_track=audio_track, fill_gaps=not whole)
-        spans, about_spans = segment_with_notes(waveform_T, whole=whole)
-        return DecodedAudio(_name(source), waveform_T, spans, warnings, clock, notes + about_spans)
+        spans, segmentation_notes = segment_with_notes(waveform_T, whole=whole)
+        return DecodedAudio(_name(source), waveform_T, spans, warnings, clock, notes + segmentation_notes)
     except AudioError as error:
         return error
-    except MemoryError:  # other inputs may be shorter
+    except MemoryError:  # continue, because other inputs may be shorter
         return AudioError(f"{_name(item)}: not enough memory to decode it")
 
 

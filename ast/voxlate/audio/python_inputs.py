@@ -1,4 +1,4 @@
-"""Audio that Python callers hold: arrays, tensors and the audio dicts of `datasets`, as the decoder takes them.
+"""Convert arrays, tensors and the audio dicts of `datasets` to input for the decoder.
 
 Shape letters: T samples.
 """
@@ -35,7 +35,7 @@ EXPECTED = "a path, bytes, a binary file, a NumPy array, a PyTorch tensor or an 
 
 
 def to_audio_source(audio: object, sampling_rate: int = SAMPLE_RATE_HZ) -> AudioSource | Waveform:
-    """Return a path, bytes or binary file as it is; anything else as float32 samples at 16 kHz, (T,).
+    """Return a path, bytes or binary file unchanged, and anything else as float32 samples at 16 kHz, (T,).
 
     - An array or tensor has the shape (T,) or (1, T) and holds floats in [-1, 1] or 16-bit integers. It is resampled
       from `sampling_rate`, in Hz.
@@ -45,7 +45,7 @@ def to_audio_source(audio: object, sampling_rate: int = SAMPLE_RATE_HZ) -> Audio
     Raises AudioError for anything else.
     """
     if isinstance(audio, (str, bytes, os.PathLike)) or hasattr(audio, "read"):
-        return audio  # type: ignore[return-value]  # hasattr tells the type checker nothing
+        return audio  # type: ignore[return-value]  # the type checker does not understand hasattr
     if isinstance(audio, np.ndarray):
         return _resample(_to_float(audio), sampling_rate)
     if hasattr(audio, "detach"):
@@ -60,15 +60,15 @@ def to_audio_source(audio: object, sampling_rate: int = SAMPLE_RATE_HZ) -> Audio
 
 
 def is_list(audio: object) -> bool:
-    """Return whether an argument is a list of inputs, and not one input."""
+    """Return whether an argument is a list of inputs rather than a single input."""
     return isinstance(audio, list | tuple)
 
 
 def check_is_several(inputs: object) -> None:
-    """VoxlateError if the argument for several inputs is one input, whose parts would be taken for inputs."""
+    """Raise VoxlateError if a single input is passed as a list of inputs: its parts would be taken for inputs."""
     is_one = isinstance(inputs, str | bytes | os.PathLike | Mapping) or hasattr(inputs, "read")
     if is_one or getattr(inputs, "ndim", None) == 1:
-        raise VoxlateError(f"inputs is one {type(inputs).__name__}, expected several; put it into a list")
+        raise VoxlateError(f"inputs is one {type(inputs).__name__}, expected several; put it in a list")
 
 
 def _from_dict(audio: Mapping[str, Any]) -> AudioSource | Waveform:
@@ -101,9 +101,10 @@ def _to_float(array: np.ndarray) -> Waveform:
 
 
 def _resample(waveform_T: Waveform, sampling_rate: int) -> Waveform:
+    """Resample mono samples to 16 kHz. AudioError if the rate is invalid."""
     if not LOWEST_RATE_HZ <= sampling_rate <= HIGHEST_RATE_HZ or int(sampling_rate) != sampling_rate:
         raise AudioError(
-            f"array: sampling_rate is {sampling_rate}, expected a whole number of Hz from {LOWEST_RATE_HZ} to "
+            f"array: sampling_rate is {sampling_rate}, expected an integer in Hz from {LOWEST_RATE_HZ} to "
             f"{HIGHEST_RATE_HZ}"
         )
     if sampling_rate == SAMPLE_RATE_HZ or not len(waveform_T):

@@ -20,13 +20,13 @@ Waveform: TypeAlias = "npt.NDArray[np.float32]"
 
 SAMPLE_RATE_HZ = 16_000
 UNCHANGED_SHAPES = {(name, "mono", SAMPLE_RATE_HZ) for name in ("s16", "s16p", "flt", "fltp")}
-LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 1_000_000  # limits against damaged headers, which could exhaust memory or time
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 1_000_000  # rates in damaged headers could exhaust memory or time
 
 
 def mono_chunks(
     frames: Iterator[av.AudioFrame], *, start_seconds: float = 0.0, mixer: Mixer | None = None
 ) -> Iterator[Waveform]:
-    """Yield mono chunks, (T,). A new resampler is made where rate, layout or format change within the stream.
+    """Yield mono chunks at 16 kHz, (T,). A new resampler is created where rate, layout or format change.
 
     The frames start at `start_seconds` of the stream, and are regrouped at whole seconds of the stream for the mixer.
     """
@@ -84,6 +84,7 @@ def _joined(frames: Iterator[av.AudioFrame], start_seconds: float) -> Iterator[a
 
 
 def _shape(frame: av.AudioFrame) -> tuple[str, str, int]:
+    """Return the sample format, layout and rate of a frame."""
     layout = "mono" if frame.layout.nb_channels == 1 else frame.layout.name  # "1 channels" in WAV files
     return frame.format.name, layout, frame.sample_rate
 
@@ -108,6 +109,7 @@ def _mono_gain(frame: av.AudioFrame) -> float:
 
 
 def resample(resampler: av.AudioResampler, frame: av.AudioFrame | None, gain: float) -> Iterator[Waveform]:
+    """Yield the output for a frame, divided by `gain`; None flushes the resampler. AudioError if it fails."""
     try:
         outputs = resampler.resample(frame)
     except MEDIA_ERRORS as error:

@@ -1,6 +1,6 @@
 """Cut audio into segments: at pauses, which are removed, and at the quietest points of speech without pauses.
 
-Shape letters: T samples of 16 kHz sound, F frames of 20 ms.
+Shape letters: T samples at 16 kHz, F frames of 20 ms.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from voxlate.audio.resampling import SAMPLE_RATE_HZ, Waveform
 MAX_UNCUT_SECONDS = 30.0
 MAX_SEGMENT_SECONDS = 20.0
 SILENCE_DBFS = -93.0  # below this level: digital silence, or its dither in 16 bits
-SPEECH_RANGE_DB = 40.0  # levels further below the loud parts are pauses
+SPEECH_RANGE_DB = 40.0  # levels below the loud parts by more than this are pauses
 JOINED_PAUSE_SECONDS = 1.0  # shorter pauses stay inside a segment
 EDGE_SECONDS = 0.2  # kept before and after a segment, for soft onsets
 MIN_SEGMENT_SECONDS = 1.0  # on either side of a cut
-# Shorter sounds contain no word: the shortest words spoken alone ("oh", "ja") are longer, clicks and knocks are not.
+# Shorter sounds contain no word: the shortest isolated words ("oh", "ja") are longer; clicks and knocks are not.
 # A CTC encoder with a first frame of 25 ms and steps of 20 ms also needs this much for a word of two letters.
 MIN_SOUND_SECONDS = 0.1
 
 _FLOOR_DBFS = -120.0  # lower levels are raised to this one
 _FRAME = SAMPLE_RATE_HZ // 50
 _MIN_SOUND_FRAMES = round(MIN_SOUND_SECONDS * 50)
-_READ_FRAMES = 3_000  # read at once: a long waveform may be in a file
+_READ_FRAMES = 3_000  # per read: a long waveform may be in a file
 
 Span = tuple[int, int]
 
@@ -32,7 +32,7 @@ Span = tuple[int, int]
 def segment(waveform_T: Waveform | SpooledWaveform, *, whole: bool = False) -> list[Span]:
     """Return the segments to translate, in order, as (start, end) in samples.
 
-    Audio is cut at pauses of a second or more. A longer stretch than 20 s is also cut at its quietest points. Audio of
+    Audio is cut at pauses of a second or more. A stretch longer than 20 s is also cut at its quietest points. Audio of
     up to 30 s without such a pause is one segment, from its start to its end; with `whole`, so is any audio of up to
     30 s. Silence and sounds too short for a word give no segment.
     """
@@ -42,7 +42,7 @@ def segment(waveform_T: Waveform | SpooledWaveform, *, whole: bool = False) -> l
 def segment_with_notes(
     waveform_T: Waveform | SpooledWaveform, *, whole: bool = False
 ) -> tuple[list[Span], tuple[str, ...]]:
-    """Return the segments, as `segment` does, and notes on sound that was left out."""
+    """Return the segments, as `segment` does, and notes on sounds that were left out."""
     powers_F = _powers(waveform_T)
     levels_F = _decibels(_smooth(powers_F))
     audible_F = levels_F[levels_F >= SILENCE_DBFS]
@@ -74,7 +74,7 @@ def _powers(waveform_T: Waveform | SpooledWaveform) -> np.ndarray:
 
 
 def _smooth(powers_F: np.ndarray) -> np.ndarray:
-    """Return the mean power of 100 ms around each frame."""
+    """Return the mean power in a window of 100 ms around each frame."""
     if not powers_F.size:
         return powers_F
     width = min(5, powers_F.size)
@@ -83,6 +83,7 @@ def _smooth(powers_F: np.ndarray) -> np.ndarray:
 
 
 def _decibels(powers_F: np.ndarray) -> np.ndarray:
+    """Return powers as levels in dBFS."""
     levels_F: np.ndarray = 10 * np.log10(np.maximum(powers_F, 10 ** (_FLOOR_DBFS / 10)))
     return levels_F
 
@@ -105,14 +106,14 @@ def _cut(levels_F: np.ndarray, sounds_F: np.ndarray, start: int, end: int) -> li
 
     The last segment is at least a second long and contains at least half a second of sound.
     """
-    longest, least = round(MAX_SEGMENT_SECONDS * 50), round(MIN_SEGMENT_SECONDS * 50)
+    max_frames, min_frames = round(MAX_SEGMENT_SECONDS * 50), round(MIN_SEGMENT_SECONDS * 50)
     around_F = np.convolve(levels_F, np.full(25, 1 / 25), mode="same")
     sounding = np.flatnonzero(sounds_F[start:end]) + start
-    latest = min(end - least, int(sounding[-min(len(sounding), least // 2)]))
+    latest = min(end - min_frames, int(sounding[-min(len(sounding), min_frames // 2)]))
     segments = []
-    while end - start > longest:
-        first = start + longest // 2
-        stop = max(first + 1, min(start + longest, latest + 1))
+    while end - start > max_frames:
+        first = start + max_frames // 2
+        stop = max(first + 1, min(start + max_frames, latest + 1))
         quietest = first + int(np.argmin(around_F[first:stop]))
         segments.append((start, quietest))
         start = quietest

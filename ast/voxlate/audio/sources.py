@@ -21,7 +21,7 @@ OPEN_REASONS: dict[type[Exception], str] = {
 
 
 class NamelessFile:
-    """A file without a name: FFmpeg would trust a wrong suffix more than the contents."""
+    """A file without a name, because FFmpeg would trust a wrong suffix more than the contents."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.read, self.seek, self.tell = file.read, file.seek, file.tell
@@ -29,7 +29,7 @@ class NamelessFile:
 
 @contextmanager
 def open_source(source: AudioSource) -> Iterator[BinaryIO]:
-    """Open a path or bytes, or use a file object as it is. AudioError, without a name, if that fails."""
+    """Yield a path, bytes or file object as a seekable file. AudioError, without the input's name, if that fails."""
     if isinstance(source, bytes):
         yield _seekable(io.BytesIO(source))
     elif isinstance(source, (str, os.PathLike)):
@@ -46,7 +46,7 @@ def open_source(source: AudioSource) -> Iterator[BinaryIO]:
 
 
 def _seekable(file: BinaryIO) -> BinaryIO:
-    """Return the file, or a copy of its contents in memory if FFmpeg could not read it as it is."""
+    """Return the file, or an in-memory copy if FFmpeg could not read the file itself."""
     try:
         if not file.seekable():
             file = io.BytesIO(file.read())
@@ -56,7 +56,7 @@ def _seekable(file: BinaryIO) -> BinaryIO:
         tag = file.read(10)
         if not isinstance(tag, bytes):
             raise AudioError("a file opened as text; open it with mode 'rb'")
-        # Tag sizes use seven bits per byte. A wrong size past the end would hide the whole file.
+        # Tag sizes use seven bits per byte. A wrong size past the end would hide the entire file.
         if tag.startswith(b"ID3") and len(tag) == 10 and size < sum(b << 7 * i for i, b in enumerate(tag[:5:-1])):
             file = io.BytesIO(file.read())
     except (OSError, ValueError) as error:  # ValueError: the file is closed

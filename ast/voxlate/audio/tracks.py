@@ -1,4 +1,4 @@
-"""Choose the audio track of a file: the requested one, else the default one, else the first that can be decoded."""
+"""Rank the audio tracks of a file: those requested, the default one first, commentary last."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _UNDECODABLE = "FFmpeg's libraries cannot decode its audio codec"
 _LANGUAGELESS = {"", "und", "zxx", "mis", "mul", "qaa"}
 
 
-def ranked_tracks(container: InputContainer, wanted: AudioTrack | None) -> list[AudioStream]:
-    """Return the decodable audio tracks that match `wanted`, or all, best first.
+def ranked_tracks(container: InputContainer, requested: AudioTrack | None) -> list[AudioStream]:
+    """Return the decodable audio tracks that match `requested`, or all, best first.
 
     The track flagged as default comes first, commentary and audio description come last. AudioError if no track matches
     or none can be decoded.
     """
     streams = list(container.streams.audio)
-    matching = [stream for number, stream in enumerate(streams, 1) if _matches(stream, number, wanted)]
+    matching = [stream for number, stream in enumerate(streams, 1) if _matches(stream, number, requested)]
     if not matching:
         raise AudioError(
-            f"no audio track {wanted!r}; expected the number or language of one of its audio tracks: "
+            f"no audio track {requested!r}; expected the number or language of one of its audio tracks: "
             f"{', '.join(map(describe_track, streams))}"
         )
     decodable = [stream for stream in matching if stream.codec_context is not None]
     if not decodable:
-        track = "" if wanted is None else f"audio track {describe_track(matching[0])}: "
+        track = "" if requested is None else f"audio track {describe_track(matching[0])}: "
         raise AudioError(f"{track}{_UNDECODABLE}")
     return sorted(decodable, key=lambda stream: (_has(stream, _SECONDARY), not _has(stream, Disposition.default)))
 
@@ -46,13 +46,13 @@ def describe_track(stream: AudioStream) -> str:
     """Return the number and metadata of a track: "2 (German, 'Commentary', default)"."""
     number = 1 + list(stream.container.streams.audio).index(stream)
     title = stream.metadata.get("title", "")[:60]
-    about = [
+    details = [
         _language_name(stream),
         repr(title) if title else "",
         "" if stream.codec_context is not None else "cannot be decoded",
         *(flag.name.replace("_", " ") for flag in Disposition if flag.name and _has(stream, flag)),
     ]
-    return f"{number} ({', '.join(filter(None, about))})" if any(about) else str(number)
+    return f"{number} ({', '.join(filter(None, details))})" if any(details) else str(number)
 
 
 def track_note(stream: AudioStream, skipped: Sequence[AudioStream] = ()) -> str:
@@ -68,12 +68,12 @@ def track_note(stream: AudioStream, skipped: Sequence[AudioStream] = ()) -> str:
     )
 
 
-def _matches(stream: AudioStream, number: int, wanted: AudioTrack | None) -> bool:
-    if wanted is None:
+def _matches(stream: AudioStream, number: int, requested: AudioTrack | None) -> bool:
+    if requested is None:
         return True
-    if isinstance(wanted, int) or wanted.strip().isdigit():
-        return number == int(wanted)
-    return bool(_language(stream)) and _code(wanted) == _code(_language(stream))
+    if isinstance(requested, int) or requested.strip().isdigit():
+        return number == int(requested)
+    return bool(_language(stream)) and _code(requested) == _code(_language(stream))
 
 
 def _has(stream: AudioStream, flags: Disposition) -> bool:

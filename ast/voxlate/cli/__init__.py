@@ -1,4 +1,4 @@
-"""The command line: one file per command. Each parses its options, imports what it needs and calls one function."""
+"""The command line, one file per command. Each parses its options, imports what it needs and calls a function."""
 
 import logging
 import os
@@ -29,7 +29,7 @@ from voxlate.cli.command import Command, CommandGroup, example
 from voxlate.errors import VoxlateError, is_out_of_memory, memory_advice
 from voxlate.models.cpu.malloc import ask_for_huge_pages
 
-# The panels of `voxlate --help`. Each module defines a command of its own name, and an EXAMPLE.
+# The panels of `voxlate --help`. Each module defines a function with the name of the module, and an EXAMPLE.
 _COMMANDS: dict[str, tuple[ModuleType, ...]] = {
     "Use a model": (translate, transcribe, identify),
     "Train a model": (prepare, train, average, convert, train_identifier),
@@ -71,13 +71,13 @@ def main() -> None:
         process = os.environ.get("RANK", "0")  # one of several that accelerate launch or torchrun started
         print(f"error{'' if process == '0' else f' (process {process})'}: {error}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:  # the reader of the pipe has closed it
+    except BrokenPipeError:  # the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (MemoryError, OSError, ImportError, RuntimeError) as error:
         if is_out_of_memory(error):
             print(f"error: {memory_advice()}", file=sys.stderr, flush=True)
-            os._exit(2)  # libraries that lack memory crash when they are unloaded
+            os._exit(2)  # libraries may crash on exit when memory is exhausted
         elif isinstance(error, OSError):
             print(f"error: {error.strerror}: {error.filename2 or error.filename or 'standard output'}", file=sys.stderr)
         else:

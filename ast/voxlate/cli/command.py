@@ -11,7 +11,7 @@ from voxlate.registry import unknown_name
 # Old names of options -> new names, which are those of whisper, transformers and PyTorch.
 RENAMED_OPTIONS = {"--beam": "--beam-size", "--slot": "--language-token", "--workers": "--num-workers"}
 
-# Of click's classes, typer exports few. They are click's own or, in newer versions, typer's copies.
+# typer exports few of click's classes, which newer versions of typer replace by copies.
 Context: TypeAlias = Any
 _UsageError: Any = typer.BadParameter.__base__
 
@@ -21,16 +21,16 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         """Parse the arguments after replacing old option names. Each replaced name is reported on standard error."""
-        known = _option_names(self)
-        renamed = {old: new for old, new in RENAMED_OPTIONS.items() if new in known}
+        option_names = _option_names(self)
+        renamed = {old: new for old, new in RENAMED_OPTIONS.items() if new in option_names}
         stop = args.index("--") if "--" in args else len(args)
-        given = {word.partition("=")[0] for word in args[:stop]}
-        for old in sorted(given & renamed.keys()):
-            if renamed[old] in given:
+        given_names = {word.partition("=")[0] for word in args[:stop]}
+        for old in sorted(given_names & renamed.keys()):
+            if renamed[old] in given_names:
                 ctx.fail(f"{old} is the old name of {renamed[old]}; give only {renamed[old]}")
             if not ctx.resilient_parsing:
                 print(f"warning: {old} is deprecated; use {renamed[old]}", file=sys.stderr)
-        replaced = [_renamed(word, renamed) for word in args[:stop]]
+        replaced = [_rename(word, renamed) for word in args[:stop]]
         return super().parse_args(ctx, [*replaced, *args[stop:]])
 
     def format_options(self, ctx: Context, formatter: Any) -> None:
@@ -56,7 +56,7 @@ class CommandGroup(TyperGroup):
         return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Context, args: list[str]) -> Any:
-        """Find the command; suggest a similar one if there is none of that name."""
+        """Find the command; if there is none of that name, suggest a similar one."""
         if not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
             ctx.fail(unknown_name("command", args[0], self.list_commands(ctx)))
         return super().resolve_command(ctx, args)
@@ -72,7 +72,7 @@ class CommandGroup(TyperGroup):
         _write_sections(formatter, sections)
 
     def invoke(self, ctx: Context) -> Any:
-        """Run the command; an interruption that it does not handle, as while libraries are loaded, ends it with 130."""
+        """Run the command. If Ctrl-C is not handled by it, as while libraries are loading, exit with 130."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -95,15 +95,16 @@ class CommandGroup(TyperGroup):
 
 
 def example(command: str) -> str:
-    """Return the last lines of a help text: an example, which is not wrapped (click's mark \\b)."""
+    """Return an example for the end of a help text. click does not wrap paragraphs that start with \\b."""
     return f"\b\nExample:\n  {command}"
 
 
 def _option_names(command: Any) -> list[str]:
+    """Return the names of a command's options, such as --model."""
     return [name for parameter in command.params if parameter.param_type_name == "option" for name in parameter.opts]
 
 
-def _renamed(word: str, renamed: dict[str, str]) -> str:
+def _rename(word: str, renamed: dict[str, str]) -> str:
     name, equals, value = word.partition("=")
     return f"{renamed.get(name, name)}{equals}{value}"
 

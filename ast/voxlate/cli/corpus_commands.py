@@ -1,4 +1,4 @@
-"""What the commands ``voxlate prepare …`` share: options, and how a corpus of the table becomes a command."""
+"""Options that the commands ``voxlate prepare …`` share, and commands for further corpora of the table."""
 
 import inspect
 import os
@@ -23,15 +23,15 @@ Output = Annotated[
 ]
 Transcode = Annotated[
     str | None,
-    output_option(metavar="flac", help="Copy each clip as 16 kHz FLAC, which is several times faster to read."),
+    output_option(metavar="flac", help="Transcode each clip to 16 kHz FLAC, which is several times faster to read."),
 ]
 Workers = Annotated[
     int | None,
     typer.Option(
-        "--num-workers", min=1, metavar="N", help="Number of processes that read clips. [default: one per core]"
+        "--num-workers", min=1, metavar="N", help="Number of processes for reading clips. [default: one per core]"
     ),
 ]
-Overwrite = Annotated[bool, output_option("--overwrite", help="Redo what already exists in the output folder.")]
+Overwrite = Annotated[bool, output_option("--overwrite", help="Redo results that already exist in the output folder.")]
 
 
 class CorpusGroup(CommandGroup):
@@ -39,12 +39,12 @@ class CorpusGroup(CommandGroup):
 
     def list_commands(self, ctx: Context) -> list[str]:
         """Return the names of the commands, with those of further corpora last."""
-        return [*(known := super().list_commands(ctx)), *sorted(CORPORA.keys() - set(known))]
+        return [*(names := super().list_commands(ctx)), *sorted(CORPORA.keys() - set(names))]
 
     def get_command(self, ctx: Context, cmd_name: str) -> Any:
-        """Return the command of a name, or None."""
+        """Return the command with a name, or None."""
         command = super().get_command(ctx, cmd_name)
-        return _command_of(cmd_name) if command is None and cmd_name in CORPORA else command
+        return _build_command(cmd_name) if command is None and cmd_name in CORPORA else command
 
 
 def prepare_corpus(corpus: str, options: Mapping[str, Any]) -> int:
@@ -52,13 +52,13 @@ def prepare_corpus(corpus: str, options: Mapping[str, Any]) -> int:
     if options.get("transcode") not in (None, "flac"):
         raise VoxlateError(f"--transcode {options['transcode']}: expected flac")
     prepare, kind = _function_and_options(corpus)
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-    parsed = {"transcode": given.get("transcode") == "flac", "workers": given.get("workers") or _core_count()}
-    return prepare(request(kind, {**given, **parsed}))
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    parsed = {"transcode": values.get("transcode") == "flac", "workers": values.get("workers") or _core_count()}
+    return prepare(request(kind, {**values, **parsed}))
 
 
-def _command_of(corpus: str) -> Any:
-    """Return the command of a corpus that has no function in this package, from the fields of its Preparation."""
+def _build_command(corpus: str) -> Any:
+    """Build a command from the fields of a corpus's Preparation, for a corpus without a function in this package."""
     prepare, kind = _function_and_options(corpus)
     shared = {"output": Output, "transcode": Transcode, "workers": Workers, "overwrite": Overwrite}
 

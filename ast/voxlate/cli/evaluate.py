@@ -44,8 +44,8 @@ def evaluate(
     seen_in: options.SeenIn = None,
     overwrite: options.Overwrite = False,
 ) -> int:
-    """Translate test sets and score the translations. For several GPUs: accelerate launch -m voxlate evaluate …"""
-    given = locals()
+    """Translate test sets and score the translations. On several GPUs: accelerate launch -m voxlate evaluate …"""
+    arguments = locals()
     with options.scorer_errors():
         from voxlate.evaluation.evaluate import EvaluateCommand, run
         from voxlate.evaluation.scoring import Scoring
@@ -56,4 +56,4 @@ def evaluate(
             "language_tokens": options.parse_language_tokens(language_token),
             "max_repeats": max_repeats or None,
         }
-        return run(options.request(EvaluateCommand, {**given, **parsed}))
+        return run(options.request(EvaluateCommand, {**arguments, **parsed}))

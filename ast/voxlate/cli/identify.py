@@ -35,7 +35,7 @@ def identify(
     device: options.Device = "auto",
     dtype: options.DType = "auto",
 ) -> int:
-    """Identify the spoken language. Prints the file, its language and the probability."""
+    """Identify the spoken language. Prints each file with its language and probability."""
     if bool(audio) == bool(data):
         raise VoxlateError("expected either audio or --data with manifests")
     from voxlate.decoding.commands import print_languages

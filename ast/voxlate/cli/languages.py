@@ -28,7 +28,7 @@ def languages(
 
 
 def _row(code: str) -> Sequence[str]:
-    """Return the cells of a language. Published models are named without their sizes, such as en-to-15."""
+    """Return the cells of a language. The names of published models lack their sizes: en-to-15."""
     from voxlate.languages import MBART50_TAGS, find_language
     from voxlate.published_checkpoints import PUBLISHED_TARGETS, published_sources
 

@@ -1,4 +1,4 @@
-"""The options that several commands share, and how their values become the arguments of what a command calls."""
+"""Options that several commands share, and the conversion of their values to arguments of functions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -50,7 +50,7 @@ LanguageTokens = Annotated[
 ]
 BatchSize = Annotated[
     int | None,
-    search_option(metavar="N", help="Number of segments to translate at a time. [default: 64; 256 on a GPU]"),
+    search_option(metavar="N", help="Number of segments to translate together. [default: 64; 256 on a GPU]"),
 ]
 BeamSize = Annotated[
     int | None,
@@ -147,9 +147,9 @@ Request = TypeVar("Request")
 
 
 def request(kind: type[Request], options: Mapping[str, Any]) -> Request:
-    """Return a dataclass whose fields have the values of the options of the same names.
+    """Create a dataclass from the options with the names of its fields.
 
-    A field that is a dataclass itself is filled from the same options. Fields without an option keep their defaults.
+    A field that is itself a dataclass is filled from the same options. Fields without an option keep their defaults.
     """
     values = {}
     hints = get_type_hints(kind)
@@ -162,15 +162,15 @@ def request(kind: type[Request], options: Mapping[str, Any]) -> Request:
 
 
 def split_names(text: str) -> tuple[str, ...]:
-    """Return the names in a list separated by commas."""
+    """Split a comma-separated list of names."""
     return tuple(name for name in map(str.strip, text.split(",")) if name)
 
 
 @contextmanager
 def scorer_errors() -> Iterator[None]:
-    """Raise a VoxlateError for each EvaluationError of the scorer, so that the command line reports both the same way.
+    """Convert EvaluationErrors of voxlate_eval to VoxlateErrors, so that the command line reports both the same way.
 
-    The scorer does not import voxlate, and has an error class of its own.
+    voxlate_eval does not import voxlate, and therefore has a separate error class.
     """
     from voxlate_eval import EvaluationError
 
@@ -199,7 +199,10 @@ def parse_formats(items: Sequence[str] | None, n_best: int = 1) -> list[str]:
 
 
 def parse_language_tokens(items: Sequence[str] | None) -> dict[str, int | str]:
-    """Return the token of each language from items such as lv=250016 (an id) or lv=lv_LV (a tag)."""
+    """Parse items such as lv=250016 (an id) or lv=lv_LV (a tag); return the token of each language.
+
+    VoxlateError if an item has another form, or a language is unknown.
+    """
     from voxlate.languages import find_language
 
     tokens: dict[str, int | str] = {}

@@ -1,4 +1,4 @@
-"""The commands ``voxlate prepare …``: one for each corpus, and two for files that training and search use."""
+"""The commands ``voxlate prepare …``: one per corpus, and two for files that training and search use."""
 
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ _RANGE = "LOW:HIGH"
 
 app = typer.Typer(
     cls=CorpusGroup,
-    help="Prepare manifests from corpora and tables. Everything is checked; what is left out is counted.",
+    help="Prepare manifests from corpora and tables. Clips and rows are checked, and omissions counted by reason.",
     rich_markup_mode=None,
 )
 
@@ -42,7 +42,7 @@ def covost2(
     workers: Workers = None,
     overwrite: Overwrite = False,
 ) -> int:
-    """CoVoST 2 from its translations and Common Voice. The splits follow the official rule."""
+    """Prepare CoVoST 2 from Common Voice and its translations, with the official splits."""
     return prepare_corpus("covost2", locals())
 
 
@@ -50,7 +50,9 @@ def covost2(
 def manifest(
     table: Annotated[
         Path,
-        typer.Argument(metavar="TABLE", help="Table with the columns id and audio, and other columns of a manifest."),
+        typer.Argument(
+            metavar="TABLE", help="Table with the columns id and audio, and optionally other manifest columns."
+        ),
     ],
     output: Annotated[
         Path,
@@ -62,17 +64,17 @@ def manifest(
         ),
     ],
     source_language: Annotated[
-        str | None, typer.Option(metavar="LANGUAGE", help="Source language of rows without one.")
+        str | None, typer.Option(metavar="LANGUAGE", help="Source language of rows that state none.")
     ] = None,
     target_language: Annotated[
-        str | None, typer.Option(metavar="LANGUAGE", help="Target language of rows without one.")
+        str | None, typer.Option(metavar="LANGUAGE", help="Target language of rows that state none.")
     ] = None,
     allow: Annotated[
         list[str] | None,
         typer.Option(
             metavar="COLUMN[,COLUMN]...",
-            help="Columns in which to accept what is refused by default: audio (missing files), source_language, "
-            "target_language, target_text (missing or empty), split (any name).",
+            help="Columns in which to accept values that are refused by default: audio (missing files), "
+            "source_language, target_language, target_text (missing or empty), split (any name).",
         ),
     ] = None,
     split_by: Annotated[
@@ -89,10 +91,10 @@ def manifest(
     transcode: Transcode = None,
     workers: Workers = None,
 ) -> int:
-    """Your own table (jsonl, tsv, csv, parquet). It is checked, measured and optionally split."""
-    given = locals()
+    """Check, measure and optionally split your own table (jsonl, tsv, csv or parquet)."""
+    arguments = locals()
     allowed = tuple(name.strip() for names in allow or () for name in names.split(",") if name.strip())
-    return prepare_corpus("manifest", {**given, "allow": allowed})
+    return prepare_corpus("manifest", {**arguments, "allow": allowed})
 
 
 @app.command(cls=Command, epilog=example("voxlate prepare parquet covost2-es-en --pair es-en -o data"))
@@ -107,14 +109,17 @@ def parquet(
         str | None,
         input_option(
             metavar="NAME",
-            help="Only split to prepare (train, dev or test); also the split of files whose names do not state one.",
+            help="The only split to prepare: train, dev or test. Files whose names state no split belong to it.",
         ),
     ] = None,
     transcode: Transcode = None,
     workers: Workers = None,
     overwrite: Overwrite = False,
 ) -> int:
-    """Parquet mirrors of CoVoST 2. Columns: audio, sentence, translation; optionally client_id, id, file."""
+    """Prepare parquet mirrors of CoVoST 2.
+
+    Columns: audio, sentence, translation; optionally client_id, id, file.
+    """
     return prepare_corpus("parquet", locals())
 
 
@@ -143,14 +148,14 @@ def spoken(
         list[str] | None,
         speech_option(
             metavar="VOICE[,VOICE]...",
-            help="Voices of espeak-ng, such as en-us,fr-be. [default: the standard one of each language]",
+            help="espeak-ng voices, such as en-us,fr-be. [default: the standard voice of each language]",
         ),
     ] = None,
     variants: Annotated[
         list[str] | None,
         speech_option(
             metavar="NAME[,NAME]...",
-            help="Variants of espeak-ng, one per speaker, such as f1,m3. [default: 64 of them]",
+            help="espeak-ng variants, one per speaker, such as f1,m3. [default: 64 natural ones]",
         ),
     ] = None,
     speed: Annotated[
@@ -180,10 +185,10 @@ def spoken(
     workers: Workers = None,
     overwrite: Overwrite = False,
 ) -> int:
-    """Synthetic speech for a parallel text. espeak-ng synthesizes it; `prepare covost2` reads the result."""
-    given = locals()
-    spans = {name: given[name] for name in ("speed", "pitch", "silence", "snr", "volume")}
-    return prepare_corpus("spoken", {**given, "spans": spans, "voices": voices or [], "variants": variants or []})
+    """Synthesize speech for a parallel text with espeak-ng, as input for `prepare covost2`."""
+    arguments = locals()
+    spans = {name: arguments[name] for name in ("speed", "pitch", "silence", "snr", "volume")}
+    return prepare_corpus("spoken", {**arguments, "spans": spans, "voices": voices or [], "variants": variants or []})
 
 
 @app.command(
@@ -196,7 +201,7 @@ def vocabulary(
     ],
     size: Annotated[int, typer.Option(min=10, metavar="N", help="Number of pieces.")] = 8000,
 ) -> None:
-    """A SentencePiece vocabulary from target texts. Models without pretrained parts need it (model.scratch)."""
+    """Train a SentencePiece vocabulary on target texts, for models trained from scratch (model.scratch)."""
     from voxlate.corpora.vocabulary import make_vocabulary
 
     print(f"{output}: {make_vocabulary(manifests, output, size):,} pieces")
@@ -225,7 +230,7 @@ def shortlist(
         ),
     ] = None,
 ) -> None:
-    """The part of the vocabulary that a language uses. --shortlist restricts the search to it."""
+    """Select the part of the vocabulary that a language uses, for `voxlate translate --shortlist`."""
     from voxlate.checkpoints.shortlist import prepare_shortlist
     from voxlate.languages import find_language
 

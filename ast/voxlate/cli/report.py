@@ -33,11 +33,11 @@ def report(
     clips: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="FOLDER", help="Folder with further clips to show, besides those of the manifests. Can be repeated."
+            metavar="FOLDER", help="Folder of additional clips to show besides those of the manifests. Can be repeated."
         ),
     ] = None,
 ) -> None:
-    """Write BLEU tables beside published scores. A page has plots, sentences and clips."""
+    """Write BLEU tables next to published scores, and a page with plots, sentences and clips."""
     with options.scorer_errors():
         from voxlate.evaluation.playable_audio import is_playable
         from voxlate_eval.report import write_report

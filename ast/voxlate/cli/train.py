@@ -30,7 +30,7 @@ def train(
         ),
     ] = None,
 ) -> int:
-    """Train a model, or resume an interrupted run. Rerun the same command to resume.
+    """Train a model. Rerun the same command to resume an interrupted run.
 
     For several GPUs or machines: accelerate launch -m voxlate train …
     """

@@ -29,9 +29,9 @@ def transcribe(
     overwrite: options.Overwrite = False,
 ) -> int:
     """Transcribe speech with a CTC model. The json format includes the times of the words."""
-    given = locals()
+    arguments = locals()
     names = options.parse_formats(formats)
     from voxlate.decoding.commands import TranscribeCommand
     from voxlate.decoding.commands import transcribe as run
 
-    return run(options.request(TranscribeCommand, {**given, "formats": names}))
+    return run(options.request(TranscribeCommand, {**arguments, "formats": names}))

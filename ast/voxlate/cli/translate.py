@@ -57,7 +57,7 @@ def translate(
     overwrite: options.Overwrite = False,
 ) -> int:
     """Translate speech into text in other languages."""
-    given = locals()  # the only list of the options: they are passed on by name
+    arguments = locals()  # options are passed on by name
     if not all(audio) or model == "":
         raise VoxlateError("an input or --model is an empty string; is a shell variable unset?")
     parsed = {
@@ -69,7 +69,7 @@ def translate(
     from voxlate.decoding.commands import TranslateCommand
     from voxlate.decoding.commands import translate as run
 
-    return run(options.request(TranslateCommand, {**given, **parsed}))
+    return run(options.request(TranslateCommand, {**arguments, **parsed}))
 
 
 def _parse_languages(items: list[str]) -> list[str]:

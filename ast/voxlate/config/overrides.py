@@ -16,8 +16,8 @@ _MAX_BASES = 16  # length of a chain of base files
 def read_settings(path: Path, *, warn: bool = True, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Return the settings of a file, merged into those of its base file.
 
-    `derived` are the files of which this one is the base. Old keys are renamed, with a warning unless `warn` is False.
-    VoxlateError if a file cannot be read, is not YAML, or is not a mapping.
+    `derived` are the files that build on this one, in order. Old keys are renamed, with a warning unless `warn` is
+    False. VoxlateError if a file cannot be read, is not YAML, or is not a mapping.
     """
     name = f"{path} (the base of {derived[-1]})" if derived else str(path)
     try:
@@ -50,7 +50,7 @@ def read_settings(path: Path, *, warn: bool = True, derived: tuple[Path, ...] = 
 
 
 def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with changes applied, section by section."""
+    """Return settings with changes applied, recursively for sections."""
     merged = dict(base)
     for key, value in changes.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
@@ -59,8 +59,8 @@ def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> Iterator[str]:
-    """Apply ``key=value`` overrides in place; yield a line for each that is wrong."""
-    written: dict[str, str] = {}  # key of each override by its new name
+    """Apply ``key=value`` overrides in place; yield a line for each invalid one."""
+    given_keys: dict[str, str] = {}  # current name of each overridden setting -> key as given
     for item in overrides:
         shown = format_value(item)
         key, separator, text = item.partition("=")
@@ -87,8 +87,8 @@ def apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> Iterator[s
             yield f"override {shown}: {error}"
             continue
         new = ".".join(parts)
-        if written.setdefault(new, key) != key:
-            yield f"override {shown}: {key} and {written[new]} are the same setting; keep {new}"
+        if given_keys.setdefault(new, key) != key:
+            yield f"override {shown}: {key} and {given_keys[new]} are the same setting; keep {new}"
             continue
         section = raw
         for part in parts[:-1]:

@@ -1,4 +1,4 @@
-"""What is wrong with settings, one line for each problem."""
+"""Describe the problems of settings, one line each."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -34,7 +34,7 @@ def describe_errors(error: ValidationError, model: type[BaseModel]) -> Iterator[
 
 
 def list_problems(problems: Sequence[str]) -> str:
-    """Return a message that gives the number of problems, then each on a line of its own."""
+    """Return a message with the number of problems, followed by one line for each of the first ones."""
     count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
     more = len(problems) - _MAX_PROBLEMS
     return "\n  ".join([count, *problems[:_MAX_PROBLEMS], *([f"and {more} more"] if more > 0 else [])])
@@ -48,7 +48,7 @@ def _quoting_hint(value: object) -> str:
 
 
 def _suggestion(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
-    """Return the setting that an unknown one probably means, or all settings of its section."""
+    """Suggest the setting that an unknown one resembles, or list all settings of its section."""
     fields: Mapping[str, Any] = model.model_fields
     for part in location[:-1]:
         annotation = getattr(fields.get(str(part)), "annotation", None)

@@ -95,7 +95,7 @@ class DataConfig(_ClosedModel):
     replay_share: float = Field(default=0.25, gt=0.0, lt=1.0)
     directions: Annotated[list[str], Field(min_length=1)] | None = None  # such as [fr-en]; default: all
     min_seconds: PositiveFloat = 0.1
-    max_seconds: PositiveFloat = 30.0  # as in fairseq's preparation of CoVoST 2
+    max_seconds: PositiveFloat = 30.0  # as in fairseq's CoVoST 2 preparation
     max_target_characters: PositiveInt = 512  # as in the CoVoST 2 paper
     teacher: list[SettingsPath] = []  # JSON lines with id and text: targets that replace those of the manifests
     sampling_temperature: float = Field(default=1.0, ge=1.0)
@@ -109,7 +109,7 @@ class DataConfig(_ClosedModel):
 
 
 class AugmentationConfig(_ClosedModel):
-    """Random changes to training audio, drawn again in each epoch; see voxlate.data.augmentation."""
+    """Random changes to training audio, redrawn in each epoch; see voxlate.data.augmentation."""
 
     speeds: list[Annotated[float, Field(ge=0.1, le=10.0)]] = []  # factors, such as [0.9, 1.0, 1.1]
     noise_share: Probability = 0.0
@@ -275,7 +275,7 @@ def read_config(path: str | Path, overrides: Sequence[str] = (), *, warn: bool =
 
     A file with ``base: OTHER.yaml`` (a path relative to it) inherits the settings of that file. Values of overrides
     are parsed as YAML. Old names of settings are accepted, with a warning unless `warn` is False. VoxlateError lists
-    every problem of the file and the overrides, one a line.
+    every problem of the file and the overrides, one per line.
     """
     path = Path(path)
     raw = read_settings(path, warn=warn)

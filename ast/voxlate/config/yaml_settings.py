@@ -1,4 +1,4 @@
-"""YAML for settings: the scalars of YAML 1.2, limits on size, and errors of one line.
+"""Read and write YAML for settings, with the scalars of YAML 1.2, limits on size, and one-line errors.
 
 YAML 1.1, which PyYAML implements, reads ``no`` as false, ``12:30`` as 750 and ``2026-01-02`` as a date. Here, as in the
 core schema of YAML 1.2, these are strings, and ``1e-4`` is a number.
@@ -66,7 +66,7 @@ def format_value(value: object) -> str:
 
 
 def truncate(text: str) -> str:
-    """Return a text, truncated if it is too long for a message."""
+    """Return a text for a message, truncated to 120 characters."""
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]} …"
 
 
@@ -83,9 +83,8 @@ class _Loader(yaml.SafeLoader):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self._depth = 0
-        self._size = self._repeated = (
-            0  # of all values so far including expanded aliases, and of expanded aliases alone
-        )
+        self._size = 0  # of all values so far, including expanded aliases
+        self._repeated = 0  # of the expanded aliases only
         self._sizes: dict[int, int] = {}  # of each composed node, by id()
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
@@ -121,12 +120,12 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         if isinstance(node, MappingNode):
-            given: dict[str, Any] = {}
+            key_nodes: dict[str, Any] = {}
             for key, _ in node.value:
-                _warn_of_word(key)
+                _warn_if_ambiguous(key)
                 if not isinstance(key, ScalarNode) or key.tag == f"{_TAG}merge":
                     continue
-                first = given.setdefault(key.value, key)
+                first = key_nodes.setdefault(key.value, key)
                 if first is not key:
                     line = first.start_mark.line + 1
                     raise _InvalidSettings(f"{truncate(key.value)} is given twice, first in line {line}; keep one", key)
@@ -135,7 +134,7 @@ class _Loader(yaml.SafeLoader):
     def construct_sequence(self, node: Any, deep: bool = False) -> list[Any]:
         if isinstance(node, SequenceNode):
             for item in node.value:
-                _warn_of_word(item)
+                _warn_if_ambiguous(item)
         return super().construct_sequence(node, deep=deep)
 
 
@@ -146,7 +145,8 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _warn_of_word(node: Node) -> None:
+def _warn_if_ambiguous(node: Node) -> None:
+    """Warn about an unquoted word that YAML 1.1 parsers read as a boolean."""
     if isinstance(node, ScalarNode) and node.style is None and node.value.lower() in _YAML_1_1_WORDS:
         _LOG.warning(
             "line %d: %s is read as text (%r), not as true or false; write '%s' in quotes, as other parsers differ",

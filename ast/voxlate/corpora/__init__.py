@@ -1,12 +1,12 @@
 """Corpora for `voxlate prepare`: each becomes manifests of its train, dev and test splits."""
 
-# Corpora that `voxlate prepare` converts. Each function takes its own kind of Preparation and returns an exit code.
+# Corpora that `voxlate prepare` converts. Each function takes its own subclass of Preparation and returns an exit code.
 CORPORA = {
     "covost2": "voxlate.corpora.covost2:prepare",
     "manifest": "voxlate.corpora.user_manifest:prepare",
     "parquet": "voxlate.corpora.parquet:prepare",
 }
-# Commands that create a corpus for one of the above to prepare.
+# Commands that generate a corpus in the layout of one of the above.
 MAKERS = {
     "spoken": "voxlate.corpora.spoken:prepare",
 }

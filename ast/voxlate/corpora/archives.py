@@ -1,4 +1,4 @@
-"""Read tar archives as a stream, with all checks that the format offers.
+"""Read tar archives as a stream, and verify everything that the format allows to verify.
 
 Python's tarfile treats a damaged header as the end of the archive, and does not verify the checksum of a compressed
 stream. Here both are errors that name the file, the damage and its position.
@@ -20,10 +20,10 @@ from typing import Any, BinaryIO, NoReturn, cast
 
 from voxlate.errors import VoxlateError
 
-MOST_TABLE_BYTES = 2 << 30  # of an uncompressed table; the largest one of Common Voice has a quarter of that
-MOST_CLIP_BYTES = 64 << 20
-_MOST_EXTRA_BYTES = 1 << 20  # of a header's long name or pax fields
-_MOST_PADDING_BYTES = 64 << 20  # after the end marker
+MAX_TABLE_BYTES = 2 << 30  # of an uncompressed table; the largest one in Common Voice has a quarter of that
+MAX_CLIP_BYTES = 64 << 20
+_MAX_EXTRA_BYTES = 1 << 20  # of a header's long name or pax fields
+_MAX_PADDING_BYTES = 64 << 20  # after the end marker
 _CHUNK_BYTES = 1 << 20
 _EXTRA = (
     tarfile.XHDTYPE,
@@ -43,22 +43,22 @@ class ArchiveMember:
     size: int  # bytes
     file: BinaryIO
 
-    def check_size(self, most: int) -> None:
+    def check_size(self, max_bytes: int) -> None:
         """Raise VoxlateError if the file is implausibly large: a small archive can expand to terabytes of zeros."""
-        if self.size > most:
+        if self.size > max_bytes:
             raise VoxlateError(
-                f"{self.archive}: {self.name} has {self.size:,} bytes uncompressed, expected at most {most:,}; "
+                f"{self.archive}: {self.name} has {self.size:,} bytes uncompressed, expected at most {max_bytes:,}; "
                 "it may be a decompression bomb and was not read"
             )
 
-    def read(self, most: int) -> bytes:
-        """Return the contents. VoxlateError if they are damaged or have more than `most` bytes."""
-        self.check_size(most)
+    def read(self, max_bytes: int) -> bytes:
+        """Return the contents. VoxlateError if they are damaged or have more than `max_bytes` bytes."""
+        self.check_size(max_bytes)
         return self.file.read()
 
-    def copy(self, output: Path, most: int) -> None:
+    def copy(self, output: Path, max_bytes: int) -> None:
         """Write the contents to a file in chunks. VoxlateError as for `read`."""
-        self.check_size(most)
+        self.check_size(max_bytes)
         with output.open("wb") as file:
             while chunk := self.file.read(_CHUNK_BYTES):
                 file.write(chunk)
@@ -67,7 +67,7 @@ class ArchiveMember:
 def read_members(archive: Path) -> Iterator[ArchiveMember]:
     """Yield the regular files of a .tar in order, uncompressed or compressed with gzip, bzip2 or xz.
 
-    Files yielded before an error may be damaged, too. Trust them only after the iterator is exhausted.
+    Files yielded before an error may be damaged too. Trust them only after the iterator is exhausted.
 
     Raises:
         VoxlateError: A header or the contents have a wrong checksum, or the archive ends too early or continues after
@@ -79,8 +79,8 @@ def read_members(archive: Path) -> Iterator[ArchiveMember]:
                 while (info := tar.next()) is not None:
                     cast("Any", tar).members.clear()  # otherwise it grows with the archive
                     if info.isreg():
-                        found: Any = tar.extractfile(info)
-                        file = io.BufferedReader(MemberStream(unpacked, found), _CHUNK_BYTES)
+                        contents: Any = tar.extractfile(info)
+                        file = io.BufferedReader(MemberStream(unpacked, contents), _CHUNK_BYTES)
                         yield ArchiveMember(archive, info.name, info.size, cast("BinaryIO", file))
                 _check_end(unpacked, tar.fileobj)
         except tarfile.TarError as error:
@@ -89,15 +89,15 @@ def read_members(archive: Path) -> Iterator[ArchiveMember]:
 
 def _check_end(unpacked: DecompressedStream, file: Any) -> None:
     """Read to the end of the compressed file. VoxlateError if anything but zeros follows the end marker."""
-    left = _MOST_PADDING_BYTES
+    remaining = _MAX_PADDING_BYTES
     while chunk := file.read(1 << 16):
-        left -= len(chunk)
-        if chunk.strip(b"\0") or left < 0:
+        remaining -= len(chunk)
+        if chunk.strip(b"\0") or remaining < 0:
             unpacked.fail("data after its end marker: a block of zeros has replaced a header")
 
 
 class DamagedHeaderError(tarfile.TarError):
-    """A damaged header. Not a HeaderError, at which tarfile would end silently."""
+    """A damaged header. It is not a HeaderError, which tarfile treats as the end of the archive."""
 
     def __init__(self, reason: str, offset: int) -> None:
         super().__init__(reason)
@@ -105,7 +105,7 @@ class DamagedHeaderError(tarfile.TarError):
 
 
 class StrictHeader(tarfile.TarInfo):
-    """A header of an archive that must be intact."""
+    """A header that raises DamagedHeaderError if it is damaged, rather than ending the archive silently."""
 
     @classmethod
     def fromtarfile(cls, tarfile_: tarfile.TarFile) -> StrictHeader:
@@ -121,7 +121,7 @@ class StrictHeader(tarfile.TarInfo):
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> StrictHeader:
         info = super().frombuf(buf, encoding, errors)
-        if info.size < 0 or (info.size > _MOST_EXTRA_BYTES and info.type in _EXTRA):  # read into memory by tarfile
+        if info.size < 0 or (info.size > _MAX_EXTRA_BYTES and info.type in _EXTRA):  # read into memory by tarfile
             raise tarfile.HeaderError(f"states a size of {info.size:,} bytes")
         return info
 
@@ -141,7 +141,7 @@ class DecompressedStream:
                 self._file = opened(packed)
 
     def read(self, size: int) -> bytes:
-        """Return `size` bytes, fewer at the end."""
+        """Return `size` bytes, or fewer at the end."""
         try:
             return cast("bytes", self._file.read(size))
         except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
@@ -150,6 +150,7 @@ class DecompressedStream:
             self.fail(str(error))
 
     def close(self) -> None:
+        """Close the decompressor. The file itself stays open."""
         if self._file is not self._packed:
             self._file.close()
 

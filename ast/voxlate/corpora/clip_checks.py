@@ -1,4 +1,4 @@
-"""Measure the clips of a corpus, or find out why they cannot be read, in parallel and with a journal of results."""
+"""Measure the clips of a corpus, or record why they cannot be read, in parallel and with a journal of results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A clip to check, and to write as FLAC to `flac` if that is given."""
+    """A clip to check. If `flac` is given, it is also written there as FLAC."""
 
     name: str
     source: Path | bytes
@@ -32,7 +32,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """The length of a clip in seconds and a warning if it is damaged, or the error if it cannot be read."""
+    """The duration of a clip with a warning if it is damaged, or the error if it cannot be read."""
 
     name: str
     state: str
@@ -43,7 +43,7 @@ class ClipResult:
 
 
 def file_state(path: Path) -> str:
-    """Return a string that changes when the file does; "missing" if there is none."""
+    """Return the size and modification time of a file as text, or "missing" if it does not exist."""
     try:
         status = path.stat()
     except (OSError, ValueError):  # ValueError: not a valid file name
@@ -52,7 +52,7 @@ def file_state(path: Path) -> str:
 
 
 class ClipJournal:
-    """A file of results to which each one is appended at once, so that an interrupted run loses none.
+    """A file to which results are appended as soon as they are known, so that an interrupted run loses none.
 
     Damaged lines are ignored, and their clips are checked again.
     """
@@ -68,9 +68,8 @@ class ClipJournal:
                 self.results[result.name] = result
                 intact.append(line)
         if len(intact) < len(lines):
-            if (
-                lines[-1].endswith(b"\n") or len(lines) - len(intact) > 1
-            ):  # a killed process leaves at most one incomplete line
+            # A killed process leaves at most one incomplete line.
+            if lines[-1].endswith(b"\n") or len(lines) - len(intact) > 1:
                 _LOG.warning("%s: %d damaged lines; their clips are checked again", path, len(lines) - len(intact))
             with atomic_file(path) as part:
                 part.write_bytes(b"".join(intact))
@@ -90,7 +89,7 @@ class ClipJournal:
         result = self.results.get(name)
         if result is None or result.state != state:
             return False
-        return file is None or result.error is not None or _is_whole(file, result.size)
+        return file is None or result.error is not None or _is_complete(file, result.size)
 
     def add(self, results: Iterable[ClipResult]) -> None:
         """Append results and flush the file."""
@@ -114,7 +113,7 @@ def _check_all(clips: list[Clip]) -> list[ClipResult]:
     return [check_clip(clip) for clip in clips]
 
 
-def _is_whole(file: Path, size: int | None) -> bool:
+def _is_complete(file: Path, size: int | None) -> bool:
     """Return whether a file has `size` bytes, or is not empty if its size was not recorded."""
     try:
         actual = file.stat().st_size
@@ -140,6 +139,7 @@ def _parse_result(line: bytes) -> ClipResult | None:
 
 
 def check_clip(clip: Clip) -> ClipResult:
+    """Decode a clip to measure it, and write it as FLAC if requested. Errors of the audio become part of the result."""
     try:
         if clip.flac is None:
             seconds, warnings = measure_audio(clip.source, name=clip.name)

@@ -1,4 +1,4 @@
-"""Releases of Common Voice, as folders or archives: their clips and the sentences that were read."""
+"""Read releases of Common Voice, as folders or archives: clips and their sentences."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
-from voxlate.corpora.archives import MOST_CLIP_BYTES, MOST_TABLE_BYTES, read_members
+from voxlate.corpora.archives import MAX_CLIP_BYTES, MAX_TABLE_BYTES, read_members
 from voxlate.corpora.clip_checks import Clip, ClipJournal, file_state
 from voxlate.errors import VoxlateError
 from voxlate.files import atomic_file
@@ -38,11 +38,11 @@ class Release(Protocol):
     def path(self, clip: str) -> Path:
         """Return the path of a clip, which may not exist yet."""
 
-    def clips(self, wanted: Collection[str], journal: ClipJournal, flac: Path | None) -> Iterator[Clip]:
-        """Yield the wanted clips without a current result, to be written to the folder `flac` if it is given."""
+    def clips(self, names: Collection[str], journal: ClipJournal, flac: Path | None) -> Iterator[Clip]:
+        """Yield those of the named clips that have no current result, to be written to the folder `flac` if given."""
 
-    def sentences(self, wanted: Collection[str]) -> Sentences:
-        """Return the sentences of clips from validated.tsv. Call it after `clips` is exhausted."""
+    def sentences(self, names: Collection[str]) -> Sentences:
+        """Return the sentences of the named clips from validated.tsv. Call it after `clips` is exhausted."""
 
     def inputs(self) -> dict[str, str]:
         """Return the input files and their states."""
@@ -58,16 +58,16 @@ class UnpackedRelease:
     def path(self, clip: str) -> Path:
         return self.folder / "clips" / clip
 
-    def clips(self, wanted: Collection[str], journal: ClipJournal, flac: Path | None) -> Iterator[Clip]:
-        for name in wanted:
+    def clips(self, names: Collection[str], journal: ClipJournal, flac: Path | None) -> Iterator[Clip]:
+        for name in names:
             source = self.path(name)
             target, state = flac_path(flac, name), file_state(source)
             if not journal.is_current(name, state, target):
                 yield Clip(name, source, state, target)
 
-    def sentences(self, wanted: Collection[str]) -> Sentences:
+    def sentences(self, names: Collection[str]) -> Sentences:
         with (self.folder / "validated.tsv").open("rb") as file:
-            return _sentences(file, wanted, str(self.folder / "validated.tsv"))
+            return _sentences(file, names, str(self.folder / "validated.tsv"))
 
     def inputs(self) -> dict[str, str]:
         validated = self.folder / "validated.tsv"
@@ -85,24 +85,24 @@ class PackedRelease:
     def path(self, clip: str) -> Path:
         return self.folder / clip
 
-    def clips(self, wanted: Collection[str], journal: ClipJournal, flac: Path | None) -> Iterator[Clip]:
+    def clips(self, names: Collection[str], journal: ClipJournal, flac: Path | None) -> Iterator[Clip]:
         state = f"{self.archive.name}-{file_state(self.archive)}"
-        todo = {
-            name for name in wanted if not journal.is_current(name, state, flac_path(flac, name) or self.path(name))
+        pending = {
+            name for name in names if not journal.is_current(name, state, flac_path(flac, name) or self.path(name))
         }
-        if not todo and self._validated().exists():
+        if not pending and self._validated().exists():
             return
         try:
-            yield from self._unpack(todo, state, flac)
-        except VoxlateError:  # files extracted before the damage was found may be damaged, too
+            yield from self._unpack(pending, state, flac)
+        except VoxlateError:  # files extracted before the damage was detected may be damaged too
             untrusted = [result for result in journal.results.values() if result.state == state]
             journal.add(replace(result, state="from a damaged archive") for result in untrusted)
             raise
-        for name in sorted(todo):  # not in the archive; reading the missing file reports it
+        for name in sorted(pending):  # not in the archive; reading the missing file reports it
             yield Clip(name, self.path(name), state, flac_path(flac, name))
 
-    def _unpack(self, todo: set[str], state: str, flac: Path | None) -> Iterator[Clip]:
-        """Yield the clips in `todo` and remove them from it. validated.tsv is kept after reading the whole archive."""
+    def _unpack(self, pending: set[str], state: str, flac: Path | None) -> Iterator[Clip]:
+        """Yield the clips in `pending` and remove them from it. validated.tsv is kept if the archive is intact."""
         with ExitStack() as stack:
             validated = None
             for member in read_members(self.archive):
@@ -111,11 +111,11 @@ class PackedRelease:
                     if validated is not None:
                         raise VoxlateError(f"{self.archive}: contains several validated.tsv, expected one language")
                     validated = stack.enter_context(atomic_file(self._validated()))
-                    member.copy(validated, MOST_TABLE_BYTES)
+                    member.copy(validated, MAX_TABLE_BYTES)
                     _check_header(validated, f"{self.archive}: {name}")  # fail before hours are spent on clips
-                elif name in todo and folder == "clips":
-                    todo.remove(name)
-                    contents = member.read(MOST_CLIP_BYTES)
+                elif name in pending and folder == "clips":
+                    pending.remove(name)
+                    contents = member.read(MAX_CLIP_BYTES)
                     if flac is None:
                         with atomic_file(self.path(name), durable=False) as part:
                             part.write_bytes(contents)
@@ -123,11 +123,11 @@ class PackedRelease:
                     else:
                         yield Clip(name, contents, state, flac_path(flac, name))
 
-    def sentences(self, wanted: Collection[str]) -> Sentences:
+    def sentences(self, names: Collection[str]) -> Sentences:
         if not self._validated().exists():
             raise VoxlateError(f"{self.archive}: contains no validated.tsv; is it a release of Common Voice?")
         with self._validated().open("rb") as file:
-            return _sentences(file, wanted, f"{self.archive}: validated.tsv")
+            return _sentences(file, names, f"{self.archive}: validated.tsv")
 
     def inputs(self) -> dict[str, str]:
         return {"archive": f"{self.archive} {file_state(self.archive)}"}
@@ -149,34 +149,37 @@ def find_release(root: Path, language: str, unpacked: Path, *, with_sentences: b
     names = codes(language)
     folders = [root / name for name in names]
     folders += [folder for name in names for folder in sorted(root.glob(f"*/{name}"))]
-    found: list[Path] = list({path.resolve(): path for path in folders if _is_release(path)}.values())
-    if not found and _is_release(root) and _is_of(root, names):
-        found = [root]
-    if not found:
-        found = [
+    releases: list[Path] = list({path.resolve(): path for path in folders if _is_release(path)}.values())
+    if not releases and _is_release(root) and _is_in_language(root, names):
+        releases = [root]
+    if not releases:
+        releases = [
             path for path in [root, *sorted(root.glob("*")), *sorted(root.glob("*/*"))] if _is_archive(path, names)
         ]
-    if len(found) > 1:
-        paths = ", ".join(map(str, found))
-        raise VoxlateError(f"several releases of {names[0]} ({paths}); name the folder of one with --common-voice")
-    if not found:
+    if len(releases) > 1:
+        paths = ", ".join(map(str, releases))
+        raise VoxlateError(f"several releases of {names[0]} ({paths}); pass the folder of one as --common-voice")
+    if not releases:
         expected = f"clips/, {names[0]}/clips/, VERSION/{names[0]}/clips/ or an archive such as {names[0]}.tar.gz"
         raise VoxlateError(f"no Common Voice in {find_language(language).name} under {root}; expected {expected}")
-    if found[0].is_file():
-        return PackedRelease(language, found[0], unpacked)
-    if with_sentences and not (found[0] / "validated.tsv").is_file():
-        raise VoxlateError(f"{found[0]}: no validated.tsv, which contains the sentences; copy it from the release")
+    if releases[0].is_file():
+        return PackedRelease(language, releases[0], unpacked)
+    if with_sentences and not (releases[0] / "validated.tsv").is_file():
+        raise VoxlateError(f"{releases[0]}: no validated.tsv, which contains the sentences; copy it from the release")
     if with_sentences:
-        _check_header(found[0] / "validated.tsv", str(found[0] / "validated.tsv"))
-    return UnpackedRelease(language, found[0])
+        _check_header(releases[0] / "validated.tsv", str(releases[0] / "validated.tsv"))
+    return UnpackedRelease(language, releases[0])
 
 
 def _is_release(folder: Path) -> bool:
     return (folder / "clips").is_dir() or (folder / "validated.tsv").is_file()
 
 
-def _is_of(folder: Path, names: list[str]) -> bool:
-    """Return whether a folder of one language is of the language `names`, unless nothing indicates another one."""
+def _is_in_language(folder: Path, names: list[str]) -> bool:
+    """Return whether a single-language release is in the language with these codes, judging by the names of its clips.
+
+    True if the names do not indicate a language, or if there is no validated.tsv.
+    """
     validated = folder / "validated.tsv"
     if not validated.is_file():
         return True
@@ -189,14 +192,14 @@ def _is_archive(path: Path, names: list[str]) -> bool:
     stem = next((path.name[: -len(end)] for end in _ARCHIVE if path.name.lower().endswith(end)), None)
     if stem is None or not path.is_file():
         return False
-    # As a separate word that is not followed by another region: zh-TW is not zh.
+    # The code must be a word by itself, and not followed by another region: zh-TW is not zh.
     return any(re.search(rf"(?<![A-Za-z]){name}(?![A-Za-z]|-[A-Z]{{2}}(?![A-Za-z]))", stem) for name in names)
 
 
 def _name_and_folder(name: str) -> tuple[str, str]:
     """Return the file name and the folder name of a file in an archive; both empty if its path leaves the archive.
 
-    Nothing else of the path is used, so an archive cannot make its reader write outside the output folder.
+    The rest of the path is ignored, so an archive cannot cause files to be written outside the output folder.
     """
     parts = PurePosixPath(name).parts
     if not parts or ".." in parts or name.startswith("/"):
@@ -210,10 +213,10 @@ def _check_header(table: Path, name: str) -> None:
         next(_sentence_rows(file, name), None)
 
 
-def _sentences(file: BinaryIO, wanted: Collection[str], path: str) -> Sentences:
+def _sentences(file: BinaryIO, names: Collection[str], path: str) -> Sentences:
     sentences: Sentences = {}
     for clip, sentence, speaker in _sentence_rows(file, path):
-        if clip in wanted:
+        if clip in names:
             sentences.setdefault(clip, (sentence, speaker))
     return sentences
 
@@ -242,8 +245,8 @@ def unescape(cell: str) -> str:
     r"""Undo the escapes of CoVoST-2's TSV files: a backslash before a backslash, a quotation mark or a tab.
 
     CoVoST-2's script (get_covost_splits.py) reads and writes TSVs with pandas and `quoting=QUOTE_NONE,
-    escapechar="\\"`. Reading them that way would remove any other backslash from the text (`C:\new` becomes `C:new`);
-    here it stays. Quotation marks are text.
+    escapechar="\\"`. Reading them that way would remove all other backslashes from the text (`C:\new` becomes `C:new`);
+    here they are kept. Quotation marks are text.
     """
     return re.sub(r'\\([\\"\t])', r"\1", cell) if "\\" in cell else cell
 

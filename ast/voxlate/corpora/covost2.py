@@ -41,12 +41,14 @@ class CoVoST2Preparation(Preparation):
 
 @dataclass(frozen=True)
 class _Pair:
+    """A language pair with its inputs."""
+
     name: str
     release: Release
     translations: TranslationTables
 
     def inputs(self, command: CoVoST2Preparation) -> dict[str, Any]:
-        """Return the inputs of the pair. While they are unchanged, the pair need not be prepared again."""
+        """Return the inputs of the pair. While they are unchanged, the pair is not prepared again."""
         return {**self.release.inputs(), **self.translations.inputs(), "transcoded": command.transcode}
 
 
@@ -58,15 +60,15 @@ def prepare(command: CoVoST2Preparation) -> int:
     with output_folder(command.output):
         for pair in pairs:
             folder, splits = command.output / pair.name, pair.translations.present()
-            known = reusable_drops(folder, splits, pair.inputs(command))
-            if known is not None and not command.overwrite:
-                drops[pair.name] = known
+            reusable = reusable_drops(folder, splits, pair.inputs(command))
+            if reusable is not None and not command.overwrite:
+                drops[pair.name] = reusable
         if drops:
             stderr().print(f"already done: {', '.join(drops)}; --overwrite redoes them")
         for language in dict.fromkeys(pair.release.language for pair in pairs):
-            todo = [pair for pair in pairs if pair.release.language == language and pair.name not in drops]
-            if todo:
-                drops |= _prepare_language(command, language, todo)
+            pending = [pair for pair in pairs if pair.release.language == language and pair.name not in drops]
+            if pending:
+                drops |= _prepare_language(command, language, pending)
     for pair in pairs:
         for split in sorted({*SPLITS} - {*pair.translations.present()}):
             stderr().print(f"{pair.name}: no file of {split} among its translations", style="yellow")
@@ -75,11 +77,11 @@ def prepare(command: CoVoST2Preparation) -> int:
 
 def parse_pairs(texts: tuple[str, ...], problems: list[str]) -> list[str]:
     """Parse language pairs and groups such as `x-en`, of CoVoST-2 or a corpus in its layout; append to `problems`."""
-    known = official_rows()
+    official = official_rows()
     groups = {
-        "all": list(known),
-        "x-en": [pair for pair in known if pair.endswith("-en")],
-        "en-x": [pair for pair in known if pair.startswith("en-")],
+        "all": list(official),
+        "x-en": [pair for pair in official if pair.endswith("-en")],
+        "en-x": [pair for pair in official if pair.startswith("en-")],
     }
     pairs, unknown = [], []
     for text in (part.strip() for item in texts for part in item.split(",")):
@@ -89,37 +91,37 @@ def parse_pairs(texts: tuple[str, ...], problems: list[str]) -> list[str]:
         elif pair is not None:
             pairs.append(pair)
         else:
-            close = get_close_matches(text, known, n=2)
+            close = get_close_matches(text, official, n=2)
             hint = f" (did you mean {' or '.join(close)}?)" if close else ""
             unknown.append(f"{text!r}{hint}")
     if unknown or not pairs:
         problems.append(
             f"--pairs: {', '.join(unknown) or 'none given'}: not a pair of languages; expected pairs such as fr-en and "
-            f"en-de, or x-en, en-x or all for the {len(known)} of CoVoST-2"
+            f"en-de, or x-en, en-x or all for the {len(official)} of CoVoST-2"
         )
     return list(dict.fromkeys(pairs))
 
 
 def _find_inputs(command: CoVoST2Preparation) -> list[_Pair]:
-    """Find the inputs of all pairs. One VoxlateError names everything that is missing."""
+    """Find the inputs of all pairs. VoxlateError lists everything that is missing."""
     problems: list[str] = []
     names = parse_pairs(command.pairs, problems)
-    found: dict[str, TranslationTables] = {}
+    translations: dict[str, TranslationTables] = {}
     releases: dict[str, Release] = {}
     if not command.covost.exists():
         problems.append(f"--covost {command.covost}: no such folder")
     for name in names if command.covost.exists() else ():
         with collect_error(problems):
-            found[name] = find_translations(command.covost, *name.split("-"))
+            translations[name] = find_translations(command.covost, *name.split("-"))
     if not command.common_voice.exists():
         problems.append(f"--common-voice {command.common_voice}: no such folder")
     for language in dict.fromkeys(name.split("-")[0] for name in names) if command.common_voice.exists() else ():
-        joined = not any(tables.official for name, tables in found.items() if name.startswith(f"{language}-"))
+        joined = not any(tables.official for name, tables in translations.items() if name.startswith(f"{language}-"))
         unpacked = command.output / "clips" / language
         with collect_error(problems):
             releases[language] = find_release(command.common_voice, language, unpacked, with_sentences=not joined)
     raise_problems(problems)
-    return [_Pair(name, releases[name.split("-")[0]], found[name]) for name in names]
+    return [_Pair(name, releases[name.split("-")[0]], translations[name]) for name in names]
 
 
 def _prepare_language(command: CoVoST2Preparation, language: str, pairs: list[_Pair]) -> dict[str, dict[str, Any]]:
@@ -130,11 +132,11 @@ def _prepare_language(command: CoVoST2Preparation, language: str, pairs: list[_P
         remove_parts(flac)
     remove_parts(command.output / "clips" / language)
     names = dict.fromkeys(row.clip for pair in pairs for row in pair.translations if row.label in _SPLIT_OF)
-    wanted = {name: None for name in names if _is_plain(name)}
+    plain_names = {name: None for name in names if _is_plain(name)}
     with ClipJournal(command.output / "durations" / f"{language}{'.flac' if flac else ''}.jsonl") as journal:
-        with progress_bar(f"{language}: clips", len(wanted)) as advance:
-            advance(sum(name in journal.results for name in wanted))
-            check_clips(release.clips(wanted, journal, flac), journal, command.workers, advance)
+        with progress_bar(f"{language}: clips", len(plain_names)) as advance:
+            advance(sum(name in journal.results for name in plain_names))
+            check_clips(release.clips(plain_names, journal, flac), journal, command.workers, advance)
         needed = any(pair.translations.official is not None for pair in pairs)
         sentences = release.sentences(names) if needed else {}
 
@@ -173,4 +175,5 @@ def _rows(pair: _Pair, sentences: dict[str, tuple[str, str]], tallies: SplitTall
 
 
 def _is_plain(name: str) -> bool:
+    """Return whether a name is a file name without folders."""
     return name == Path(name).name and name not in ("", ".", "..") and "\0" not in name

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from voxlate.corpora.archives import MOST_TABLE_BYTES, read_members
+from voxlate.corpora.archives import MAX_TABLE_BYTES, read_members
 from voxlate.corpora.clip_checks import file_state
 from voxlate.corpora.common_voice import codes, unescape
 from voxlate.corpora.splits import SPLITS
@@ -16,7 +16,7 @@ from voxlate.manifest.table_files import Problems, text_lines
 
 @dataclass(frozen=True, slots=True)
 class TranslationRow:
-    """One row. `label` is the official name of the split; sentence and speaker are set if they are already joined."""
+    """One row. `label` is the official name of the split; sentence and speaker are set if the file contains them."""
 
     clip: str
     translation: str
@@ -27,7 +27,7 @@ class TranslationRow:
 
 @dataclass(frozen=True)
 class TranslationTables:
-    """The rows of a pair, read on iteration: from the official file `official`, else from files of the splits."""
+    """The rows of a pair, read on iteration from its `official` file, or else from one file per split."""
 
     official: Path | None
     splits: Mapping[str, Path]
@@ -51,7 +51,10 @@ class TranslationTables:
 
 
 def find_translations(root: Path, source: str, target: str) -> TranslationTables:
-    """Find the files of a pair in `root` or in a subfolder named after the pair or a language."""
+    """Find the files of a pair in `root` or in a subfolder named after the pair or a language.
+
+    VoxlateError if there are none.
+    """
     pairs = [(a, b) for a in codes(source) for b in codes(target)]
     folders = [
         root,
@@ -72,8 +75,8 @@ def find_translations(root: Path, source: str, target: str) -> TranslationTables
     splits = {split: path for split in SPLITS if (path := find(f".{split}")) is not None}
     if not splits:
         raise VoxlateError(
-            f"no {names[0]}.tsv under {root}; expected it, {names[0]}.tsv.tar.gz or {names[0]}.train.tsv, .dev.tsv and "
-            f".test.tsv there or in {pairs[0][0]}_{pairs[0][1]}/"
+            f"no {names[0]}.tsv under {root}; expected this file, {names[0]}.tsv.tar.gz or {names[0]}.train.tsv, "
+            f".dev.tsv and .test.tsv there or in {pairs[0][0]}_{pairs[0][1]}/"
         )
     return TranslationTables(None, splits)
 
@@ -88,9 +91,9 @@ def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[list[str]]:
             header = cells
             missing = [name for name in columns if name not in header]
             if missing:
-                found = ", ".join(header)
-                found = found if len(found) <= 200 else f"{found[:200]}…"
-                raise VoxlateError(f"{path}: no column {', '.join(missing)}; its columns: {found}")
+                names = ", ".join(header)
+                names = names if len(names) <= 200 else f"{names[:200]}…"
+                raise VoxlateError(f"{path}: no column {', '.join(missing)}; its columns: {names}")
             indices = [header.index(name) for name in columns]
         elif len(cells) != len(header):
             problems.add(line, f"{len(cells)} columns, expected {len(header)} as in the first line")
@@ -102,7 +105,7 @@ def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[list[str]]:
 
 
 def _cells(line: str, count: int) -> list[str]:
-    """Split at tabs. If that gives too many cells, tabs after a backslash are text."""
+    """Split a line at tabs. If that gives more than `count` cells, tabs after a backslash are text."""
     cells = line.split("\t")
     if 0 < count < len(cells):
         for i in range(len(cells) - 1, 0, -1):
@@ -113,7 +116,7 @@ def _cells(line: str, count: int) -> list[str]:
 
 
 def _lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a TSV file, which may be the only one in an archive. Archives are read to the end."""
+    """Yield the lines of a TSV file, or of the only one in an archive, which is read to its end."""
     if path.suffix == ".tsv":
         with path.open("rb") as file:
             yield from text_lines(file, problems)
@@ -124,7 +127,7 @@ def _lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
             count += 1
             if count > 1:
                 break
-            member.check_size(MOST_TABLE_BYTES)
+            member.check_size(MAX_TABLE_BYTES)
             yield from text_lines(member.file, problems)
     if count != 1:
         raise VoxlateError(f"{path}: contains {'several' if count else 'no'} TSV files, expected one")

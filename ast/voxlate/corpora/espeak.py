@@ -30,7 +30,7 @@ _RATE, _PITCH = 1, 3  # espeak_PARAMETER
 
 @dataclass(frozen=True)
 class Voice:
-    """A voice of espeak-ng: its name (`fr-be`), our code of its language, and its file."""
+    """A voice of espeak-ng: its name (`fr-be`), the code of its language in `voxlate.languages`, and its file."""
 
     name: str
     language: str
@@ -39,7 +39,7 @@ class Voice:
 
 @dataclass(frozen=True)
 class Prosody:
-    """How a voice speaks: name of a variant ("" for none), words per minute (80 to 450), pitch (0 to 99)."""
+    """Prosody of a voice: a variant ("" for none), words per minute (80 to 450), and pitch (0 to 99)."""
 
     variant: str = ""
     words_per_minute: int = 175
@@ -64,7 +64,10 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 class Espeak:
-    """The library. Use `espeak()`, which loads it once per process."""
+    """The espeak-ng library. Use `espeak()`, which loads it once per process.
+
+    VoxlateError if it cannot be loaded.
+    """
 
     def __init__(self) -> None:
         self._samples: list[Any] = []
@@ -85,7 +88,7 @@ class Espeak:
             raise VoxlateError(f"espeak-ng's library {path} cannot be loaded ({error})") from None
         self.rate_hz = self._library.espeak_Initialize(_SYNCHRONOUS, 0, data, 0)
         if self.rate_hz <= 0:
-            raise VoxlateError(f"espeak-ng's library {path} does not start; are its data files installed?")
+            raise VoxlateError(f"espeak-ng's library {path} failed to initialize; are its data files installed?")
         self._library.espeak_SetSynthCallback(self._callback)
 
     def restart(self, seed: int) -> None:
@@ -104,11 +107,14 @@ class Espeak:
 
     @property
     def variants(self) -> list[str]:
-        """The names of the variants. Each makes another speaker of any voice."""
+        """Names of the variants. Each turns any voice into a different speaker."""
         return sorted(path.name for path in self._variants.iterdir()) if self._variants.is_dir() else []
 
     def speak(self, text: str, voice: Voice, prosody: Prosody) -> Waveform:
-        """Return the speech of a text, (T,), mono at 16 kHz, with a short pause at the end; empty without words."""
+        """Return the speech of a text, (T,), mono at 16 kHz, with a short pause at the end; empty without words.
+
+        VoxlateError if espeak-ng lacks the voice.
+        """
         library, name = self._library, f"{voice.file}+{prosody.variant}" if prosody.variant else voice.file
         if library.espeak_SetVoiceByName(name.encode()):
             raise VoxlateError(f"espeak-ng has no voice {voice.name!r}")

@@ -25,7 +25,7 @@ from voxlate.corpora.preparation import (
 from voxlate.corpora.splits import SPLITS, CorpusRow, SplitTallies, drop_duplicates, write_splits
 from voxlate.errors import short_repr
 from voxlate.files import atomic_file
-from voxlate.manifest.column_names import listed, lookalikes
+from voxlate.manifest.column_names import join_names, lookalikes
 from voxlate.progress import progress_bar, stderr
 
 _SPLIT_NAMES = {"train": "train", "validation": "dev", "valid": "dev", "dev": "dev", "test": "test"}
@@ -57,21 +57,21 @@ def prepare(command: ParquetPreparation) -> int:
     folder = command.output / pair
     inputs = {path.name: file_state(path) for path in files} | {"transcoded": command.transcode}
     with output_folder(command.output):
-        known = reusable_drops(folder, splits, inputs)
-        if known is not None and not command.overwrite:
+        reusable = reusable_drops(folder, splits, inputs)
+        if reusable is not None and not command.overwrite:
             stderr().print(f"already done: {pair} {', '.join(splits)}; --overwrite redoes them")
-            return print_summary([known])
+            return print_summary([reusable])
         clips = command.output / ("audio" if command.transcode else "clips") / source
         remove_parts(clips)
         rows = {path: list(_rows(path, split)) for path, split in files.items()}
         journal_path = command.output / "durations" / f"{source}{'.flac' if command.transcode else ''}.jsonl"
-        external: dict[str, Path] = {}  # files of clips whose rows have a path but no bytes
+        external: dict[str, Path] = {}  # clip -> file, for rows that have a path but no bytes
         with ClipJournal(journal_path) as journal:
             with progress_bar(f"{pair}: clips", sum(map(len, rows.values()))) as advance:
                 for path in files:
                     advance(sum(row.clip in journal.results for row in rows[path]))
-                    todo = _clips(path, rows[path], journal, clips, external, transcode=command.transcode)
-                    check_clips(todo, journal, command.workers, advance)
+                    clips_to_check = _clips(path, rows[path], journal, clips, external, transcode=command.transcode)
+                    check_clips(clips_to_check, journal, command.workers, advance)
 
             def clip_result(clip: str) -> ClipResult:
                 return journal.results[clip]
@@ -81,36 +81,36 @@ def prepare(command: ParquetPreparation) -> int:
                 return path if command.transcode else external.get(clip, path)
 
             tallies = SplitTallies()
-            kept = drop_duplicates((row for part in rows.values() for row in part), tallies)
-            drops = write_splits(folder, pair, splits, kept, tallies, clip_result, audio, inputs)
+            unique_rows = drop_duplicates((row for part in rows.values() for row in part), tallies)
+            drops = write_splits(folder, pair, splits, unique_rows, tallies, clip_result, audio, inputs)
     return print_summary([drops])
 
 
 def _find_files(command: ParquetPreparation) -> tuple[str, dict[Path, str]]:
-    """Return the pair and the files with their splits. VoxlateError names all problems."""
+    """Return the pair and the files with their splits. VoxlateError lists all problems."""
     problems: list[str] = []
     pair = parse_pair(command.pair)
     if pair is None:
         problems.append(f"--pair {command.pair}: expected two languages, such as fr-en")
     files: list[Path] = []
     for source in command.sources:
-        found = _parquet_files(source, pair) if source.is_dir() else [source]
-        files += found
-        if not found:
+        paths = _parquet_files(source, pair) if source.is_dir() else [source]
+        files += paths
+        if not paths:
             problems.append(f"{source}: no .parquet files in this folder")
-    wanted = _SPLIT_NAMES.get(command.split or "", command.split)
-    if wanted not in (None, *SPLITS):
+    requested = _SPLIT_NAMES.get(command.split or "", command.split)
+    if requested not in (None, *SPLITS):
         problems.append(f"--split {command.split}: expected {', '.join(SPLITS)}")
     splits: dict[Path, str] = {}
     for path in dict.fromkeys(files):
-        split = _split_of(path) or wanted
+        split = _split_of(path) or requested
         if split is None:
             problems.append(f"{path}: its name does not contain the split; name it with --split")
-        elif wanted in (None, split):
-            problems += _wrong_columns(path)
+        elif requested in (None, split):
+            problems += _column_problems(path)
             splits[path] = split
     if not splits and not problems:
-        problems.append(f"no files of the split {wanted} among {len(files)}")
+        problems.append(f"no files of the split {requested} among {len(files)}")
     raise_problems(problems)
     return str(pair), splits
 
@@ -124,11 +124,13 @@ def _parquet_files(folder: Path, pair: str | None) -> list[Path]:
 
 
 def _split_of(path: Path) -> str | None:
+    """Return the split named by a file or its folder, if any."""
     words = [*re.split("[^a-z]+", path.stem.lower()), path.parent.name.lower()]
     return next((_SPLIT_NAMES[word] for word in words if word in _SPLIT_NAMES), None)
 
 
-def _wrong_columns(path: Path) -> Iterator[str]:
+def _column_problems(path: Path) -> Iterator[str]:
+    """Yield the problems of a file's columns, or why it cannot be read."""
     try:
         schema = pq.read_schema(path)
     except FileNotFoundError:
@@ -140,9 +142,9 @@ def _wrong_columns(path: Path) -> Iterator[str]:
     types = dict(zip(schema.names, schema.types, strict=True))
     missing = [name for name in ("audio", "sentence", "translation") if name not in types]
     if missing:
-        lookalike = [f"{found} to {name}" for name in missing if (found := _lookalike(name, schema.names))]
-        hint = f"; rename {' and '.join(lookalike)} if that is its content" if lookalike else ""
-        yield f"{path}: no column {', '.join(missing)}; its columns: {listed(schema.names)}{hint}"
+        renamings = [f"{column} to {name}" for name in missing if (column := _lookalike(name, schema.names))]
+        hint = f"; rename {' and '.join(renamings)} if that is its content" if renamings else ""
+        yield f"{path}: no column {', '.join(missing)}; its columns: {join_names(schema.names)}{hint}"
     if "audio" in types and not pa.types.is_struct(types["audio"]):
         yield f"{path}: column audio is {types['audio']}, expected a struct of bytes and path"
     elif "audio" in types:
@@ -202,10 +204,10 @@ def _clips(
         start = 0
         for group in range(parquet.num_row_groups):
             end = start + parquet.metadata.row_group(group).num_rows
-            todo = iter(rows[start:end])
+            group_rows = iter(rows[start:end])
             if not all(map(is_current, rows[start:end])):
                 for batch in parquet.iter_batches(100, row_groups=[group], columns=columns):
-                    for audio, row in zip(batch.column(0).to_pylist(), todo, strict=False):
+                    for audio, row in zip(batch.column(0).to_pylist(), group_rows, strict=False):
                         contents = (audio or {}).get("bytes")
                         flac = _clip_path(folder, row.clip, transcode=True) if transcode else None
                         if contents is None:

@@ -9,14 +9,14 @@ from os.path import relpath
 
 from voxlate.manifest.reading import Manifest
 
-WAYS = ("random", "speaker", "column")
+METHODS = ("random", "speaker", "column")
 
 
 def partition(manifest: Manifest, by: str, dev: float, test: float, seed: int) -> tuple[list[str], list[str]]:
     """Return the split of each row, and notes on deviations from the request.
 
-    Dev and test receive whole speakers, or whole clips at random, up to their shares of the rows. If all are larger
-    than that, they receive the smallest one, as long as one is left for train.
+    All rows of a speaker, or of a clip if `by` is "random", go to the same split. Dev and test are filled up to their
+    shares of the rows. A split for which every group is too large gets the smallest one, if train keeps another.
     """
     if by == "column":
         splits = manifest.column("split")
@@ -51,17 +51,17 @@ def _allocate(groups: Sequence[str], shares: dict[str, float], seed: int) -> dic
     """
     rows = Counter(groups)
     order = sorted(rows, key=lambda group: hashlib.sha256(f"{seed}\0{group}".encode()).digest())
-    room = {name: share * len(groups) for name, share in shares.items()}
+    capacity = {name: share * len(groups) for name, share in shares.items()}
     split_of: dict[str, str] = {}
     for group in order:
-        split = next((name for name in room if rows[group] <= room[name]), "train")
+        split = next((name for name in capacity if rows[group] <= capacity[name]), "train")
         split_of[group] = split
-        if split in room:
-            room[split] -= rows[group]
-    trained = sorted((group for group in order if split_of[group] == "train"), key=lambda group: -rows[group])
+        if split in capacity:
+            capacity[split] -= rows[group]
+    train_groups = sorted((group for group in order if split_of[group] == "train"), key=lambda group: -rows[group])
     for name in sorted(shares):  # dev first: training needs it
-        if name not in split_of.values() and len(trained) > 1:
-            split_of[trained.pop()] = name
+        if name not in split_of.values() and len(train_groups) > 1:
+            split_of[train_groups.pop()] = name
     return split_of
 
 
@@ -74,7 +74,9 @@ def _notes(splits: Sequence[str], shares: dict[str, float], unit: str, groups: i
         hint = "; --split-by random also divides the rows of one speaker" if unit == "speaker" else ""
         notes.append(f"no {unit} is left for {' and '.join(empty)}: the table has {groups:,}{hint}")
     for name, share in sorted(shares.items()):
-        taken = counts[name] / len(splits)
-        if taken > 2 * share:
-            notes.append(f"{name} has {taken:.1%} of the rows, requested {share:.1%}: each {unit} is in one split only")
+        actual = counts[name] / len(splits)
+        if actual > 2 * share:
+            notes.append(
+                f"{name} has {actual:.1%} of the rows, requested {share:.1%}: each {unit} is in one split only"
+            )
     return notes

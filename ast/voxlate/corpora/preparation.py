@@ -1,4 +1,4 @@
-"""Shared parts of all commands that prepare a corpus: options, output folder, drops.json, summary."""
+"""Parts that all commands of `voxlate prepare` share: options, output folder, drops.json, summary."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Command = TypeVar("Command", bound=Preparation)
 
 
 def interruptible(prepare: Callable[[Command], int]) -> Callable[[Command], int]:
-    """Make Ctrl-C end a command with exit code 130 and a line on how to resume."""
+    """Decorate a command so that Ctrl-C ends it with exit code 130 and a line on how to resume."""
 
     @wraps(prepare)
     def wrapper(command: Command) -> int:
@@ -48,7 +48,7 @@ def interruptible(prepare: Callable[[Command], int]) -> Callable[[Command], int]
 
 
 def parse_pair(text: str) -> str | None:
-    """Parse a language pair such as en-zh-CN or en_zh to our codes; None if it is not a pair."""
+    """Return a language pair such as en-zh-CN or en_zh with canonical codes; None if it is not a pair."""
     for match in re.finditer("[-_]", text):
         with suppress(VoxlateError):
             return f"{find_language(text[: match.start()]).code}-{find_language(text[match.end() :]).code}"
@@ -65,14 +65,14 @@ def collect_error(problems: list[str]) -> Iterator[None]:
 
 
 def raise_problems(problems: list[str]) -> None:
-    """Raise one VoxlateError that names all problems, if there are any."""
+    """Raise one VoxlateError that lists all problems, if there are any."""
     if problems:
         raise VoxlateError(problems[0] if len(problems) == 1 else "\n  ".join(["nothing was prepared:", *problems]))
 
 
 @contextmanager
 def output_folder(folder: Path) -> Iterator[None]:
-    """Create the folder and lock it for this process."""
+    """Create a folder and lock it within a ``with`` block. VoxlateError if it is locked or not writable."""
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(folder))
@@ -108,7 +108,7 @@ def reusable_drops(folder: Path, splits: Iterable[str], inputs: dict[str, Any]) 
 
 
 def _read_drops(path: Path) -> dict[str, Any]:
-    """Return the contents of drops.json; empty if it is missing or damaged, so that it is written again."""
+    """Return the contents of drops.json; empty if it is missing or damaged, so that it is rewritten."""
     try:
         drops = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -143,7 +143,7 @@ def remove_parts(folder: Path) -> None:
 
 
 def print_summary(all_drops: list[dict[str, Any]]) -> int:
-    """Print the summary and return the exit code."""
+    """Print the summary; return the exit code: 1 if any clip failed, else 0."""
     print(summary(all_drops))
     for drops in all_drops:
         if empty := [split for split, counts in drops["splits"].items() if not counts["rows"]]:

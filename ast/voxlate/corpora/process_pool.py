@@ -25,7 +25,7 @@ def map_in_processes(
 ) -> Iterator[Result]:
     """Yield the results of a module-level function for each chunk, in order.
 
-    VoxlateError if a process is killed; it names the items that may be the cause.
+    VoxlateError if a process is killed; the message names the items that may be the cause.
     """
     first = list(islice(chunks, 2))
     if workers == 1 or len(first) < 2:  # not worth starting a process
@@ -35,16 +35,16 @@ def map_in_processes(
     # Spawned, not forked: threads of the progress bar and of libraries do not survive a fork.
     context = multiprocessing.get_context("spawn")
     pending: deque[tuple[list[Item], Future[Result]]] = deque()
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=initialize_worker)
 
-    def result() -> Result:
+    def next_result() -> Result:
         chunk, future = pending.popleft()
         try:
             return future.result()
         except BrokenProcessPool:
             raise VoxlateError(
                 f"a worker process died, perhaps for lack of memory or because of a clip between {name(chunk[0])} and "
-                f"{name(chunk[-1])}; rerun the same command to resume, with --workers 1 to process clips one by one"
+                f"{name(chunk[-1])}; rerun the same command to resume, with --num-workers 1 to process clips one by one"
             ) from None
 
     try:
@@ -53,14 +53,14 @@ def map_in_processes(
         for chunk in chunks:
             pending.append((chunk, pool.submit(function, chunk)))
             if len(pending) >= 4 * workers:
-                yield result()
+                yield next_result()
         while pending:
-            yield result()
+            yield next_result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def start_worker() -> None:
+def initialize_worker() -> None:
     """Ignore Ctrl-C, which the parent handles, and exit when the parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

@@ -1,4 +1,4 @@
-"""Synthesize texts as clips of many speakers, with random voice, prosody, pauses, background and volume.
+"""Synthesize clips of many speakers with random voices, prosody, pauses, background noise and volume.
 
 Shape letter: T samples.
 """
@@ -55,12 +55,12 @@ class Prompt:
 
     @property
     def speaker(self) -> str:
-        """The speaker: clips with the same voice and variant have the same."""
+        """Identifier of the speaker, shared by clips with the same voice and variant."""
         return f"{self.voice.name}+{self.prosody.variant}" if self.prosody.variant else self.voice.name
 
 
 def make_prompt(variation: SpeechVariation, voices: Sequence[Voice], clip: str, text: str) -> Prompt:
-    """Draw voice and prosody of a text. They depend only on the seed and the clip's name."""
+    """Draw the voice and prosody of a text. They depend only on the seed and the name of the clip."""
     seed = zlib.crc32(f"{variation.seed} {clip}".encode())
     rng = np.random.default_rng(seed)
     voice = voices[int(rng.integers(len(voices)))]
@@ -70,7 +70,7 @@ def make_prompt(variation: SpeechVariation, voices: Sequence[Voice], clip: str, 
 
 
 def synthesize(prompts: list[Prompt], variation: SpeechVariation, folder: Path) -> list[str]:
-    """Write the clips of some prompts, and return the names of those without any sound, which are not written.
+    """Write the clips of a chunk of prompts to a folder; return the names of silent ones, which are not written.
 
     The prompts serve as babble noise for each other. The clips do not depend on earlier calls.
     """

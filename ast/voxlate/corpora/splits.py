@@ -20,8 +20,8 @@ from voxlate.manifest.utterance import Utterance
 from voxlate.manifest.writing import write_manifest
 
 SPLITS = ("train", "dev", "test")
-SPOKEN = "spoken_"  # prefix of clips made by `prepare spoken`, which are not part of CoVoST-2
-_SHOWN = 20
+SPOKEN = "spoken_"  # prefix of clips from `prepare spoken`, which are not part of CoVoST-2
+_LISTED_NAMES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class CorpusRow:
 
 @dataclass
 class SplitTally:
-    """Counts of a split's rows."""
+    """Counts of the rows of a split. `left_out` and `kept` map reasons to a count and the first names."""
 
     rows: int = 0
     errors: int = 0  # rows kept with an error
@@ -67,12 +67,12 @@ class SplitTally:
 def _count(counts: dict[str, dict[str, Any]], reason: str, name: str) -> None:
     entry = counts.setdefault(reason, {"count": 0, "first": []})
     entry["count"] += 1
-    if len(entry["first"]) < _SHOWN:
+    if len(entry["first"]) < _LISTED_NAMES:
         entry["first"].append(name)
 
 
 class SplitTallies(dict[str, SplitTally]):
-    """The tallies of all splits."""
+    """The counts of all splits, by name."""
 
     def __init__(self) -> None:
         super().__init__({split: SplitTally() for split in SPLITS})
@@ -87,7 +87,7 @@ def official_rows() -> dict[str, dict[str, int]]:
 
 
 def drop_duplicates(rows: Iterable[CorpusRow], tallies: SplitTallies) -> list[CorpusRow]:
-    """Drop clips from train that occur twice or are in dev or test; append numbers to other repeated names."""
+    """Drop train rows whose clips are repeated or also in dev or test; number repeated names in dev and test."""
     rows = list(rows)
     held_out = {row.clip for row in rows if row.split != "train"}
     seen: dict[str, int] = {}
@@ -111,7 +111,7 @@ def drop_duplicates(rows: Iterable[CorpusRow], tallies: SplitTallies) -> list[Co
 def apply_clip_result(
     utterance: Utterance, clip: str, result: ClipResult, error: str | None, tally: SplitTally
 ) -> Utterance | None:
-    """Return an utterance with the length or the error of its clip, or `error`; None if it is left out of train."""
+    """Return an utterance with the duration or error of its clip, or with `error`; None if it is left out of train."""
     if result.error is not None:
         tally.failed += 1
         error = result.error
@@ -165,7 +165,7 @@ def write_splits(
 
 
 def _reason(error: str) -> str:
-    """Return the category under which an error is counted."""
+    """Return the reason under which an error is counted."""
     kinds = {"no such file": "clip missing", "empty file": "clip of 0 bytes", "translation is empty": "no translation"}
     return next(
         (kind for text, kind in kinds.items() if error.endswith(text) or f"{text} (" in error), "clip unreadable"

@@ -30,7 +30,7 @@ from voxlate.corpora.splits import SPLITS, SPOKEN
 from voxlate.errors import VoxlateError, short_repr
 from voxlate.files import atomic_file, file_sha256, write_text
 from voxlate.languages import find_language, look_up_language
-from voxlate.manifest.column_names import listed
+from voxlate.manifest.column_names import join_names
 from voxlate.manifest.table_files import Problems, Table
 from voxlate.progress import progress_bar, stderr
 
@@ -61,20 +61,22 @@ class SpokenPreparation(Preparation):
 
 @dataclass(frozen=True)
 class SpokenRow:
+    """A row of the table: its texts by language."""
+
     name: str
     split: str
     texts: dict[str, str]
-    source: str | None = None  # if given, the only spoken language
+    source: str | None = None  # if given, the only language to synthesize
 
     def is_spoken_in(self, language: str) -> bool:
-        """Return whether the row has speech in a language."""
+        """Return whether the row is synthesized in a language."""
         return language in self.texts and self.source in (None, language)
 
 
 @interruptible
 def prepare(command: SpokenPreparation) -> int:
     """Write OUTPUT/common_voice/LANGUAGE and OUTPUT/covost; return 1 if some texts gave no sound, else 0."""
-    espeak()  # fails if it is not installed
+    espeak()  # raises VoxlateError if it is not installed
     problems: list[str] = []
     pairs = _parse_pairs(command.pairs, problems)
     sources = list(dict.fromkeys(source for source, _ in pairs))
@@ -128,16 +130,16 @@ def _parse_pairs(texts: tuple[str, ...], problems: list[str]) -> list[tuple[str,
 
 def _choose_voices(names: tuple[str, ...], languages: list[str], problems: list[str]) -> dict[str, list[Voice]]:
     """Return the named voices of each language, or its default voice."""
-    known = espeak().voices
-    wanted = {name.strip().lower() for item in names for name in item.split(",")}
-    unknown = sorted(wanted - {voice.name for voice in known})
+    all_voices = espeak().voices
+    requested = {name.strip().lower() for item in names for name in item.split(",")}
+    unknown = sorted(requested - {voice.name for voice in all_voices})
     if unknown:
-        ours = ", ".join(voice.name for voice in known if voice.language in languages)
-        problems.append(f"--voices: espeak-ng has no {', '.join(unknown)}; of these languages it has {ours}")
+        suitable = ", ".join(voice.name for voice in all_voices if voice.language in languages)
+        problems.append(f"--voices: espeak-ng has no {', '.join(unknown)}; of these languages it has {suitable}")
     voices = {}
     for language in languages:
-        available = [voice for voice in known if voice.language == language]
-        voices[language] = [voice for voice in available if voice.name in wanted] or available[:1]
+        available = [voice for voice in all_voices if voice.language == language]
+        voices[language] = [voice for voice in available if voice.name in requested] or available[:1]
         if not available:
             problems.append(f"--pairs: espeak-ng {espeak().version} does not speak {find_language(language).name}")
     return voices
@@ -145,10 +147,10 @@ def _choose_voices(names: tuple[str, ...], languages: list[str], problems: list[
 
 def _parse_variation(command: SpokenPreparation, problems: list[str]) -> SpeechVariation:
     variants = tuple(name.strip() for item in command.variants for name in item.split(","))
-    known = espeak().variants
-    unknown = sorted({*variants} - {*known})
+    all_variants = espeak().variants
+    unknown = sorted({*variants} - {*all_variants})
     if unknown:
-        problems.append(f"--variants: espeak-ng has no {', '.join(unknown)}; it has {', '.join(known)}")
+        problems.append(f"--variants: espeak-ng has no {', '.join(unknown)}; it has {', '.join(all_variants)}")
     spans: dict[str, Range] = {}
     for option, text in command.spans.items():
         lowest, highest = _LIMITS[option]
@@ -160,12 +162,15 @@ def _parse_variation(command: SpokenPreparation, problems: list[str]) -> SpeechV
             problems.append(f"--{option} {text}: expected LOW:HIGH, both between {lowest:g} and {highest:g}")
         spans[option] = (low, high)
     return SpeechVariation(
-        variants or tuple(name for name in VARIANTS if name in known), **spans, babble=command.babble, seed=command.seed
+        variants or tuple(name for name in VARIANTS if name in all_variants),
+        **spans,
+        babble=command.babble,
+        seed=command.seed,
     )
 
 
 def _read_rows(command: SpokenPreparation, pairs: list[tuple[str, str]]) -> list[SpokenRow]:
-    """Read the table. VoxlateError names all problems by line."""
+    """Read the table. VoxlateError lists all problems by line."""
     problems = Problems(str(command.text))
     languages = list(dict.fromkeys(language for pair in pairs for language in pair))
     table = Table(command.text, ["id", "split", "source_language", *languages], problems)
@@ -180,12 +185,13 @@ def _read_rows(command: SpokenPreparation, pairs: list[tuple[str, str]]) -> list
     missing = [language for language in languages if language not in table.columns]
     if missing and table.columns:
         lookalikes = [name for name in table.columns if name not in languages and _language_of(name) in missing]
-        hint = f"; rename {listed(lookalikes)} to its code" if lookalikes else ""
+        hint = f"; rename {join_names(lookalikes)} to its code" if lookalikes else ""
         problems.add(
-            0, f"no column {', '.join(missing)}; expected one for each language, found {listed([*table.columns])}{hint}"
+            0,
+            f"no column {', '.join(missing)}; expected one for each language, got {join_names([*table.columns])}{hint}",
         )
     if (command.dev or command.test) and "split" in table.columns:
-        problems.add(0, "has a column split, which conflicts with --dev and --test; remove one of them")
+        problems.add(0, "has the column split, which conflicts with --dev and --test; remove one of them")
     elif command.dev + command.test >= len(rows) and (command.dev or command.test):
         problems.add(0, f"has {len(rows):,} rows: --dev {command.dev} and --test {command.test} leave none for train")
     problems.raise_any()
@@ -215,7 +221,7 @@ def _parse_row(line: int, cells: Mapping[str, Any], default_name: str, languages
     if source and source not in table.columns:
         table.problems.add(
             line,
-            f"source_language {short_repr(source)} is not a language column; leave it empty to speak all languages",
+            f"source_language {short_repr(source)} is not a language column; leave it empty to use all languages",
         )
     return SpokenRow(name, split, texts, source)
 
@@ -234,20 +240,20 @@ def _hold_out(rows: list[SpokenRow], pairs: list[tuple[str, str]], dev: int, tes
     has_pair = [any(_is_of_pair(row, source, target) for source, target in pairs) for row in rows]
     split_of: dict[str, str] = {}
     rows_of = Counter(key for key, is_usable in zip(keys, has_pair, strict=True) if is_usable)
-    left = {"test": test, "dev": dev}
+    capacity = {"test": test, "dev": dev}
     for key in sorted(rows_of, key=lambda key: hashlib.sha256(key.encode()).digest()):
-        split = next((name for name, room in left.items() if rows_of[key] <= room), None)
+        split = next((name for name, rows_left in capacity.items() if rows_of[key] <= rows_left), None)
         if split is not None:
-            left[split] -= rows_of[key]
+            capacity[split] -= rows_of[key]
             split_of[key] = split
     return [replace(row, split=split_of.get(key, row.split)) for row, key in zip(rows, keys, strict=True)]
 
 
 def _check_settings(command: SpokenPreparation, variation: SpeechVariation, voices: Mapping[str, list[Voice]]) -> None:
-    """Raise VoxlateError if existing clips were made with other settings, unless they are overwritten."""
+    """Raise VoxlateError if existing clips were synthesized with other settings, unless they are overwritten."""
     path = command.output / "spoken.json"
     text = {"espeak-ng": espeak().version, "text": file_sha256(command.text)}
-    names = {language: [voice.name for voice in several] for language, several in voices.items()}
+    names = {language: [voice.name for voice in language_voices] for language, language_voices in voices.items()}
     settings = json.loads(json.dumps({**text, "voices": names, **asdict(variation)}))
     if path.is_file() and not command.overwrite:
         before = _read_settings(path)
@@ -267,7 +273,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
         settings = None
     if not isinstance(settings, dict):
         raise VoxlateError(
-            f"{path}: damaged, so the settings of its clips are unknown; --overwrite makes the clips again"
+            f"{path}: damaged, so the settings of its clips are unknown; --overwrite regenerates the clips"
         )
     return settings
 
@@ -287,12 +293,14 @@ def _synthesize_language(
     ]
     chunks = [prompts[start : start + _CHUNK] for start in range(0, len(prompts), _CHUNK)]
     sizes = {entry.name: entry.stat().st_size for entry in os.scandir(clips)}  # a power failure can leave empty files
-    todo = [chunk for chunk in chunks if command.overwrite or not all(sizes.get(prompt.clip) for prompt in chunk)]
+    pending = [chunk for chunk in chunks if command.overwrite or not all(sizes.get(prompt.clip) for prompt in chunk)]
     synthesize_chunk = partial(synthesize, variation=variation, folder=clips)
     silent: list[str] = []
     with progress_bar(f"{language}: clips", len(chunks)) as advance:
-        advance(len(chunks) - len(todo))
-        for names in map_in_processes(synthesize_chunk, iter(todo), command.workers, name=lambda prompt: prompt.clip):
+        advance(len(chunks) - len(pending))
+        for names in map_in_processes(
+            synthesize_chunk, iter(pending), command.workers, name=lambda prompt: prompt.clip
+        ):
             silent += names
             advance(1)
     with atomic_file(folder / "validated.tsv") as part, part.open("w", encoding="utf-8", newline="\n") as file:

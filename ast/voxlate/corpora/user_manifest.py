@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from voxlate.corpora.clip_checks import Clip, ClipJournal, ClipResult, check_clips, file_state
-from voxlate.corpora.partition import WAYS, partition
+from voxlate.corpora.partition import METHODS, partition
 from voxlate.corpora.preparation import (
     Preparation,
     add_drops,
@@ -25,7 +25,7 @@ from voxlate.corpora.preparation import (
 from voxlate.corpora.splits import SPLITS, SplitTally, apply_clip_result
 from voxlate.errors import VoxlateError
 from voxlate.languages import find_language
-from voxlate.manifest.column_names import listed
+from voxlate.manifest.column_names import join_names
 from voxlate.manifest.reading import Manifest, read_manifest
 from voxlate.manifest.utterance import COLUMNS, NO_AUDIO, EmbeddedAudio, Utterance
 from voxlate.manifest.writing import write_manifest
@@ -39,8 +39,8 @@ ALLOWED = ("audio", *_LANGUAGES, "target_text", "split")
 class ManifestPreparation(Preparation):
     """The options of ``voxlate prepare manifest``. `output` is a file, or a folder if the table is split.
 
-    `allow` names columns (of ALLOWED) whose values training and evaluation would refuse: missing files, empty cells or
-    other splits.
+    `allow` names columns, out of ALLOWED, in which values that training and evaluation refuse are accepted: missing
+    files, empty cells or other splits.
     """
 
     table: Path = Path()
@@ -54,18 +54,18 @@ class ManifestPreparation(Preparation):
 
     @property
     def partition_by(self) -> str | None:
-        """How to split the table; None if it is written to one file."""
+        """How the table is split; None if it is written to one file."""
         is_folder = self.output.is_dir() or not self.output.suffix
         return self.split_by or ("column" if is_folder else None)
 
     @property
     def title(self) -> str:
-        """The table's name in printable form."""
+        """Name of the table in printable form."""
         return os.fsencode(self.table.name).decode("utf-8", "backslashreplace")
 
     @property
     def folder(self) -> Path:
-        """The folder of the manifests."""
+        """Folder of the manifests."""
         return self.output if self.partition_by else self.output.parent
 
 
@@ -105,15 +105,17 @@ def prepare(command: ManifestPreparation) -> int:
 
 
 def _read(command: ManifestPreparation) -> Manifest:
-    """Check the options, and read and check the table. VoxlateError names all problems of both."""
-    problems = _wrong_options(command)
-    given = {"source_language": command.source_language, "target_language": command.target_language}
-    needed = [name for name in (*_LANGUAGES, "target_text") if name not in command.allow and not given.get(name)]
-    divided_by = {"speaker": ["speaker"], "column": ["split"]}.get(command.partition_by or "", [])
+    """Check the options, and read and check the table. VoxlateError lists all problems of both."""
+    problems = _option_problems(command)
+    default_languages = {"source_language": command.source_language, "target_language": command.target_language}
+    needed = [
+        name for name in (*_LANGUAGES, "target_text") if name not in command.allow and not default_languages.get(name)
+    ]
+    split_columns = {"speaker": ["speaker"], "column": ["split"]}.get(command.partition_by or "", [])
     try:
         manifest = read_manifest(
             command.table,
-            need=("audio", *needed, *divided_by),
+            need=("audio", *needed, *split_columns),
             check_audio="audio" not in command.allow,
             splits=None if "split" in command.allow and command.partition_by != "column" else SPLITS,
         )
@@ -130,15 +132,16 @@ def _read(command: ManifestPreparation) -> Manifest:
     else:
         if not command.transcode and (command.partition_by or command.output.suffix.lower() != ".parquet"):
             with collect_error(problems):
-                _refuse_embedded(manifest)
+                _check_not_embedded(manifest)
     raise_problems(problems)
     return manifest
 
 
-def _wrong_options(command: ManifestPreparation) -> list[str]:
+def _option_problems(command: ManifestPreparation) -> list[str]:
+    """Return the problems of the options."""
     problems: list[str] = []
-    if command.split_by not in (None, *WAYS):
-        problems.append(f"--split-by {command.split_by}: expected {', '.join(WAYS)}")
+    if command.split_by not in (None, *METHODS):
+        problems.append(f"--split-by {command.split_by}: expected {', '.join(METHODS)}")
     if command.partition_by and command.output.is_file():
         problems.append(f"--output {command.output}: is a file, expected a folder for train, dev and test")
     if not command.partition_by and command.output.suffix.lower() not in (".jsonl", ".parquet"):
@@ -162,13 +165,14 @@ def _wrong_options(command: ManifestPreparation) -> list[str]:
 
 
 def _unused_columns(manifest: Manifest) -> Iterator[str]:
-    """Yield a note on columns that are left out. Lookalikes of known columns were named when the table was read."""
+    """Yield a note on columns that are left out. Lookalikes of known columns were reported when the table was read."""
     unused = [name for name in manifest.columns if name not in COLUMNS]
     if unused:
-        yield f"columns left out because manifests do not have them: {listed(unused)}"
+        yield f"columns left out because manifests do not have them: {join_names(unused)}"
 
 
-def _refuse_embedded(manifest: Manifest) -> None:
+def _check_not_embedded(manifest: Manifest) -> None:
+    """Raise VoxlateError if a manifest has embedded audio."""
     embedded = (isinstance(item.audio, EmbeddedAudio) and item.audio != NO_AUDIO for item in manifest)
     if manifest.path.suffix.lower() == ".parquet" and any(embedded):
         raise VoxlateError(
@@ -178,6 +182,7 @@ def _refuse_embedded(manifest: Manifest) -> None:
 
 
 def _clips(manifest: Manifest, journal: ClipJournal, folder: Path | None) -> Iterator[Clip]:
+    """Yield the clips without a current result, to be written to `folder` as FLAC if given."""
     table = f"{manifest.path.name}-{file_state(manifest.path)}"
     for utterance in manifest:
         audio = utterance.audio
@@ -202,17 +207,17 @@ def _checked_utterances(
     manifest: Manifest,
     journal: ClipJournal,
     splits: Sequence[str | None],
-    wanted: str | None,
+    requested: str | None,
     tallies: dict[str, SplitTally],
 ) -> Iterator[Utterance]:
     """Yield the utterances of a split, or all of them, in their final form."""
     source = command.source_language and find_language(command.source_language).code
     target = command.target_language and find_language(command.target_language).code
     has_targets = "target_text" in manifest.columns
-    if wanted is not None:
-        tallies[wanted] = SplitTally()
+    if requested is not None:
+        tallies[requested] = SplitTally()
     for utterance, split in zip(manifest, splits, strict=True):
-        if wanted not in (None, split):
+        if requested not in (None, split):
             continue
         has_audio = utterance.audio != NO_AUDIO
         filled = replace(

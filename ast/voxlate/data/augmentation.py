@@ -1,4 +1,4 @@
-"""Audio augmentation for training: speed perturbation and noise. (`batch_sampler.ClipJoining` joins clips.)
+"""Audio augmentation for training: speed perturbation and noise. `batch_sampler.ClipJoining` joins clips.
 
 Shape letter: T samples of 16 kHz audio.
 """
@@ -17,10 +17,10 @@ from voxlate.audio.resampling import SAMPLE_RATE_HZ, Waveform
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes to clips, reproducible from `seed` and the key of each draw.
+    """Random speed perturbation and noise, reproducible from `seed` and the key of each draw.
 
-    `speeds` are factors of equal probability, which change the pitch too (Ko et al. 2015: 0.9, 1.0, 1.1); factors that
-    would make a clip longer than `max_seconds` are not used for it. A share `noise_share` of the clips gets noise with
+    `speeds` are equally likely factors, which change the pitch too (Ko et al. 2015: 0.9, 1.0, 1.1); factors that would
+    make a clip longer than `max_seconds` are not used for it. A share `noise_share` of the clips gets noise with
     a signal-to-noise ratio drawn from the range `noise_snr`, in dB.
     """
 
@@ -31,7 +31,7 @@ class Augmentation:
     max_seconds: float = float("inf")
 
     def apply(self, waveform_T: Waveform, key: Sequence[int]) -> Waveform:
-        """Return the clip at a random speed and with noise; the same `key` always draws the same."""
+        """Return a clip, (T,), at a random speed and with noise, drawn from a generator seeded by `seed` and `key`."""
         rng = np.random.default_rng([self.seed, *key])
         if self.speeds:
             seconds = len(waveform_T) / SAMPLE_RATE_HZ

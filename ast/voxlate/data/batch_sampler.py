@@ -16,9 +16,9 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class UtteranceCost:
-    """Compute of an utterance, in seconds of audio: its length, a quadratic term for attention, its target tokens.
+    """Computational cost of an utterance, in seconds of audio: duration, a quadratic term for attention, target tokens.
 
-    With the defaults, 120 s of audio cost twice their length (the share of self-attention in an encoder of width 1024
+    With the defaults, 120 s of audio cost twice their duration (the share of self-attention in an encoder of width 1024
     at 50 frames per second), and a token costs 0.03 s (operations of mBART's decoder and output layer per token,
     relative to those of XLS-R 300M per second).
     """
@@ -52,13 +52,13 @@ def sample_epoch(group_N: Integers, shares_G: Floats, size: int, generator: np.r
 
     When oversampled, every utterance is drawn floor(n) or ceil(n) times.
     """
-    drawn = []
+    draws = []
     for group, share in enumerate(shares_G):
         members = np.flatnonzero(group_N == group)
         count = int(np.floor(share * size + generator.random()))
         rounds, remainder = divmod(count, len(members))
-        drawn += [np.tile(members, rounds), generator.permutation(members)[:remainder]]
-    return np.concatenate(drawn)
+        draws += [np.tile(members, rounds), generator.permutation(members)[:remainder]]
+    return np.concatenate(draws)
 
 
 def make_batches(
@@ -74,9 +74,9 @@ def make_batches(
     """Group utterances of similar length into batches that cost at most `batch_seconds`, including padding.
 
     Utterances are sorted into at most `buckets` buckets by duration, each with the same total duration, and each bucket
-    into up to four by text length; small data gets fewer buckets. The order within a bucket is random. An utterance
-    that costs more than `batch_seconds` is a batch of its own. Every utterance is in exactly one batch, and the batches
-    are in random order.
+    into up to four by text length; small corpora get fewer buckets. The order within a bucket is random. An utterance
+    that costs more than `batch_seconds` forms a batch by itself. Every utterance is in exactly one batch, and the
+    batches are in random order.
     """
     shuffled_E = generator.permutation(indices_E)
     num_batches = seconds_N[indices_E].sum() / batch_seconds  # an estimate
@@ -114,7 +114,7 @@ def _pack(
 
 
 def padding_share(batches: Sequence[Integers], seconds_N: Floats) -> float:
-    """Return the share of padding in the audio of padded batches."""
+    """Return the share of padding in the samples of padded batches."""
     padded = sum(len(batch) * seconds_N[batch].max() for batch in batches)
     return float(1 - sum(seconds_N[batch].sum() for batch in batches) / padded)
 
@@ -132,7 +132,7 @@ class SamplerState:
 class ClipJoining:
     """Augmentation that joins two clips of the same group into one, for about a `share` of the clips.
 
-    A joined clip has at most `max_seconds`, and its texts certainly have no more than `max_tokens` tokens.
+    A joined clip has at most `max_seconds`. Its target has at most `max_tokens` tokens, by an upper bound.
     """
 
     share: float
@@ -173,7 +173,10 @@ def split_joined(batch_E: Integers) -> list[list[int]]:
 
 @dataclass(frozen=True)
 class BatchSampler:
-    """The endless sequence of batches of a run, independent of the number of processes: of P, each takes every P-th."""
+    """The endless sequence of batches of a run, which does not depend on the number of processes.
+
+    Each of P processes takes every P-th batch of an update.
+    """
 
     seconds_N: Floats
     tokens_N: Integers
@@ -202,11 +205,13 @@ class BatchSampler:
         return [np.array([index for clip in batch.tolist() for index in encoded[clip]]) for batch in batches]
 
     def _fits_joined(self, joining: ClipJoining, stretched_N: Floats) -> Callable[[int, int], bool]:
-        """Return a function that tells whether two clips may be joined: within the limits, and within a batch."""
+        """Return a function that decides whether two clips may be joined: within the limits, and within a batch."""
 
         def fits(first: int, second: int) -> bool:
             seconds, tokens = stretched_N[first] + stretched_N[second], self.tokens_N[first] + self.tokens_N[second]
-            short = joining.max_tokens is None or tokens * BYTES_PER_TOKEN <= joining.max_tokens  # >= 1 byte a token
+            short = (
+                joining.max_tokens is None or tokens * BYTES_PER_TOKEN <= joining.max_tokens
+            )  # at least one byte per token
             return bool(short and seconds <= joining.max_seconds and self.cost(seconds, tokens) <= self.batch_seconds)
 
         return fits

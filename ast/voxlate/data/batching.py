@@ -28,7 +28,7 @@ _PREFETCH = 4  # batches that each worker prepares ahead
 
 
 class BatchRequest(NamedTuple):
-    """What to put into a batch."""
+    """The utterances to put into a batch, and the state of the sampler."""
 
     sampler_state: SamplerState  # of the batch
     next_state: SamplerState  # where to resume after the update that the batch is part of
@@ -37,7 +37,7 @@ class BatchRequest(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded utterances as the model takes them, and the utterances of the request that had to be left out.
+    """Padded utterances as input of the model, and the utterances of the request that were skipped.
 
     tokens_BT is the decoder's input (``</s>``, tag, pieces), labels_BT its targets: pieces, ``</s>``. The tag is not a
     target because it is given at inference. characters_BL are CTC labels, padded with 0.
@@ -78,7 +78,7 @@ class Batch:
     def with_rounded_sizes(self) -> "Batch":
         """Return the batch padded to fewer distinct sizes; rows beyond its utterances have no labels.
 
-        cuDNN plans its convolutions again for each new size (pytorch/pytorch#90204).
+        cuDNN replans its convolutions for each new size (pytorch/pytorch#90204).
         """
 
         def pad(tensor: Tensor, value: int, dimensions: int = 1) -> Tensor:
@@ -114,21 +114,21 @@ class Example:
 
 @dataclass(frozen=True)
 class BatchMaker(Dataset[Batch]):
-    """Makes the batch for a request: decodes, normalizes, tokenizes and pads. A copy goes to every worker."""
+    """Makes the batch for a request: decodes, normalizes, tokenizes and pads. Every worker process gets a copy."""
 
     corpus: Corpus
     tokenizer: Tokenizer
     targets: Mapping[str, int]  # token id of each target language
-    normalize: bool  # waveforms to zero mean and unit variance
+    normalize: bool  # whether to normalize waveforms to zero mean and unit variance
     characters: Mapping[str, int] = field(default_factory=dict)  # CTC label of each character of the source texts
     augmentation: Augmentation | None = None
-    max_tokens: int | None = None  # of a target with tag and end: the number of positions of the decoder
+    max_tokens: int | None = None  # in a target, including tag and </s>: the number of positions of the decoder
     round_sizes: bool = False  # see Batch.with_rounded_sizes
 
     def __getitem__(self, request: BatchRequest) -> Batch:
         """Return the batch for a request.
 
-        Utterances whose audio cannot be read, or whose translation is too long, are left out and listed in `skipped`.
+        Utterances whose audio cannot be read, or whose translation is too long, are skipped and listed in `skipped`.
         """
         skipped: list[tuple[int, str]] = []
         examples: list[Example] = []
@@ -176,7 +176,7 @@ class BatchMaker(Dataset[Batch]):
         """Return an utterance with its features, or None after adding the reason why not to `skipped`."""
         utterance = self.corpus[index]
         if not self._fits(utterance):
-            too_long = f"a translation of more than the {self.max_tokens} tokens that the decoder has positions for"
+            too_long = f"its translation has more than {self.max_tokens} tokens, the maximum of the decoder"
             skipped.append((index, f"{utterance.id}: {too_long}"))
             return None
         try:
@@ -209,9 +209,9 @@ class BatchMaker(Dataset[Batch]):
 
 @dataclass(frozen=True, kw_only=True)
 class CachedStatesBatchMaker(BatchMaker):
-    """Makes batches with encoder states that were computed before, in place of waveforms."""
+    """Makes batches with precomputed encoder states instead of waveforms."""
 
-    states: Callable[[int], Tensor]  # from the index of an utterance, (S, D)
+    states: Callable[[int], Tensor]  # maps the index of an utterance to (S, D)
 
     def load(self, index: int, utterance: Utterance, sampler_state: SamplerState) -> Tensor:  # noqa: ARG002
         """Return the encoder states of an utterance, (S, D). AudioError if its audio could not be read."""
@@ -251,7 +251,7 @@ def read_batches(
 
 
 class _RequestSampler:
-    """Requests as a sampler, which a DataLoader does nothing with but iterate."""
+    """Adapts requests to the sampler interface of DataLoader, which only iterates over it."""
 
     def __init__(self, requests: Iterable[BatchRequest]) -> None:
         self._requests = requests
@@ -302,12 +302,13 @@ def read_waveform(utterance: Utterance) -> Tensor:
 
 
 def round_up(size: int) -> int:
-    """Return the next larger size with four significant bits, which is at most an eighth larger."""
+    """Round a size up to four significant bits, which adds at most an eighth."""
     step = 1 << max(0, size.bit_length() - 4)
     return -(-size // step) * step
 
 
 def _pad(rows: Sequence[Sequence[int]], value: int) -> Tensor:
+    """Return rows padded with a value to the longest one, or to one column if all are empty."""
     width = max(1, *map(len, rows))
     return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows])
 

@@ -22,7 +22,7 @@ from voxlate.manifest.utterance import Utterance
 
 @dataclass(frozen=True)
 class LengthLimits:
-    """Limits outside of which an utterance is left out of training."""
+    """Limits outside which an utterance is left out of training."""
 
     min_seconds: float = 0.1
     max_seconds: float = 30.0
@@ -82,7 +82,7 @@ def read_corpus(
 
     With `limits` (training), utterances outside the limits or without readable audio are dropped and counted, and each
     of the `directions` must occur. Without (validation), only utterances of other directions are dropped, and one
-    matching direction is enough. VoxlateError lists all problems of all manifests.
+    matching direction is enough. VoxlateError lists the problems of all manifests.
     """
     selected = None if directions is None else [_parse_direction(name) for name in directions]
     manifests = _read_manifests(paths)
@@ -135,7 +135,11 @@ def read_teacher(paths: Sequence[Path]) -> dict[str, str]:
 
 
 class _Columns(NamedTuple):
-    """Columns of one manifest: direction number, duration (nan if unknown), estimated tokens, length of the text."""
+    """Columns of one manifest.
+
+    Direction number, duration (nan if unknown), estimated tokens, characters of the target, and whether the audio is
+    unreadable.
+    """
 
     direction_N: Integers
     seconds_N: Floats
@@ -145,6 +149,7 @@ class _Columns(NamedTuple):
 
 
 def _read_manifests(paths: Sequence[Path]) -> list[Manifest]:
+    """Read manifests. VoxlateError lists the problems of all of them."""
     manifests, problems = [], []
     for path in paths:
         try:
@@ -179,10 +184,11 @@ def _check_directions(selected: Sequence[str], numbers: Mapping[str, int], *, ev
 
 
 def _check_durations(manifest: Manifest, columns: _Columns) -> None:
+    """Raise VoxlateError if readable utterances have no duration."""
     unknown = int((np.isnan(columns.seconds_N) & ~columns.unreadable_N).sum())
     if unknown:
         raise VoxlateError(
-            f"{manifest.path}: {unknown} utterances without seconds, which batches are made by; run voxlate prepare "
+            f"{manifest.path}: {unknown} utterances have no seconds, which batching needs; run voxlate prepare "
             "manifest on it first"
         )
 
@@ -218,7 +224,7 @@ def _parse_direction(name: str) -> str:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How often each group of utterances is sampled. A group is a direction, or a direction of the replayed data."""
+    """How often each group of utterances is sampled. A group is a direction of the new or of the replayed data."""
 
     names: tuple[str, ...]
     utterances_G: Integers
@@ -240,7 +246,7 @@ class Sampling:
 def make_sampling(
     corpus: Corpus, *, temperature: float, by_hours: bool, first_replayed: int | None = None, replay_share: float = 0.0
 ) -> Sampling:
-    """Return the sampling shares of the directions at a temperature.
+    """Return the sampling shares of the directions at a temperature. VoxlateError if the corpus is empty.
 
     Manifests from number `first_replayed` onwards are replayed: their directions together get the share
     `replay_share`, all other directions the rest.
@@ -259,7 +265,7 @@ def make_sampling(
     replayed_G = keys % 2 == 1
     shares_G = np.zeros(len(keys))
     parts = [(~replayed_G, 1 - replay_share), (replayed_G, replay_share)] if replayed_G.any() else [(~replayed_G, 1.0)]
-    for chosen_G, part in parts:
-        shares_G[chosen_G] = part * shares_by_temperature(sizes_G[chosen_G], temperature)
+    for selected_G, part in parts:
+        shares_G[selected_G] = part * shares_by_temperature(sizes_G[selected_G], temperature)
     names = tuple(f"{corpus.directions[key // 2]}{' (replay)' if key % 2 else ''}" for key in keys.tolist())
     return Sampling(names, utterances_G, hours_G, shares_G, group_N)

@@ -1,6 +1,6 @@
 """A cache of manifests as Arrow columns on disk, each converted once and then memory-mapped by every process.
 
-A cache file is named after the contents of its manifest. Incomplete files are written again. Files that have not been
+A cache file is named after the contents of its manifest. Incomplete files are rewritten. Files that have not been
 opened for a month are deleted, because the columns of a parquet manifest contain its clips.
 """
 
@@ -27,7 +27,7 @@ from voxlate.errors import VoxlateError
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_LAYOUT = "3"  # version of the Arrow files and of the checks before; a new number invalidates older files
+_LAYOUT = "3"  # version of the file layout and of the checks that cached rows passed; a new one invalidates old files
 _BLOCK = 2**20
 _UNUSED_DAYS = 30
 
@@ -57,36 +57,39 @@ def cache_path(manifest: Path) -> Path:
 
 
 def seal(path: Path, columns: list[str], notes: list[str]) -> None:
-    """Append columns, notes and a checksum to an Arrow stream, after the end that its readers see."""
-    about = json.dumps(
+    """Append a footer with columns, notes and a checksum to an Arrow file, after the end-of-stream marker.
+
+    Arrow readers stop at the marker and ignore the footer.
+    """
+    footer = json.dumps(
         {"columns": columns, "notes": notes, "bytes": path.stat().st_size, "crc": _checksum(path)}
     )  # ASCII
     with path.open("ab") as file:
-        file.write(about.encode() + len(about).to_bytes(8, "little"))
+        file.write(footer.encode() + len(footer).to_bytes(8, "little"))
 
 
 def open_cached(path: Path) -> CachedManifest | None:
-    """Open a cache file; None if it is missing or incomplete."""
+    """Open a cache file; return None if it is missing or incomplete."""
     try:
-        about = _about(path)
-        if about["crc"] != _checksum(path, about["bytes"]):
+        footer = _read_footer(path)
+        if footer["crc"] != _checksum(path, footer["bytes"]):
             return None
         with suppress(OSError):
             os.utime(path)  # marks it as used
-        return CachedManifest(open_stream(path), tuple(about["columns"]), tuple(about["notes"]))
+        return CachedManifest(open_stream(path), tuple(footer["columns"]), tuple(footer["notes"]))
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return None
 
 
 def open_stream(path: Path) -> Dataset:
-    """Map an Arrow stream into memory."""
+    """Memory-map an Arrow stream."""
     from datasets import Dataset  # noqa: PLC0415 (takes a second; not every importer of this module reads a manifest)
 
     return Dataset.from_file(str(path))
 
 
 def remove_unused(folder: Path) -> None:
-    """Delete cache files that were not opened for a month. A process that has mapped one keeps its contents."""
+    """Delete cache files that have not been opened for a month. A process that has mapped one keeps its contents."""
     oldest = time.time() - _UNUSED_DAYS * 86_400
     for entry in folder.iterdir():
         with suppress(OSError):  # another process may have deleted it already
@@ -94,26 +97,27 @@ def remove_unused(folder: Path) -> None:
                 entry.unlink()
 
 
-def _about(path: Path) -> dict[str, Any]:
+def _read_footer(path: Path) -> dict[str, Any]:
+    """Return the footer written by `seal`. ValueError if the file is truncated."""
     with path.open("rb") as file:
         file.seek(-8, os.SEEK_END)
         end = file.tell()
         size = int.from_bytes(file.read(8), "little")
         file.seek(max(end - size, 0))
-        about: dict[str, Any] = json.loads(file.read(size if size <= end else 0))
-        if about["bytes"] + size != end:
+        footer: dict[str, Any] = json.loads(file.read(size if size <= end else 0))
+        if footer["bytes"] + size != end:
             raise ValueError("truncated")
-    return about
+    return footer
 
 
 def _checksum(path: Path, size: int | None = None) -> int:
-    """Return the CRC-32 of a file or its first bytes."""
-    left = path.stat().st_size if size is None else size
+    """Return the CRC-32 of a file or of its first `size` bytes."""
+    remaining = path.stat().st_size if size is None else size
     checksum = 0
     with path.open("rb") as file:
-        while left > 0 and (block := file.read(min(_BLOCK, left))):
+        while remaining > 0 and (block := file.read(min(_BLOCK, remaining))):
             checksum = zlib.crc32(block, checksum)
-            left -= len(block)
+            remaining -= len(block)
     return checksum
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from voxlate.errors import short_repr
-from voxlate.manifest.table_files import Problems, Row, Table, kind
+from voxlate.manifest.table_files import Problems, Row, Table, describe_type
 
 TEXTS = (
     "id",
@@ -37,7 +37,10 @@ _BATCH_ROWS, _BATCH_ROWS_WITH_AUDIO = 10_000, 500
 
 
 def write_columns(path: Path, table: Table, problems: Problems) -> int:
-    """Write the rows of a table to an Arrow stream and return the number of bytes of embedded audio."""
+    """Write the rows of a table to an Arrow stream; return the number of bytes of embedded audio.
+
+    Values of the wrong type become null and are added to `problems`.
+    """
     rows, size = iter(table), _BATCH_ROWS_WITH_AUDIO if table.path.suffix.lower() == ".parquet" else _BATCH_ROWS
     audio_bytes = 0
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, _SCHEMA) as stream:
@@ -49,6 +52,7 @@ def write_columns(path: Path, table: Table, problems: Problems) -> int:
 
 
 def _to_arrow(rows: list[Row], problems: Problems) -> pa.RecordBatch:
+    """Convert rows to a batch of Arrow columns."""
     columns: dict[str, list[Any]] = {name: [row.get(name) for _, row in rows] for name in ("audio", "seconds", *TEXTS)}
     lines = columns["line"] = [line for line, _ in rows]
     columns["audio_bytes"] = [None] * len(rows)
@@ -64,7 +68,7 @@ def _to_arrow(rows: list[Row], problems: Problems) -> pa.RecordBatch:
                     columns[name][i] = str(value)
                 else:
                     columns[name][i] = None
-                    problems.add(lines[i], f"{name} is {kind(value)} ({short_repr(value)}), expected text")
+                    problems.add(lines[i], f"{name} is {describe_type(value)} ({short_repr(value)}), expected text")
     for i, value in enumerate(columns["seconds"]):
         if value is not None and type(value) is not float:
             columns["seconds"][i] = _number(value)
@@ -74,10 +78,10 @@ def _to_arrow(rows: list[Row], problems: Problems) -> pa.RecordBatch:
 
 
 def _path_and_bytes(audio: dict[str, Any], line: int, problems: Problems) -> tuple[Any, bytes | None]:
-    """Return the path and the bytes of an audio object."""
+    """Return the path and the bytes of an audio struct; report values of the wrong type."""
     data = audio.get("bytes")
     if data is not None and type(data) is not bytes:
-        problems.add(line, f"audio has bytes that are {kind(data)} ({short_repr(data)}), expected a path")
+        problems.add(line, f"audio has bytes that are {describe_type(data)} ({short_repr(data)}), expected a path")
         data = b""
     elif data is None and audio.get("path") is None and audio:
         problems.add(line, f"audio is {short_repr(audio)}, expected a path")
@@ -86,6 +90,7 @@ def _path_and_bytes(audio: dict[str, Any], line: int, problems: Problems) -> tup
 
 
 def _number(value: object) -> float | None:
+    """Return a value as a float, or None if it is not a number."""
     try:
         return float(value) if isinstance(value, (str, int, Real, Decimal)) and type(value) is not bool else None
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""Names that other tools use for the columns of a manifest, so that an unused column is always noticed."""
+"""Names that other tools use for the columns of a manifest, to warn about columns that would be ignored."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -25,38 +25,38 @@ _OTHER_NAMES = {
 _SHOWN = 30
 
 
-def _normalized(name: str) -> str:
+def _normalize(name: str) -> str:
     return re.sub(r"[\W_]+", "", name[:100]).lower()
 
 
 _COLUMN_OF_NAME = {
-    _normalized(other): name for name, others in _OTHER_NAMES.items() for other in (name, *others.split())
+    _normalize(other): name for name, others in _OTHER_NAMES.items() for other in (name, *others.split())
 }
 
 
-def lookalikes(columns: Iterable[str], wanted: Iterable[str]) -> dict[str, str]:
-    """Return columns of a file that resemble missing ones of `wanted`, each with the name of the missing one."""
-    columns, wanted = list(columns), list(wanted)
-    missing = [name for name in wanted if name not in columns]
-    found = {}
+def lookalikes(columns: Iterable[str], expected: Iterable[str]) -> dict[str, str]:
+    """Map columns of a file that look like missing expected ones to the names of those."""
+    columns, expected = list(columns), list(expected)
+    missing = [name for name in expected if name not in columns]
+    resembling = {}
     for column in columns:
-        intended = _COLUMN_OF_NAME.get(_normalized(column))
-        if column not in wanted and intended in missing:
-            found[column] = intended
-    return found
+        intended = _COLUMN_OF_NAME.get(_normalize(column))
+        if column not in expected and intended in missing:
+            resembling[column] = intended
+    return resembling
 
 
-def closest(name: str, columns: Sequence[str], known: Iterable[str]) -> str | None:
-    """Return the column that most resembles `name`, except columns in `known`, which have another meaning."""
-    found = lookalikes(columns, [name])
-    if found:
-        return next(iter(found))
-    others = [column for column in columns[:1000] if column not in set(known) and len(column) < 100]
+def closest(name: str, columns: Sequence[str], excluded: Iterable[str]) -> str | None:
+    """Return the column that most resembles `name`; columns in `excluded` have another meaning and are skipped."""
+    resembling = lookalikes(columns, [name])
+    if resembling:
+        return next(iter(resembling))
+    others = [column for column in columns[:1000] if column not in set(excluded) and len(column) < 100]
     return next(iter(get_close_matches(name, others, n=1)), None)
 
 
-def listed(columns: Sequence[str]) -> str:
-    """Return column names for a message, shortened so that a broken file cannot make it long."""
+def join_names(columns: Sequence[str]) -> str:
+    """Join column names for a message. Long names and lists are truncated."""
     names = [(name or "''") if len(name) <= 50 else f"{name[:40]}…" for name in columns[:_SHOWN]]
     more = f" and {len(columns) - _SHOWN:,} more" if len(columns) > _SHOWN else ""
     return ", ".join(names) + more

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from voxlate.errors import VoxlateError, short_repr
 from voxlate.languages import find_language, look_up_language
 from voxlate.manifest.audio_paths import ManifestFolder
-from voxlate.manifest.column_names import closest, listed
+from voxlate.manifest.column_names import closest, join_names
 from voxlate.manifest.table_files import Problems
 
 _SUGGESTIONS = 20  # each takes a millisecond
@@ -35,13 +35,13 @@ def check(
     Args:
         table: The rows as Arrow columns, with their line numbers in the column `line`.
         columns: Names of the columns in the file.
-        needed: Columns that must exist and be filled.
+        needed: Columns that must exist and contain a value in every row.
         problems: Receives the problems.
         folder: The manifest's folder, if all audio files must exist.
         portable: Whether to refuse audio paths outside the manifest's folder.
         splits: Allowed values of the column `split`; None allows any.
     """
-    if not table.num_rows and not problems.found:
+    if not table.num_rows and not problems.entries:
         problems.add(0, "contains no utterances")
     if not columns:
         return
@@ -49,8 +49,8 @@ def check(
     has_no_error = pc.is_null(table.column("error"))
 
     known_names = [*table.column_names, "audio"]
-    # A value of the wrong type became null: report its type only, not that it is empty.
-    reported = {(line, text.partition(" ")[0]) for line, text in problems.found}
+    # Values of the wrong type became null. Only their type is reported, not that they are empty.
+    reported = {(line, text.partition(" ")[0]) for line, text in problems.entries}
 
     def report(name: str, mask: Any, problem: Callable[[int], str]) -> None:
         for row in np.flatnonzero(pc.fill_null(mask, False).to_numpy()):
@@ -60,10 +60,10 @@ def check(
 
     for name in needed:
         if name not in columns:
-            problems.add(0, _no_column(name, columns, known_names))
+            problems.add(0, _missing_column_problem(name, columns, known_names))
         else:
             required = pc.or_(has_no_error, name == "id")
-            report(name, pc.and_(_blank(table, name), required), lambda _, name=name: f"{name} is empty")  # type: ignore[misc]
+            report(name, pc.and_(_is_blank(table, name), required), lambda _, name=name: f"{name} is empty")  # type: ignore[misc]
     seconds = table.column("seconds")
     valid = pc.and_(pc.is_finite(seconds), pc.greater_equal(seconds, 0.0))
     report("seconds", pc.invert(valid), lambda row: f"seconds is {seconds[row].as_py()}, expected 0 or more")
@@ -81,13 +81,14 @@ def check(
         _check_audio(table, lines, problems, folder, portable)
 
 
-def _no_column(name: str, columns: Sequence[str], known: Sequence[str]) -> str:
-    close = closest(name, columns, known)
-    hint = f"is it {close[:50]!r}? rename that column" if close else f"its columns: {listed(columns)}"
+def _missing_column_problem(name: str, columns: Sequence[str], excluded: Sequence[str]) -> str:
+    close = closest(name, columns, excluded)
+    hint = f"is it {close[:50]!r}? rename that column" if close else f"its columns: {join_names(columns)}"
     return f"no column {name!r}; {hint}"
 
 
-def _blank(table: pa.Table, name: str) -> Any:
+def _is_blank(table: pa.Table, name: str) -> Any:
+    """Return a mask of the rows in which a column is null or whitespace."""
     missing = pc.is_null(table.column(name))
     if name == "audio":
         return pc.and_(missing, pc.is_null(table.column("audio_bytes")))

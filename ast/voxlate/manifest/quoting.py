@@ -1,7 +1,7 @@
 """Detect tables whose cells were quoted by a CSV writer, and header lines that are not headers.
 
 pandas and Excel enclose a cell that contains a quotation mark in quotation marks and double those inside; other writers
-put a backslash before each. In the TSV files of Common Voice and CoVoST-2, and in ours, every quotation mark is text,
+escape each with a backslash. In the TSV files of Common Voice and CoVoST-2, and in ours, every quotation mark is text,
 and marks added by a CSV writer would be trained on and scored. Plain text hardly ever has all its marks doubled in
 cells that begin and end with one, or all of them after a backslash.
 """
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from voxlate.errors import short_repr
 
-_CURE = (
+_ADVICE = (
     'save it as .csv (pandas: to_csv("table.csv", index=False)) or as .jsonl '
     '(to_json("table.jsonl", orient="records", lines=True))'
 )
 _SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
-IN_TSV = f"in a .tsv quotation marks are text; {_CURE}"
+IN_TSV = f"in a .tsv quotation marks are text; {_ADVICE}"
 IN_CSV = (
     'in a .csv cells are enclosed in ", and " inside them is doubled; save it that way (pandas: to_csv without '
     "quotechar, doublequote, escapechar), or as .jsonl"
@@ -34,7 +34,7 @@ class Quoting:
 
     @property
     def is_text(self) -> bool:
-        """Whether a mark was found that no CSV writer would have left like that."""
+        """Whether any cell has a mark that a CSV writer would have escaped."""
         return self._bare.count > 0
 
     def add(self, line: int, cells: Sequence[str]) -> None:
@@ -50,7 +50,7 @@ class Quoting:
                 kind.add(line, cell)
 
     def problem(self, rule: str) -> tuple[int, str] | None:
-        """Return the first quoted line and a message that states the rule of the format, if cells are surely quoted."""
+        """Return the first quoted line and a message that states `rule`; None unless cells are certainly quoted."""
         if not self._certain.count or self._bare.count:
             return None
         count = self._certain.count + self._enclosed.count
@@ -66,33 +66,34 @@ class Quoting:
             return ""
         return (
             f"cells look quoted as in CSV ({cells.count:,} in all), first in line {cells.line}: {cells.first}; they "
-            f"are kept as text; if a program added the marks, {_CURE}"
+            f"are kept as text; if a program added the marks, {_ADVICE}"
         )
 
 
 @dataclass
 class CellCount:
-    """Number of cells of one kind, and the first of them."""
+    """The number of cells of one kind, and the line and text of the first one."""
 
     count: int = 0
     line: int = 0
     first: str = ""
 
     def add(self, line: int, cell: str) -> None:
+        """Count a cell."""
         if not self.count:
             self.line, self.first = line, short_repr(cell)
         self.count += 1
 
 
-def odd_header(line: str, separator: str) -> str:
+def header_problem(line: str, separator: str) -> str:
     """Return why the first line of a file cannot be its header; an empty string if it can."""
     if "\0" in line:
         return "contains zero bytes, expected text; if it is UTF-16, save it as UTF-8"
-    if separator not in line and (other := next((name for mark, name in _SEPARATORS.items() if mark in line), "")):
-        return f"its columns look separated by {other}, expected tabs in a .tsv, commas in a .csv"
+    if separator not in line and (actual := next((name for mark, name in _SEPARATORS.items() if mark in line), "")):
+        return f"its columns look separated by {actual}, expected tabs in a .tsv, commas in a .csv"
     names = line.split(separator)
     if any(_inside_quotes(name, mark) for name in names for mark in ("'" if separator == "," else "\"'")):
-        return f"the column names are in quotation marks ({short_repr(names[0])}), expected them without; {_CURE}"
+        return f"the column names are in quotation marks ({short_repr(names[0])}), expected them without; {_ADVICE}"
     if separator == "\t" and "\r" in line:
         return "its lines end with \\r alone, expected \\n or \\r\\n; save it with those"
     return ""

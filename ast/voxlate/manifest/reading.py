@@ -24,7 +24,7 @@ from voxlate.languages import find_language
 from voxlate.manifest.arrow_cache import cache_path, open_cached, open_stream, remove_unused, seal
 from voxlate.manifest.arrow_columns import TEXTS, write_columns
 from voxlate.manifest.audio_paths import ManifestFolder
-from voxlate.manifest.column_names import listed, lookalikes
+from voxlate.manifest.column_names import join_names, lookalikes
 from voxlate.manifest.content_checks import check
 from voxlate.manifest.table_files import Problems, Table, check_regular
 from voxlate.manifest.utterance import COLUMNS, NO_AUDIO, EmbeddedAudio, Utterance
@@ -77,7 +77,7 @@ class Manifest(Sequence[Utterance]):
         return Utterance(**record)
 
     def column(self, name: str) -> Any:
-        """Return a whole column: `seconds` as a float64 array with NaN where unknown, any other as a list of texts.
+        """Return a column: `seconds` as a float64 array with NaN where unknown, any other as a list of texts.
 
         This is faster than iterating over utterances. `audio` holds the paths as written in the file, None for
         embedded clips.
@@ -118,14 +118,14 @@ def read_manifest(
 
     Args:
         path: The manifest.
-        need: Columns that must exist and be filled, besides `id`. Utterances with an `error` may lack them. Unknown
-            columns are ignored; a warning names those that resemble a known one.
+        need: Columns besides `id` that must exist and contain a value in every row. Rows with an `error` may lack them.
+            Unknown columns are ignored; a warning names those that resemble a known one.
         check_audio: Whether all audio files must exist.
         portable: Whether to refuse audio paths outside the manifest's folder.
         splits: Allowed values of the column `split`; None allows any.
 
     Raises:
-        VoxlateError: Names all problems with their line numbers.
+        VoxlateError: The file has problems. The message lists them with their line numbers.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100 (keeps links: audio may be next to the link or its target)
     needed = tuple(dict.fromkeys(("id", *need)))
@@ -137,7 +137,7 @@ def read_manifest(
     if cached is not None:
         problems = Problems(f"manifest {path}", notes=[*cached.notes, *_unused_columns(cached.columns)])
         check(cached.dataset.data.table, cached.columns, needed, problems, folder, portable, splits)
-        if not problems.found:
+        if not problems.entries:
             problems.raise_any()
             return Manifest(path, cached.dataset, cached.columns)
     problems = Problems(f"manifest {path}")
@@ -157,11 +157,11 @@ def read_manifest(
 
 
 def _convert(
-    path: Path, arrow_path: Path, problems: Problems, examine: Callable[[pa.Table, list[str]], None]
+    path: Path, arrow_path: Path, problems: Problems, check_rows: Callable[[pa.Table, list[str]], None]
 ) -> list[str]:
     """Write the columns of a manifest to the cache and return their names.
 
-    VoxlateError if reading or `examine` found problems.
+    VoxlateError if reading or `check_rows` found problems.
     """
     remove_unused(arrow_path.parent)
     if arrow_path.is_dir():
@@ -170,7 +170,7 @@ def _convert(
         table = Table(path, COLUMNS, problems)
         audio_bytes = write_columns(part, table, problems)
         columns, notes = [*table.columns], [*problems.notes]
-        examine(open_stream(part).data.table, columns)
+        check_rows(open_stream(part).data.table, columns)
         problems.notes += _unused_columns(columns)
         problems.raise_any()
         seal(part, columns, notes)
@@ -187,13 +187,14 @@ def _convert(
 
 def _unused_columns(columns: Sequence[str]) -> list[str]:
     """Return a note on columns that are unused but resemble known ones, if any."""
-    found = lookalikes(columns, COLUMNS)
-    if not found:
+    resembling = lookalikes(columns, COLUMNS)
+    if not resembling:
         return []
-    names = listed([f"{column} (for {name}?)" for column, name in found.items()])
+    names = join_names([f"{column} (for {name}?)" for column, name in resembling.items()])
     return [f"unused columns: {names}; rename those that should be used"]
 
 
 @lru_cache(1024)
 def _language_code(name: str | None) -> str | None:
+    """Return the canonical code of a language, or None for None."""
     return None if name is None else find_language(name).code

@@ -1,6 +1,6 @@
 """Read the rows of jsonl, tsv, csv and parquet files with their line numbers, and collect their problems.
 
-No types are guessed: a cell of a tsv or csv file is text, whatever it looks like ("NA", "null", "00123", "1e5"), and an
+No types are guessed: a cell of a tsv or csv file is text, even if it reads "NA", "null", "00123" or "1e5", and an
 empty cell is None. In a tsv file every quotation mark is text, and a file whose cells were quoted by a CSV writer is
 refused. A csv file follows RFC 4180.
 """
@@ -19,13 +19,13 @@ from typing import Any, BinaryIO, TypeAlias
 
 from voxlate.errors import VoxlateError, short_repr
 from voxlate.files import special_file_kind
-from voxlate.manifest.quoting import IN_CSV, IN_TSV, Quoting, odd_header
+from voxlate.manifest.quoting import IN_CSV, IN_TSV, Quoting, header_problem
 
 Row: TypeAlias = tuple[int, dict[str, Any]]
 Rows: TypeAlias = Generator[Row, None, None]
 
-LONGEST_LINE_BYTES = 64 << 20  # bytes
-_SHOWN, _SHOWN_OF_A_KIND = 20, 3
+LONGEST_LINE_BYTES = 64 << 20
+_SHOWN, _SHOWN_PER_KIND = 20, 3
 _LONGEST_PROBLEM = 500  # characters
 _PARQUET_ROWS = 500  # read at a time: they can hold audio
 _CSV_HINTS = {
@@ -38,38 +38,42 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass
 class Problems:
-    """The problems of a file with their line numbers (0: the whole file), reported together."""
+    """The problems of a file with their line numbers (0 for the file itself), reported together."""
 
     file: str
     unit: str = "line"
-    found: list[tuple[int, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)  # oddities that are not problems
+    entries: list[tuple[int, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # warnings that do not prevent reading
 
     def add(self, line: int, problem: str) -> None:
+        """Add a problem, truncated if it is long."""
         if len(problem) > _LONGEST_PROBLEM:
             problem = f"{problem[:_LONGEST_PROBLEM]}…"
-        self.found.append((line, problem))
+        self.entries.append((line, problem))
 
     def raise_any(self) -> None:
-        """Log the notes. VoxlateError if there are problems: it names some of each kind and counts the rest."""
+        """Log the notes. VoxlateError if there are problems: it lists a few of each kind and counts the rest."""
         for note in self.notes:
             _LOG.warning("%s: %s", self.file, note)
         self.notes.clear()
-        if not self.found:
+        if not self.entries:
             return
-        texts = [f"{self.unit} {line}: {text}" if line else text for line, text in self._chosen()]
-        if len(self.found) == 1:
+        texts = [f"{self.unit} {line}: {text}" if line else text for line, text in self._select_shown()]
+        if len(self.entries) == 1:
             raise VoxlateError(f"{self.file}: {texts[0]}")
-        more = [f"… and {len(self.found) - len(texts):,} more"] if len(self.found) > len(texts) else []
-        raise VoxlateError("\n  ".join([f"{self.file}: {len(self.found):,} problems", *texts, *more]))
+        more = [f"… and {len(self.entries) - len(texts):,} more"] if len(self.entries) > len(texts) else []
+        raise VoxlateError("\n  ".join([f"{self.file}: {len(self.entries):,} problems", *texts, *more]))
 
-    def _chosen(self) -> list[tuple[int, str]]:
-        """Return the first problems by line, with some of each kind. A kind ignores quoted values and numbers."""
-        ordered = sorted(self.found)
+    def _select_shown(self) -> list[tuple[int, str]]:
+        """Return the problems to show, by line: a few of each kind, then others.
+
+        Problems that differ only in quoted values and numbers are of one kind.
+        """
+        ordered = sorted(self.entries)
         kinds: dict[str, list[int]] = {}
         for index, (_, text) in enumerate(ordered):
             kinds.setdefault(re.sub(r"'[^']*'|\d+|\([^)]*\)", "", text), []).append(index)
-        chosen = {index for indices in kinds.values() for index in indices[:_SHOWN_OF_A_KIND]}
+        chosen = {index for indices in kinds.values() for index in indices[:_SHOWN_PER_KIND]}
         room = max(_SHOWN, min(len(chosen), 2 * _SHOWN))
         others = (index for index in range(len(ordered)) if index not in chosen)
         shown = sorted([*sorted(chosen)[:room], *islice(others, max(0, room - len(chosen)))])
@@ -77,9 +81,13 @@ class Problems:
 
 
 class Table:
-    """The rows of a file. `columns` collects column names while rows are read."""
+    """The rows of a file, read on iteration; `columns` collects the column names meanwhile.
 
-    def __init__(self, path: Path, wanted: Sequence[str], problems: Problems) -> None:
+    Only the columns in `needed` are read from a parquet file, and all columns from the other formats. VoxlateError if
+    the format is unknown or the file cannot be read.
+    """
+
+    def __init__(self, path: Path, needed: Sequence[str], problems: Problems) -> None:
         check_regular(path)
         if path.suffix.lower() not in _READERS:
             kinds = ", ".join(sorted(_READERS))
@@ -87,7 +95,7 @@ class Table:
                 f"{path}: unknown kind of table {path.suffix or path.name!r}; expected {kinds}; if it is one of these, "
                 "rename it"
             )
-        self.path, self.wanted, self.problems = path, wanted, problems
+        self.path, self.needed, self.problems = path, needed, problems
         self.columns: dict[str, None] = {}
         problems.unit = "row" if path.suffix.lower() == ".parquet" else "line"
 
@@ -108,18 +116,18 @@ class Table:
 
 def check_regular(path: Path) -> None:
     """Raise VoxlateError for a folder, a pipe or a device: it may have no rows or no end, or be readable only once."""
-    if odd := special_file_kind(path):
-        raise VoxlateError(f"{path}: {odd}, expected a regular file ending in {', '.join(sorted(_READERS))}")
+    if kind := special_file_kind(path):
+        raise VoxlateError(f"{path}: {kind}, expected a regular file ending in {', '.join(sorted(_READERS))}")
 
 
-def text_lines(file: BinaryIO, problems: Problems, *, headed: bool = True) -> Iterator[tuple[int, str]]:
+def text_lines(file: BinaryIO, problems: Problems, *, has_header: bool = True) -> Iterator[tuple[int, str]]:
     r"""Yield the decoded lines of a file with their line ends. Only \n ends a line; U+2028 and the like are text.
 
-    Lines that cannot be decoded are problems. If that happens to the header line (`headed`), reading stops.
+    Lines that cannot be decoded are problems. If that happens to the header line (with `has_header`), reading stops.
     """
     for line, raw in enumerate(iter(partial(file.readline, LONGEST_LINE_BYTES), b""), 1):
         if len(raw) == LONGEST_LINE_BYTES:
-            problems.add(line, f"is longer than {LONGEST_LINE_BYTES >> 20} MiB; is the file what its name says?")
+            problems.add(line, f"is longer than {LONGEST_LINE_BYTES >> 20} MiB; does its suffix match its format?")
             return
         if line == 1:
             if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -132,12 +140,12 @@ def text_lines(file: BinaryIO, problems: Problems, *, headed: bool = True) -> It
         except UnicodeDecodeError as error:
             byte = f"byte 0x{raw[error.start]:02X}, number {error.start + 1:,} of the line"
             problems.add(line, f"not UTF-8 ({byte}); save the file as UTF-8")
-            if line == 1 and headed:
+            if line == 1 and has_header:
                 return
 
 
 def tsv_rows(table: Table, file: BinaryIO) -> Rows:
-    """Split lines at tabs."""
+    """Yield the rows of a TSV file: lines split at tabs, in which quotation marks are text."""
     header: list[str] = []
     quoting, apostrophes = Quoting(), Quoting("'")
     for line, text in text_lines(file, table.problems):
@@ -146,7 +154,7 @@ def tsv_rows(table: Table, file: BinaryIO) -> Rows:
             continue
         cells = text.split("\t")
         if not header:
-            if problem := odd_header(text, "\t"):
+            if problem := header_problem(text, "\t"):
                 table.problems.add(line, problem)
                 return
             header = cells
@@ -160,9 +168,9 @@ def tsv_rows(table: Table, file: BinaryIO) -> Rows:
             if "'" in text and not apostrophes.is_text:
                 apostrophes.add(line, cells)
             yield line, {name: cell or None for name, cell in zip(header, cells, strict=True)}
-    found = quoting.problem(IN_TSV) or apostrophes.problem(IN_TSV)
-    if found is not None:
-        table.problems.add(*found)
+    problem_at_line = quoting.problem(IN_TSV) or apostrophes.problem(IN_TSV)
+    if problem_at_line is not None:
+        table.problems.add(*problem_at_line)
     elif note := quoting.note():
         table.problems.notes.append(note)
 
@@ -175,7 +183,7 @@ def _csv_rows(table: Table, file: BinaryIO) -> Rows:
     def texts() -> Iterator[str]:
         nonlocal doubled, marked
         for number, text in text_lines(file, table.problems):
-            if number == 1 and (problem := odd_header(text, ",")):
+            if number == 1 and (problem := header_problem(text, ",")):
                 table.problems.add(number, problem)
                 return
             doubled = doubled or '""' in text
@@ -200,9 +208,9 @@ def _csv_rows(table: Table, file: BinaryIO) -> Rows:
                     apostrophes.add(start, cells)
                     marked = False
                 yield start, {name: cell or None for name, cell in zip(header, cells, strict=True)}
-        found = (None if doubled else quoting.problem(IN_CSV)) or apostrophes.problem(IN_CSV)
-        if found is not None:
-            table.problems.add(*found)
+        problem_at_line = (None if doubled else quoting.problem(IN_CSV)) or apostrophes.problem(IN_CSV)
+        if problem_at_line is not None:
+            table.problems.add(*problem_at_line)
     except csv.Error as error:
         reason = str(error).partition(" - ")[0]
         hint = next((f"; {hint}" for text, hint in _CSV_HINTS.items() if text in reason), "")
@@ -210,6 +218,7 @@ def _csv_rows(table: Table, file: BinaryIO) -> Rows:
 
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object as a dict. ValueError if a name occurs twice, which json accepts."""
     record = dict(pairs)
     if len(record) < len(pairs):
         raise ValueError("a name occurs twice in an object")
@@ -220,11 +229,11 @@ _JSON = json.JSONDecoder(object_pairs_hook=_unambiguous)
 
 
 def _jsonl_rows(table: Table, file: BinaryIO) -> Rows:
-    for line, text in text_lines(file, table.problems, headed=False):
+    for line, text in text_lines(file, table.problems, has_header=False):
         if text.isspace():
             continue
         if not table.columns and (text.startswith("[") or text.strip() == "{"):
-            problem = "begins a list, or an object over several lines, expected one object on each line"
+            problem = "starts a list or a multi-line object, expected one object on each line"
             table.problems.add(line, f"{problem} (pandas: to_json(orient='records', lines=True))")
             return
         try:
@@ -234,14 +243,14 @@ def _jsonl_rows(table: Table, file: BinaryIO) -> Rows:
         except UnicodeEncodeError:
             table.problems.add(line, "contains half of a surrogate pair (\\ud800 to \\udfff), which is not text")
         except (ValueError, RecursionError) as error:
-            place = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-            table.problems.add(line, f"not JSON ({place}); expected one object on each line")
+            reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+            table.problems.add(line, f"not JSON ({reason}); expected one object on each line")
         else:
             if isinstance(record, dict):
                 table.columns.update(dict.fromkeys(record))
                 yield line, record
             else:
-                table.problems.add(line, f"is {kind(record)}, expected one object on each line")
+                table.problems.add(line, f"is {describe_type(record)}, expected one object on each line")
 
 
 def _parquet_rows(table: Table, file: BinaryIO) -> Rows:
@@ -254,12 +263,12 @@ def _parquet_rows(table: Table, file: BinaryIO) -> Rows:
         names = parquet.schema_arrow.names
         table.header(names)
         types = dict(zip(names, parquet.schema_arrow.types, strict=True))
-        wanted = [name for name in table.wanted if names.count(name) == 1]
-        for name in [name for name in wanted if not _is_plain(pa, types[name])]:
-            found = str(types[name])[:100]
-            table.problems.add(0, f"column {name!r} is {found}, expected text or numbers, or bytes and path for audio")
-            wanted.remove(name)
-        for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS, columns=wanted):
+        needed = [name for name in table.needed if names.count(name) == 1]
+        for name in [name for name in needed if not _is_plain(pa, types[name])]:
+            actual = str(types[name])[:100]
+            table.problems.add(0, f"column {name!r} is {actual}, expected text or numbers, or bytes and path for audio")
+            needed.remove(name)
+        for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS, columns=needed):
             for record in batch.to_pylist():
                 row += 1
                 yield row, record
@@ -298,7 +307,7 @@ _READERS: dict[str, Callable[[Table, BinaryIO], Rows]] = {
 }
 
 
-def kind(value: object) -> str:
+def describe_type(value: object) -> str:
     """Return the type of a value in words, for messages."""
     names = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
     return names.get(type(value), type(value).__name__)

@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedAudio:
-    """A media file inside a parquet manifest. Its bytes are read from disk on demand."""
+    """A media file embedded in a parquet manifest. Its bytes are read from disk on demand."""
 
     data: Any  # bytes or a memory-mapped pyarrow.Buffer
     name: str | None = None
@@ -19,7 +19,10 @@ class EmbeddedAudio:
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """A clip with its texts. Languages are codes of `voxlate.languages`; unknown fields are `None`."""
+    """A clip with its texts. Languages are codes of `voxlate.languages`; unknown fields are `None`.
+
+    `seconds` is the duration of the clip.
+    """
 
     id: str
     audio: Path | EmbeddedAudio

@@ -20,10 +20,10 @@ _BATCH_BYTES = 64 * 2**20
 
 
 def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance], *, absolute: bool = False) -> int:
-    """Write a jsonl or parquet manifest atomically, one utterance at a time, and return the number of utterances.
+    """Write a jsonl or parquet manifest atomically in one pass; return the number of utterances.
 
-    Audio paths are relative to the manifest's folder unless `absolute` is set. Embedded audio needs parquet;
-    VoxlateError otherwise, or if the suffix is neither `.jsonl` nor `.parquet`.
+    Audio paths are relative to the manifest's folder unless `absolute` is set. VoxlateError if the
+    suffix is neither `.jsonl` nor `.parquet`, or if embedded audio is written to a jsonl manifest.
     """
     path = Path(path)
     writers = {".jsonl": _write_jsonl, ".parquet": _write_parquet}
@@ -63,7 +63,7 @@ def _write_parquet(path: Path, utterances: Iterable[Utterance], folder: Manifest
 
 
 def _batches(utterances: Iterable[Utterance], folder: ManifestFolder | None) -> Iterator[list[dict[str, Any]]]:
-    """Yield records in batches that fit in memory."""
+    """Yield records in batches that are limited in rows and in bytes of audio."""
     batch: list[dict[str, Any]] = []
     size = 0
     for utterance in utterances:

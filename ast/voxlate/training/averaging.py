@@ -1,7 +1,7 @@
-"""The command ``voxlate average``: the mean of a run's checkpoints as one model (Vaswani et al. 2017).
+"""The command ``voxlate average``: average the checkpoints of a run into one model (Vaswani et al. 2017).
 
-Only scheduled checkpoints count, not those of interruptions, and the last ones must be consecutive: the result is the
-same whether a run was interrupted or not.
+Only consecutive scheduled checkpoints are averaged, not those written by interruptions, so that the result does not
+depend on whether the run was interrupted.
 """
 
 import sys
@@ -34,9 +34,9 @@ def run(folder: Path, last: int | None, output: Path, around_best: bool = False)
     config = read_run_config(folder)
     sequences = scheduled_checkpoints(folder, config.checkpoints.every_updates)
     if around_best:
-        chosen = _nearest_to_best(folder, sequences, config, last)
+        chosen = _select_nearest_to_best(folder, sequences, config, last)
     else:
-        chosen = _last(folder, sequences, config, last)
+        chosen = _select_last(folder, sequences, config, last)
     damaged = [damage for damage in map(find_damage, chosen) if damage]
     if damaged:
         raise VoxlateError("; ".join(damaged))
@@ -47,41 +47,49 @@ def run(folder: Path, last: int | None, output: Path, around_best: bool = False)
             raise VoxlateError(f"{checkpoint}: belongs to a model other than {frozen.checkpoint.folder}; remove it")
         trained = read_trained_weights(checkpoint)
         for name, tensor in merged_weights({**frozen.tensors, **trained}, config).items():
-            part = tensor.detach() / len(chosen)
-            mean[name] = mean[name] + part if name in mean else part
+            scaled = tensor.detach() / len(chosen)
+            mean[name] = mean[name] + scaled if name in mean else scaled
     write_model(output, mean, frozen.checkpoint, frozen.characters)
     names = ", ".join(checkpoint.name for checkpoint in chosen)
     print(f"{output}: mean of {len(chosen)} checkpoint{'s' * (len(chosen) > 1)} ({names})", file=sys.stderr)
     return 0
 
 
-def _last(folder: Path, sequences: list[list[Path]], config: TrainConfig, last: int | None) -> list[Path]:
-    """Return the last scheduled checkpoints: `last` of them, or checkpoints.keep_last."""
-    kept = sequences[-1] if sequences else []
-    if not kept:
+def _select_last(folder: Path, sequences: list[list[Path]], config: TrainConfig, last: int | None) -> list[Path]:
+    """Return the last scheduled checkpoints: `last` of them, or checkpoints.keep_last.
+
+    VoxlateError if there are fewer.
+    """
+    sequence = sequences[-1] if sequences else []
+    if not sequence:
         raise VoxlateError(f"{folder}: no checkpoints except those of interruptions; resume the run first")
-    if last is not None and not 1 <= last <= len(kept):
+    if last is not None and not 1 <= last <= len(sequence):
         raise VoxlateError(
-            f"--last is {last}, expected 1 to {len(kept)}, the number of consecutive scheduled checkpoints of {folder} "
-            f"({', '.join(path.name for path in kept)}); train with a larger checkpoints.keep_last"
+            f"--last is {last}, expected 1 to {len(sequence)}, the number of consecutive scheduled checkpoints of "
+            f"{folder} ({', '.join(path.name for path in sequence)}); train with a larger checkpoints.keep_last"
         )
-    return kept[-(last or config.checkpoints.keep_last) :]
+    return sequence[-(last or config.checkpoints.keep_last) :]
 
 
-def _nearest_to_best(folder: Path, sequences: list[list[Path]], config: TrainConfig, number: int | None) -> list[Path]:
-    """Return consecutive scheduled checkpoints around the best: `number` of them, or checkpoints.keep_around_best."""
+def _select_nearest_to_best(
+    folder: Path, sequences: list[list[Path]], config: TrainConfig, number: int | None
+) -> list[Path]:
+    """Return consecutive scheduled checkpoints around the best: `number` of them, or checkpoints.keep_around_best.
+
+    VoxlateError if nothing was validated, or if there are fewer.
+    """
     best = read_training_state(list_checkpoints(folder)[-1]).best_update
     if best is None:
         raise VoxlateError(f"{folder}: no best checkpoint, because nothing was validated; omit --around-best")
     if not sequences:
         raise VoxlateError(f"{folder}: no checkpoints except those of interruptions; resume the run first")
     nearest = nearest_checkpoints([path for sequence in sequences for path in sequence], best)[0]
-    kept = next(sequence for sequence in sequences if nearest in sequence)
+    sequence = next(candidate for candidate in sequences if nearest in candidate)
     expected = number or config.checkpoints.keep_around_best or config.checkpoints.keep_last
-    if (number is not None and not 1 <= number <= len(kept)) or len(kept) < min(2, expected):
+    if (number is not None and not 1 <= number <= len(sequence)) or len(sequence) < min(2, expected):
         raise VoxlateError(
-            f"--around-best: {folder} has {len(kept)} consecutive scheduled checkpoints near the best, update {best} "
-            f"({', '.join(path.name for path in kept)}), expected {max(2, expected)}; train with "
+            f"--around-best: {folder} has {len(sequence)} consecutive scheduled checkpoints near the best, update "
+            f"{best} ({', '.join(path.name for path in sequence)}), expected {max(2, expected)}; train with "
             f"checkpoints.keep_around_best={max(2, expected)}, or omit --around-best"
         )
-    return sorted(nearest_checkpoints(kept, best)[:expected], key=checkpoint_update)
+    return sorted(nearest_checkpoints(sequence, best)[:expected], key=checkpoint_update)

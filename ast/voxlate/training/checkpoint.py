@@ -75,30 +75,30 @@ def _write_files(
 
 
 def find_newest_intact(run: Path, accelerator: Accelerator) -> tuple[Path | None, list[str]]:
-    """Return the newest intact checkpoint, and a line on the damage of each newer one; every process must call it.
+    """Return the newest intact checkpoint, and a line on the damage of each newer one; every process must call this.
 
     None if there are no checkpoints. VoxlateError if all of them are damaged.
     """
-    answer: list[Any] = [None, [], None]
+    result: list[Any] = [None, [], None]  # checkpoint, damage of newer ones, error
     if accelerator.is_main_process:
         damaged = []
         for folder in reversed(list_checkpoints(run)):
             damage = find_damage(folder)
             if damage is None:
-                answer[0] = str(folder)
+                result[0] = str(folder)
                 break
             damaged.append(damage)
-        answer[1] = damaged
-        if damaged and answer[0] is None:
-            answer[2] = f"{'; '.join(damaged)}; no checkpoint is intact: remove {run / CHECKPOINTS} to start over"
-    broadcast_object_list(answer)
-    if answer[2]:
-        raise VoxlateError(answer[2])
-    return (Path(answer[0]) if answer[0] else None), answer[1]
+        result[1] = damaged
+        if damaged and result[0] is None:
+            result[2] = f"{'; '.join(damaged)}; no checkpoint is intact: remove {run / CHECKPOINTS} to start over"
+    broadcast_object_list(result)
+    if result[2]:
+        raise VoxlateError(result[2])
+    return (Path(result[0]) if result[0] else None), result[1]
 
 
 def find_damage(folder: Path) -> str | None:
-    """Return a line on what is wrong with a checkpoint, or None if all of its files are as they were written."""
+    """Return a line on the damage of a checkpoint, or None if all of its files match their checksums."""
     try:
         read_training_state(folder)
         for name, expected in read_checksums(folder).items():
@@ -115,6 +115,7 @@ def find_damage(folder: Path) -> str | None:
 
 
 def _file_damage(path: Path, expected: dict[str, Any]) -> str | None:
+    """Return a line on the damage of a file, or None if it has the expected size and SHA-256."""
     if not path.is_file():
         return f"{path}: missing"
     if path.stat().st_size != expected["bytes"]:
@@ -152,7 +153,7 @@ def read_trained_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def load_weights(folder: Path, model: nn.Module) -> None:
-    """Load a checkpoint's weights into a model that is not sharded yet. VoxlateError if they are of another model."""
+    """Load a checkpoint's weights into a model that is not sharded yet. VoxlateError if they do not fit."""
     tensors = read_trained_weights(folder)
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     same = {name: tensor.shape for name, tensor in tensors.items()} == {name: p.shape for name, p in trained.items()}
@@ -178,8 +179,8 @@ def frozen_fingerprint(model: nn.Module) -> str:
 
 
 def load_optimizer_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Load a checkpoint's moments into the optimizer: of each parameter the rows that this process holds."""
-    parts: dict[str, list[tuple[int, int, Path]]] = {}  # first row, end row and file of the parts of each parameter
+    """Load AdamW's moments into the optimizer: the rows of each parameter that this process holds."""
+    parts: dict[str, list[tuple[int, int, Path]]] = {}  # first row, end row and file of each part of a parameter
     stored_names: dict[str, str] = {}
     for path in sorted(folder.glob("optimizer-*.safetensors")):
         with safe_open(path, framework="pt") as file:
@@ -234,5 +235,6 @@ def _read_rows(parts: list[tuple[int, int, Path]], key: str, first: int, end: in
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> dict[str, Any]:
+    """Write a safetensors file; return its size and SHA-256."""
     write_safetensors(path, tensors, metadata)
     return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}

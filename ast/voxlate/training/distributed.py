@@ -24,7 +24,7 @@ from voxlate.training.objective import Objective
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
-    """Join the processes that accelerate launch or torchrun started. VoxlateError if the settings do not fit them."""
+    """Join the processes started by accelerate launch or torchrun. VoxlateError if the settings do not suit them."""
     device = choose_device(config.device)
     if device.index is not None:
         torch.cuda.set_device(device)
@@ -49,12 +49,12 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
 
 
 def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
-    """Return the context in which to compute losses: autocast to bfloat16, or none, as the settings say."""
+    """Return the autocast context for computing losses, which is disabled unless the precision is bfloat16."""
     return torch.autocast(device.type, torch.bfloat16, enabled=_dtype(config, device) == torch.bfloat16)
 
 
 def _dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
-    """Return the dtype of matrix products. "auto" is bfloat16 wherever the device has it, whatever the model's size."""
+    """Return the dtype of matrix products. "auto" is bfloat16 wherever the device has it, regardless of model size."""
     return choose_dtype(config.precision, device, SMALL_BYTES)
 
 
@@ -84,6 +84,7 @@ def distribute(objective: Objective, config: TrainConfig, accelerator: Accelerat
 
 
 def _uses_layerdrop(objective: Objective) -> bool:
+    """Return whether the encoder or decoder skips random layers in training."""
     translator = objective.translator
     return bool(getattr(translator.encoder.config, "layerdrop", 0.0) or translator.decoder.config.layerdrop)
 
@@ -108,8 +109,8 @@ def shard(objective: Objective, *, dtype: torch.dtype) -> None:
 def gathered_objective(objective: Objective, skeleton: Objective | None) -> Iterator[Objective]:
     """Yield an objective that each process can call independently; every process must enter the context.
 
-    It is the objective itself, or, if that is sharded, the skeleton with the full weights: calls of a sharded module
-    are collective, so that a different number of calls in each process would deadlock.
+    It is the objective itself or, if that is sharded, the skeleton with the full weights: calls of a sharded module are
+    collective, and would deadlock if processes made different numbers of them.
     """
     if skeleton is None:
         yield objective
@@ -133,12 +134,12 @@ def is_sharded(model: nn.Module) -> bool:
 
 
 def full_tensor(tensor: Tensor) -> Tensor:
-    """Return a tensor without sharding; every process must call it."""
+    """Return a tensor without sharding; every process must call this."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def local_rows(tensor: Tensor) -> tuple[int, int]:
-    """Return the first row of a tensor that this process holds, and the end of its rows."""
+    """Return the range (first, end) of rows of a tensor that this process holds."""
     rows = tensor.shape[0] if tensor.ndim else 1
     if not isinstance(tensor, DTensor):
         return 0, rows

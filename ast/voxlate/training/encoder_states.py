@@ -1,4 +1,4 @@
-"""Output of a frozen encoder, computed once and cached on disk, which makes training several times faster.
+"""Cache the output of a frozen encoder on disk, which makes training several times faster.
 
 Shape letters: B utterances, S encoder frames, D width.
 """
@@ -38,15 +38,15 @@ _CPU_BATCH_SECONDS = 24.0  # of audio: small enough for the activations of a lay
 
 @dataclass(frozen=True)
 class EncoderStates:
-    """Encoder states by utterance, stored as rows of float16: calling it with an index gives (S, D), float32."""
+    """Encoder states of the utterances of a corpus, stored as rows of float16."""
 
     folder: Path
     width: int
-    rows: dict[int, tuple[str, int, int]]  # file, first row, and number of rows of each utterance
+    rows: dict[int, tuple[str, int, int]]  # file, first row and number of rows, by utterance
     unreadable: dict[int, str] = field(default_factory=dict)  # index to reason
 
     def __call__(self, index: int) -> Tensor:
-        """Return the states of an utterance. AudioError if its audio could not be read."""
+        """Return the states of an utterance, (S, D), float32. AudioError if its audio could not be read."""
         if index in self.unreadable:
             raise AudioError(self.unreadable[index])
         name, first, count = self.rows[index]
@@ -55,6 +55,7 @@ class EncoderStates:
 
 @lru_cache(64)
 def _open_rows(path: Path, width: int) -> Any:
+    """Memory-map a file of states as float16 rows of a width."""
     return np.memmap(path, dtype=np.float16, mode="r").reshape(-1, width)
 
 
@@ -80,11 +81,14 @@ def compute_encoder_states(
     [index] = broadcast_object_list([index])
     if index is None:
         if accelerator.is_main_process:
-            _make_room(encoder, maker.corpus, clips, folder, log)
+            _prepare_folder(encoder, maker.corpus, clips, folder, log)
         accelerator.wait_for_everyone()
         part = _compute_part(config, encoder, maker, clips, folder, accelerator, keep_freed_memory=keep_freed_memory)
         parts = gather_object([part])
-        index = {key: {k: v for one in parts for k, v in one[key].items()} for key in ("places", "unreadable")}
+        index = {
+            key: {clip: value for result in parts for clip, value in result[key].items()}
+            for key in ("places", "unreadable")
+        }
         if accelerator.is_main_process:
             write_text(folder / _INDEX_FILE, json.dumps({"mark": fingerprint, **index}, ensure_ascii=False))
             log.message(f"encoder states: {len(index['places']):,} clips in {folder}")
@@ -92,13 +96,13 @@ def compute_encoder_states(
     return EncoderStates(
         folder,
         encoder.output_dim,
-        {utterance: tuple(place) for utterance, place in rows.items() if place is not None},
+        {utterance: tuple(location) for utterance, location in rows.items() if location is not None},
         {utterance: index["unreadable"][str(clip)] for utterance, clip in shared.items() if rows[utterance] is None},
     )
 
 
 def _first_with_same_audio(corpus: Corpus) -> dict[int, int]:
-    """Return for each utterance the first one with the same audio."""
+    """Map each utterance to the first one with the same audio, by index."""
     firsts: dict[str, int] = {}
     shared = {}
     for index in range(len(corpus)):
@@ -159,12 +163,12 @@ def _compute_part(
     return {"places": rows, "unreadable": unreadable}
 
 
-def _make_room(encoder: Any, corpus: Corpus, clips: list[int], folder: Path, log: RunLog) -> None:
-    """Make the folder and report the size of the states. VoxlateError if they do not fit on the disk."""
+def _prepare_folder(encoder: Any, corpus: Corpus, clips: list[int], folder: Path, log: RunLog) -> None:
+    """Create the folder and report the size of the states. VoxlateError if they do not fit on the disk."""
     seconds = float(np.nansum(corpus.seconds_N[clips]))
     size = seconds * SAMPLE_RATE_HZ / encoder.frame_samples * encoder.output_dim * 2
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _INDEX_FILE).unlink(missing_ok=True)  # it would describe files that are about to change
+    (folder / _INDEX_FILE).unlink(missing_ok=True)  # it describes files that are about to change
     free = shutil.disk_usage(folder).free
     needs = f"the encoder states of {seconds / 3600:,.1f} hours take {size / 2**30:,.1f} GiB in {folder}"
     if size > free:

@@ -1,4 +1,4 @@
-"""Which parameters are trained: presets and LoRA.
+"""Choose which parameters are trained, by presets and LoRA.
 
 LNA trains the layer norms and attention of the encoder or decoder and freezes its other layers (Li et al. 2021,
 "Multilingual Speech Translation from Efficient Finetuning of Pretrained Models"; fairseq's --finetune-w2v-params
@@ -31,6 +31,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
 }
 _FEATURE_ENCODER = r"translator\.encoder\..*\bfeature_extractor\."
 _MASK_EMBEDDING = r"translator\.encoder\..*\bmasked_spec_embed$"
+# Names of the same projections in w2v-BERT 2.0.
 _CONFORMER_NAMES = {"q_proj": "linear_q", "k_proj": "linear_k", "v_proj": "linear_v", "out_proj": "linear_out"}
 _LORA_NAME = "default"  # peft's default
 
@@ -54,15 +55,15 @@ def choose_trainable(model: nn.Module, settings: TrainableConfig, *, masks_time:
 
 
 def add_lora(model: nn.Module, settings: LoraConfig) -> None:
-    """Add LoRA to the attention projections of encoder and decoder, in place."""
+    """Add LoRA to the attention projections of encoder and decoder, in place (Hu et al. 2021).
+
+    VoxlateError if peft is not installed.
+    """
     try:
         import peft  # noqa: PLC0415 (an optional dependency)
     except ImportError:
         raise VoxlateError("the lora preset needs peft; install it with pip install 'voxlate[lora]'") from None
-    names = [
-        *settings.target_modules,
-        *(_CONFORMER_NAMES[name] for name in settings.target_modules),
-    ]  # w2v-BERT's differ
+    names = [*settings.target_modules, *(_CONFORMER_NAMES[name] for name in settings.target_modules)]
     peft.inject_adapter_in_model(
         peft.LoraConfig(
             r=settings.rank,

@@ -1,4 +1,4 @@
-"""The weights that a run does not train, kept in its folder, so that a checkpoint needs no base model to be used."""
+"""Store the frozen weights in the run folder, so that its checkpoints can be used without the base model."""
 
 import json
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ from voxlate.training.objective import Objective
 
 FROZEN = "frozen"
 _TENSORS_FILE = "frozen.safetensors"
-_METADATA_KEY = "about"
+_METADATA_KEY = "about"  # of the metadata in the file of tensors
 _CHECKSUMS_FILE = "sha256.json"  # of the other files, by name; older versions wrote none
 
 
 @dataclass(frozen=True)
 class FrozenWeights:
-    """What `write_frozen_weights` stored."""
+    """The weights and metadata stored by `write_frozen_weights`."""
 
     checkpoint: Checkpoint  # a model without weights
     tensors: dict[str, Tensor]  # of the objective
@@ -44,22 +44,22 @@ def write_frozen_weights(
     *,
     verify: bool = False,
 ) -> None:
-    """Write the tensors that are not trained and the model's description; every process must call it.
+    """Write the frozen tensors and the model's description; every process must call this.
 
-    Files that exist are kept; with `verify`, only if they match their checksums.
+    Existing files are kept, with `verify` only if they match their checksums.
     """
     folder = run / FROZEN
     ordered = "".join(sorted(characters, key=characters.__getitem__))
     metadata = json.dumps({"characters": ordered, "fingerprint": fingerprint}, sort_keys=True)
-    writes = accelerator.is_main_process and (
+    must_write = accelerator.is_main_process and (
         _read_metadata(folder) != metadata or (verify and _find_damage(folder) is not None)
     )
-    if not writes and not is_sharded(objective):
+    if not must_write and not is_sharded(objective):
         return
     trained = {name for name, parameter in objective.named_parameters() if parameter.requires_grad}
     states = objective.state_dict().items()
     tensors = {name: full_tensor(tensor.detach()).cpu() for name, tensor in states if name not in trained}  # collective
-    if writes:
+    if must_write:
         write_description(folder, checkpoint.model, checkpoint.tokenizer, checkpoint.targets, checkpoint.directions)
         write_safetensors(folder / _TENSORS_FILE, tensors, {_METADATA_KEY: metadata})
         files = (path for path in sorted(folder.iterdir()) if path.is_file() and path.name[0] != ".")
@@ -68,12 +68,12 @@ def write_frozen_weights(
 
 
 def read_frozen_weights(run: Path) -> FrozenWeights:
-    """Read what `write_frozen_weights` stored. VoxlateError if a file is missing or damaged."""
+    """Read the frozen weights of a run. VoxlateError if a file is missing or damaged."""
     folder = run / FROZEN
     metadata = _read_metadata(folder)
     damage = f"{folder / _TENSORS_FILE}: missing or damaged" if metadata is None else _find_damage(folder)
     if metadata is None or damage is not None:
-        raise VoxlateError(f"{damage}; rerun the voxlate train command of this run, which writes it again")
+        raise VoxlateError(f"{damage}; rerun the voxlate train command of this run to restore it")
     with safe_open(folder / _TENSORS_FILE, framework="pt") as file:
         tensors = {current_name(name): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     stored = json.loads(metadata)
@@ -91,7 +91,7 @@ def _read_metadata(folder: Path) -> str | None:
 
 
 def _find_damage(folder: Path) -> str | None:
-    """Return a line on what is wrong with the files, or None if they match their checksums or have none."""
+    """Return a line on the damage of the files, or None if they match their checksums or have none."""
     if not entry_exists(folder / _CHECKSUMS_FILE):
         return None
     try:

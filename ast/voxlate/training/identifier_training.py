@@ -1,4 +1,4 @@
-"""Training of a spoken language identifier: a classifier on the mean encoder states of each clip.
+"""Train a spoken language identifier: a classifier on the mean encoder state of each clip.
 
 The encoder is frozen. The classifier is multinomial logistic regression on standardized means; L-BFGS finds its unique
 optimum, so that there is no seed or learning rate to choose. Shape letters: N clips, D width, L languages.
@@ -26,7 +26,7 @@ from voxlate.models.cpu.install import install_cpu_path
 from voxlate.models.encoder import SpeechEncoder
 from voxlate.models.language_identifier import LanguageIdentifier, mean_state
 
-_MAX_SAMPLES = 30 * SAMPLE_RATE_HZ  # of a clip
+_MAX_SAMPLES = 30 * SAMPLE_RATE_HZ  # of a clip; the rest is ignored
 
 
 @without_cudnn_attention()
@@ -40,7 +40,7 @@ def train_identifier(
     device: str = "auto",
     report: Callable[[str], None] = print,
 ) -> None:
-    """Train on up to `clips` of each source language, evenly spaced in the manifests; write a model folder.
+    """Train on up to `clips` per source language, evenly spaced in the manifests; write a model folder.
 
     `decay` is the weight of the L2 penalty in the loss. `report` is called with each line of output. VoxlateError if
     there are clips of only one language.
@@ -76,7 +76,7 @@ def train_identifier(
 
 
 def fit(means_ND: Tensor, labels_N: Tensor, languages: int, decay: float) -> tuple[Tensor, Tensor]:
-    """Return weights (L, D) and bias (L,) of logistic regression, to be applied to means that are not standardized."""
+    """Fit a logistic regression; return its weights (L, D) and bias (L,) for means that are not standardized."""
     means_ND = means_ND.double()
     center_D, spread_D = means_ND.mean(0), means_ND.std(0).clamp(min=1e-6)
     standardized_ND = (means_ND - center_D) / spread_D
@@ -84,7 +84,7 @@ def fit(means_ND: Tensor, labels_N: Tensor, languages: int, decay: float) -> tup
     bias_L = torch.zeros(languages, dtype=torch.double, requires_grad=True)
     optimizer = torch.optim.LBFGS([weight_LD, bias_L], max_iter=300, line_search_fn="strong_wolfe")
     shares_L = torch.bincount(labels_N, minlength=languages).double() / len(labels_N)
-    class_weight_L = 1 / (languages * shares_L)  # each language counts the same, however many clips it has
+    class_weight_L = 1 / (languages * shares_L)  # all languages have equal weight, regardless of their numbers of clips
 
     def loss() -> float:
         optimizer.zero_grad()
@@ -117,7 +117,7 @@ def _select(manifests: Sequence[Path], clips: int) -> list[Utterance]:
 def _mean_states(
     encoder: SpeechEncoder, utterances: Sequence[Utterance], device: torch.device
 ) -> Iterator[tuple[str, Tensor | AudioError]]:
-    """Yield the language of each utterance, and its mean encoder states (D,) or why its audio could not be read."""
+    """Yield the language of each utterance, and its mean encoder state (D,) or the error of its audio."""
     for utterance in utterances:
         try:
             waveform_T = read_waveform(utterance)[:_MAX_SAMPLES]

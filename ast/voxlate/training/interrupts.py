@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, which the training loop checks for between updates."""
+"""Count Ctrl-C and SIGTERM, which the training loop checks between updates."""
 
 import signal
 from types import FrameType

@@ -12,7 +12,8 @@ from voxlate.errors import VoxlateError
 def run(config: Path, overrides: Sequence[str], add_language: Sequence[str], init_from: Sequence[str]) -> int:
     """Train with the settings of a file; return 0 if training has finished, 130 if it was interrupted.
 
-    `add_language` and `init_from` are pairs of a language to add and the one whose embedding initializes it.
+    `add_language` lists languages to add, and `init_from`, for each, the one whose embedding initializes it.
+    VoxlateError if their numbers differ or the settings are invalid.
     """
     if len(add_language) != len(init_from):
         raise VoxlateError(

@@ -1,4 +1,4 @@
-"""How many parameters are trained, and the memory that training needs."""
+"""Count parameters, and estimate the memory that training needs."""
 
 from torch import nn
 
@@ -7,7 +7,7 @@ from voxlate.training.objective import Objective
 
 
 def count_parameters(objective: nn.Module) -> list[tuple[str, int, int]]:
-    """Return name, number of parameters, and number of trained ones, of each part of the model and of all ("all")."""
+    """Return name, number of parameters, and number of trained ones for each part of the model, and for "all"."""
     rows: dict[str, list[int]] = {}
     for name, parameter in objective.named_parameters():
         part = name.removeprefix("translator.").split(".")[0]
@@ -24,7 +24,7 @@ def estimate_memory(config: TrainConfig, objective: Objective, processes: int) -
 
     Activations are about 34 values of the layer's width per frame and transformer layer, and 44 per token in layers
     with cross-attention (after Korthikanti et al. 2022), in the dtype of training; with gradient checkpointing, only
-    the input of each layer. A batch is taken to have `batch_seconds` of audio and three tokens per second.
+    the input of each layer. A batch is assumed to have `batch_seconds` of audio and three tokens per second.
     """
     _, total, trained = count_parameters(objective)[-1]
     shards = processes if config.sharded else 1

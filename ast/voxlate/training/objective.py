@@ -20,7 +20,7 @@ class Objective(nn.Module):
         self.translator, self.ctc, self.label_smoothing = translator, ctc, label_smoothing
 
     def forward(self, batch: Batch, *, freeze_encoder: bool = False, ctc_only: bool = False) -> Tensor:
-        """Return sums over the batch, (2,): cross-entropy of the target tokens, CTC loss of the source characters.
+        """Return sums over the batch in nats, (2,): cross-entropy of target tokens, CTC loss of source characters.
 
         With `ctc_only`, the decoder does not run, and the first sum is 0.
         """

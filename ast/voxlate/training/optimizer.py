@@ -1,4 +1,4 @@
-"""AdamW and its learning rate, which is a function of the update alone, so that there is no scheduler state to save."""
+"""AdamW and its learning rate. The rate depends only on the update, so there is no scheduler state to save."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from torch import nn
 
 from voxlate.config.schema import OptimizerConfig
 
-_INITIAL_SCALE = 0.01  # of tri_stage, as in fairseq
+_INITIAL_SCALE = 0.01  # of the peak, at the start of tri_stage; as in fairseq
 
 
 def make_optimizer(model: nn.Module, settings: OptimizerConfig, *, fused: bool) -> torch.optim.AdamW:

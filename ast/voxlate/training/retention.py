@@ -1,4 +1,4 @@
-"""Which checkpoints a run keeps: the last scheduled ones, and those around the best."""
+"""List the checkpoints of a run and remove old ones: the last scheduled ones and those around the best are kept."""
 
 import re
 import shutil
@@ -22,10 +22,10 @@ def checkpoint_update(folder: Path) -> int:
 
 
 def scheduled_checkpoints(run: Path, every_updates: int) -> list[list[Path]]:
-    """Return the checkpoints that were due by the settings, oldest first, in lists without gaps.
+    """Return the checkpoints that were due by the settings, oldest first, in lists of consecutive ones.
 
-    Checkpoints of older versions do not tell whether they were scheduled; `every_updates` decides for those. A damaged
-    checkpoint is in a list of its own.
+    Checkpoints of older versions do not record whether they were scheduled; for those, `every_updates` decides. A
+    damaged checkpoint is in a separate list.
     """
     sequences: list[list[Path]] = []
     for folder in list_checkpoints(run):
@@ -48,29 +48,29 @@ def scheduled_checkpoints(run: Path, every_updates: int) -> list[list[Path]]:
 
 
 def prune(run: Path, *, keep_last: int, best: int | None, keep_around_best: int, every_updates: int) -> None:
-    """Remove all checkpoints but the newest, the last scheduled ones, the best, and scheduled ones around the best.
+    """Remove all checkpoints except the newest, the last scheduled ones, the best, and scheduled ones around the best.
 
     A checkpoint written by an interruption is kept only until there is a newer one, so that the others are those of an
     uninterrupted run.
     """
     folders = list_checkpoints(run)
     scheduled = [folder for sequence in scheduled_checkpoints(run, every_updates) for folder in sequence]
-    kept = {*folders[-1:], *scheduled[-keep_last:]}
+    retained = {*folders[-1:], *scheduled[-keep_last:]}
     if best is not None:
-        kept |= {folder for folder in scheduled if checkpoint_update(folder) == best}
-        kept |= {*nearest_checkpoints(scheduled, best)[:keep_around_best]}
+        retained |= {folder for folder in scheduled if checkpoint_update(folder) == best}
+        retained |= {*nearest_checkpoints(scheduled, best)[:keep_around_best]}
     for folder in folders:
-        if folder not in kept:
+        if folder not in retained:
             remove_checkpoint(folder)
 
 
 def nearest_checkpoints(folders: list[Path], update: int) -> list[Path]:
-    """Return checkpoints sorted by their distance to an update, earlier ones first where it is equal."""
+    """Return checkpoints sorted by their distance to an update, the earlier first if distances are equal."""
     return sorted(folders, key=lambda folder: (abs(checkpoint_update(folder) - update), checkpoint_update(folder)))
 
 
 def remove_checkpoint(folder: Path) -> None:
-    """Remove a checkpoint if it exists; a kill in between leaves nothing that looks like a checkpoint."""
+    """Remove a checkpoint if it exists; if interrupted, nothing that looks like a checkpoint remains."""
     if folder.exists():
         renamed = folder.with_name(f".{folder.name}.removed")
         shutil.rmtree(renamed, ignore_errors=True)

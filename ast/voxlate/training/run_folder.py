@@ -1,4 +1,4 @@
-"""The folder of a run: settings, environment, hashes of the data, and a lock against a second run."""
+"""Read, check and write a run folder: settings, environment, hashes of the data, and a lock."""
 
 import json
 import os
@@ -65,8 +65,8 @@ def open_run(config: TrainConfig) -> Iterator[None]:
         yield
 
 
-def write_environment(run: Path, facts: dict[str, Any]) -> None:
-    """Write versions, hardware and command of a run, together with further `facts`."""
+def write_environment(run: Path, details: dict[str, Any]) -> None:
+    """Write versions, hardware and command of a run, together with further `details`."""
     environment = {
         "voxlate": voxlate.__version__,
         "python": platform.python_version(),
@@ -77,7 +77,7 @@ def write_environment(run: Path, facts: dict[str, Any]) -> None:
         "devices": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())] or ["cpu"],
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
-        **facts,
+        **details,
     }
     write_text(run / ENVIRONMENT_FILE, json.dumps(environment, indent=2, ensure_ascii=False) + "\n")
 
@@ -92,12 +92,12 @@ def read_run_config(run: Path) -> TrainConfig:
     except VoxlateError as error:
         raise VoxlateError(
             f"the settings of the run are damaged or of another version: {error}\n  remove {path} and rerun the "
-            "voxlate train command of this run, which writes it again"
+            "voxlate train command of this run to restore it"
         ) from None
 
 
 def check_data(config: TrainConfig, vocabulary: Path) -> list[str]:
-    """Write the hashes of the data; return warnings about changes of the dev data.
+    """Write the hashes of the data; return warnings about changes to the dev data.
 
     VoxlateError if a run that has checkpoints was trained on other data, or with another vocabulary.
     """
@@ -123,6 +123,7 @@ def check_data(config: TrainConfig, vocabulary: Path) -> list[str]:
 
 
 def _describe_change(files: Sequence[Path], before: Sequence[str], now: Sequence[str]) -> str:
+    """Return which files have other SHA-256 hashes than before."""
     if len(before) != len(now):
         return f"had {len(before)} files, has {len(now)}"
     return ", ".join(

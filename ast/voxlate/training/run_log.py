@@ -1,4 +1,4 @@
-"""Output of a run: log.jsonl, trackers such as TensorBoard, and messages on the console."""
+"""Write the output of a run: log.jsonl, trackers such as TensorBoard, and messages on the console."""
 
 import errno
 import json
@@ -63,12 +63,12 @@ class LogSums:
         return numbers | ({"skipped": self.skipped} if self.skipped else {})
 
     def as_dict(self) -> dict[str, float]:
-        """Return the sums for a checkpoint."""
+        """Return the sums as JSON values for a checkpoint."""
         return {name: value for name, value in asdict(self).items() if name != "started"}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, float]) -> "LogSums":
-        """Return the sums of a checkpoint, also of older versions."""
+        """Return the sums stored in a checkpoint, including those of older versions."""
         renamed = {"translation": "cross_entropy", "not_finite_in_a_row": "consecutive_skipped"}
         return cls(**{renamed.get(name, name): value for name, value in stored.items()})  # type: ignore[arg-type]
 
@@ -204,14 +204,14 @@ def _truncate_log(path: Path, update: int) -> None:
     """Remove lines of updates after `update`, and invalid ones such as an incomplete line at the end."""
     if not path.is_file():
         return
-    kept = []
+    valid_lines = []
     for line in path.read_bytes().split(b"\n"):
         try:
             if json.loads(line)["update"] <= update:
-                kept.append(line.decode("utf-8") + "\n")
+                valid_lines.append(line.decode("utf-8") + "\n")
         except (ValueError, KeyError, TypeError, IndexError, RecursionError):
             continue
-    write_text(path, "".join(kept))
+    write_text(path, "".join(valid_lines))
 
 
 def _numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -226,5 +226,6 @@ def _numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 
 
 def _format_number(key: str, value: float) -> str:
+    """Return a name and a value for the progress line."""
     text = f"{value:.2e}" if key == "lr" else f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
     return f"{key} {text}"

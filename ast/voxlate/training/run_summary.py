@@ -1,4 +1,4 @@
-"""Console output before training, after validation, and at the end: tables and warnings."""
+"""Print tables and warnings before training, after validation, and at the end."""
 
 import json
 from collections import Counter
@@ -88,9 +88,11 @@ def forgetting_warning(config: TrainConfig, checkpoint: Checkpoint, data: Traini
     if config.model.init_from is None:
         return None
     trained = {*data.train.directions}
-    known = {*listed_directions(checkpoint.folder)}
-    forgotten = ", ".join(sorted(known - trained)) if known else "any other direction that it knows"
-    if not forgotten or (config.data.replay and not known):
+    model_directions = {*listed_directions(checkpoint.folder)}
+    forgotten = (
+        ", ".join(sorted(model_directions - trained)) if model_directions else "any other direction that it supports"
+    )
+    if not forgotten or (config.data.replay and not model_directions):
         return None
     return (
         f"training {config.model.init_from} on {', '.join(sorted(trained))} alone will make it forget {forgotten}; add "
@@ -99,7 +101,7 @@ def forgetting_warning(config: TrainConfig, checkpoint: Checkpoint, data: Traini
 
 
 def unknown_characters(corpus: Corpus, tokenizer: Tokenizer) -> tuple[str, int]:
-    """Return the characters of the training targets that the vocabulary lacks, and how many texts have any of them."""
+    """Return the characters of the training targets that the vocabulary lacks, and the number of texts with any."""
     texts = [*(corpus.teacher.values() or corpus.texts("target_text"))]
     unknown = {character for character in set().union(*texts) if UNK_ID in tokenizer.encode(character)}
     return "".join(sorted(unknown)), sum(not unknown.isdisjoint(text) for text in texts) if unknown else 0

@@ -1,4 +1,4 @@
-"""From settings to what the training loop needs: data, model and objective."""
+"""Build the data, model and objective of a training run from its settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -92,7 +92,10 @@ def read_data(config: TrainConfig) -> TrainingData:
 
 
 def build_model(config: TrainConfig, data: TrainingData) -> Checkpoint:
-    """Return the model to train, in float32 on the CPU, with a token for every target language of the data."""
+    """Return the model to train, in float32 on the CPU, with a token for every target language of the data.
+
+    VoxlateError if a model cannot be loaded, or a language has no token.
+    """
     settings = config.model
     for name in ("init_from", "encoder", "decoder"):
         if (model := getattr(settings, name)) is not None:
@@ -128,7 +131,9 @@ def build_model(config: TrainConfig, data: TrainingData) -> Checkpoint:
         checkpoint = add_language(checkpoint, code, init_from=new.init_from, token=new.token)
     required = {*data.train.target_languages(), *(data.dev.target_languages() if data.dev else [])}
     targets = _assign_tokens(checkpoint, settings.language_tokens, required)
-    if settings.init_from is None:  # mBART-50 has 52 tags, but the model knows only languages that it is trained on
+    if (
+        settings.init_from is None
+    ):  # mBART-50 has 52 tags, but the model can translate only into languages it is trained on
         trained = required | {find_language(code).code for code in settings.add_languages}
         targets = {code: token for code, token in targets.items() if code in trained}
     _check_targets(checkpoint.name, targets, required)
@@ -138,7 +143,10 @@ def build_model(config: TrainConfig, data: TrainingData) -> Checkpoint:
 def build_objective(
     config: TrainConfig, checkpoint: Checkpoint, data: TrainingData
 ) -> tuple[Objective, dict[str, int]]:
-    """Return model and losses as one module, and the CTC label of each character (empty without CTC)."""
+    """Return model and losses as one module, and the CTC label of each character (empty without CTC).
+
+    VoxlateError if CTC is enabled, but no utterance has a transcript.
+    """
     characters: dict[str, int] = {}
     ctc = None
     if config.loss.ctc_weight > 0:
@@ -170,7 +178,7 @@ def build_batch_makers(
 
 
 def build_batch_sampler(config: TrainConfig, data: TrainingData, max_tokens: int) -> BatchSampler:
-    """Return the batch sampler with augmentation: joined clips of up to `max_tokens` target tokens, slower speeds."""
+    """Return the batch sampler with augmentation: joined clips of up to `max_tokens` target tokens, slower speech."""
     settings = config.augmentation
     joining = ClipJoining(settings.join_share, config.data.max_seconds, max_tokens) if settings.join_share else None
     return replace(data.batch_sampler, joining=joining, max_stretch=1 / min([1.0, *settings.speeds]))
@@ -211,9 +219,9 @@ def _config_fields(settings: RegularizationConfig) -> dict[str, dict[str, Any]]:
 
 
 def _assign_tokens(checkpoint: Checkpoint, tokens: dict[str, str | int], required: set[str]) -> dict[str, int]:
-    """Return the checkpoint's target tokens with those of the settings, tags or ids, in place of some of them.
+    """Return the token of each target language: those of the checkpoint, overridden by tags or ids of the settings.
 
-    A language that loses its token is no longer a target, unless it is required.
+    A language whose token is reassigned is no longer a target, unless it is required. VoxlateError if an id is invalid.
     """
     assigned = {
         find_language(code).code: checkpoint.tokenizer.tag_id(token) if isinstance(token, str) else token
@@ -225,12 +233,12 @@ def _assign_tokens(checkpoint: Checkpoint, tokens: dict[str, str | int], require
         raise VoxlateError(
             f"model.language_tokens: {', '.join(invalid)}; expected token ids from 0 to {size - 1}, or tags like es_XX"
         )
-    kept = {
+    unchanged = {
         code: token
         for code, token in checkpoint.targets.items()
         if code not in assigned and (token not in assigned.values() or code in required)
     }
-    return kept | assigned
+    return unchanged | assigned
 
 
 def _check_targets(name: str, targets: dict[str, int], required: set[str]) -> None:

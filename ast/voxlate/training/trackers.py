@@ -1,7 +1,7 @@
-"""Logging to TensorBoard, Weights & Biases and MLflow, which can neither delay nor end training.
+"""Log to TensorBoard, Weights & Biases and MLflow without letting them delay or end training.
 
-Each tracker runs in its own thread with a bounded queue. A tracker that fails or blocks is reported in one line and no
-longer used; log.jsonl has all numbers.
+Each tracker runs in its own thread with a bounded queue. A tracker that fails or blocks is reported in one line and
+dropped; log.jsonl has all numbers.
 """
 
 import os
@@ -45,7 +45,7 @@ class TensorBoardEvents(GeneralTracker):  # type: ignore[misc]
         return self._writer
 
     def start(self) -> None:
-        """Start a file, which hides later updates in earlier files."""
+        """Start a file. Its first event hides later updates in the files of earlier runs."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._writer = EventsWriter(str(self._folder / "events"), f".{os.getpid()}.{self._update}")
         self._writer.write_event(Event(step=self._update + 1, session_log=SessionLog(status=SessionLog.START)))
@@ -163,7 +163,7 @@ class _TrackerThread:
             for values, update in self._items():
                 self._tracker.log(values, step=update)
             self._tracker.finish()
-        except BaseException as error:  # whatever a library raises, SystemExit included
+        except BaseException as error:  # anything that a library raises, including SystemExit
             line = next(iter(str(error).splitlines()), "")
             self._drop(f"{type(error).__name__}{f' ({line[:200]})' if line else ''}")
 

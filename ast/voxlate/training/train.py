@@ -1,6 +1,6 @@
-"""The training loop, which reads from top to bottom.
+"""The training loop, written to be read from top to bottom.
 
-An update consists of `batches_per_update` batches, whatever the number of processes, each of which takes its share.
+An update consists of `batches_per_update` batches, divided among the processes.
 The randomness of a batch (dropout, masking) depends only on the seed and the number of the batch, and the learning rate
 only on the number of the update. So no random state has to be saved, and a resumed run equals an uninterrupted one,
 even with another number of processes.
@@ -56,8 +56,9 @@ _MAX_EMPTY = 3  # consecutive updates without a readable clip after which traini
 def train(config: TrainConfig, console: Console, *, keep_freed_memory: bool = False) -> int:
     """Train to the end or to an interruption; return the exit code: 0 done, 130 interrupted (and can be resumed).
 
-    `keep_freed_memory` makes training on a CPU faster, but changes malloc settings of the process for good. The random
-    state of torch is the same afterwards as before.
+    `keep_freed_memory` makes training on a CPU faster, but changes the process's malloc settings permanently.
+    The random state of torch is restored at the end. VoxlateError if the settings, data or output folder are invalid,
+    or memory runs out.
     """
     check_trackers(config.log_with)
     accelerator = make_accelerator(config)
@@ -88,6 +89,7 @@ def _set_up_and_train(
     *,
     keep_freed_memory: bool,
 ) -> int:
+    """Build the run, resume it from the newest checkpoint, and train; return the exit code."""
     data = read_data(config)
     checkpoint = build_model(config, data)
     objective, characters = build_objective(config, checkpoint, data)
@@ -162,7 +164,7 @@ def _train_loop(run: TrainingRun, state: TrainingState, interrupts: InterruptCou
     all_batches = _process_batches(run, state.sampler_state)
     consecutive_empty = 0
     while state.update < max_updates and not _stops_early(config, state):
-        # One update.
+        # Update.
         batches = list(islice(all_batches, batches_per_process))
         totals = sum_over_processes(run, batches, interrupts.count)
         consecutive_empty = 0 if totals["tokens"] else consecutive_empty + 1
@@ -226,7 +228,7 @@ def _process_batches(run: TrainingRun, start: SamplerState) -> Iterator[Batch]:
 
 
 def _report_skipped(run: TrainingRun, state: TrainingState, batches: Sequence[Batch], consecutive_empty: int) -> None:
-    """Report utterances that were left out, each once. VoxlateError if several updates had no others."""
+    """Report each utterance that was left out once. VoxlateError if several consecutive updates had no others."""
     skipped = [(run.batch_maker.corpus[index].id, reason) for batch in batches for index, reason in batch.skipped]
     for name, reason in sorted(gather_object(skipped)):
         if name not in state.unreadable:
@@ -264,7 +266,7 @@ def _validate(run: TrainingRun, state: TrainingState) -> None:
     scores = _score(run, state, f"at update {state.update}")
     state.latest_scores = scores_as_dicts(scores)
     bleu = mean_bleu(scores)
-    loss = sum(score.loss for score in scores.values())  # decides between equal BLEU, as at the beginning
+    loss = sum(score.loss for score in scores.values())  # breaks ties of BLEU, which is often 0 at the beginning
     if state.best_score is None or (bleu, -loss) > state.best_score:
         state.best_score, state.best_update, state.validations_since_best = (bleu, -loss), state.update, 0
         _export_best(run)
@@ -275,6 +277,7 @@ def _validate(run: TrainingRun, state: TrainingState) -> None:
 
 
 def _stops_early(config: TrainConfig, state: TrainingState) -> bool:
+    """Return whether BLEU has not improved for `validation.patience` validations."""
     patience = config.validation.patience
     return patience is not None and state.validations_since_best >= patience
 
@@ -302,6 +305,7 @@ def _save(run: TrainingRun, state: TrainingState) -> None:
 
 
 def _export_best(run: TrainingRun) -> None:
+    """Write the current model to RUN/best."""
     folder, characters = run.config.output_dir / BEST, run.batch_maker.characters
     export_model(folder, run.objective, run.checkpoint, characters, run.config, run.accelerator)
 

@@ -1,4 +1,4 @@
-"""The objects that make up a run, as the functions of the training loop pass them on."""
+"""The objects of a run that the functions of the training loop share."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from voxlate.training.run_log import RunLog
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """A run. Of all this, only weights and optimizer state change; everything else that does is in `TrainingState`."""
+    """The objects of a run. Only weights and optimizer state change; other mutable state is in `TrainingState`."""
 
     config: TrainConfig
     accelerator: Accelerator

@@ -26,7 +26,7 @@ _RENAMED_FIELDS = {
 
 @dataclass
 class TrainingState:
-    """All that changes during training except weights and optimizer state."""
+    """All state of training except weights and optimizer state."""
 
     update: int = 0
     sampler_state: SamplerState = field(default_factory=SamplerState)
@@ -40,7 +40,7 @@ class TrainingState:
     initial_scores: dict[str, dict[str, Any]] = field(default_factory=dict)  # by direction, before the first update
     latest_scores: dict[str, dict[str, Any]] = field(default_factory=dict)
     log_sums: dict[str, Any] = field(default_factory=dict)  # since the last line of the log
-    scheduled: bool | None = None  # whether this checkpoint was due, rather than written by an interruption
+    scheduled: bool | None = None  # whether this checkpoint was due rather than written by an interruption
     previous_scheduled: int | None = None  # update of the scheduled checkpoint before this one
 
 
@@ -54,7 +54,7 @@ def write_training_state(folder: Path, state: TrainingState, files: Mapping[str,
 
 
 def read_training_state(folder: Path) -> TrainingState:
-    """Return the state in a checkpoint, also of older versions. VoxlateError if it is damaged."""
+    """Return the state stored in a checkpoint of this or an older version. VoxlateError if it is damaged."""
     contents = _read_contents(folder)
     try:
         stored = contents["progress"]
@@ -87,5 +87,6 @@ def _read_contents(folder: Path) -> dict[str, Any]:
 
 
 def _checksum(contents: Mapping[str, Any]) -> str:
-    rest = {name: value for name, value in contents.items() if name != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    """Return the SHA-256 of the contents without their checksum."""
+    unsigned = {name: value for name, value in contents.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(unsigned, sort_keys=True).encode()).hexdigest()

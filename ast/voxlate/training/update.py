@@ -12,7 +12,7 @@ from voxlate.training.training_run import TrainingRun
 
 
 def sum_over_processes(run: TrainingRun, batches: Sequence[Batch], interrupts: int) -> dict[str, float]:
-    """Return the totals of an update over the batches of all processes, by which its losses are divided, once."""
+    """Return the totals of an update over the batches of all processes. Losses are divided by them once."""
     counts = {
         "tokens": sum(batch.target_tokens for batch in batches),
         "characters": sum(batch.characters for batch in batches),
@@ -28,13 +28,13 @@ def sum_over_processes(run: TrainingRun, batches: Sequence[Batch], interrupts: i
 def train_update(
     run: TrainingRun, update: int, batches: Sequence[Batch], totals: dict[str, float], lr: float
 ) -> tuple[dict[str, float], float]:
-    """Make an optimizer step, with learning rate `lr`, from this process's batches of an update, counted from 0.
+    """Take an optimizer step at learning rate `lr`, with this process's batches of an update, counted from 0.
 
-    Return the sums of the losses over all processes, and the norm of the gradient before clipping. If that is not
-    finite, the step is skipped.
+    Return the sums of the losses over all processes, and the norm of the gradient before clipping. If the norm
+    is not finite, the step is skipped.
     """
     config, accelerator = run.config, run.accelerator
-    # The gradients of the processes are averaged; multiplying by their number makes that a sum.
+    # DDP averages the gradients of processes; multiplying by their number turns the average into a sum.
     scale = torch.tensor(
         [
             accelerator.num_processes / max(1.0, totals["tokens"]),

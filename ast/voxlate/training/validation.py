@@ -28,7 +28,7 @@ from voxlate_eval.metrics.bleu import corpus_bleu
 class DirectionScore:
     """Scores of a direction: BLEU with its signature, cross-entropy in nats per token.
 
-    `failed` of the `utterances` had no readable audio.
+    Of all `utterances`, `failed` had no readable audio.
     """
 
     bleu: float
@@ -65,10 +65,10 @@ def validate(
                 texts.update(_score_batch(objective, batch.to(accelerator.device), maker, options, sums))
     objective.train()
     parts = gather_object([(texts, errors, sums)])
-    answer = [_merge(maker, parts, output, settings) if accelerator.is_main_process else None]
-    broadcast_object_list(answer)
-    assert answer[0] is not None
-    return answer[0]
+    scores = [_merge(maker, parts, output, settings) if accelerator.is_main_process else None]
+    broadcast_object_list(scores)
+    assert scores[0] is not None
+    return scores[0]
 
 
 def mean_bleu(scores: Mapping[str, DirectionScore]) -> float:
@@ -77,7 +77,7 @@ def mean_bleu(scores: Mapping[str, DirectionScore]) -> float:
 
 
 def scores_as_dicts(scores: Mapping[str, DirectionScore]) -> dict[str, dict[str, object]]:
-    """Return scores as values that JSON can hold."""
+    """Return scores as JSON values."""
     return {direction: asdict(score) for direction, score in scores.items()}
 
 
@@ -91,7 +91,7 @@ def _score_batch(
     """Return the hypotheses of a batch by index; add its losses to `sums`, (sum, number of tokens) by direction."""
     translator = objective.translator
     cache = translator.cross_attention_cache(batch.waveform_BT, batch.lengths_B)
-    positions = slice(translator.decoder.config.max_positions)  # longer references are cut
+    positions = slice(translator.decoder.config.max_positions)  # longer references are truncated
     states_BTD = translator.decoder(batch.tokens_BT[:, positions], cache)
     for direction in sorted(set(batch.directions)):
         selected_B = torch.tensor([name == direction for name in batch.directions], device=states_BTD.device)
@@ -115,7 +115,7 @@ def _merge(
     output: Path,
     settings: ValidationConfig,
 ) -> dict[str, DirectionScore]:
-    """Return the scores of the parts that each process validated; write all hypotheses."""
+    """Merge the results of all processes into scores; write all hypotheses."""
     texts: dict[int, str] = {}
     errors: dict[int, str] = {}
     totals: dict[str, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
