@@ -1,4 +1,4 @@
-"""Tables by other programs: what their writers added is told from text, what is of the wrong kind is one line."""
+"""Tables by other programs: quoting by their writers is detected, and wrong types are reported in one line."""
 
 import csv
 import io
