@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 PAIRS = ("fr-en", "de-en", "zh-CN-en", "en-de", "en-sv-SE")
-WORD_HZ = (300, 450, 650, 900, 1250, 1700)  # each word of the vocabulary is a tone of its own
+WORD_HZ = (300, 450, 650, 900, 1250, 1700)  # each word of the vocabulary has its own tone
 WORD_SECONDS, PAUSE_SECONDS = 0.2, 0.05
 WORDS = {
     "fr": ("un", "deux", "trois", "quatre", "cinq", "six"),
@@ -30,7 +30,7 @@ WORDS = {
     "sv-SE": ("ett", "två", "tre", "fyra", "fem", "sex"),
 }
 KINDS = ((".mp3", 48_000), (".wav", 16_000), (".flac", 48_000))
-# Rows with a defect: their words, label, and what is wrong. They follow the sound ones, in each pair.
+# Defective rows: words, label and defect. In each pair they follow the valid ones.
 DEFECTS = (
     ("train", "zero bytes"),
     ("train", "missing"),

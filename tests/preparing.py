@@ -19,7 +19,7 @@ from voxlate.corpora.user_manifest import ManifestPreparation
 from voxlate.errors import VoxlateError
 from voxlate.registry import resolve
 
-ANY = ("source_language", "target_language", "target_text")  # what tables of these tests may lack
+ANY = ("source_language", "target_language", "target_text")  # columns that tables of these tests may lack
 
 
 def covost2(corpus: Path, output: Path, *pairs: str, **options: Any) -> CoVoST2Preparation:

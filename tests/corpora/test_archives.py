@@ -48,7 +48,7 @@ def test_whole_archives_are_read(pack: Callable[[bytes], bytes], format_: int, t
     files = FILES | {f"clips/{'ö' * 120}.mp3": b"long name"} if format_ != tarfile.USTAR_FORMAT else FILES
     path.write_bytes(pack(tar_bytes(files, format_)))
     assert read(path) == files
-    assert [member.name for member in read_members(path)] == [*files]  # without what they hold
+    assert [member.name for member in read_members(path)] == [*files]  # without their contents
 
 
 def test_gzip_in_several_parts_is_one_archive(tmp_path: Path) -> None:
@@ -92,14 +92,14 @@ def test_every_flipped_bit_of_compressed_contents_is_reported(pack: Callable[[by
     contents = pack(tar_bytes(files))
     path = tmp_path / "x.tar.gz"
     named = 0
-    for byte in range(10 if pack is gzip.compress else 6, len(contents), 7):  # after the format's names and times
+    for byte in range(10 if pack is gzip.compress else 6, len(contents), 7):  # after names and times of the format
         path.write_bytes(contents[:byte] + bytes([contents[byte] ^ 16]) + contents[byte + 1 :])
         try:
             found = read(path)
         except VoxlateError as error:
             named += f"{path}: damaged " in str(error) and "; fetch it again" in str(error)
         else:
-            assert found == files  # the bit was one of those that mean nothing
+            assert found == files  # the bit has no meaning
     assert named > len(contents) // 7 - 6
 
 

@@ -68,7 +68,7 @@ def test_each_defect_is_counted_and_the_test_split_keeps_all_rows(corpus: Path, 
     )
     assert first.source_text
     assert re.fullmatch("[一二三四五六]+", first.source_text)
-    assert len(lines(tmp_path / "durations" / "en.jsonl")) == 22  # each clip once, though two pairs use it
+    assert len(lines(tmp_path / "durations" / "en.jsonl")) == 22  # each clip once, although two pairs use it
 
 
 @pytest.mark.parametrize("layout", ["flat", "version", "tar.gz"])
@@ -82,7 +82,7 @@ def test_other_layouts_give_the_same_rows(corpus: Path, tmp_path: Path, layout: 
         for utterance in read_manifest(tmp_path / "2" / "fr-en" / f"{split}.jsonl"):
             assert utterance.error or load_audio(str(utterance.audio)).seconds == utterance.seconds
     clips = [*(tmp_path / "2").rglob("*.mp3")]
-    assert bool(clips) == (layout == "tar.gz")  # referenced where they are files
+    assert bool(clips) == (layout == "tar.gz")  # files are not copied but referenced
 
 
 def test_archives_of_other_names_and_nested_folders(corpus: Path, tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_an_interrupted_run_resumes(tmp_path: Path, sent: signal.Signals, transc
             clip.flac.touch()
         return replace(finding, name=clip.name, state=clip.state)
 
-    with pytest.MonkeyPatch.context() as patch:  # they need not all be decoded to see which would be
+    with pytest.MonkeyPatch.context() as patch:  # recording the calls is enough; nothing is decoded
         patch.setattr("voxlate.corpora.clip_checks.check_clip", cheaply)
         run(replace(command, workers=1))
     assert len(examined) == 318 - known

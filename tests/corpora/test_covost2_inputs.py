@@ -98,7 +98,7 @@ def test_releases_that_cannot_be_used(corpus: Path, tmp_path: Path) -> None:
     (voice / "v4/fr/validated.tsv").write_text("path\tsentence\n")
     message = error_of(covost2(corpus, tmp_path / "out", **options))
     assert "validated.tsv: no column client_id in its first line; expected a TSV of Common Voice" in message
-    flat = {"common_voice": corpus / "common_voice/de"}  # German, and says so
+    flat = {"common_voice": corpus / "common_voice/de"}  # labeled as German
     assert "no Common Voice in French under" in error_of(covost2(corpus, tmp_path / "out", **flat))
 
 
@@ -117,7 +117,7 @@ def test_translations_that_cannot_be_used(corpus: Path, tmp_path: Path, contents
 
 def test_archives_of_translations_that_cannot_be_used(corpus: Path, tmp_path: Path) -> None:
     path = tmp_path / "covost_v2.fr_en.tsv.tar.gz"
-    path.touch()  # as those of two pairs once were
+    path.touch()  # as the files of two pairs were at first
     assert "fr_en.tsv.tar.gz: empty file (0 bytes); fetch it again" in error_of(
         covost2(corpus, tmp_path / "out", covost=tmp_path)
     )

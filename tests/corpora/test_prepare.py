@@ -54,7 +54,7 @@ def test_contract_of_every_corpus(command: Preparation, tmp_path: Path, capsys: 
     assert {name: text.count(b"\n") for name, text in results(tmp_path / "2").items()} == {
         name: text.count(b"\n") for name, text in before.items()
     }
-    shutil.rmtree(tmp_path / "out")  # the same place, for paths in the manifests are relative
+    shutil.rmtree(tmp_path / "out")  # in the same place, because paths in manifests are relative
     assert run(replace(command, workers=2)) == 1
     assert results(tmp_path / "out") == before
 
@@ -70,7 +70,7 @@ def test_every_corpus_can_be_transcoded_to_flac(command: Preparation, tmp_path: 
                 assert utterance.error or load_audio(str(utterance.audio)).seconds == utterance.seconds
     written = {path: path.stat().st_mtime_ns for path in audio}
     audio[0].unlink()
-    assert run(replace(command, transcode=True)) == 1  # what is missing is made again, and nothing else
+    assert run(replace(command, transcode=True)) == 1  # only missing files are written again
     assert audio[0].exists()
     assert all(path.stat().st_mtime_ns == time_ns for path, time_ns in written.items() if path != audio[0])
 

@@ -128,7 +128,7 @@ def test_a_folder_is_split_by_the_column_split(tmp_path: Path, capsys: pytest.Ca
     assert divided(tmp_path / "out") == {"train": ["0", "2"], "dev": ["3"], "test": ["1"]}
     table_with(tmp_path, *rows[:3])
     assert run(replace(command, split_by="column")) == 0
-    assert divided(tmp_path / "out") == {"train": ["0", "2"], "test": ["1"]}  # no file of an earlier run stays
+    assert divided(tmp_path / "out") == {"train": ["0", "2"], "test": ["1"]}  # files of an earlier run are removed
     assert "no rows for dev in the column split" in capsys.readouterr().err
     table_with(tmp_path, *rows, {"split": "valid"}, {})
     message = error_of(replace(command, allow=("split",)))
@@ -160,7 +160,7 @@ def test_a_table_is_split_at_random(tmp_path: Path) -> None:
     assert run(replace(command, output=tmp_path / "fewer")) == 0
     fewer = divided(tmp_path / "fewer")
     moved = [name for name in fewer["train"] if name not in parts["train"]]
-    assert len(moved) <= 6  # a table that grows keeps most where they were
+    assert len(moved) <= 6  # most rows of a growing table keep their splits
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_rows_that_training_refuses_need_allow(tmp_path: Path) -> None:
     assert counts(json.loads((tmp_path / "m.drops.json").read_text())["splits"]["train"]["left_out"]) == {
         "no translation": 1
     }
-    assert len(read_corpus([tmp_path / "m.jsonl"], limits=None)) == 3  # and training takes it
+    assert len(read_corpus([tmp_path / "m.jsonl"], limits=None)) == 3  # and training accepts it
     (tmp_path / "few.tsv").write_text("id\taudio\nx\ta.wav\n")
     assert "--allow source_language,target_language,target_text" in error_of(
         replace(command, table=tmp_path / "few.tsv")

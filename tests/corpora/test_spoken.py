@@ -50,7 +50,7 @@ def test_prepare_covost2_reads_the_corpus(text: Path, tmp_path: Path, capsys: py
         "dev": 1,
         "test": 1,
     }
-    assert "official" not in drops(output / "fr-en")["test"]  # CoVoST-2's counts say nothing of this corpus
+    assert "official" not in drops(output / "fr-en")["test"]  # CoVoST-2's row counts do not apply to this corpus
     row = lines(output / "fr-en/test.jsonl")[0]
     assert (row["id"], row["source_text"], row["target_text"]) == (
         "fr-en/spoken_fr_c",
@@ -59,7 +59,7 @@ def test_prepare_covost2_reads_the_corpus(text: Path, tmp_path: Path, capsys: py
     )
     assert row["speaker"].startswith("fr-fr+")
     assert 1 < row["seconds"] < 5
-    # What tab-separated files escape comes back as it was.
+    # Characters that tab-separated files escape are restored.
     assert lines(output / "fr-en/train.jsonl")[1]["target_text"] == 'The word is "no" \\ nothing.'
     audio = load_audio(corpus / "common_voice/fr/clips/spoken_fr_c.flac")
     assert 10 ** (-24 / 20) - 1e-3 <= np.abs(audio.waveform).max() <= 10 ** (-3 / 20) + 1e-3
@@ -138,7 +138,7 @@ def test_the_background_has_the_given_level(babble: float) -> None:
         reading = SpeechVariation(silence=(0.5, 0.5), snr=(10, 10), volume=(-6, -6), babble=babble)
         clip_T = add_background(speech_T, others, reading, rng)
         assert np.abs(clip_T).max() == pytest.approx(10 ** (-6 / 20), rel=1e-4)
-        # Of a known signal, what is left after its projection is the background.
+        # The background is the residual after projection onto the known signal.
         core_T = clip_T[8_000:-8_000]
         gain = float(core_T @ speech_T / (speech_T @ speech_T))
         background_T = clip_T - np.pad(gain * speech_T, 8_000)
