@@ -13,7 +13,7 @@ from voxlate.cli import app
 from voxlate.errors import VoxlateError
 
 CASES = SHARED / "cases"
-# Modules that the programs of the cases import, and where they are now.
+# Modules that programs of the cases import -> their present names.
 MOVED_MODULES = {
     "voxlate.data.audio": "voxlate.audio.loading",
     "voxlate.decoding.translation": "voxlate.decoding.results",

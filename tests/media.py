@@ -22,7 +22,7 @@ LAYOUTS = ("mono", "stereo", "2.1", "quad", "5.0", "5.1", "6.1", "7.1")  # by nu
 
 
 def sine(frequency_hz: float, seconds: float, rate: int = 16_000, amplitude: float = 0.5) -> npt.NDArray[np.float32]:
-    """Make a sine, shape (T,)."""
+    """Return a sine, shape (T,)."""
     times_T = np.arange(round(seconds * rate)) / rate
     return (amplitude * np.sin(2 * np.pi * frequency_hz * times_T)).astype(np.float32)
 
@@ -30,7 +30,7 @@ def sine(frequency_hz: float, seconds: float, rate: int = 16_000, amplitude: flo
 def sweep(
     low_hz: float, high_hz: float, seconds: float, rate: int = 16_000, amplitude: float = 0.5
 ) -> npt.NDArray[np.float32]:
-    """Make a sine whose frequency rises linearly, shape (T,): no two moments of it look alike."""
+    """Return a sine whose frequency rises linearly, shape (T,), so that all its parts differ."""
     times_T = np.arange(round(seconds * rate)) / rate
     phase_T = 2 * np.pi * (low_hz * times_T + (high_hz - low_hz) / (2 * seconds) * times_T**2)
     return (amplitude * np.sin(phase_T)).astype(np.float32)
@@ -143,7 +143,7 @@ def film(*tracks: dict[str, Any], container: str = "matroska", seconds: float = 
 
 
 def shift_and_error(longer_T: npt.NDArray[Any], start: int, part_T: npt.NDArray[Any], reach: int) -> tuple[int, float]:
-    """Find how far `part_T` lies from `longer_T[start:]`, within `reach` samples, and the difference left (RMS)."""
+    """Return the shift of `part_T` relative to `longer_T[start:]`, up to `reach` samples, and the RMS error left."""
     errors = {
         shift: rms(longer_T[start + shift : start + shift + len(part_T)] - part_T) for shift in range(-reach, reach + 1)
     }

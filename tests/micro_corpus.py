@@ -1,4 +1,4 @@
-"""A micro corpus in the form of CoVoST-2 and Common Voice, made of tones that spell its texts."""
+"""A micro corpus in the form of CoVoST-2 and Common Voice, of tones that encode its texts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 PAIRS = ("fr-en", "de-en", "zh-CN-en", "en-de", "en-sv-SE")
-WORD_HZ = (300, 450, 650, 900, 1250, 1700)  # each word of the vocabulary is a tone of its own
+WORD_HZ = (300, 450, 650, 900, 1250, 1700)  # each word of the vocabulary has its own tone
 WORD_SECONDS, PAUSE_SECONDS = 0.2, 0.05
 WORDS = {
     "fr": ("un", "deux", "trois", "quatre", "cinq", "six"),
@@ -30,7 +30,7 @@ WORDS = {
     "sv-SE": ("ett", "två", "tre", "fyra", "fem", "sex"),
 }
 KINDS = ((".mp3", 48_000), (".wav", 16_000), (".flac", 48_000))
-# Rows with a defect: their words, label, and what is wrong. They follow the sound ones, in each pair.
+# Defective rows: words, label and defect. In each pair they follow the valid ones.
 DEFECTS = (
     ("train", "zero bytes"),
     ("train", "missing"),
@@ -52,7 +52,7 @@ LABELS = ("train", "train_covost", "train", "dev", "test")
 
 
 def spoken(words: Sequence[int], rate: int) -> npt.NDArray[np.float32]:
-    """Make the sound of some words, shape (T,)."""
+    """Return the sound of some words, shape (T,)."""
     times_T = np.arange(round(WORD_SECONDS * rate)) / rate
     fade_T = np.minimum(1, np.minimum(times_T, WORD_SECONDS - times_T) / 0.01)
     pause_T = np.zeros(round(PAUSE_SECONDS * rate))
@@ -145,7 +145,7 @@ def _quoted(text: str, defect: str) -> str:
 
 
 def pack(archive: Path, folder: Path) -> None:
-    """Move a folder into an archive; each clip lies below its name."""
+    """Move a folder into an archive, whose paths begin with its name."""
     with tarfile.open(archive, "w:gz") as tar:
         for path in sorted(folder.rglob("*")):
             if path.is_file():

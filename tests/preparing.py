@@ -1,4 +1,4 @@
-"""What tests of `voxlate prepare` share: small corpora of each kind, commands, and what they left."""
+"""`voxlate prepare` in tests: a small corpus of each kind, its command, and its output."""
 
 import json
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from voxlate.corpora.user_manifest import ManifestPreparation
 from voxlate.errors import VoxlateError
 from voxlate.registry import resolve
 
-ANY = ("source_language", "target_language", "target_text")  # what tables of these tests may lack
+ANY = ("source_language", "target_language", "target_text")  # columns that tables of these tests may lack
 
 
 def covost2(corpus: Path, output: Path, *pairs: str, **options: Any) -> CoVoST2Preparation:
@@ -28,7 +28,7 @@ def covost2(corpus: Path, output: Path, *pairs: str, **options: Any) -> CoVoST2P
 
 
 def run(command: Preparation) -> int:
-    """Run the function of the table that stands in the module of the command."""
+    """Run the function of CORPORA that is defined in the module of the command."""
     table = {**CORPORA, **MAKERS}
     [name] = [name for name, place in table.items() if place.partition(":")[0] == type(command).__module__]
     code: int = resolve(table, name, "corpus")(command)
@@ -42,7 +42,7 @@ def error_of(command: Preparation) -> str:
 
 
 def results(folder: Path) -> dict[str, bytes]:
-    """Return all that a command left but what it needs to go on."""
+    """Return all files that a command wrote, except those for resuming."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -76,7 +76,7 @@ def table_of(folder: Path) -> Path:
 
 
 def mirror_of(folder: Path, splits: tuple[str, ...] = ("train", "validation", "test")) -> Path:
-    """A parquet mirror with three rows a split, in row groups of two: one clip is broken, one translation empty."""
+    """A parquet mirror with three rows per split, in row groups of two: one clip is broken, one translation empty."""
     (folder / "fr_en").mkdir(parents=True)
     for split in splits:
         rows = []

@@ -45,7 +45,7 @@ def test_a_table_that_pandas_wrote(case: Case) -> None:
 def test_parquet_of_paths(case: Case) -> None:
     case.open("18-parquet-paths")
     result = voxlate("prepare", "parquet", "path", "--pair", "es-en", "--output", "out")
-    assert "out/clips/es/c1.flac" not in result.stderr  # a name that nobody gave
+    assert "out/clips/es/c1.flac" not in result.stderr  # an unknown name
     [path] = {row["path"] for row in pq.read_table("path")["audio"].to_pylist()}
     errors = [json.loads(line).get("error") for line in Path("out/es-en/test.jsonl").read_text().splitlines()]
     assert result.code == (1 if any(errors) else 0)

@@ -148,7 +148,7 @@ def test_a_third_party_corpus(tmp_path: Path) -> None:
 
 
 def test_a_third_party_corpus_is_a_command(tmp_path: Path) -> None:
-    """Its options are the fields of its Preparation."""
+    """The options of the command are the fields of the Preparation."""
     for name, code in (("mustc", CORPUS), ("the_line", CORPUS_LINE), ("command", COMMAND)):
         (tmp_path / f"{name}.py").write_text(code)
 

@@ -31,7 +31,7 @@ from voxlate.published_checkpoints import PUBLISHED_TARGETS, default_checkpoint,
         ("Welsh", "cy"),
         (" English ", "en"),
         ("Farsi", "fa"),
-        # Languages that mBART-50 lacks, as ISO 639, Common Voice, XLS-R and people name them.
+        # Languages that mBART-50 lacks, by their names in ISO 639, Common Voice, XLS-R and common use.
         ("bg", "bg"),
         ("Hungarian", "hu"),
         ("lao", "lo"),

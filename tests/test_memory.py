@@ -43,7 +43,7 @@ linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="me
 
 
 def mebibytes(code: str, *arguments: str) -> list[int]:
-    """Run code in a process of its own; return the numbers that it prints."""
+    """Run code in a new process; return the numbers that it prints."""
     command = [sys.executable, "-c", RESIDENT + code, *arguments]
     return [int(word) for word in subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()]
 
@@ -55,7 +55,7 @@ def test_freed_memory_is_kept_within_bounds_until_it_is_closed() -> None:
     assert bounded < 200
     assert closed < 200
     _, bounded, closed = mebibytes(KEPT, "keep", str(4 << 30))
-    assert bounded > 500  # that much may always be kept
+    assert bounded > 500  # this much may always be kept
     assert closed < 200
     assert mebibytes(KEPT, "no", "0")[0] < 200
 

@@ -66,9 +66,9 @@ def prepare(folder: Path, *, transcode: bool) -> tuple[Path, float]:
 def read(manifest: Path, tokenizer: Tokenizer, workers: int) -> float:
     """Make the batches of three epochs; return seconds of audio per second, measured from the first batch."""
     corpus = read_corpus([manifest], limits=LengthLimits())
-    plan = plan_of(corpus.seconds_N, corpus.tokens_N)
+    sampler = sampler_of(corpus.seconds_N, corpus.tokens_N)
     requests = [
-        BatchRequest(SamplerState(), SamplerState(), indices) for epoch in range(3) for indices in plan.epoch(epoch)
+        BatchRequest(SamplerState(), SamplerState(), indices) for epoch in range(3) for indices in sampler.epoch(epoch)
     ]
     maker = BatchMaker(corpus, tokenizer, {"en": tokenizer.tag_id("en_XX")}, normalize=True)
     batches = read_batches(maker, requests, workers=workers)
@@ -79,8 +79,8 @@ def read(manifest: Path, tokenizer: Tokenizer, workers: int) -> float:
     return seconds / (time.perf_counter() - started)
 
 
-def plan_of(seconds_N: Floats, tokens_N: Integers) -> BatchSampler:
-    """Return the plan that training makes of these utterances with its default settings."""
+def sampler_of(seconds_N: Floats, tokens_N: Integers) -> BatchSampler:
+    """Return the sampler that training with default settings uses for these utterances."""
     return BatchSampler(
         seconds_N,
         tokens_N,
@@ -98,9 +98,9 @@ def padding() -> tuple[float, float]:
     generator = np.random.default_rng(0)
     seconds_N = clip_seconds(_PADDING_UTTERANCES, generator)
     characters_N = np.array([len(sentence(seconds, generator)) for seconds in seconds_N.tolist()])
-    planned = padding_share(plan_of(seconds_N, estimate_tokens(characters_N)).epoch(0), seconds_N)
+    batched = padding_share(sampler_of(seconds_N, estimate_tokens(characters_N)).epoch(0), seconds_N)
     mixed = np.array_split(generator.permutation(_PADDING_UTTERANCES), _PADDING_UTTERANCES // 24)
-    return planned, padding_share(mixed, seconds_N)
+    return batched, padding_share(mixed, seconds_N)
 
 
 def main() -> None:
@@ -127,8 +127,8 @@ def main() -> None:
             for workers in (0, 1):
                 speeds = [read(manifest, tokenizer, workers) for _ in range(arguments.rounds)]
                 print(f"batches, {name:4} {workers} workers     {statistics.median(speeds):7.0f} s of audio/s")
-    planned, mixed = padding()
-    print(f"padding of {_PADDING_UTTERANCES} clips: {planned:.1%}; in random order, 24 in a batch: {mixed:.1%}")
+    batched, mixed = padding()
+    print(f"padding of {_PADDING_UTTERANCES} clips: {batched:.1%}; in random order, 24 in a batch: {mixed:.1%}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Every kind of media file, whole, broken and cut, through `load_audio`."""
+"""`load_audio`: formats, sources, tags and concatenated files."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_resampling_removes_frequencies_above_8_khz(tmp_path: Path) -> None:
     above_T = sweep(9_000, 20_000, 2.0, RATE, 10 ** (-9 / 20) * np.sqrt(2))
     assert 20 * np.log10(rms(above_T)) == pytest.approx(-9, abs=0.1)
     aliases_T = load_audio(write_media(tmp_path / "above.wav", above_T, RATE, codec="pcm_f32le")).waveform
-    assert 20 * np.log10(rms(aliases_T[200:-200])) < -60  # without the clicks of its sudden start and end
+    assert 20 * np.log10(rms(aliases_T[200:-200])) < -60  # without the clicks at its abrupt start and end
     tone_T = load_audio(write_media(tmp_path / "tone.wav", sine(1_000, 1.0, RATE), RATE, codec="pcm_f32le")).waveform
     assert 20 * np.log10(rms(tone_T[1_000:-1_000]) / (0.5 / np.sqrt(2))) == pytest.approx(0, abs=0.1)
     assert np.abs(np.fft.rfft(tone_T)).argmax() * SAMPLE_RATE_HZ / len(tone_T) == pytest.approx(1_000, abs=1)
@@ -168,7 +168,7 @@ def test_a_pipe_is_read_completely(media_folder: Path) -> None:
     assert np.array_equal(audio.waveform, load_audio(contents).waveform)
 
 
-def test_a_misleading_suffix_does_no_harm(tmp_path: Path, media_folder: Path) -> None:
+def test_a_misleading_suffix_is_ignored(tmp_path: Path, media_folder: Path) -> None:
     for suffix in (".jpg", ".txt", ".wav", ".m3u8"):
         path = tmp_path / f"renamed%03d{suffix}"
         path.write_bytes((media_folder / "lossless.flac").read_bytes())
@@ -176,7 +176,7 @@ def test_a_misleading_suffix_does_no_harm(tmp_path: Path, media_folder: Path) ->
 
 
 class CountingFile(io.BytesIO):
-    """A file that knows how much of it was read."""
+    """A file that counts the bytes read from it."""
 
     bytes_read = 0
 
@@ -198,7 +198,7 @@ def test_a_range_reads_only_its_part_of_a_long_file(tmp_path: Path, name: str) -
     assert file.bytes_read < 0.25 * path.stat().st_size
 
 
-# Tags, junk and joins
+# Tags, junk and concatenated files
 
 
 def test_tags_and_junk_around_an_mp3(media_folder: Path) -> None:

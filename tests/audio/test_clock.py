@@ -1,4 +1,4 @@
-"""Times on the clock of the file: late sound, gaps, wrong timestamps and damage move nothing."""
+"""Times follow the clock of the file, despite late sound, gaps, wrong timestamps and damage."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ When = Callable[[float], float | None]
 
 
 def write_at(path: Path, waveform_T: Any, codec: str, when: When, picture_start: float | None = None) -> Path:
-    """Encode sound whose packets get the seconds that `when` makes of theirs; those without any are left out."""
+    """Encode sound; `when` maps the time of each packet to a new one, or to None to leave the packet out."""
     with av.open(str(path), "w") as output:
         picture = output.add_stream("mpeg4", 10) if picture_start is not None else None
         sound = output.add_stream(codec, RATE)
@@ -64,7 +64,7 @@ def gap(start: float, end: float) -> When:
         ("alone.mka", "aac", None),
         ("alone.webm", "libopus", None),
         ("late.ts", "aac", 0.0),
-        ("any_start.ts", "aac", 60_000.0),  # the clock of a broadcast, and it wraps after 95443.7 s
+        ("any_start.ts", "aac", 60_000.0),  # the clock of a broadcast, which wraps around after 95443.7 s
         ("wraps.ts", "aac", 95_441.0),
         ("any_start.mpg", "mp2", 20_000.0),
     ],
@@ -106,11 +106,11 @@ def test_gaps_are_silence(tmp_path: Path, name: str, codec: str) -> None:
         assert abs(shift) <= 16  # a tick of Matroska's clock
         assert error < 0.05
     assert np.abs(waveform_T[round(2.2 * SAMPLE_RATE_HZ) : round(3.3 * SAMPLE_RATE_HZ)]).max() < 1e-3
-    # What is trained on and scored is what the file holds.
+    # Training and scoring use exactly the sound in the file.
     assert load_audio(path).seconds == pytest.approx(len(whole_T) / SAMPLE_RATE_HZ - 2.5, abs=0.15)
 
 
-def test_a_long_gap_takes_no_room(tmp_path: Path) -> None:
+def test_a_long_gap_needs_no_disk_space(tmp_path: Path) -> None:
     hours = 5 * 3_600.0
     path = write_at(
         tmp_path / "a.mka", sine(440, 6.0, RATE), "flac", lambda seconds: seconds + (hours if seconds >= 3 else 0)
@@ -128,7 +128,7 @@ def test_a_long_gap_takes_no_room(tmp_path: Path) -> None:
 
 
 def timeline_of(*stretches: tuple[float, float]) -> tuple[float, list[tuple[float, float]], Timeline]:
-    """Follow sound of (timestamp, seconds); return all seconds, (position, seconds) of silence, and the timeline."""
+    """Place stretches of (timestamp, seconds); return total seconds, gaps as (position, seconds), and the timeline."""
 
     def frames() -> Any:
         for start, seconds in stretches:
@@ -153,7 +153,7 @@ def timeline_of(*stretches: tuple[float, float]) -> tuple[float, list[tuple[floa
     [
         ([(0, 2), (2.06, 2), (4.01, 2)], []),  # jitter
         ([(0, 2), (1.5, 3)], []),  # an overlap
-        ([(0, 2), (1.5, 2), (4.5, 2)], [(4.0, 0.5)]),  # it ends with the next gap
+        ([(0, 2), (1.5, 2), (4.5, 2)], [(4.0, 0.5)]),  # the overlap ends with the next gap
         ([(0, 2), (30, 0.2), (2.2, 2)], []),  # wrong timestamps
         ([(5, 2), (1, 0.2), (300, 0.1), (7.3, 2)], []),
         ([(0, 5), (0, 5), (8, 2)], [(10.0, 3.0)]),  # joined files: the clock restarts
@@ -183,8 +183,8 @@ def test_implausible_timestamps_do_not_fill_the_disk() -> None:
     assert timeline_of((1e9, 1), (1e9 + 1, 1))[2].clock() == Clock()
 
 
-def test_damage_moves_nothing(tmp_path: Path) -> None:
-    """What comes after damage is where it was; estimated in MP3 and AAC, which have no timestamps."""
+def test_damage_does_not_shift_what_follows(tmp_path: Path) -> None:
+    """In MP3 and AAC, which have no timestamps, the length of the damage is estimated."""
     sound_T = sweep(100, 600, 6.0)
     for name, codec, tolerance in (
         ("a.flac", None, 0.1),
@@ -215,7 +215,7 @@ def test_a_dropout_in_a_short_clip_divides_it(tmp_path: Path) -> None:
 
 
 def test_a_test_set_is_read_without_its_gaps(tmp_path: Path) -> None:
-    """Scores are of the samples that training and the manifest's lengths know."""
+    """Scoring uses the same samples as training and the durations of manifests."""
     path = write_at(tmp_path / "a.mka", sine(440, 9.0, RATE), "flac", gap(3, 6))
     [sound] = read_ahead([path], whole=True)
     assert isinstance(sound, DecodedAudio)

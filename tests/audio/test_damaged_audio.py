@@ -51,7 +51,7 @@ def test_a_truncated_file_keeps_its_beginning_with_a_warning(tmp_path: Path, med
     assert match
     assert float(match[1]) == pytest.approx(audio.seconds, abs=0.01)
     assert float(match[2]) == pytest.approx(SECONDS, abs=0.03)
-    # A range inside what is left is not truncated.
+    # A range within the remaining part is not truncated.
     assert load_audio(path, start_seconds=0.1, end_seconds=0.9).warnings == ()
 
 

@@ -1,4 +1,4 @@
-"""Several channels to mono: none that holds sound is lost, and ordinary files give what they always gave."""
+"""Mixing channels to mono: no channel with sound is lost, and ordinary layouts are mixed as by FFmpeg."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RATE = 16_000
 
 
 def talk(seed: int, seconds: float = 2.0, rate: int = RATE) -> npt.NDArray[np.float32]:
-    """Make noise below 6 kHz that swells like syllables, (T,)."""
+    """Return noise below 6 kHz with the amplitude envelope of syllables, (T,)."""
     times_T = np.arange(round(seconds * rate)) / rate
     swell_T = np.sin(2 * np.pi * 2.5 * times_T + seed) ** 2
     parts = np.random.default_rng(seed).normal(size=(2, len(times_T) // 2 + 1))
@@ -32,7 +32,7 @@ def talk(seed: int, seconds: float = 2.0, rate: int = RATE) -> npt.NDArray[np.fl
 
 
 def wav(channels: Any, rate: int = RATE, mask: int | None = None) -> bytes:
-    """Return a WAV of float samples, with a channel mask or without."""
+    """Return a WAV of float samples, with or without a channel mask."""
     data_CT = np.asarray(channels, "<f4")
     count, data = len(data_CT), data_CT.T.tobytes()
     form = struct.pack("<HHIIHH", 3, count, rate, 4 * count * rate, 4 * count, 32)
@@ -65,7 +65,7 @@ def test_more_channels_than_ffmpeg_mixes() -> None:
 
 @pytest.mark.parametrize("rate", [16_000, 48_000])
 @pytest.mark.parametrize("mask", [0x1, 0x2, 0x4, 0x8, 0x10, 0x100, 0x800])
-def test_one_channel_is_heard_whatever_its_place(mask: int, rate: int) -> None:
+def test_a_single_channel_with_sound_is_kept_wherever_it_is(mask: int, rate: int) -> None:
     tone_T = sine(440, 0.5, rate)
     assert np.std(load_audio(wav([tone_T], rate, mask)).waveform) == pytest.approx(np.std(tone_T), rel=0.01)
 
@@ -85,8 +85,8 @@ def test_no_channel_of_a_layout_is_lost(layout: str) -> None:
         assert [note.startswith(expected) for note in mixer.notes()] == ([True] if name.startswith("LFE") else [])
 
 
-def test_bass_effects_stay_out() -> None:
-    """A film's rumble, however loud, beside speech and alone."""
+def test_the_low_frequency_channel_is_left_out() -> None:
+    """Loud bass effects of a film, next to speech and alone."""
     speech_T, rumble_T = talk(0), sine(60, 2.0, amplitude=0.9)
     for front_T in (speech_T, 0 * speech_T):
         waveform_CT = np.stack([front_T, front_T, front_T, rumble_T, 0 * front_T, 0 * front_T])
@@ -103,7 +103,7 @@ def frame(waveform_CT: npt.NDArray[np.float32], layout: str, rate: int = RATE) -
 
 @pytest.mark.parametrize("layout", ["stereo", "3.0", "5.1", "7.1"])
 @pytest.mark.parametrize("rate", [16_000, 44_100])
-def test_ordinary_channels_give_what_ffmpeg_gives(layout: str, rate: int) -> None:
+def test_ordinary_layouts_are_mixed_as_by_ffmpeg(layout: str, rate: int) -> None:
     count = av.AudioLayout(layout).nb_channels
     apart_CT = np.stack([talk(seed, 2.3, rate) for seed in range(count)])
     common_CT = 0.1 * apart_CT + talk(99, 2.3, rate)
@@ -145,7 +145,7 @@ HUM = sine(50, 4.0, amplitude=0.6)
         ([VOICE, VOICE + 0.2], VOICE, None),
     ],
 )
-def test_of_channels_that_cancel_the_louder_one_is_taken(channels: Any, expected: Any, note: str | None) -> None:
+def test_the_louder_of_two_channels_that_cancel_is_used(channels: Any, expected: Any, note: str | None) -> None:
     audio = load_audio(wav(channels))
     expected_T = np.asarray(expected)
     for second in range(4):
@@ -155,7 +155,7 @@ def test_of_channels_that_cancel_the_louder_one_is_taken(channels: Any, expected
 
 
 @pytest.mark.parametrize("codec", ["pcm_u8", "pcm_s16le", "pcm_s32le", "pcm_f64le", "flac", "aac", "libopus"])
-def test_every_sample_format_is_mended(codec: str) -> None:
+def test_channels_that_cancel_are_handled_in_every_sample_format(codec: str) -> None:
     for layout in ("stereo", "7.1") if codec != "libopus" else ("stereo",):
         count = av.AudioLayout(layout).nb_channels
         waveform_CT = np.zeros((count, 48_000 * 2), np.float32)
@@ -172,7 +172,7 @@ def test_every_sample_format_is_mended(codec: str) -> None:
             output.mux(stream.encode(None))
         audio = load_audio(file.getvalue())
         assert [note[:27] for note in audio.notes] == ["channel 2 cancels channel 1"]
-        # Of a channel beside silent ones: as FFmpeg weighs them, or equally, since Matroska names no channels of PCM.
+        # One channel next to silent ones: FFmpeg's weights, or equal ones, since Matroska names no channels of PCM.
         share = 1 if layout == "stereo" else 1 / 7 if codec.startswith("pcm") else 0.707 / 3.707
         assert np.std(audio.waveform) == pytest.approx(share * np.std(waveform_CT[0]), rel=0.1)
 

@@ -1,4 +1,4 @@
-"""Files of several audio tracks: which one is taken, what is said about it, and how to choose."""
+"""Files with several audio tracks: which one is used, what the note says, and how to select another."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def undecodable(contents: bytes) -> bytes:
-    """Give the first codec of a Matroska file a name that nobody knows."""
+    """Give the first codec of a Matroska file an unknown name."""
     return re.sub(rb"A_AAC", b"A_XYZ", contents, count=1)
 
 
 def pitch(waveform_T: npt.NDArray[np.float32]) -> int:
-    """Return the loudest frequency in Hz, to 50."""
+    """Return the loudest frequency in Hz, rounded to 50."""
     middle_T = waveform_T[4_000:12_000]
     return round(np.abs(np.fft.rfft(middle_T)).argmax() * RATE / len(middle_T) / 50) * 50
 
@@ -35,7 +35,7 @@ ENGLISH, GERMAN = {"hz": 300, "language": "eng"}, {"hz": 600, "language": "ger"}
 FRENCH = {"hz": 900, "language": "fra", "flags": DEFAULT}
 
 
-def test_the_default_track_is_taken_and_said() -> None:
+def test_the_default_track_is_used_and_noted() -> None:
     audio = load_audio(film(ENGLISH, GERMAN, FRENCH))
     assert pitch(audio.waveform) == 900
     assert audio.warnings == ()
@@ -44,7 +44,7 @@ def test_the_default_track_is_taken_and_said() -> None:
     assert audio.notes == (expected,)
 
 
-def test_without_a_default_the_first_is_taken() -> None:
+def test_without_a_default_the_first_track_is_used() -> None:
     assert pitch(load_audio(film(ENGLISH, GERMAN)).waveform) == 300
     assert pitch(load_audio(film(ENGLISH, GERMAN, container="mpegts")).waveform) == 300
 
@@ -54,7 +54,7 @@ def test_one_track_needs_no_note() -> None:
 
 
 @pytest.mark.parametrize("flags", [COMMENT, Disposition.visual_impaired, Disposition.hearing_impaired])
-def test_commentary_is_not_what_the_file_is_about(flags: Disposition) -> None:
+def test_tracks_for_commentary_are_not_used_by_default(flags: Disposition) -> None:
     audio = load_audio(film(ENGLISH | {"flags": flags | DEFAULT, "title": "The director's"}, GERMAN))
     assert pitch(audio.waveform) == 600
     assert 'others: 1 (English, "The director\'s", default, ' in audio.notes[0]
@@ -80,7 +80,7 @@ def test_a_track_is_chosen_by_number_or_language(wanted: int | str, expected: in
     assert audio.notes == ()
 
 
-def test_of_several_in_a_language_the_best_is_taken_and_said() -> None:
+def test_the_best_track_of_a_language_is_used_and_noted() -> None:
     contents = film(GERMAN | {"flags": COMMENT}, ENGLISH, GERMAN | {"hz": 1200})
     audio = load_audio(contents, audio_track="de")
     assert pitch(audio.waveform) == 1200
@@ -88,7 +88,7 @@ def test_of_several_in_a_language_the_best_is_taken_and_said() -> None:
 
 
 @pytest.mark.parametrize("wanted", [0, -1, 4, "4", "it", "und", "xx", ""])
-def test_an_unknown_track_lists_those_there_are(wanted: int | str) -> None:
+def test_the_message_about_an_unknown_track_lists_the_tracks(wanted: int | str) -> None:
     contents = film(ENGLISH, {"hz": 600}, FRENCH)
     with pytest.raises(AudioError) as caught:
         load_audio(contents, audio_track=wanted)
@@ -96,7 +96,7 @@ def test_an_unknown_track_lists_those_there_are(wanted: int | str) -> None:
     assert str(caught.value) == f"<bytes>: no audio track {wanted!r}; {expected}"
 
 
-def test_a_track_that_cannot_be_decoded_is_passed_over_unless_asked_for() -> None:
+def test_a_track_that_cannot_be_decoded_is_skipped_unless_selected() -> None:
     contents = undecodable(film(FRENCH, GERMAN))
     audio = load_audio(contents)
     assert pitch(audio.waveform) == 600
@@ -110,7 +110,7 @@ def test_a_track_that_cannot_be_decoded_is_passed_over_unless_asked_for() -> Non
         load_audio(undecodable(film(ENGLISH)))
 
 
-def test_a_damaged_default_track_gives_way_to_one_that_holds_sound() -> None:
+def test_a_damaged_default_track_is_replaced_by_one_with_sound() -> None:
     contents = film(FRENCH | {"codec": "flac"}, GERMAN)
     sync = contents.index(b"\xff\xf8", contents.index(b"\x1f\x43\xb6\x75"))
     broken = bytearray(contents)
@@ -125,7 +125,7 @@ def test_a_damaged_default_track_gives_way_to_one_that_holds_sound() -> None:
 
 
 @pytest.mark.parametrize("container", ["mp4", "matroska"])
-def test_a_silent_default_track_gives_way_to_one_that_holds_sound(container: str) -> None:
+def test_a_silent_default_track_is_replaced_by_one_with_sound(container: str) -> None:
     silent = {"hz": 0, "flags": DEFAULT}
     contents = film(silent, {"hz": 0}, {"hz": 600}, container=container)
     for options in ({}, {"start_seconds": 0.2, "end_seconds": 1.2}, {"start_seconds": 1.1}):
@@ -139,7 +139,7 @@ def test_a_silent_default_track_gives_way_to_one_that_holds_sound(container: str
     assert not load_audio(film(silent, {"hz": 0}, container=container)).waveform.any()
 
 
-def test_a_silent_range_stays_in_its_track() -> None:
+def test_a_silent_range_does_not_change_the_track() -> None:
     tone_T = np.concatenate([np.zeros(2 * RATE, np.float32), sine(300, 2.0)])
     file = io.BytesIO()
     with av.open(file, "w", format="matroska") as output:

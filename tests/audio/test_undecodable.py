@@ -1,4 +1,4 @@
-"""Bytes that are no sound are no damage; lost sound is; every link of a chained Ogg file is decoded."""
+"""Tags and padding are not damage, lost sound is reported, and every link of a chained Ogg file is decoded."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ LYRICS = b"LYRICSBEGININD0000211LYR00009la la la 000038LYRICS200"
 
 
 def id3v2(size: int) -> bytes:
-    """Make a tag with a picture of so many bytes, in which headers of MPEG audio occur."""
+    """Return a tag with a picture of the given size, which contains bytes like headers of MPEG audio."""
     picture = np.random.default_rng(1).bytes(size - 2_000) + (b"\xff\xfb\x90\x64" + bytes(96)) * 20
     return b"ID3\x03\0\0" + bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0)) + picture
 
 
 def ape() -> bytes:
-    """Make an APE tag with a header and a footer."""
+    """Return an APE tag with a header and a footer."""
     item = (5).to_bytes(4, "little") + bytes(4) + b"Title\0hello"
     head, foot = (
         b"APETAGEX" + (2_000).to_bytes(4, "little") + (len(item) + 32).to_bytes(4, "little") + (1).to_bytes(4, "little")
@@ -64,7 +64,7 @@ FORMATS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Hold a second and a half of sound in every format."""
+    """A second and a half of sound in every format."""
     folder = tmp_path_factory.mktemp("undecodable")
     sound_T = sweep(100, 2_000, 1.5, 48_000)
     return {
@@ -73,13 +73,15 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_what_follows_the_last_sound_is_no_damage(files: dict[str, bytes], name: str) -> None:
+def test_bytes_after_the_last_sound_are_not_damage(files: dict[str, bytes], name: str) -> None:
     whole = load_audio(files[name])
     assert whole.warnings == ()
     for kind, tail in TAILS.items():
         audio = load_audio(files[name] + tail)
         assert audio.warnings == (), kind
-        assert audio.seconds == pytest.approx(whole.seconds, abs=0.015), kind  # of padding that only a last frame drops
+        assert audio.seconds == pytest.approx(whole.seconds, abs=0.015), (
+            kind
+        )  # padding that only the last frame removes
         assert np.array_equal(audio.waveform[:20_000], whole.waveform[:20_000]), kind
 
 
@@ -97,7 +99,7 @@ def test_joined_mp3s(files: dict[str, bytes], name: str, between: bytes) -> None
     audio = load_audio(files[name] + between + files[name])
     assert audio.warnings == ()
     assert measure_audio(files[name] + between + files[name])[1] == ()
-    # The delay of the second encoder, and of its frame without sound, is only known from a header.
+    # The delay of the second encoder, and of its frame without sound, is stated only in a header.
     assert 2 * alone.seconds - 0.001 <= audio.seconds <= 2 * alone.seconds + 0.1
     waveform_T, warnings, clock, *_ = spool_audio(files[name] + between + files[name])
     assert len(waveform_T) == len(audio.waveform)
@@ -135,11 +137,11 @@ def test_the_pad_byte_of_a_gsm_wav() -> None:
 
 
 @pytest.mark.parametrize("name", ["info.mp3", "bare.mp3", "a.aac", "a.ac3", "a.flac", "a.opus", "a.mka"])
-def test_damage_in_the_middle_is_found(files: dict[str, bytes], name: str) -> None:
+def test_damage_in_the_middle_is_reported(files: dict[str, bytes], name: str) -> None:
     contents = files[name]
     start, end = round(0.5 * len(contents)), round(0.65 * len(contents))
     for middle in (NOISE[: end - start] * (1 + (end - start) // 3_000), bytes(end - start), b""):
-        if not middle and name in ("a.ac3", "bare.mp3"):  # frames are missing, and nothing says so
+        if not middle and name in ("a.ac3", "bare.mp3"):  # frames are missing without a trace
             continue
         warnings = load_audio(contents[:start] + middle[: end - start] + contents[end:]).warnings
         assert any(warning.startswith(("damaged", "truncated")) for warning in warnings), middle[:2]
@@ -183,14 +185,14 @@ def test_every_link_of_a_chained_ogg_is_decoded(tmp_path: Path, codec: str, link
 def test_links_after_a_damaged_one_are_decoded(tmp_path: Path) -> None:
     first = chained(tmp_path, "libopus", (48_000, 1, 440))
     second = chained(tmp_path, "flac", (16_000, 1, 880))
-    cut = first[: len(first) // 2]  # the last page announces bytes that are the next link's
+    cut = first[: len(first) // 2]  # the last page claims bytes of the next link
     for contents, links in ((cut + second, 1), (second + cut + second, 2)):
         audio = load_audio(contents)
         assert audio.seconds == pytest.approx(links, abs=0.01)
         assert audio.warnings == ("damaged: 1 part of the file could not be read",)
 
 
-def test_a_damaged_first_page_of_ogg_is_lost_sound(tmp_path: Path) -> None:
+def test_a_damaged_first_page_of_ogg_is_reported(tmp_path: Path) -> None:
     path = write_media(tmp_path / "a.ogg", sine(440, 1.5), codec="flac")
     damaged = bytearray(path.read_bytes())
     damaged[3_000:3_100] = bytes(100)
@@ -200,7 +202,9 @@ def test_a_damaged_first_page_of_ogg_is_lost_sound(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [("caf", None), ("w64", None), ("avi", "pcm_s16le"), ("avi", "mp2")])
-def test_headers_that_ffmpeg_corrects_show_what_is_missing(tmp_path: Path, suffix: str, codec: str | None) -> None:
+def test_missing_sound_is_found_from_headers_that_ffmpeg_corrects(
+    tmp_path: Path, suffix: str, codec: str | None
+) -> None:
     path = write_media(tmp_path / f"a.{suffix}", sine(440, 2.0), codec=codec)
     whole = load_audio(path)
     assert whole.warnings == load_audio(path.read_bytes() + bytes(999)).warnings == ()

@@ -25,7 +25,7 @@ OPTIONS = SearchOptions(beam_size=5, max_length=40)
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo model with shortlists of German and French, from the texts of the demo clips and a few words."""
+    """The demo model with shortlists for German and French, made from the texts of the demo clips and a few words."""
     folder = tmp_path_factory.mktemp("convert") / "model"
     shutil.copytree(DEMO / "model", folder)
     (folder.parent / "de.txt").write_text("Der Zug kommt um acht Uhr.\nIch brauche Geduld.\n", encoding="utf-8")

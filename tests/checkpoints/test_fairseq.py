@@ -23,7 +23,7 @@ W2V = "encoder.w2v_encoder.w2v_model."
 TOKENS = torch.tensor([[2, 52, 7, 8, 9]])
 
 
-# Our names, behind encoder.model., and fairseq's, behind w2v_model. (xm_transformer of facebookresearch/fairseq).
+# Our names, after encoder.model., and fairseq's, after w2v_model. (xm_transformer of facebookresearch/fairseq).
 ENCODER = (
     (r"feature_extractor\.conv_layers\.(\d+)\.conv\.", r"feature_extractor.conv_layers.\1.0."),
     (r"feature_extractor\.conv_layers\.(\d+)\.layer_norm\.", r"feature_extractor.conv_layers.\1.2.1."),
@@ -100,7 +100,7 @@ def test_targets_of_published_files_are_known_by_name(vocabulary: Path, tmp_path
 
 
 class Attack:
-    """An object that would run code if its pickle was loaded."""
+    """An object that would run code if its pickle were loaded."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

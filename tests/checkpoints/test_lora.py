@@ -25,7 +25,7 @@ from voxlate.search_options import SearchOptions
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*is_gradient_checkpointing", "ignore::UserWarning:peft"
-)  # in making one
+)  # when it is created
 
 KINDS_OF_LORA: dict[str, dict[str, Any]] = {
     "plain": {"target_modules": ["q_proj", "v_proj"]},

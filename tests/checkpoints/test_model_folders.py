@@ -141,7 +141,7 @@ def test_an_index_that_lists_a_tied_tensor_twice(folder: Path) -> None:
     names = [*load_file(folder / "model.safetensors")]
     (folder / "model.safetensors").rename(folder / "one.safetensors")
     tied = ["decoder.lm_head.weight", "decoder.model.decoder.embed_tokens.weight"]
-    assert len({*tied} - {*names}) == 1  # as converters leave it
+    assert len({*tied} - {*names}) == 1  # as converters write it
     files = dict.fromkeys([*names, *tied], "one.safetensors")
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
     assert load_checkpoint(folder).folder == folder

@@ -1,4 +1,4 @@
-"""Archives: damage is found and named, bombs are refused, memory stays small."""
+"""Archives: damage is reported, decompression bombs are refused, and little memory is needed."""
 
 import bz2
 import gzip
@@ -48,7 +48,7 @@ def test_whole_archives_are_read(pack: Callable[[bytes], bytes], format_: int, t
     files = FILES | {f"clips/{'ö' * 120}.mp3": b"long name"} if format_ != tarfile.USTAR_FORMAT else FILES
     path.write_bytes(pack(tar_bytes(files, format_)))
     assert read(path) == files
-    assert [member.name for member in read_members(path)] == [*files]  # without what they hold
+    assert [member.name for member in read_members(path)] == [*files]  # without their contents
 
 
 def test_gzip_in_several_parts_is_one_archive(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_gzip_in_several_parts_is_one_archive(tmp_path: Path) -> None:
     assert read(tmp_path / "x.tar.gz") == FILES
 
 
-def test_every_flipped_bit_of_a_header_is_named(tmp_path: Path) -> None:
+def test_every_flipped_bit_of_a_header_is_reported(tmp_path: Path) -> None:
     contents = bytearray(tar_bytes(format_=tarfile.USTAR_FORMAT))
     path = tmp_path / "x.tar"
     headers = [0, 512 + 1024, 512 + 1024 + 1024]
@@ -71,7 +71,7 @@ def test_every_flipped_bit_of_a_header_is_named(tmp_path: Path) -> None:
             assert f"damaged at byte {header:,} of the decompressed data (header" in error_of(tmp_path / "x.tar.gz")
 
 
-def test_every_place_where_it_is_cut_is_named(tmp_path: Path) -> None:
+def test_truncation_is_reported_wherever_it_occurs(tmp_path: Path) -> None:
     contents = tar_bytes()
     path = tmp_path / "x.tar"
     end = len(contents.rstrip(b"\0"))
@@ -87,19 +87,19 @@ def test_every_place_where_it_is_cut_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
-def test_every_flipped_bit_of_compressed_contents_is_named(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
+def test_every_flipped_bit_of_compressed_contents_is_reported(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
     files = {"validated.tsv": bytes(range(256)) * 8}
     contents = pack(tar_bytes(files))
     path = tmp_path / "x.tar.gz"
     named = 0
-    for byte in range(10 if pack is gzip.compress else 6, len(contents), 7):  # after the format's names and times
+    for byte in range(10 if pack is gzip.compress else 6, len(contents), 7):  # after names and times of the format
         path.write_bytes(contents[:byte] + bytes([contents[byte] ^ 16]) + contents[byte + 1 :])
         try:
             found = read(path)
         except VoxlateError as error:
             named += f"{path}: damaged " in str(error) and "; fetch it again" in str(error)
         else:
-            assert found == files  # the bit was one of those that mean nothing
+            assert found == files  # the bit has no meaning
     assert named > len(contents) // 7 - 6
 
 
@@ -111,7 +111,7 @@ def test_a_block_of_zeros_is_not_mistaken_for_the_end(tmp_path: Path) -> None:
 
 
 def test_implausibly_large_files_are_refused_before_extraction(tmp_path: Path) -> None:
-    """A gigabyte of zeros, of which every reader takes a little at once; a header that claims terabytes."""
+    """A gigabyte of zeros, which readers read in small parts, and a header that claims terabytes."""
     path = tmp_path / "de.tar.gz"
     size = 3 << 30
     member = tarfile.TarInfo("de/validated.tsv")
@@ -137,7 +137,7 @@ def test_implausibly_large_files_are_refused_before_extraction(tmp_path: Path) -
     assert not list((tmp_path / "out").rglob("*.tsv"))
 
 
-def test_a_large_table_passes_through_little_memory(tmp_path: Path) -> None:
+def test_a_large_table_is_read_with_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "de.tar.gz"
     contents = b"client_id\tpath\tsentence\n" + b"s\ta.mp3\tein Satz\n" * 1_000_000
     path.write_bytes(gzip.compress(tar_bytes({"de/validated.tsv": contents}), 1))
@@ -154,7 +154,7 @@ def test_a_large_table_passes_through_little_memory(tmp_path: Path) -> None:
     assert validated.stat().st_size == size
 
 
-def test_a_line_without_end_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_line_is_not_read_completely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("voxlate.manifest.table_files.LONGEST_LINE_BYTES", 1 << 20)
     (tmp_path / "covost_v2.de_en.tsv").write_bytes(b"path\ttranslation\tsplit\n" + b"x" * (1 << 20))
     with pytest.raises(VoxlateError, match="line 2: is longer than 1 MiB; does its suffix match its format"):

@@ -1,4 +1,4 @@
-"""CoVoST-2: the official join, nothing disappears silently, archives are not trusted."""
+"""CoVoST-2: rows are joined as in the official script, every dropped row is counted, archives are not trusted."""
 
 import csv
 import json
@@ -68,7 +68,7 @@ def test_each_defect_is_counted_and_the_test_split_keeps_all_rows(corpus: Path, 
     )
     assert first.source_text
     assert re.fullmatch("[一二三四五六]+", first.source_text)
-    assert len(lines(tmp_path / "durations" / "en.jsonl")) == 22  # each clip once, though two pairs use it
+    assert len(lines(tmp_path / "durations" / "en.jsonl")) == 22  # each clip once, although two pairs use it
 
 
 @pytest.mark.parametrize("layout", ["flat", "version", "tar.gz"])
@@ -82,7 +82,7 @@ def test_other_layouts_give_the_same_rows(corpus: Path, tmp_path: Path, layout: 
         for utterance in read_manifest(tmp_path / "2" / "fr-en" / f"{split}.jsonl"):
             assert utterance.error or load_audio(str(utterance.audio)).seconds == utterance.seconds
     clips = [*(tmp_path / "2").rglob("*.mp3")]
-    assert bool(clips) == (layout == "tar.gz")  # referenced where they are files
+    assert bool(clips) == (layout == "tar.gz")  # files are not copied but referenced
 
 
 def test_archives_of_other_names_and_nested_folders(corpus: Path, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_paths_in_translations_stay_in_the_clips_folder(tmp_path: Path) -> None:
 
 
 def test_nothing_from_an_archive_with_a_wrong_checksum_counts_as_done(tmp_path: Path) -> None:
-    """Its repaired copy, of the same size and time, is read again."""
+    """A repaired copy with the same size and time is read again."""
     write_covost2(tmp_path, layout="tar.gz", pairs=["fr-en"])
     archive = tmp_path / "common_voice" / "cv-corpus-4-2019-12-10-fr.tar.gz"
     contents, times = archive.read_bytes(), archive.stat()
@@ -214,7 +214,7 @@ def test_finished_work_is_not_repeated(tmp_path: Path, capsys: pytest.CaptureFix
     assert manifest.exists()
 
 
-def test_a_clip_that_comes_later_is_found(tmp_path: Path) -> None:
+def test_a_clip_that_is_added_later_is_found(tmp_path: Path) -> None:
     write_covost2(tmp_path, pairs=["fr-en"], defects=False)
     clip = tmp_path / "common_voice/fr/clips/common_voice_fr_1003.mp3"
     clip.rename(tmp_path / "away.mp3")
@@ -269,7 +269,7 @@ def test_an_interrupted_run_resumes(tmp_path: Path, sent: signal.Signals, transc
             clip.flac.touch()
         return replace(finding, name=clip.name, state=clip.state)
 
-    with pytest.MonkeyPatch.context() as patch:  # they need not all be decoded to see which would be
+    with pytest.MonkeyPatch.context() as patch:  # recording the calls is enough; nothing is decoded
         patch.setattr("voxlate.corpora.clip_checks.check_clip", cheaply)
         run(replace(command, workers=1))
     assert len(examined) == 318 - known
@@ -287,7 +287,7 @@ def test_an_interrupted_run_gives_identical_files(corpus: Path, tmp_path: Path) 
     assert results(tmp_path / "part") == results(tmp_path / "whole")
 
 
-def test_the_real_german_texts_are_kept_to_the_byte(
+def test_real_german_texts_are_kept_byte_for_byte(
     shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips = tmp_path / "voice" / "clips"
@@ -321,7 +321,7 @@ def test_the_real_german_texts_are_kept_to_the_byte(
     assert damaged == 59
 
 
-def test_the_official_numbers_are_those_of_36_pairs() -> None:
+def test_official_row_counts_exist_for_36_pairs() -> None:
     pairs = [f"{code}-en" for code in COVOST2_SOURCES] + [f"en-{code}" for code in COVOST2_TARGETS]
     assert sorted(official_rows()) == sorted(pairs)
     assert official_rows()["de-en"] == {"train": 127834, "dev": 13511, "test": 13511}

@@ -1,4 +1,4 @@
-"""Invalid inputs of `voxlate prepare covost2`: all problems are named at once."""
+"""Invalid inputs of `voxlate prepare covost2`: all problems are reported at once."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ from voxlate.corpora.common_voice import unescape
 pytestmark = pytest.mark.usefixtures("cache")
 
 
-def test_damaged_archives_of_translations_are_named(corpus: Path, tmp_path: Path) -> None:
+def test_damaged_archives_of_translations_are_reported(corpus: Path, tmp_path: Path) -> None:
     path = tmp_path / "covost_v2.fr_en.tsv.tar.gz"
     with tarfile.open(path, "w:gz") as tar:
         tar.add(corpus / "covost/covost_v2.fr_en.tsv", "covost_v2.fr_en.tsv")
@@ -98,7 +98,7 @@ def test_releases_that_cannot_be_used(corpus: Path, tmp_path: Path) -> None:
     (voice / "v4/fr/validated.tsv").write_text("path\tsentence\n")
     message = error_of(covost2(corpus, tmp_path / "out", **options))
     assert "validated.tsv: no column client_id in its first line; expected a TSV of Common Voice" in message
-    flat = {"common_voice": corpus / "common_voice/de"}  # German, and says so
+    flat = {"common_voice": corpus / "common_voice/de"}  # labeled as German
     assert "no Common Voice in French under" in error_of(covost2(corpus, tmp_path / "out", **flat))
 
 
@@ -117,7 +117,7 @@ def test_translations_that_cannot_be_used(corpus: Path, tmp_path: Path, contents
 
 def test_archives_of_translations_that_cannot_be_used(corpus: Path, tmp_path: Path) -> None:
     path = tmp_path / "covost_v2.fr_en.tsv.tar.gz"
-    path.touch()  # as those of two pairs once were
+    path.touch()  # as the files of two pairs were at first
     assert "fr_en.tsv.tar.gz: empty file (0 bytes); fetch it again" in error_of(
         covost2(corpus, tmp_path / "out", covost=tmp_path)
     )
@@ -126,7 +126,7 @@ def test_archives_of_translations_that_cannot_be_used(corpus: Path, tmp_path: Pa
     assert "contains no TSV files, expected one" in error_of(covost2(corpus, tmp_path / "out", covost=tmp_path))
 
 
-def test_escapes_are_undone_and_other_backslashes_stay(tmp_path: Path) -> None:
+def test_escapes_are_decoded_and_other_backslashes_kept(tmp_path: Path) -> None:
     assert unescape('say \\"hi\\"') == 'say "hi"'
     assert unescape("C:\\new \\\\x") == "C:\\new \\x"
     write_covost2(tmp_path, pairs=["fr-en"], defects=False)
@@ -138,7 +138,7 @@ def test_escapes_are_undone_and_other_backslashes_stay(tmp_path: Path) -> None:
     assert texts == ["one\ttwo", "ends so \\"]
 
 
-def test_archives_cannot_write_outside(corpus: Path, tmp_path: Path) -> None:
+def test_archives_cannot_write_outside_their_folder(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "in/voice").mkdir(parents=True)
     victim = tmp_path / "in" / "victim"
     victim.write_text("whole")
@@ -158,7 +158,7 @@ def test_archives_cannot_write_outside(corpus: Path, tmp_path: Path) -> None:
     assert [row["id"] for row in lines(tmp_path / "out/fr-en/train.jsonl")] == ["fr-en/common_voice_fr_1000"]
 
 
-def test_a_damaged_archive_is_named(corpus: Path, tmp_path: Path) -> None:
+def test_a_damaged_archive_is_reported(corpus: Path, tmp_path: Path) -> None:
     write_covost2(tmp_path, layout="tar.gz", pairs=["fr-en"])
     archive = tmp_path / "common_voice" / "cv-corpus-4-2019-12-10-fr.tar.gz"
     contents = archive.read_bytes()

@@ -1,4 +1,4 @@
-"""`voxlate prepare`: every corpus of the table keeps the same promises."""
+"""`voxlate prepare`: the contract of every corpus in the table."""
 
 import os
 import re
@@ -33,9 +33,7 @@ def command(request: pytest.FixtureRequest, tmp_path: Path) -> Preparation:
     return COMMANDS[request.param](tmp_path / "in", tmp_path / "out")
 
 
-def test_every_corpus_keeps_the_promises(
-    command: Preparation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_contract_of_every_corpus(command: Preparation, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(command) == 1  # each has broken clips
     first = capsys.readouterr()
     assert "clips failed; see the rows' errors and drops.json" in first.err
@@ -56,12 +54,12 @@ def test_every_corpus_keeps_the_promises(
     assert {name: text.count(b"\n") for name, text in results(tmp_path / "2").items()} == {
         name: text.count(b"\n") for name, text in before.items()
     }
-    shutil.rmtree(tmp_path / "out")  # the same place, for paths in the manifests are relative
+    shutil.rmtree(tmp_path / "out")  # in the same place, because paths in manifests are relative
     assert run(replace(command, workers=2)) == 1
     assert results(tmp_path / "out") == before
 
 
-def test_every_corpus_becomes_flac(command: Preparation, tmp_path: Path) -> None:
+def test_every_corpus_can_be_transcoded_to_flac(command: Preparation, tmp_path: Path) -> None:
     assert run(replace(command, transcode=True)) == 1
     audio = [path for path in (tmp_path / "out").rglob("*") if path.suffix in (".flac", ".mp3", ".wav")]
     assert audio
@@ -72,12 +70,12 @@ def test_every_corpus_becomes_flac(command: Preparation, tmp_path: Path) -> None
                 assert utterance.error or load_audio(str(utterance.audio)).seconds == utterance.seconds
     written = {path: path.stat().st_mtime_ns for path in audio}
     audio[0].unlink()
-    assert run(replace(command, transcode=True)) == 1  # what is missing is made again, and nothing else
+    assert run(replace(command, transcode=True)) == 1  # only missing files are written again
     assert audio[0].exists()
     assert all(path.stat().st_mtime_ns == time_ns for path, time_ns in written.items() if path != audio[0])
 
 
-def test_every_corpus_names_an_output_that_cannot_be_written(command: Preparation, tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_reported_by_every_corpus(command: Preparation, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     output = tmp_path / "file" / command.output.relative_to(tmp_path)
     assert "cannot be written (Not a directory)" in error_of(replace(command, output=output))
@@ -95,7 +93,7 @@ def test_two_commands_do_not_share_an_output(command: Preparation, tmp_path: Pat
         assert "another command is preparing data there" in error_of(command)
 
 
-def test_measuring_is_as_long_as_decoding(tmp_path: Path) -> None:
+def test_measured_durations_equal_decoded_ones(tmp_path: Path) -> None:
     files = {"a.mp3": 48_000, "b.mp3": 22_050, "c.mp3": 8_000, "d.wav": 44_100, "e.flac": 16_000, "f.flac": 44_100}
     for name, rate in files.items():
         path = write_media(tmp_path / name, spoken([1, 2], rate), rate)
@@ -112,7 +110,7 @@ def test_measuring_is_as_long_as_decoding(tmp_path: Path) -> None:
         assert warnings[0].startswith("truncated: ")
 
 
-def test_flac_is_true_to_a_16_bit_step(tmp_path: Path) -> None:
+def test_flac_differs_by_at_most_one_16_bit_step(tmp_path: Path) -> None:
     waveform_T = np.concatenate([sine(440, 2.34, amplitude=0.9), np.array([1.2, -1.2, 0], np.float32)])
     write_flac(tmp_path / "new" / "a.flac", waveform_T)
     read_T = load_audio(tmp_path / "new" / "a.flac").waveform

@@ -96,7 +96,7 @@ def test_rows_with_paths_and_no_bytes(tmp_path: Path) -> None:
             "test-3: its row has neither bytes nor a path",
         ]
     journal = (tmp_path / "out/durations/de.jsonl").read_text()
-    assert journal.count("\n") == 5  # the second run found all but what is missing
+    assert journal.count("\n") == 5  # the second run wrote only the missing files
     write_media(tmp_path / "in/gone.wav", sine(440, 0.2))
     assert run(replace(command, transcode=True)) == 1
     assert [row.error is None for row in read_manifest(tmp_path / "out/de-fr/test.jsonl")] == [True] * 3 + [False, True]

@@ -1,4 +1,4 @@
-"""Tables of one's own, and parquet mirrors, as manifests."""
+"""`voxlate prepare manifest`: user tables as manifests."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from voxlate.manifest.reading import read_manifest
 pytestmark = pytest.mark.usefixtures("cache")
 
 
-def test_a_table_keeps_what_it_can(tmp_path: Path) -> None:
+def test_usable_rows_of_a_table_are_kept(tmp_path: Path) -> None:
     command = ManifestPreparation(
         tmp_path / "out/all.jsonl", table=table_of(tmp_path), source_language="de", target_language="English"
     )
@@ -107,7 +107,7 @@ def test_invalid_options_for_a_table(tmp_path: Path) -> None:
 
 
 def table_with(folder: Path, *rows: dict[str, Any], name: str = "t.jsonl") -> Path:
-    """A table of one clip with a translation, unless the rows say otherwise."""
+    """A table whose rows have the same clip and translation, unless they state others."""
     write_media(folder / "a.wav", sine(440, 0.1))
     common = {"audio": "a.wav", "source_language": "es", "target_language": "en", "target_text": "Yes."}
     text = "".join(json.dumps({"id": str(i), **common, **row}) + "\n" for i, row in enumerate(rows))
@@ -128,7 +128,7 @@ def test_a_folder_is_split_by_the_column_split(tmp_path: Path, capsys: pytest.Ca
     assert divided(tmp_path / "out") == {"train": ["0", "2"], "dev": ["3"], "test": ["1"]}
     table_with(tmp_path, *rows[:3])
     assert run(replace(command, split_by="column")) == 0
-    assert divided(tmp_path / "out") == {"train": ["0", "2"], "test": ["1"]}  # no file of an earlier run stays
+    assert divided(tmp_path / "out") == {"train": ["0", "2"], "test": ["1"]}  # files of an earlier run are removed
     assert "no rows for dev in the column split" in capsys.readouterr().err
     table_with(tmp_path, *rows, {"split": "valid"}, {})
     message = error_of(replace(command, allow=("split",)))
@@ -160,7 +160,7 @@ def test_a_table_is_split_at_random(tmp_path: Path) -> None:
     assert run(replace(command, output=tmp_path / "fewer")) == 0
     fewer = divided(tmp_path / "fewer")
     moved = [name for name in fewer["train"] if name not in parts["train"]]
-    assert len(moved) <= 6  # a table that grows keeps most where they were
+    assert len(moved) <= 6  # most rows of a growing table keep their splits
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_rows_that_training_refuses_need_allow(tmp_path: Path) -> None:
     assert counts(json.loads((tmp_path / "m.drops.json").read_text())["splits"]["train"]["left_out"]) == {
         "no translation": 1
     }
-    assert len(read_corpus([tmp_path / "m.jsonl"], limits=None)) == 3  # and training takes it
+    assert len(read_corpus([tmp_path / "m.jsonl"], limits=None)) == 3  # and training accepts it
     (tmp_path / "few.tsv").write_text("id\taudio\nx\ta.wav\n")
     assert "--allow source_language,target_language,target_text" in error_of(
         replace(command, table=tmp_path / "few.tsv")
@@ -215,13 +215,13 @@ def test_rows_that_training_refuses_need_allow(tmp_path: Path) -> None:
     assert [*lines(tmp_path / "m.jsonl")[0]] == ["id", "audio", "seconds"]
 
 
-def test_dropped_columns_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dropped_columns_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = table_with(tmp_path, {"n_frames": 3700, "note": "x"})
     assert run(ManifestPreparation(tmp_path / "m.jsonl", table=table)) == 0
     assert "t.jsonl: columns left out because manifests do not have them: n_frames, note" in (capsys.readouterr().err)
 
 
-def test_a_row_with_an_error_and_no_audio_stays(tmp_path: Path) -> None:
+def test_a_row_with_an_error_and_no_audio_is_kept(tmp_path: Path) -> None:
     write_media(tmp_path / "a.wav", sine(440, 0.1))
     (tmp_path / "t.jsonl").write_text('{"id": "a", "audio": "a.wav"}\n{"id": "b", "error": "was not readable"}\n')
     for name in ("m.jsonl", "flac/m.jsonl"):

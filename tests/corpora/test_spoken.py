@@ -1,4 +1,4 @@
-"""Synthetic speech: a parallel text becomes a corpus in CoVoST-2's layout, and nothing of it is lost."""
+"""`voxlate prepare spoken`: synthetic speech for a parallel text, in CoVoST-2's layout."""
 
 import builtins
 import json
@@ -40,9 +40,7 @@ def voices_of(corpus: Path, language: str) -> list[list[str]]:
     return [line.split("\t") for line in table.splitlines()]
 
 
-def test_a_text_becomes_a_corpus_that_prepare_covost2_takes(
-    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_prepare_covost2_reads_the_corpus(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     corpus, output = tmp_path / "corpus", tmp_path / "out"
     assert run(spoken(text, corpus, pairs=("fr-en", "de-fr"))) == 0
     assert capsys.readouterr().out == "fr-en  train 2  dev 1  test 1\nde-fr  train 2  dev 1\n"
@@ -52,7 +50,7 @@ def test_a_text_becomes_a_corpus_that_prepare_covost2_takes(
         "dev": 1,
         "test": 1,
     }
-    assert "official" not in drops(output / "fr-en")["test"]  # CoVoST-2's counts say nothing of this corpus
+    assert "official" not in drops(output / "fr-en")["test"]  # CoVoST-2's row counts do not apply to this corpus
     row = lines(output / "fr-en/test.jsonl")[0]
     assert (row["id"], row["source_text"], row["target_text"]) == (
         "fr-en/spoken_fr_c",
@@ -61,13 +59,13 @@ def test_a_text_becomes_a_corpus_that_prepare_covost2_takes(
     )
     assert row["speaker"].startswith("fr-fr+")
     assert 1 < row["seconds"] < 5
-    # What tab-separated files escape comes back as it was.
+    # Characters that tab-separated files escape are restored.
     assert lines(output / "fr-en/train.jsonl")[1]["target_text"] == 'The word is "no" \\ nothing.'
     audio = load_audio(corpus / "common_voice/fr/clips/spoken_fr_c.flac")
     assert 10 ** (-24 / 20) - 1e-3 <= np.abs(audio.waveform).max() <= 10 ** (-3 / 20) + 1e-3
 
 
-def test_a_text_can_name_the_only_language_that_reads_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_row_can_be_restricted_to_one_spoken_language(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = tmp_path / "text.tsv"
     text.write_text(
         "source_language\tfr\ten\tde\nfr\tOui\tYes\tJa\n\tNon\tNo\tNein\nen\tMerci\tThanks\tDanke\nde\tUn\tOne\tEins\n",
@@ -83,12 +81,12 @@ def test_a_text_can_name_the_only_language_that_reads_it(tmp_path: Path, capsys:
     )
 
 
-def test_escaped_cells_come_back() -> None:
+def test_escaped_cells_are_restored() -> None:
     for cell in ("", "plain", 'a "b" c', "\\", '\\"', "back\\slash", "\ta"):
         assert unescape(escape(cell)) == cell
 
 
-def test_the_seed_decides_who_reads_and_how(text: Path, tmp_path: Path) -> None:
+def test_the_seed_determines_voices_and_prosody(text: Path, tmp_path: Path) -> None:
     for name, options in {"a": {}, "again": {}, "other": {"seed": 2}}.items():
         assert run(spoken(text, tmp_path / name, **options)) == 0
     assert voices_of(tmp_path / "a", "en") == voices_of(tmp_path / "again", "en") != voices_of(tmp_path / "other", "en")
@@ -102,8 +100,8 @@ def test_the_seed_decides_who_reads_and_how(text: Path, tmp_path: Path) -> None:
     )
 
 
-def test_clips_do_not_depend_on_what_a_process_read_before(tmp_path: Path) -> None:
-    """Nor on the number of processes, nor on an interruption: espeak-ng's noise and flutter go on from text to text."""
+def test_clips_do_not_depend_on_earlier_texts_of_a_process(tmp_path: Path) -> None:
+    """Nor on the number of processes or an interruption, although espeak-ng keeps its state of noise and flutter."""
     text = tmp_path / "text.tsv"
     text.write_text("en\tfr\n" + "".join(f"It costs {n} euros.\tx\n" for n in range(100)), encoding="utf-8")
     for name, workers in (("one", 1), ("two", 2)):
@@ -124,7 +122,7 @@ def test_voices_and_variants_can_be_chosen(text: Path, tmp_path: Path) -> None:
     assert {row[0] for row in voices_of(tmp_path / "corpus", "en")[1:]} <= {"en-us+f1", "en-us+m3"}
 
 
-def test_every_default_variant_is_there_and_speaks() -> None:
+def test_every_default_variant_exists_and_speaks() -> None:
     assert {*VARIANTS} <= {*espeak().variants}
     [voice] = [voice for voice in espeak().voices if voice.name == "fr-fr"]
     for variant in VARIANTS:
@@ -132,7 +130,7 @@ def test_every_default_variant_is_there_and_speaks() -> None:
 
 
 @pytest.mark.parametrize("babble", [0.0, 1.0])
-def test_the_background_is_as_loud_as_it_should_be(babble: float) -> None:
+def test_the_background_has_the_given_level(babble: float) -> None:
     rng = np.random.default_rng(0)
     speech_T = np.sin(np.arange(32_000) / 7).astype(np.float32)
     others = [np.sin(np.arange(9_000 + 500 * i) / (9 + i)).astype(np.float32) for i in range(6)]
@@ -140,7 +138,7 @@ def test_the_background_is_as_loud_as_it_should_be(babble: float) -> None:
         reading = SpeechVariation(silence=(0.5, 0.5), snr=(10, 10), volume=(-6, -6), babble=babble)
         clip_T = add_background(speech_T, others, reading, rng)
         assert np.abs(clip_T).max() == pytest.approx(10 ** (-6 / 20), rel=1e-4)
-        # Of a known signal, what is left after its projection is the background.
+        # The background is the residual after projection onto the known signal.
         core_T = clip_T[8_000:-8_000]
         gain = float(core_T @ speech_T / (speech_T @ speech_T))
         background_T = clip_T - np.pad(gain * speech_T, 8_000)
@@ -148,13 +146,13 @@ def test_the_background_is_as_loud_as_it_should_be(babble: float) -> None:
         assert snr == pytest.approx(10, abs=0.5)
 
 
-def test_a_clip_alone_has_a_babble_too() -> None:
+def test_a_single_clip_has_babble_too() -> None:
     speech_T = np.sin(np.arange(16_000) / 7).astype(np.float32)
     clip_T = add_background(speech_T, [], SpeechVariation(babble=1.0, snr=(0, 0)), np.random.default_rng(0))
     assert np.isfinite(clip_T).all()
 
 
-def test_a_second_run_makes_what_is_missing(text: Path, tmp_path: Path) -> None:
+def test_a_second_run_synthesizes_missing_clips(text: Path, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     clips = corpus / "common_voice/fr/clips"
     run(spoken(text, corpus))
@@ -178,7 +176,7 @@ def test_clips_of_other_settings_are_not_mixed(text: Path, tmp_path: Path) -> No
     assert json.loads((corpus / "spoken.json").read_text(encoding="utf-8"))["snr"] == [5, 10]
 
 
-def test_a_text_without_sound_is_named_and_stays_a_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_text_without_sound_is_reported_and_kept_as_a_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = tmp_path / "text.tsv"
     text.write_text("id\tfr\ten\tsplit\nx\t…\tnothing\ttest\ny\tOui.\tYes.\ttest\n", encoding="utf-8")
     assert run(spoken(text, tmp_path / "corpus", pairs=("fr-en",))) == 1
@@ -235,7 +233,7 @@ def test_rows_are_held_out_by_their_texts(tmp_path: Path, capsys: pytest.Capture
     )
 
 
-def test_empty_splits_are_named(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_empty_splits_are_reported(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "has the column split, which conflicts with --dev and --test" in error_of(
         spoken(text, tmp_path / "x", dev=1)
     )
@@ -256,7 +254,7 @@ def test_rows_of_no_pair_are_not_held_out(tmp_path: Path, capsys: pytest.Capture
     )
 
 
-def test_damaged_settings_are_named(text: Path, tmp_path: Path) -> None:
+def test_damaged_settings_are_reported(text: Path, tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     for contents in ("", "[]", "{"):
         (tmp_path / "corpus/spoken.json").write_text(contents)
@@ -265,7 +263,7 @@ def test_damaged_settings_are_named(text: Path, tmp_path: Path) -> None:
         )
 
 
-def test_languages_that_are_not_there(text: Path, tmp_path: Path) -> None:
+def test_unavailable_languages(text: Path, tmp_path: Path) -> None:
     assert error_of(spoken(text, tmp_path / "out", pairs=("fr-it",))) == (
         f"{text}: no column it; expected one for each language, got id, split, fr, en, de"
     )
@@ -276,7 +274,9 @@ def test_languages_that_are_not_there(text: Path, tmp_path: Path) -> None:
     assert "does not speak Wolof" in error_of(spoken(text, tmp_path / "out", pairs=("wo-en",)))
 
 
-def test_without_espeak_one_line_says_what_to_do(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_message_about_missing_espeak_explains_how_to_install_it(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real_import = builtins.__import__
 
     def without(name: str, *arguments: Any, **keywords: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`voxlate prepare vocabulary`: pieces of the target texts, in the layout that the tokenizer wants."""
+"""`voxlate prepare vocabulary`: pieces of the target texts, in the layout that the tokenizer expects."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def write(path: Path, texts: list[str | None]) -> Path:
     return path
 
 
-def test_its_texts_come_back_whole(tmp_path: Path) -> None:
+def test_texts_are_encoded_and_decoded_without_loss(tmp_path: Path) -> None:
     manifests = [write(tmp_path / "a.jsonl", [*TEXTS[:3], None]), write(tmp_path / "b.jsonl", [*TEXTS[2:]])]
     output = tmp_path / "out/sentencepiece.bpe.model"
     words = ["prepare", "vocabulary", *map(str, manifests), "--size", "32", "--output", str(output)]

@@ -72,7 +72,7 @@ def _interrupted(read: TextCommand, journal: Path) -> Any:
 
 
 def test_two_processes_at_once_keep_both_results(read: TextCommand, tmp_path: Path, capsys: Any) -> None:
-    """The second starts when the first has claimed its places, and has no result yet."""
+    """The second one starts when the first has reserved its file names and has no result yet."""
     first, second = write_input(f"{tmp_path}/one/x.wav", "one"), write_input(f"{tmp_path}/two/x.wav", "two")
     stream, other = read.stream, TextCommand(capsys)
 
@@ -112,7 +112,7 @@ def test_temporary_files_of_killed_processes_are_removed(read: TextCommand, monk
     folder = Path("out/deep")
     with monkeypatch.context() as patch:
         patch.setattr(os, "getpid", lambda: ended.pid)
-        killed = atomic_file(folder / "left.txt")  # kept here: without a reference it would end, and clean up
+        killed = atomic_file(folder / "left.txt")  # keeps a reference, without which it would end and clean up
         left = killed.__enter__()
     old, somebodys = folder / ".x.abcdefgh.part", folder / ".mine.part"
     for path in (old, somebodys):

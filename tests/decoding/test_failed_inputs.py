@@ -22,7 +22,7 @@ from voxlate.decoding.results import Translation
 
 @pytest.fixture
 def unreadable_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the tests run as root, to whom every file is readable, make opening secret.wav fail all the same."""
+    """Make opening secret.wav fail even for root, who may read every file."""
     open_file = Path.open
 
     def guarded(path: Path, *arguments: Any, **options: Any) -> Any:
@@ -77,7 +77,7 @@ def test_ten_good_files_and_ten_bad_ones(tiny_model: Path, tmp_path: Path, monke
     for name, reason in BAD.items():
         assert f"audio/{name}: {reason}" in first.stderr
     assert "10 translated, 1 in part, 9 failed" in first.stderr
-    # Of the truncated file, what decoded is translated.
+    # The part of the truncated file that can be decoded is translated.
     names = {*(f"good{number}.wav" for number in range(10)), "truncated.flac"}
     written = {name: (out / name).stat().st_mtime_ns for name in result_paths(out)}
     assert set(written) == {f"audio/{name}.de.txt" for name in names}
@@ -85,7 +85,7 @@ def test_ten_good_files_and_ten_bad_ones(tiny_model: Path, tmp_path: Path, monke
     second = translate(*arguments)
     assert second.exit_code == 1
     assert "0 translated, 9 failed, 11 already done" in second.stderr
-    assert "audio/truncated.flac: truncated: " in second.stderr  # no rerun makes it whole
+    assert "audio/truncated.flac: truncated: " in second.stderr  # a rerun would not complete it
     assert {name: (out / name).stat().st_mtime_ns for name in result_paths(out)} == written
 
 
@@ -253,6 +253,6 @@ def test_a_model_in_the_hub_cache_is_found_offline(
     for name in ("me/tiny", "me/tiny@main", f"me/tiny@{COMMIT}"):
         result = translate(clips / "0.wav", "--model", name, "--to", "de", "--format", "json")
         assert json.loads(result.stdout)["recipe"]["revision"] == COMMIT
-    assert asked == [None, "main", COMMIT]  # each once, though more than one place looks
+    assert asked == [None, "main", COMMIT]  # each once, although several places look for it
     (repository / "snapshots" / COMMIT / "model.safetensors").unlink()
     assert_refused("me/tiny is incomplete on this machine", clips / "0.wav", "--model", "me/tiny", "--to", "de")

@@ -135,7 +135,7 @@ def test_a_converted_model_keeps_its_search_settings(folder: Path, tmp_path: Pat
 
 
 def test_the_recipe_has_language_tokens_shortlists_and_settings(folder: Path, tmp_path: Path) -> None:
-    """Whatever changes a result changes its recipe, and what does not, does not."""
+    """The recipe changes if and only if something that affects results changes."""
     options = SearchOptions()
     plain = Translator(folder).recipe(options, "lv")
     assert plain["slots"] == {"lv": Translator(folder).checkpoint.target_id("lv")}

@@ -36,7 +36,7 @@ def cli(*arguments: object) -> Any:
 
 
 def tone(language: str, number: int) -> np.ndarray:
-    """Make a tone, whose pitch is low for French and high for German."""
+    """Return a tone, whose pitch is low for French and high for German."""
     pitch = WORD_HZ[number % 3 + (3 if language == "de" else 0)]
     times_T = np.arange(16_000 + 1000 * number) / 16_000
     swell_T = 0.2 + 0.1 * np.sin(2 * np.pi * 3 * times_T)
@@ -94,7 +94,7 @@ def test_the_accuracy_of_each_language_is_printed(identifier: Path, corpus: Path
     assert lines[-1] == ["mean", "13", "84.5%"]
 
 
-@pytest.mark.filterwarnings("ignore:Support for mismatched")  # of transformers' own WavLM
+@pytest.mark.filterwarnings("ignore:Support for mismatched")  # from transformers' implementation of WavLM
 @pytest.mark.parametrize("kind", [*KINDS.values()], ids=[*KINDS])
 def test_probabilities_match_transformers(kind: tuple[str, dict[str, Any], bool], tmp_path: Path) -> None:
     encoder: Any = build(kind)
@@ -281,7 +281,7 @@ def test_identified_speech_is_translated_into_several_languages() -> None:
 
 
 def test_labels_of_one_language_are_added_up(tmp_path: Path) -> None:
-    """Mandarin wins by zho and cmn together, though German alone is the most probable label."""
+    """zho and cmn together make Mandarin the most probable language, although German is the most probable label."""
     encoder: Any = build(KINDS["XLS-R, XLSR-53, wav2vec 2.0 LV-60"])
     width = encoder.output_dim
     projector, classifier = torch.nn.Linear(width, 2), torch.nn.Linear(2, 4)

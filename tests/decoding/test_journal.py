@@ -109,7 +109,7 @@ def test_failed_inputs_are_retried_and_truncated_ones_are_not(read: TextCommand)
     assert read(*names) == 1
     assert read.asked == [("broken", "de")]
     write_input("b.wav", "mended")
-    assert read(*names) == 1  # as it would have been if nothing had been broken
+    assert read(*names) == 1  # the same as without the damage
     assert "warning: a.wav: truncated; what was decoded is already read" in read.stderr
     assert "1 read, 0 failed, 1 already done" in read.stderr
 

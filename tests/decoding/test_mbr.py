@@ -34,12 +34,12 @@ def test_the_highest_expected_chrf_comes_first() -> None:
     texts = ["A cat sat here.", "The dog sat there.", "The dog sits there.", "The dog sat there"]
     assert rerank(texts, [-1.0, -1.1, -1.2, -1.3])[0] in (1, 3)
     assert rerank(texts, [-1.0, -9.0, -9.0, -9.0])[0] == 0
-    assert rerank(["a", "a", "b"], [-3.0, -3.0, -2.9]) == [0, 1, 2]  # the same text counts together
+    assert rerank(["a", "a", "b"], [-3.0, -3.0, -2.9]) == [0, 1, 2]  # probabilities of equal texts are added up
     assert rerank(["only"], [-5.0]) == [0]
 
 
 def test_a_translator_reranks_by_mbr(tiny_model: Path) -> None:
-    """Among the hypotheses of its beam, which stay the same; what comes out is the first by agreement."""
+    """The hypotheses are those of the beam; the first is the one with the highest expected chrF."""
     translator = Translator(tiny_model)
     noise = np.random.default_rng(0).normal(size=16_000).astype(np.float32) * 0.1
     options = SearchOptions(beam_size=5, n_best=5, max_length=12)

@@ -85,7 +85,7 @@ def test_several_languages_are_translated_in_one_pass(
 
 
 def test_changed_settings_are_reported(tiny_model: Path, clips: Path, tmp_path: Path) -> None:
-    """Other weights by the same name, and options, are other settings; the batch size and the GPU are not."""
+    """Settings include options and the contents of weights, but neither batch size nor device."""
     model = tmp_path / "model"
     shutil.copytree(tiny_model, model)
     arguments = (clips / "0.wav", "--to", "de", "--output-dir", tmp_path / "out", "--model")
@@ -147,7 +147,7 @@ def test_unusual_file_names(tiny_model: Path, clips: Path, tmp_path: Path, monke
 
 
 def test_an_interrupted_run_is_completed_by_a_rerun(probe: Path, tmp_path: Path) -> None:
-    """Ctrl-C in the middle leaves whole files; the next run makes the rest."""
+    """Ctrl-C leaves only complete files; the next run writes the others."""
     audio, out = tmp_path / "audio", tmp_path / "out"
     audio.mkdir()
     clip = (probe / "clips" / "fr-en_00.flac").read_bytes()
@@ -167,7 +167,10 @@ def test_an_interrupted_run_is_completed_by_a_rerun(probe: Path, tmp_path: Path)
     before = result_paths(out)
     assert 0 < len(before) < 100
     [left] = re.findall(r"rerun the same command to process the remaining (\d+) inputs from their beginning", stderr)
-    assert int(left) in (100 - len(before), 101 - len(before))  # it may have come between writing and counting
+    assert int(left) in (
+        100 - len(before),
+        101 - len(before),
+    )  # the interruption may come after writing and before counting
 
     done = subprocess.run(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, check=True, timeout=120)
     assert f"{100 - len(before)} translated, 0 failed, {len(before)} already done" in done.stderr

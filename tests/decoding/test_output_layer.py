@@ -67,7 +67,7 @@ def test_a_vocabulary_may_be_smaller_than_k() -> None:
 @torch.inference_mode()
 @pytest.mark.parametrize("beam", [1, 5])
 def test_each_utterance_uses_only_the_shortlist_of_its_language(beam: int) -> None:
-    """Batches mix languages; each result is that of the language alone, and a shortlist of all ids changes nothing."""
+    """Batches of mixed languages give the results of each language alone; a shortlist of all ids changes nothing."""
     decoder = ours(transformers_model(4)).decoder
     model = ours(transformers_model(4))
     size = len(decoder.output_weight)

@@ -48,7 +48,7 @@ NEVER = SearchSettings(beam_size=3, max_length=14, n_best=3, early_stopping="nev
 
 @pytest.mark.parametrize("options", SETTINGS, ids=str)
 def test_hypotheses_match_transformers(options: SearchSettings) -> None:
-    """Twenty random models, each with clips of its own: same ids, same scores, also in a batch."""
+    """Twenty random models, each with its own clips, have the same ids and scores, also in a batch."""
     lengths = compared(options, range(20))
     assert len(lengths) > 5  # hypotheses that end by themselves, and some at the maximum length
     assert max(lengths) == options.max_length - 1
@@ -59,7 +59,7 @@ def test_hypotheses_match_transformers_with_early_stopping_never() -> None:
 
 
 def compared(options: SearchSettings, seeds: range) -> set[int]:
-    """Assert that random models say here what they say in transformers; return the lengths of hypotheses."""
+    """Assert that random models give the same hypotheses as in transformers; return the lengths of hypotheses."""
     lengths: set[int] = set()
     for seed in seeds:
         theirs = transformers_model(seed, encoder={"hidden_size": 32 if seed % 2 else 48})
@@ -123,7 +123,7 @@ def test_nan_scores_are_an_error(beam: int) -> None:
 
 
 def repeats(ids: tuple[int, ...], period: int) -> int:
-    """Return how often a phrase of `period` ids follows itself at most."""
+    """Return the maximum number of consecutive occurrences of a phrase of `period` ids."""
     most = 1
     for start in range(len(ids) - period):
         run = 1
@@ -153,10 +153,10 @@ def test_max_repeats_prevents_loops_and_nothing_else(beam: int) -> None:
 
 @pytest.mark.parametrize("most", [1, 3, 4])
 def test_a_phrase_occurs_exactly_as_often_as_max_repeats_allows(most: int) -> None:
-    """A model that can only say one piece says it that many times in a row, not once more and not once less."""
+    """A model that can only output one piece repeats it exactly that many times."""
     model = ours(transformers_model(4))
     with torch.no_grad():
-        model.decoder.output_weight[8:].zero_()  # pieces that are no words; 7 stays, and </s> never wins
+        model.decoder.output_weight[8:].zero_()  # only piece 7 gets a high score
         model.decoder.output_weight[:7].zero_()
         direction_D = model.decoder.layer_norm.bias = torch.nn.Parameter(torch.ones(32) * 3)
         model.decoder.layer_norm.weight.zero_()

@@ -35,7 +35,7 @@ def test_the_best_path_merges_repeats_and_drops_blanks() -> None:
     assert best_path(log_probs_SV[:1], labels) == []
 
 
-@pytest.mark.filterwarnings("ignore:Support for mismatched")  # of transformers' own WavLM
+@pytest.mark.filterwarnings("ignore:Support for mismatched")  # from transformers' implementation of WavLM
 @pytest.mark.parametrize("kind", [*KINDS.values()], ids=[*KINDS])
 def test_words_and_times_match_transformers(kind: tuple[str, dict[str, Any], bool], tmp_path: Path) -> None:
     theirs = write_ctc_model(tmp_path, kind)
@@ -143,7 +143,7 @@ def test_models_without_a_ctc_head_are_errors(tiny_model: Path, tmp_path: Path) 
         Transcriber(folder)
 
 
-# What the files of a tokenizer say: files and fields, ids of frames, words.
+# Files of a tokenizer with their fields, ids of frames, and the expected words.
 TOKENIZERS: dict[str, tuple[dict[str, Any], dict[str, Any], list[int], list[str]]] = {
     "lower case, of whole words": (
         {"<pad>": 0, "|": 1, "Σ": 2, "Ο": 3},
@@ -196,7 +196,7 @@ def test_labels_match_the_tokenizer(
 ) -> None:
     count = 3 if "eng" in vocabulary else len(vocabulary)
     assert label_path(tmp_path, vocabulary, settings, path, count) == words
-    if "pad_token" not in settings and "added_tokens_decoder" not in settings:  # these two it writes out in full
+    if "pad_token" not in settings and "added_tokens_decoder" not in settings:  # it prints these two literally
         theirs = transformers.Wav2Vec2CTCTokenizer(str(tmp_path / "vocab.json"), **settings)
         assert theirs.decode(path) == " ".join(words)
 

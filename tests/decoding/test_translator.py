@@ -107,7 +107,7 @@ def test_progress_reports_seconds_of_audio(tiny_model: Path, clips: Path) -> Non
 
 
 def test_inputs_are_read_lazily(tiny_model: Path) -> None:
-    """What waits is bounded by what is read ahead, not by the number of inputs."""
+    """The number of waiting inputs is bounded by the read-ahead, not by the number of inputs."""
     taken = 0
 
     def inputs() -> Iterator[np.ndarray]:

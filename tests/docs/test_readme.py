@@ -39,7 +39,7 @@ def test_there_are_commands() -> None:
 
 
 def test_every_command_is_run_by_a_test() -> None:
-    """The modules beside this one run all commands of their pages, and the last five of the README."""
+    """The other modules of this folder run all commands of their pages, and the last five of the README."""
     others = ("docs/data.md", "docs/evaluating.md", "docs/training.md", "docs/translating.md")
     assert {"README.md", "CONTRIBUTING.md", "docs/models.md", *others} == {*PAGES}
     known = {"voxlate doctor", *PUBLISHED, *commands("README.md", "voxlate")[-5:]}
@@ -91,7 +91,6 @@ def test_other_commands_name_what_exists(command: str) -> None:
             "python3 -m venv .venv",
             "source .venv/bin/activate",
             "python -m pip install .",
-            "python -m pip install torch --index-url https://download.pytorch.org/whl/cpu",
             "hf download facebook/wav2vec2-xls-r-300m-21-to-en",
         )
 
@@ -191,7 +190,7 @@ def test_the_readme_links_the_code_that_readers_look_for(file: str, code: str) -
 def test_every_option_is_in_the_help() -> None:
     corpora = ("covost2", "manifest", "parquet", "spoken", "vocabulary", "shortlist")
     names = ("translate", "convert", "train", "average", "evaluate", "score", "report", "identify")
-    helped = [[name] for name in names] + [["prepare", corpus] for corpus in corpora]
+    helped = [[], *([name] for name in names), *(["prepare", corpus] for corpus in corpora)]
     help_text = "".join(CliRunner().invoke(app, [*command, "--help"]).stdout for command in helped)
     code = [code for page in PAGES if page != "CONTRIBUTING.md" for code in re.findall(r"`([^`]+)`", prose(page))]
     named = {option for text in code for option in re.findall(r"(?<!\S)--[a-z-]+", text)}

@@ -71,7 +71,7 @@ def test_directions_can_be_selected(tiny_model: Path, data: Path, tmp_path: Path
 
 
 def test_a_language_that_the_model_lacks_is_reported_first(tiny_model: Path, data: Path, tmp_path: Path) -> None:
-    shutil.copytree(data / "fr-en", tmp_path / "data" / "ar-en")  # before en-ca in the order of the work
+    shutil.copytree(data / "fr-en", tmp_path / "data" / "ar-en")  # processed before en-ca
     shutil.copytree(data / "en-de", tmp_path / "data" / "en-ca")
     rows = (data / "en-de" / "test.jsonl").read_text().replace('"de"', '"ca"')
     (tmp_path / "data" / "en-ca" / "test.jsonl").write_text(rows)
@@ -101,7 +101,7 @@ def test_the_chosen_split_is_scored(tiny_model: Path, data: Path, tmp_path: Path
         run(tiny_model, table, tmp_path / "run", "--split", "valid")
     with pytest.raises(VoxlateError, match=r"test.jsonl: no rows of the split dev; it has 5 of test: choose one with"):
         run(tiny_model, data / "fr-en/test.jsonl", tmp_path / "run", "--split", "dev")
-    taught = data / "fr-en/taught.jsonl"  # a folder's file is named after the split, whatever its rows are called
+    taught = data / "fr-en/taught.jsonl"  # a folder's file is named after the split, whatever its rows state
     taught.write_bytes((data / "fr-en/test.jsonl").read_bytes())
     run(tiny_model, data, tmp_path / "taught", "--split", "taught", "--directions", "fr-en")
     assert len(lines(tmp_path / "taught/fr-en/hypotheses.jsonl")) == ROWS

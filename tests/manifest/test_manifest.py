@@ -1,4 +1,4 @@
-"""Manifests: what is read is what was meant, and every problem is named with its line."""
+"""Manifests are read exactly as written, and every problem is reported with its line."""
 
 import json
 import os

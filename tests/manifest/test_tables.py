@@ -1,4 +1,4 @@
-"""Tables by other programs: what their writers added is told from text, what is of the wrong kind is one line."""
+"""Tables by other programs: quoting by their writers is detected, and wrong types are reported in one line."""
 
 import csv
 import io
@@ -59,7 +59,7 @@ def test_cells_that_a_csv_writer_quoted_are_refused(
     with pytest.raises(VoxlateError, match="cells are quoted as in CSV"):
         read_references(path)
     assert not caplog.records
-    # The cures give the texts themselves.
+    # The suggested fixes restore the original texts.
     path.rename(tmp_path / "tabs.txt")
     with (tmp_path / "tabs.txt").open(newline="") as source, (tmp_path / "m.csv").open("w", newline="") as target:
         csv.writer(target).writerows(csv.reader(source, delimiter="\t"))
@@ -84,7 +84,7 @@ def test_cells_of_other_csv_dialects_are_refused(tmp_path: Path, name: str, dial
     dialect |= {"delimiter": ","} if name == "m.csv" else {}
     path = written(tmp_path / name, row("a", f"It{mark}s"), row("b", "x"), **dialect)
     assert ": line 2: cells are quoted as in CSV (1 in all), such as " in error_of(path)
-    # One other mark, and all of them are text.
+    # With one quotation mark elsewhere, all of them are text.
     path.write_text(path.read_text() + path.read_text().splitlines()[2].replace("x", f"y{mark}z").replace("b", "c"))
     assert read_manifest(path, check_audio=False).column("target_text")[1:] == ["x", f"y{mark}z"]
 

@@ -150,7 +150,7 @@ PRIVATE = [
 
 @pytest.fixture
 def hide(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Give a function that hides an attribute of torch."""
+    """Return a function that hides an attribute of torch."""
 
     def hidden(name: str) -> None:
         owner_name, _, attribute = name.rpartition(".")

@@ -46,7 +46,7 @@ def kind(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any], bool]:
     return found
 
 
-@pytest.mark.filterwarnings("ignore:Support for mismatched")  # of transformers' own WavLM
+@pytest.mark.filterwarnings("ignore:Support for mismatched")  # from transformers' implementation of WavLM
 @pytest.mark.parametrize("mode", MODES)
 def test_states_equal_those_of_transformers(kind: tuple[str, dict[str, Any], bool], mode: str, tmp_path: Path) -> None:
     """transformers uses the feature extractor that a saved model names."""
@@ -176,7 +176,7 @@ def test_training_masks_time(kind: tuple[str, dict[str, Any], bool]) -> None:
     assert encoder.model.masked_spec_embed.grad.abs().max() > 0
 
 
-@pytest.mark.filterwarnings("ignore:Support for mismatched")  # of transformers' own WavLM
+@pytest.mark.filterwarnings("ignore:Support for mismatched")  # from transformers' implementation of WavLM
 def test_a_model_with_it_can_be_saved_and_loaded(
     kind: tuple[str, dict[str, Any], bool], vocabulary: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -208,7 +208,7 @@ def test_a_model_with_it_can_be_saved_and_loaded(
 
 
 def test_a_model_can_start_from_it(kind: tuple[str, dict[str, Any], bool], vocabulary: Path, tmp_path: Path) -> None:
-    """From folders of a pretrained encoder and of mBART; the feature extractor decides about normalization."""
+    """From folders of a pretrained encoder and of mBART; the feature extractor determines normalization."""
     encoder = build(kind)
     encoder.model.save_pretrained(tmp_path / "encoder")
     save_preprocessor(encoder, tmp_path / "encoder")

@@ -70,7 +70,9 @@ def test_ctc_sums_utterances_with_labels_and_enough_frames() -> None:
     total = head(states_BSD, lengths_B, labels_BL, label_lengths_B)
     log_probs = F.log_softmax(head.projection(states_BSD), -1).transpose(0, 1)
     singles = F.ctc_loss(log_probs[:, :2], labels_BL[:2], lengths_B[:2], label_lengths_B[:2], reduction="none")
-    assert torch.allclose(total, singles.sum())  # two alike need a blank between: two frames are too few for the third
+    assert torch.allclose(
+        total, singles.sum()
+    )  # equal labels need a blank between them: two frames are too few for the third row
 
 
 def test_a_ctc_head_is_written_read_and_copied(tmp_path: Path) -> None:

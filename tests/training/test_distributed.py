@@ -85,7 +85,7 @@ def test_two_processes_equal_one_and_resume_each_others_runs(toy: Path, tmp_path
 
 
 def test_sharded_over_two_processes_and_back(toy: Path, tmp_path: Path) -> None:
-    """One process, then two with everything sharded, then one again, each from the checkpoint before."""
+    """One process, then two with everything sharded, then one again, each from the previous checkpoint."""
     full = settings(toy, output_dir=str(tmp_path / "run"), **(CHANGES | {"data__dev": [str(toy / "dev.jsonl")]}))
     assert train(TrainConfig(**full), Console(quiet=True)) == 0
     cut_back(tmp_path / "run", 4)
@@ -113,7 +113,7 @@ def test_sharded_over_two_processes_and_back(toy: Path, tmp_path: Path) -> None:
 
 
 def test_layerdrop_is_the_same_in_two_processes(toy: Path, tmp_path: Path) -> None:
-    """A batch drops the same layers in whichever process, and DDP does not wait for their gradients."""
+    """A batch drops the same layers in any process, and DDP does not wait for their gradients."""
     changes = {
         "regularization": {"encoder_layerdrop": 0.5, "decoder_layerdrop": 0.3},
         "trainable__freeze_encoder_updates": 2,

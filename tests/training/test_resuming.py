@@ -193,7 +193,7 @@ def rename_tensors(path: Path) -> None:
 
 
 def as_in_older_versions(run: Path) -> None:
-    """Give the fields of a run's checkpoints and its settings the names that they had in older versions."""
+    """Rename the fields of a run's checkpoints and its settings as in older versions."""
     for folder in list_checkpoints(run):
         contents = json.loads((folder / "state.json").read_text())
         for path in folder.glob("*.safetensors"):
@@ -228,7 +228,7 @@ def test_a_run_of_an_older_version_resumes(toy: Path, tmp_path: Path, caplog: py
     as_in_older_versions(tmp_path / "part")
     caplog.clear()
     assert "resuming from update 3" in run(config(toy, tmp_path / "part", **changes))
-    assert not caplog.messages  # nobody wrote the stored settings
+    assert not caplog.messages  # the user did not write the stored settings
     files = ("best/model.safetensors", "checkpoints/update-00000005/optimizer-00000.safetensors", "before_after.json")
     assert same_files(tmp_path / "full", tmp_path / "part", *files)
     assert logged(tmp_path / "full") == logged(tmp_path / "part")

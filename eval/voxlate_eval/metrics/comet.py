@@ -47,7 +47,7 @@ class Comet:
             command = [self.command, "--quiet", "--model", self.model, "--gpus", str(self.gpus)]
             for flag, texts in files.items():
                 path = folder / f"texts{flag}"
-                # One line per sentence: COMET alone gets line breaks inside a sentence as spaces.
+                # Only for COMET, line breaks within a sentence become spaces: it reads one sentence per line.
                 path.write_text("".join(" ".join(text.split()) + "\n" for text in texts), encoding="utf-8")
                 command += [flag, str(path)]
             scores = folder / "scores.json"

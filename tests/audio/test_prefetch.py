@@ -1,4 +1,4 @@
-"""DecodedAudio for the model: decoded ahead within bounds, in order, long sound in a file."""
+"""Decoding ahead of the model: the order and number of inputs, errors, and long audio in temporary files."""
 
 import io
 import resource
@@ -7,13 +7,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from media import sine, write_media
-from voxlate.audio import chunks
-from voxlate.audio import prefetch as sound_module
+from voxlate.audio import chunks, prefetch
 from voxlate.audio.chunks import SpooledWaveform
 from voxlate.audio.clock import FROM_ZERO
 from voxlate.audio.loading import load_audio, spool_audio
@@ -33,54 +33,56 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_inputs_come_in_order_whatever_they_are() -> None:
+def test_results_have_the_order_of_the_inputs() -> None:
     array = np.zeros(8_000, np.float32)
     Path("b.wav").write_bytes(wav(2.0))
     found = list(read_ahead([wav(1.0), "nothing.wav", array, "b.wav", np.zeros((2, 2)), b"noise"]))
     seconds = [one.seconds if isinstance(one, DecodedAudio) else None for one in found]
     assert seconds == [1.0, None, 0.5, 2.0, None, None]
     assert "nothing.wav" in str(found[1])
-    assert str(found[4]).startswith("array: expected floats or 16-bit integers")
+    assert str(found[4]).startswith("array: expected floats or 16-bit integers of shape (T,) or (1, T), got float64")
     assert [one.name for one in found if isinstance(one, DecodedAudio)] == ["bytes", "ndarray", "b.wav"]
 
 
-def test_no_more_than_so_many_seconds_lie_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[int] = []
+def test_a_limited_number_of_seconds_is_decoded_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[bytes] = []
 
-    def count(item: np.ndarray, **_: object) -> DecodedAudio | AudioError:
-        read.append(len(item))
-        return DecodedAudio("", item, [])
+    def record(source: bytes, **options: Any) -> Any:
+        decoded.append(source)
+        return spool_audio(source, **options)
 
-    monkeypatch.setattr(sound_module, "_read", count)
-    sounds = read_ahead([np.zeros(16_000, np.float32)] * 30, seconds=3.0)
+    monkeypatch.setattr(prefetch, "spool_audio", record)
+    results = read_ahead([wav(1.0)] * 30, seconds=3.0)
     for taken in range(1, 20):
-        next(sounds)
-        time.sleep(0.005)
-        assert len(read) <= taken + 4
-    sounds.close()  # type: ignore[attr-defined]
+        next(results)
+        time.sleep(0.02)
+        assert len(decoded) <= taken + 4
+    assert len(decoded) > 19  # the thread is ahead
+    results.close()  # type: ignore[attr-defined]
     time.sleep(0.05)
-    assert len(read) < 26
+    assert len(decoded) < 26
     assert not any(thread.name == "audio" and thread.is_alive() for thread in threading.enumerate())
 
 
-def test_what_goes_wrong_there_is_raised_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: object, **__: object) -> DecodedAudio:
-        raise MemoryError("no room")
+def test_exceptions_of_the_thread_are_raised_in_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object, **__: object) -> None:
+        raise RuntimeError("a defect of the decoder")
 
-    monkeypatch.setattr(sound_module, "_read", fail)
-    with pytest.raises(MemoryError, match="no room"):
-        list(read_ahead([b""]))
+    with monkeypatch.context() as patch:
+        patch.setattr(prefetch, "spool_audio", fail)
+        with pytest.raises(RuntimeError, match="a defect of the decoder"):
+            list(read_ahead([b""]))
 
     def inputs() -> Iterator[bytes]:
         yield wav(1.0)
-        raise OSError("no more of them")
+        raise OSError("a defect of the inputs")
 
-    with pytest.raises(OSError, match="no more of them"):
+    with pytest.raises(OSError, match="a defect of the inputs"):
         list(read_ahead(inputs()))
 
 
-def test_long_sound_lies_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same samples and the same pieces, and nothing of it in memory."""
+def test_long_audio_is_stored_in_a_temporary_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples and segments are the same as in memory."""
     monkeypatch.setattr(chunks, "SPOOLED_SECONDS", 2.0)
     generator = np.random.default_rng(0)
     parts = [np.concatenate([generator.normal(size=16_000 * 9) * 0.1, np.zeros(24_000)]) for _ in range(6)]
@@ -94,14 +96,14 @@ def test_long_sound_lies_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(spooled[:], whole)
     assert np.array_equal(spooled[1234:56_789], whole[1234:56_789])
     assert np.array_equal(spooled[len(whole) - 5 : len(whole) + 5], whole[-5:])
-    pieces = segment(spooled)
-    assert pieces == segment(whole)
-    assert len(pieces) > 3
+    segments = segment(spooled)
+    assert segments == segment(whole)
+    assert len(segments) > 3
     monkeypatch.setattr(chunks, "SPOOLED_SECONDS", 300.0)
     assert isinstance(spool_audio(path)[0], np.ndarray)
 
 
-def test_samples_that_are_no_numbers_are_found_wherever_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nan_in_spooled_audio_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "SPOOLED_SECONDS", 1.0)
     waveform_T = sine(300, 4.0).astype(np.float32)
     waveform_T[48_000] = np.nan
@@ -111,16 +113,14 @@ def test_samples_that_are_no_numbers_are_found_wherever_they_lie(monkeypatch: py
 
 
 @pytest.mark.parametrize("is_full", [False, True])
-def test_a_temporary_folder_that_takes_nothing_fails_only_long_sound(
-    monkeypatch: pytest.MonkeyPatch, is_full: bool
-) -> None:
+def test_an_unusable_temporary_folder_affects_only_long_audio(monkeypatch: pytest.MonkeyPatch, is_full: bool) -> None:
     monkeypatch.setattr(chunks, "SPOOLED_SECONDS", 2.0)
     Path("temporary").mkdir(exist_ok=is_full)
     monkeypatch.setattr(tempfile, "tempdir", "temporary" if is_full else "nowhere")
     for name, seconds in (("short.wav", 1.0), ("long.wav", 5.0), ("last.wav", 1.0)):
         Path(name).write_bytes(wav(seconds))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if is_full:  # no file may be larger, as on a disk that has no more room
+    if is_full:  # limit the size of files, like a full disk
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
     try:
         first, error, last = read_ahead(["short.wav", "long.wav", "last.wav"])
@@ -134,11 +134,11 @@ def test_a_temporary_folder_that_takes_nothing_fails_only_long_sound(
     )
 
 
-def test_sound_that_memory_does_not_hold_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_out_of_memory_affects_only_that_input(monkeypatch: pytest.MonkeyPatch) -> None:
     def spool(item: bytes, **_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(sound_module, "spool_audio", spool)
+    monkeypatch.setattr(prefetch, "spool_audio", spool)
     assert [str(one) for one in read_ahead([b"", "a.wav"])] == [
         "bytes: not enough memory to decode it",
         "a.wav: not enough memory to decode it",
