@@ -1,5 +1,6 @@
 """Options of beam search, checked without loading torch."""
 
+import numbers
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -36,7 +37,15 @@ class SearchOptions:
     mbr: bool = False
 
     def __post_init__(self) -> None:
-        problems = []
+        problems = [
+            f"{name} is {value!r}, expected a whole number"
+            for name in ("beam_size", "max_length", "n_best", "max_repeats")
+            if not isinstance(value := getattr(self, name), numbers.Integral | None)
+        ]
+        if not isinstance(self.length_penalty, numbers.Real | None):
+            problems.append(f"length_penalty is {self.length_penalty!r}, expected a number")
+        if problems:
+            raise VoxlateError("; ".join(problems))
         if self.beam_size is not None and not 1 <= self.beam_size <= 1000:
             problems.append(f"beam_size is {self.beam_size}, expected 1 (greedy) to 1000")
         if self.n_best < 1 or (self.beam_size is not None and self.n_best > max(self.beam_size, 1)):

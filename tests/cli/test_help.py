@@ -50,7 +50,7 @@ def test_help_is_readable_at_80_columns(names: tuple[str, ...], option: str, mon
     assert max(map(len, body.splitlines())) <= 80
     assert "-h, --help" in body
     assert not re.search(r"\w\.\.\.", body), "a summary is cut off"
-    assert not re.search(r"^ +--?[-\w, ]+<(str|list)", body, re.MULTILINE), "an option has no metavar"
+    assert not re.search(r"<(str|list|path)", body), "a type of Python is shown"
     assert example.startswith("    voxlate ")
     assert len(example.splitlines()) == 1
 

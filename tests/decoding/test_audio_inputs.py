@@ -72,6 +72,7 @@ def test_half_precision_tensors_are_accepted() -> None:
             {"array": [0.0], "sampling_rate": 0},
             "sampling_rate is 0, expected an integer in Hz from 1000 to 1000000",
         ),
+        ({"array": [0.0], "sampling_rate": "16000"}, "sampling_rate is '16000', expected an integer in Hz"),
     ],
 )
 def test_other_inputs_are_errors_of_one_line(audio: Any, message: str) -> None:

@@ -189,6 +189,8 @@ def test_unset_options_take_the_defaults_of_the_model_or_the_published_setting()
         ({"length_penalty": float("nan")}, "length_penalty is nan, expected a number between -10 and 10"),
         ({"length_penalty": 1e308}, r"length_penalty is 1e\+308"),
         ({"max_repeats": 0}, "max_repeats is 0, expected 1 or more, or None"),
+        ({"beam_size": "5"}, "beam_size is '5', expected a whole number"),
+        ({"beam_size": 2.5, "length_penalty": "1"}, "beam_size is 2.5.*; length_penalty is '1', expected a number"),
         ({"beam_size": 0, "max_length": 0}, "beam_size is 0.*; max_length is 0"),
     ],
 )

@@ -37,6 +37,9 @@ def test_each_input_needs_a_target_language(tiny_model: Path) -> None:
     translator = Translator(tiny_model)
     with pytest.raises(VoxlateError, match="`to` has 2 languages, expected one for each input"):
         list(translator.stream([sine(300, 0.2)] * 3, to=["de", "fr"]))
+    for arguments in ({"to": ["de", "fr"]}, {"to": "de", "source": []}):
+        with pytest.raises(VoxlateError, match=r"has \d languages, expected one for each input.*: there are 1 inputs"):
+            translator.translate([sine(300, 0.2)], **arguments)
     with pytest.raises(VoxlateError, match="unknown language 'xx'"):
         next(translator.stream([sine(300, 0.2)] * 3, to=["de", "fr", "xx"]))
     with pytest.raises(VoxlateError, match="inputs is one str, expected several; put it in a list"):

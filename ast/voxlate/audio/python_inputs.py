@@ -6,6 +6,7 @@ Shape letters: T samples.
 from __future__ import annotations
 
 import io
+import numbers
 import os
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias
@@ -102,9 +103,10 @@ def _to_float(array: np.ndarray) -> Waveform:
 
 def _resample(waveform_T: Waveform, sampling_rate: int) -> Waveform:
     """Resample mono samples to 16 kHz. AudioError if the rate is invalid."""
-    if not LOWEST_RATE_HZ <= sampling_rate <= HIGHEST_RATE_HZ or int(sampling_rate) != sampling_rate:
+    is_number = isinstance(sampling_rate, numbers.Real)
+    if not is_number or not LOWEST_RATE_HZ <= sampling_rate <= HIGHEST_RATE_HZ or int(sampling_rate) != sampling_rate:
         raise AudioError(
-            f"array: sampling_rate is {sampling_rate}, expected an integer in Hz from {LOWEST_RATE_HZ} to "
+            f"array: sampling_rate is {sampling_rate!r}, expected an integer in Hz from {LOWEST_RATE_HZ} to "
             f"{HIGHEST_RATE_HZ}"
         )
     if sampling_rate == SAMPLE_RATE_HZ or not len(waveform_T):

@@ -41,7 +41,8 @@ class Command(TyperCommand):
             if record is not None:
                 is_argument = parameter.param_type_name == "argument"
                 panel = getattr(parameter, "rich_help_panel", None) or ("Arguments" if is_argument else "Options")
-                sections.setdefault(panel, []).append(record)
+                name = record[0].partition(" <")[0] if is_argument else record[0]  # without Python's type
+                sections.setdefault(panel, []).append((name, record[1]))
         _write_sections(formatter, sections)
 
 

@@ -42,6 +42,16 @@ def target_codes(to: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(codes)
 
 
+def _check_one_for_each(count: int, **arguments: object) -> None:
+    """VoxlateError if an argument that has a language for each input has more or fewer than there are inputs."""
+    for name, value in arguments.items():
+        if is_list(value) and len(value) != count:  # type: ignore[arg-type]
+            raise VoxlateError(
+                f"`{name}` has {len(value)} languages, expected one for each input, or one string for all: "  # type: ignore[arg-type]
+                f"there are {count} inputs"
+            )
+
+
 class Translator:
     """A loaded model that translates speech.
 
@@ -189,6 +199,8 @@ class Translator:
         which does not change results.
         """
         check_is_several(inputs)
+        if is_list(inputs):
+            _check_one_for_each(len(inputs), to=to, source=source)  # type: ignore[arg-type]
         languages = [target_codes(item) for item in ([to] if isinstance(to, str) else to)]
         tag_ids = {language: self.checkpoint.target_id(language) for item in languages for language in item}
         recipes = {language: Recipe(self._recipe_function(options, [language], audio_track)) for language in tag_ids}
