@@ -237,7 +237,7 @@ def test_training_needs_durations(toy: Path, tmp_path: Path) -> None:
     lines = [{**line, "audio": str(toy / line["audio"])} for line in lines]
     (tmp_path / "m.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     with pytest.raises(
-        VoxlateError, match=r"1 utterances without seconds, .*; run voxlate prepare manifest on it first"
+        VoxlateError, match=r"1 utterances have no seconds, .*; run voxlate prepare manifest on it first"
     ):
         read_corpus([tmp_path / "m.jsonl"], limits=LengthLimits())
 

@@ -233,9 +233,11 @@ def test_weights_with_nan_are_an_error(tmp_path: Path) -> None:
         model.lm_head.weight[1, 1] = torch.nan
     model.save_pretrained(tmp_path)
     clip = waveforms(3, 0.4)[0].numpy()
-    with pytest.raises(VoxlateError, match=r"not numbers in float32: its weights are damaged; fetch the model again"):
+    with pytest.raises(
+        VoxlateError, match=r"the model's scores are NaN in float32: its weights are damaged; fetch the model again"
+    ):
         [*Transcriber(tmp_path, dtype="float32").stream([clip])]
-    with pytest.raises(VoxlateError, match=r"not numbers in bfloat16: .*; try --dtype float32"):
+    with pytest.raises(VoxlateError, match=r"NaN in bfloat16: .*; try --dtype float32"):
         [*Transcriber(tmp_path, dtype="bfloat16").stream([clip])]
 
 

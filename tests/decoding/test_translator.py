@@ -38,7 +38,7 @@ def test_each_input_needs_a_target_language(tiny_model: Path) -> None:
     with pytest.raises(VoxlateError, match="`to` has 2 languages, expected one for each input"):
         list(translator.stream([sine(300, 0.2)] * 3, to=["de", "fr"]))
     for arguments in ({"to": ["de", "fr"]}, {"to": "de", "source": []}):
-        with pytest.raises(VoxlateError, match=r"has \d languages, expected one for each input.*: there are 1 inputs"):
+        with pytest.raises(VoxlateError, match=r"has \d languages, expected one for each input.*; number of inputs: 1"):
             translator.translate([sine(300, 0.2)], **arguments)
     with pytest.raises(VoxlateError, match="unknown language 'xx'"):
         next(translator.stream([sine(300, 0.2)] * 3, to=["de", "fr", "xx"]))

@@ -42,7 +42,10 @@ def covost2(
     workers: Workers = None,
     overwrite: Overwrite = False,
 ) -> int:
-    """Prepare CoVoST 2 from Common Voice and its translations, with the official splits."""
+    """Prepare CoVoST 2 with its official splits.
+
+    The sources are Common Voice and the translations of CoVoST 2.
+    """
     return prepare_corpus("covost2", locals())
 
 
@@ -91,7 +94,10 @@ def manifest(
     transcode: Transcode = None,
     workers: Workers = None,
 ) -> int:
-    """Check, measure and optionally split your own table (jsonl, tsv, csv or parquet)."""
+    """Check, measure and optionally split your own table.
+
+    The table may be jsonl, tsv, csv or parquet.
+    """
     arguments = locals()
     allowed = tuple(name.strip() for names in allow or () for name in names.split(",") if name.strip())
     return prepare_corpus("manifest", {**arguments, "allow": allowed})
@@ -148,14 +154,14 @@ def spoken(
         list[str] | None,
         speech_option(
             metavar="VOICE[,VOICE]...",
-            help="espeak-ng voices, such as en-us,fr-be. [default: the standard voice of each language]",
+            help="Voices of espeak-ng, such as en-us,fr-be. [default: the standard voice of each language]",
         ),
     ] = None,
     variants: Annotated[
         list[str] | None,
         speech_option(
             metavar="NAME[,NAME]...",
-            help="espeak-ng variants, one per speaker, such as f1,m3. [default: 64 natural ones]",
+            help="Variants of espeak-ng, one per speaker, such as f1,m3. [default: 64 natural ones]",
         ),
     ] = None,
     speed: Annotated[
@@ -185,7 +191,10 @@ def spoken(
     workers: Workers = None,
     overwrite: Overwrite = False,
 ) -> int:
-    """Synthesize speech for a parallel text with espeak-ng, as input for `prepare covost2`."""
+    """Synthesize speech for a parallel text.
+
+    espeak-ng reads the texts. The result is input for `prepare covost2`.
+    """
     arguments = locals()
     spans = {name: arguments[name] for name in ("speed", "pitch", "silence", "snr", "volume")}
     return prepare_corpus("spoken", {**arguments, "spans": spans, "voices": voices or [], "variants": variants or []})
@@ -201,7 +210,10 @@ def vocabulary(
     ],
     size: Annotated[int, typer.Option(min=10, metavar="N", help="Number of pieces.")] = 8000,
 ) -> None:
-    """Train a SentencePiece vocabulary on target texts, for models trained from scratch (model.scratch)."""
+    """Train a SentencePiece vocabulary on target texts.
+
+    Models trained from scratch need one (model.scratch).
+    """
     from voxlate.corpora.vocabulary import make_vocabulary
 
     print(f"{output}: {make_vocabulary(manifests, output, size):,} pieces")
@@ -230,7 +242,10 @@ def shortlist(
         ),
     ] = None,
 ) -> None:
-    """Select the part of the vocabulary that a language uses, for `voxlate translate --shortlist`."""
+    """Select the vocabulary that a language uses.
+
+    `voxlate translate --shortlist` searches only this part.
+    """
     from voxlate.checkpoints.shortlist import prepare_shortlist
     from voxlate.languages import find_language
 

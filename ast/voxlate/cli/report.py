@@ -37,7 +37,10 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Write BLEU tables next to published scores, and a page with plots, sentences and clips."""
+    """Write BLEU tables next to published scores.
+
+    The page also has plots, sentences and clips.
+    """
     with options.scorer_errors():
         from voxlate.evaluation.playable_audio import is_playable
         from voxlate_eval.report import write_report

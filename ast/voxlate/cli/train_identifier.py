@@ -22,7 +22,10 @@ def train_identifier(
     clips: Annotated[int, typer.Option(min=1, metavar="N", help="Maximum number of clips per language.")] = 1000,
     device: options.Device = "auto",
 ) -> None:
-    """Train a language identifier for --from auto: a classifier on a frozen speech encoder."""
+    """Train a language identifier for --from auto.
+
+    It is a classifier on a frozen speech encoder.
+    """
     from voxlate.training.identifier_training import train_identifier as train
 
     train(manifests, encoder, output, clips=clips, device=device)

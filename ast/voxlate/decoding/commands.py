@@ -92,6 +92,8 @@ def translate(command: TranslateCommand) -> int:
         )
 
     def start(console: Console) -> ResultStream:
+        if model is not None:
+            find_model(model)  # before torch is imported
         load = partial(_load, command, targets, console)
         freed = keep_freed_memory(command.device)
         if command.identifier is not None:

@@ -43,12 +43,12 @@ def target_codes(to: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _check_one_for_each(count: int, **arguments: object) -> None:
-    """VoxlateError if an argument that has a language for each input has more or fewer than there are inputs."""
+    """Raise VoxlateError if a list of languages does not have one for each input."""
     for name, value in arguments.items():
         if is_list(value) and len(value) != count:  # type: ignore[arg-type]
             raise VoxlateError(
-                f"`{name}` has {len(value)} languages, expected one for each input, or one string for all: "  # type: ignore[arg-type]
-                f"there are {count} inputs"
+                f"`{name}` has {len(value)} languages, expected one for each input, or one string for all; "  # type: ignore[arg-type]
+                f"number of inputs: {count}"
             )
 
 
