@@ -62,7 +62,7 @@ def test_results_do_not_depend_on_the_batch(encoder: dict[str, Any], fast: bool)
         assert length.item() == lengths_B[index].item() == alone.shape[1]
         torch.testing.assert_close(states_BSD[index, : int(length)], alone[0], atol=1e-5, rtol=0)
         single = model(*collate_waveforms([clip], normalize=True), tokens(len(clips))[index : index + 1])
-        torch.testing.assert_close(logits[index], single[0], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(logits[index], single[0], atol=5e-5, rtol=5e-5)
 
 
 @torch.inference_mode()
