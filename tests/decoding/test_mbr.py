@@ -39,7 +39,7 @@ def test_the_highest_expected_chrf_comes_first() -> None:
 
 
 def test_a_translator_reranks_by_mbr(tiny_model: Path) -> None:
-    """The hypotheses are those of the beam; the first is the one with the highest expected chrF."""
+    """The hypotheses are the same as without MBR; the first is the one with the highest expected chrF."""
     translator = Translator(tiny_model)
     noise = np.random.default_rng(0).normal(size=16_000).astype(np.float32) * 0.1
     options = SearchOptions(beam_size=5, n_best=5, max_length=12)
