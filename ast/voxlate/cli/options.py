@@ -15,6 +15,7 @@ from voxlate.errors import VoxlateError
 input_option = partial(typer.Option, rich_help_panel="Input")
 model_option = partial(typer.Option, rich_help_panel="Model")
 search_option = partial(typer.Option, rich_help_panel="Search")
+segmentation_option = partial(typer.Option, rich_help_panel="Segmentation")
 output_option = partial(typer.Option, rich_help_panel="Output")
 scoring_option = partial(typer.Option, rich_help_panel="Scoring")
 NAMES = "NAME[,NAME]..."
@@ -80,6 +81,24 @@ Mbr = Annotated[bool, search_option("--mbr", help="Rerank the beam by minimum Ba
 Shortlist = Annotated[
     bool,
     search_option("--shortlist", help="Restrict the search to the vocabulary selected by `voxlate prepare shortlist`."),
+]
+Segmentation = Annotated[
+    str,
+    segmentation_option(
+        metavar="auto|none|SECONDS",
+        help="Segments of a recording: like the clips that the model was trained on, the whole input, or at most so "
+        "many seconds long.",
+    ),
+]
+Vad = Annotated[
+    bool,
+    segmentation_option("--vad/--no-vad", help="Detect speech, and leave out music, noise and silence."),
+]
+VadThreshold = Annotated[
+    float, segmentation_option(metavar="P", help="Probability from which a sound counts as speech, between 0 and 1.")
+]
+MinPause = Annotated[
+    float, segmentation_option(metavar="SECONDS", help="Minimum length of a pause at which speech is cut if possible.")
 ]
 Formats = Annotated[
     list[str] | None,
@@ -196,6 +215,16 @@ def parse_formats(items: Sequence[str] | None, n_best: int = 1) -> list[str]:
             f"--n-best {n_best} needs --format json or tsv; {', '.join(names)} can hold only the best hypothesis"
         )
     return names
+
+
+def parse_segmentation(text: str) -> str | float:
+    """Return "auto", "none" or a number of seconds. VoxlateError if it is neither."""
+    if text in ("auto", "none"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise VoxlateError(f"--segmentation {text}: expected auto, none, or a number of seconds such as 20") from None
 
 
 def parse_language_tokens(items: Sequence[str] | None) -> dict[str, int | str]:

@@ -3,28 +3,36 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from voxlate.audio.prefetch import DecodedAudio, Span
+from voxlate.audio.prefetch import DecodedAudio
+from voxlate.audio.segmentation import Span
 from voxlate.decoding.mbr import rerank
 from voxlate.decoding.results import Candidate, Segment, Translation
 from voxlate.decoding.search import Hypothesis
+from voxlate.decoding.segmenting import SegmentationOptions, empty_result_note, left_out
 from voxlate.search_options import SearchSettings
 from voxlate.tokenizer import Tokenizer
 
 
 @dataclass
 class PendingTranslation:
-    """An unfinished translation of one input into one language, which collects hypotheses in any order of segments."""
+    """An unfinished translation of one input into one language, which collects hypotheses in any order of segments.
+
+    `spans` are the segments so far, in order; `has_all_spans` is set when there are no more.
+    """
 
     audio: DecodedAudio
     target_language: str
     source_language: str | None
     recipe: Mapping[str, object]
+    segmentation: SegmentationOptions
+    spans: list[Span] = field(default_factory=list)
+    has_all_spans: bool = False
     hypotheses: dict[Span, list[Hypothesis]] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:
         """Whether all segments have hypotheses."""
-        return len(self.hypotheses) == len(self.audio.spans)
+        return self.has_all_spans and len(self.hypotheses) == len(self.spans)
 
     def finish(self, tokenizer: Tokenizer, settings: SearchSettings) -> Translation:
         """Return the translation, with times on the file's clock."""
@@ -35,11 +43,13 @@ class PendingTranslation:
                 audio.clock.seconds(end),
                 _to_candidates(self.hypotheses[start, end], tokenizer, settings),
             )
-            for start, end in audio.spans
+            for start, end in self.spans
         )
-        lengths = [1 + len(self.hypotheses[span][0].ids) for span in audio.spans]  # with the start token
+        lengths = [1 + len(self.hypotheses[span][0].ids) for span in self.spans]  # with the start token
         cut_off = sum(length >= settings.max_length for length in lengths)
         notes = (_cut_off_note(cut_off, len(segments), settings.max_length),) if cut_off else ()
+        if not segments:
+            notes = (empty_result_note(audio.speech, self.segmentation),)
         return Translation(
             audio.name,
             audio.end_seconds,
@@ -48,6 +58,7 @@ class PendingTranslation:
             self.source_language,
             audio.warnings,
             notes=audio.notes + notes,
+            left_out=left_out(audio, self.spans),
             recipe=self.recipe,
         )
 

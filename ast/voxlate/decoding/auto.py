@@ -11,6 +11,7 @@ from voxlate.audio.loading import AudioSource
 from voxlate.audio.tracks import AudioTrack
 from voxlate.decoding.identifier import Identifier
 from voxlate.decoding.results import Recipe, Translation
+from voxlate.decoding.segmenting import SegmentationOptions
 from voxlate.decoding.translator import Translator, target_codes
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.languages import find_language
@@ -32,11 +33,12 @@ class AutoTranslator:
         target: str | Sequence[str],
         model: str | None,
         options: SearchOptions,
+        segmentation: SegmentationOptions,
         load: Callable[[str, str | None], Translator],
         console: Console,
     ) -> None:
         self._identifier, self._targets, self._model = identifier, target_codes(target), model
-        self._options, self._load, self._console = options, load, console
+        self._options, self._segmentation, self._load, self._console = options, segmentation, load, console
 
     def stream(
         self,
@@ -53,7 +55,8 @@ class AutoTranslator:
         targets_by_model: dict[str, dict[int, list[str]]] = {}  # model -> index of an input -> target languages
         languages: list[str | None] = [None] * len(items)
         errors: dict[int, list[str]] = {}
-        for index, identified in self._identifier.stream(items, audio_track=audio_track):
+        speech = self._segmentation.speech
+        for index, identified in self._identifier.stream(items, audio_track=audio_track, speech=speech):
             if isinstance(identified, AudioError):
                 yield index, identified
                 continue
@@ -77,6 +80,7 @@ class AutoTranslator:
                 to=[*targets.values()],
                 source=[languages[index] for index in indices],
                 options=self._options,
+                segmentation=self._segmentation,
                 progress=progress,
                 audio_track=audio_track,
             ):

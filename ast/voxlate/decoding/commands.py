@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from rich.console import Console
 
 from voxlate.audio.sources import AudioSource
+from voxlate.audio.speech_detection import SpeechOptions
 from voxlate.checkpoints.generation_config import read_search_defaults
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.model_identity import contents_sha256, model_identity
@@ -15,6 +16,7 @@ from voxlate.decoding.inputs import find_inputs
 from voxlate.decoding.result_files import Settings
 from voxlate.decoding.results import Translation
 from voxlate.decoding.run_inputs import InputsCommand, ResultStream, run_inputs
+from voxlate.decoding.segmenting import SegmentationOptions
 from voxlate.decoding.writers import message_line, one_cell
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.languages import find_language
@@ -46,6 +48,7 @@ class TranslateCommand(InputsCommand):
     batch_size: int | None
     language_tokens: Mapping[str, int | str]
     shortlist: bool
+    segmentation_options: SegmentationOptions
     identifier: str | None = None
 
 
@@ -57,13 +60,24 @@ class TranscribeCommand(InputsCommand):
     language: str | None
     device: str
     dtype: str
+    segmentation_options: SegmentationOptions
     batch_size: int | None = None
 
 
 # Options that do not change results, and those that `_settings` and `translate` record in another form.
 _NOT_RECORDED = {
     *("audio", "formats", "output_dir", "overwrite", "batch_size"),
-    *("to", "language", "model", "identifier", "language_tokens", "shortlist", "search", "device"),
+    *(
+        "to",
+        "language",
+        "model",
+        "identifier",
+        "language_tokens",
+        "shortlist",
+        "search",
+        "segmentation_options",
+        "device",
+    ),
 }
 
 
@@ -102,10 +116,14 @@ def translate(command: TranslateCommand) -> int:
             from voxlate.decoding.identifier import Identifier  # noqa: PLC0415
 
             identifier = Identifier(command.identifier, device=command.device)
-            auto = AutoTranslator(identifier, targets, command.model, command.search, load, console)
+            auto = AutoTranslator(
+                identifier, targets, command.model, command.search, command.segmentation_options, load, console
+            )
             return _without_targets(partial(auto.stream, audio_track=command.audio_track), freed)
         assert model is not None
-        stream = partial(load(model, source).stream, source=source, options=command.search)
+        stream = partial(
+            load(model, source).stream, source=source, options=command.search, segmentation=command.segmentation_options
+        )
 
         def bounded_stream(
             inputs: Iterable[AudioSource], *, to: Sequence[str | Sequence[str]], progress: Progress
@@ -132,12 +150,21 @@ def transcribe(command: TranscribeCommand) -> int:
         transcriber = Transcriber(
             command.model, device=command.device, dtype=command.dtype, batch_size=command.batch_size
         )
-        return _without_targets(partial(transcriber.stream, language=language, audio_track=command.audio_track))
+        return _without_targets(
+            partial(
+                transcriber.stream,
+                language=language,
+                segmentation=command.segmentation_options,
+                audio_track=command.audio_track,
+            )
+        )
 
     return run_inputs(command, [language or "transcript"], "transcribed", settings, start)
 
 
-def print_languages(audio: Sequence[str], identifier: "Identifier", audio_track: int | str | None = None) -> int:
+def print_languages(
+    audio: Sequence[str], identifier: "Identifier", audio_track: int | str | None = None, *, vad: bool = True
+) -> int:
     """Print the name, language and probability of each input, tab-separated; return 0, or 1 if any input failed."""
     console = stderr()
     inputs = find_inputs(audio)
@@ -147,7 +174,8 @@ def print_languages(audio: Sequence[str], identifier: "Identifier", audio_track:
         raise VoxlateError("voxlate identify takes files and folders; '-' is for voxlate translate")
     estimate = TimeEstimate([], f"0 of {len(paths)} inputs identified")
     with progress_lines(console, estimate):
-        for number, (index, result) in enumerate(identifier.stream(paths, audio_track=audio_track), start=1):
+        results = identifier.stream(paths, audio_track=audio_track, speech=SpeechOptions(vad))
+        for number, (index, result) in enumerate(results, start=1):
             estimate.state = f"{number} of {len(paths)} inputs identified"
             if isinstance(result, AudioError):
                 failures.append(result)
@@ -208,7 +236,14 @@ def _settings(
     options = {name: getattr(command, name) for name in names}
     device = command.device.partition(":")[0]  # which of several GPUs does not matter
     identity = model_identity(find_model(model)) if model else "of the direction"
-    settings = {"command": task, "model": identity, "device": device, **options, **others}
+    settings = {
+        "command": task,
+        "model": identity,
+        "device": device,
+        **options,
+        **command.segmentation_options.recorded(),
+        **others,
+    }
     return {name: value for name, value in settings.items() if value is not None and value is not False}
 
 

@@ -4,7 +4,7 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -175,6 +175,7 @@ class _ResultWriter:
             self._summary.warn(f"{name}: {'; '.join(result.warnings)}; what was decoded is {self._summary.done}")
         else:
             self._summary.complete += 1
+        self._summary.add_left_out(name, result)
         for note in result.notes:
             self._summary.print(f"note: {name}: {note}")
 
@@ -219,6 +220,7 @@ class RunSummary:
     def __init__(self, console: Console, done: str) -> None:
         self.console, self.done, self.skipped = console, done, 0
         self.complete = self.incomplete = self.failed = 0
+        self._left_out_seconds = {"silence": 0.0, "no speech": 0.0}
 
     def print(self, message: str, style: str | None = None) -> None:
         """Print a message on one line, even if a file name contains line breaks."""
@@ -227,6 +229,15 @@ class RunSummary:
     def warn(self, message: str) -> None:
         """Print a warning about an input that could only be decoded in part."""
         self.print(f"warning: {message}", "yellow")
+
+    def add_left_out(self, name: str, result: Translation) -> None:
+        """Add the stretches of an input that no result covers; print those with sound if there are results."""
+        seconds = dict.fromkeys(self._left_out_seconds, 0.0)
+        for stretch in result.left_out:
+            seconds[stretch.reason] += stretch.end - stretch.start
+            self._left_out_seconds[stretch.reason] += stretch.end - stretch.start
+        if result.segments and seconds["no speech"]:
+            self.print(f"note: {name}: {_left_out(seconds)}; --no-vad includes sound without speech")
 
     def count_failed(self, message: str, *, counted: bool = False) -> None:
         """Print why an input failed, and count it unless it has been `counted`."""
@@ -258,4 +269,12 @@ class RunSummary:
         """Return the counts as text."""
         incomplete = f", {self.incomplete} in part" if self.incomplete else ""
         skipped = f", {self.skipped} already done (--overwrite redoes them)" if self.skipped else ""
-        return f"{self.complete} {self.done}{incomplete}, {self.failed} failed{skipped}"
+        left_out = f"; {_left_out(self._left_out_seconds)}" if any(self._left_out_seconds.values()) else ""
+        return f"{self.complete} {self.done}{incomplete}, {self.failed} failed{skipped}{left_out}"
+
+
+def _left_out(seconds: Mapping[str, float]) -> str:
+    """Return how much audio was left out, and why."""
+    reasons = {"silence": "silence", "no speech": "sound without speech"}
+    parts = [f"{seconds[reason]:.1f} s of {text}" for reason, text in reasons.items() if seconds[reason]]
+    return f"left out {' and '.join(parts)}"
