@@ -27,7 +27,6 @@ _LIKELY_PAUSE_SECONDS = 0.25  # as many pauses of this length lie between senten
 _PAUSE_SLOPE = 3.0  # change of the log-odds if a pause is longer by the factor e
 _NO_PAUSE_LOG_ODDS = -9.0
 _MAX_LOG_ODDS = 6.0
-_SHORT_COST = 2.0  # largest cost of a segment that is shorter than usual: people do say "yes"
 _STRETCH_SECONDS = 60.0  # of speech without a certain pause that is cut at a time
 _GRID_FRAMES = 25  # positions in speech without pauses at which it may be cut
 _FRAMES_PER_SECOND = SAMPLE_RATE_HZ // LEVEL_FRAME_SAMPLES
@@ -37,11 +36,15 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class ClipSeconds:
-    """Lengths of the clips that a model was trained on, in seconds: median, 95 % quantile and maximum."""
+    """Lengths of the clips that a model was trained on, in seconds: median, 95 % quantile and maximum.
+
+    `short_cost` limits the cost of a segment shorter than the median: people do say "yes".
+    """
 
     median: float
     q95: float
     max: float
+    short_cost: float = 2.0
 
     def cost(self, seconds: float) -> float:
         """Return the cost of a segment: that of a log-normal distribution, in nats, but infinite above the maximum."""
@@ -49,7 +52,7 @@ class ClipSeconds:
             return float("inf")
         sigma = np.log(max(self.q95 / self.median, 1.05)) / 1.645
         cost = 0.5 * (np.log(max(seconds, 0.01) / self.median) / sigma) ** 2
-        return float(cost if seconds > self.median else min(cost, _SHORT_COST))
+        return float(cost if seconds > self.median else min(cost, self.short_cost))
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def detect_speech(waveform_T: Waveform | SpooledWaveform, options: SpeechOptions
         nothing_G = np.zeros(len(levels_G), np.bool_)
         return Speech(len(waveform_T), np.zeros(-(-len(waveform_T) // FRAME_SAMPLES), np.float32), nothing_G, nothing_G)
     loud_dbfs = float(np.percentile(levels_G[is_audible_G], _LOUD_PERCENTILE))
-    sound_G = is_audible_G & (levels_G >= loud_dbfs - _SOUND_RANGE_DB)
+    sound_G = levels_G >= max(_FLOOR_DBFS + 1, loud_dbfs - _SOUND_RANGE_DB)
     if options.vad:
         probabilities_F = speech_probabilities(_at_standard_level(waveform_T, levels_G))
         detected_G = _per_level_frame(probabilities_F, np.arange(len(levels_G))) >= options.threshold

@@ -241,7 +241,7 @@ def _settings(
         "model": identity,
         "device": device,
         **options,
-        **command.segmentation_options.recorded(),
+        **command.segmentation_options.changed(),
         **others,
     }
     return {name: value for name, value in settings.items() if value is not None and value is not False}

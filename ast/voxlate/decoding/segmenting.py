@@ -4,7 +4,7 @@ Shape letters: T samples at 16 kHz, B frames of a sentence boundary head.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Literal, Protocol, TypeAlias
 
@@ -70,9 +70,13 @@ class SegmentationOptions:
         return SpeechOptions(self.vad, self.vad_threshold)
 
     def recorded(self) -> dict[str, object]:
-        """Return the options that results depend on, under the names of recipes and journals."""
+        """Return the options that results depend on, under the names of recipes."""
         detection = {"vad_threshold": self.vad_threshold} if self.vad else {}
         return {"segmentation": self.segmentation, "vad": self.vad, **detection, "min_pause": self.min_pause}
+
+    def changed(self) -> dict[str, object]:
+        """Return the options that differ from the defaults, for journals, whose older entries have none."""
+        return {name: value for name, value in asdict(self).items() if value != getattr(DEFAULT_SEGMENTATION, name)}
 
 
 DEFAULT_SEGMENTATION = SegmentationOptions()
@@ -101,7 +105,7 @@ class Segmenter:
         self._lengths = clip_seconds
         if isinstance(options.segmentation, int | float):
             limit = float(options.segmentation)
-            self._lengths = ClipSeconds(limit / 2, limit * 0.9, limit)
+            self._lengths = ClipSeconds(limit * 0.75, limit * 0.95, limit, short_cost=20.0)  # as long as possible
 
     def segments(self, audio: DecodedAudio, *, whole: bool = False) -> Iterator[Span]:
         """Yield (start, end) in samples. With `whole`, an utterance of a test set of up to 30 s is not cut."""
