@@ -55,6 +55,9 @@ def translate(
     ] = 1,
     output_dir: options.OutputDir = None,
     overwrite: options.Overwrite = False,
+    max_line_width: options.MaxLineWidth = None,
+    max_line_count: options.MaxLineCount = 2,
+    max_cue_seconds: options.MaxCueSeconds = 7.0,
 ) -> int:
     """Translate speech into text in other languages."""
     arguments = locals()  # options are passed on by name

@@ -63,7 +63,7 @@ class TranscribeCommand(InputsCommand):
 # Options that do not change results, and those that `_settings` and `translate` record in another form.
 _NOT_RECORDED = {
     *("audio", "formats", "output_dir", "overwrite", "batch_size"),
-    *("to", "language", "model", "identifier", "language_tokens", "shortlist", "search", "device"),
+    *("to", "language", "model", "identifier", "language_tokens", "shortlist", "search", "device", "subtitles"),
 }
 
 
@@ -208,7 +208,14 @@ def _settings(
     options = {name: getattr(command, name) for name in names}
     device = command.device.partition(":")[0]  # which of several GPUs does not matter
     identity = model_identity(find_model(model)) if model else "of the direction"
-    settings = {"command": task, "model": identity, "device": device, **options, **others}
+    settings = {
+        "command": task,
+        "model": identity,
+        "device": device,
+        **options,
+        **command.subtitles.recorded(),
+        **others,
+    }
     return {name: value for name, value in settings.items() if value is not None and value is not False}
 
 
