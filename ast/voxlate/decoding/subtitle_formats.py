@@ -87,7 +87,7 @@ def _file(
 def _text(subtitles: SSAFile, kind: type[SubstationFormat | SubripFormat], name: str, **options: str) -> str:
     """Return the text of a file, which ends with one line break unless it is empty."""
     file = io.StringIO()
-    kind.to_file(subtitles, file, name, keep_ssa_tags=True, apply_styles=False, **options)  # type: ignore[arg-type]
+    kind.to_file(subtitles, file, name, keep_ssa_tags=True, apply_styles=False, **options)
     text = file.getvalue().rstrip("\n")
     return f"{text}\n" if text else ""
 

@@ -1,6 +1,5 @@
 """Options of subtitles, checked without loading torch."""
 
-import math
 import numbers
 from dataclasses import dataclass, replace
 
@@ -33,11 +32,11 @@ class SubtitleOptions:
             value = getattr(self, name)
             if value is None and name == "max_line_width":
                 continue
-            if not isinstance(value, numbers.Integral) or not least <= value <= most:
+            if not isinstance(value, numbers.Integral) or not least <= int(value) <= most:
                 problems.append(f"{name} is {value!r}, expected a whole number from {least} to {most}")
-        seconds, (least, most) = self.max_cue_seconds, _CUE_SECONDS
-        if not isinstance(seconds, numbers.Real) or math.isnan(seconds) or not least <= seconds <= most:
-            problems.append(f"max_cue_seconds is {seconds!r}, expected {least:g} to {most:g} seconds")
+        seconds = self.max_cue_seconds
+        if not isinstance(seconds, numbers.Real) or not _CUE_SECONDS[0] <= seconds <= _CUE_SECONDS[1]:  # NaN, too
+            problems.append(f"max_cue_seconds is {seconds!r}, expected {_CUE_SECONDS[0]:g} to {_CUE_SECONDS[1]:g}")
         if problems:
             raise VoxlateError("; ".join(problems))
 
