@@ -44,7 +44,8 @@ def read_subtitles(path: Path) -> list[SubtitleCue]:
 
 
 def _ass_lines(event: SSAEvent) -> tuple[str, ...]:
-    return _lines(event.plaintext)
+    text = event.text.replace(r"\{{}", "\0")  # a brace, as FFmpeg and Voxlate write it
+    return _lines(SSAEvent(text=text).plaintext.replace("\0", "{"))
 
 
 def _srt_lines(event: SSAEvent) -> tuple[str, ...]:

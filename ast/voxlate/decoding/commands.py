@@ -47,6 +47,7 @@ class TranslateCommand(InputsCommand):
     language_tokens: Mapping[str, int | str]
     shortlist: bool
     identifier: str | None = None
+    bilingual: bool = False
 
 
 @dataclass(frozen=True)
@@ -244,6 +245,7 @@ def _load(
         batch_size=command.batch_size,
         language_tokens=command.language_tokens,
         shortlist=command.shortlist,
+        bilingual=command.bilingual,
     )
     if command.model is None:
         names = ", ".join(find_language(target).name for target in targets)
