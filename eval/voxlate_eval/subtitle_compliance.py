@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import zip_longest
 from typing import Any
 
 from voxlate_eval.subtitle_files import SubtitleCue
@@ -16,10 +17,9 @@ def compliance(cues: Sequence[SubtitleCue], limits: SubtitleLimits) -> dict[str,
 
     The share is None if there are no cues.
     """
-    starts = [*(cue.start for cue in cues[1:]), None]
     broken = [
-        limits.broken_by(cue.lines, cue.start, cue.end, next_start)
-        for cue, next_start in zip(cues, starts, strict=True)
+        limits.broken_by(cue.lines, cue.start, cue.end, following.start if following else None)
+        for cue, following in zip_longest(cues, cues[1:])
     ]
     within = {}
     for kind in (*KINDS, ALL):

@@ -10,7 +10,7 @@ The cost of a cue is
     + 1.5 for each second that it is shown less than 2 s
     + 10 for each second less than the minimum
     + 10 times the share by which it exceeds the reading speed
-    + for each further line 0.5, half the badness of that break, and 4 times the squared differences of its lines from
+    + for each further line 0.5, half the badness of that break, and 3 times the squared differences of its lines from
       their mean, in line widths
 
 Width, number of lines and duration are never exceeded. A cue may be shown until the next one begins.
@@ -26,7 +26,7 @@ from voxlate.decoding.line_breaks import CLAUSE_END, SENTENCE_END, WORD_END
 from voxlate_eval.subtitle_limits import SubtitleLimits
 
 _CUE, _INNER_SENTENCE, _INNER_PAUSE, _SPEED, _TOO_SHORT, _BRIEF = 1.0, 2.0, 3.0, 10.0, 10.0, 1.5
-_LINE, _LINE_BREAK, _BALANCE = 0.5, 0.5, 4.0
+_LINE, _LINE_BREAK, _BALANCE = 0.5, 0.5, 3.0
 _PAUSE_SECONDS, _BREAK_PAUSE_SECONDS, _BRIEF_SECONDS = 0.3, 0.5, 2.0
 
 

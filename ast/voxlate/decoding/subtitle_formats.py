@@ -9,12 +9,12 @@ pysubs2 escapes nothing. Its own markup, and that of each format and of the play
 - ``-->`` separates times in srt, where it becomes an arrow.
 
 Lines from right to left are embedded (U+202B, U+202C), since many players assume left to right, and put the final
-period on the wrong side.
+period on the wrong side. In bilingual subtitles of both directions, those from left to right are, too (U+202A).
 """
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from pysubs2 import SSAEvent, SSAFile, SSAStyle
 from pysubs2.formats.subrip import SubripFormat
@@ -27,7 +27,7 @@ from voxlate.decoding.subtitle_options import DEFAULT_SUBTITLES, SubtitleOptions
 from voxlate.decoding.subtitles import is_right_to_left, make_cues
 
 _WORD_JOINER = "\u2060"
-_EMBEDDING, _END_OF_EMBEDDING = "\u202b", "\u202c"
+_LEFT_TO_RIGHT, _RIGHT_TO_LEFT = ("\u202a", "\u202c"), ("\u202b", "\u202c")
 _FRAME = (1280, 720)  # in whose pixels the style is measured
 _STYLE = SSAStyle(fontsize=40, outline=2, shadow=0, marginl=60, marginr=60, marginv=36)
 _TRANSCRIPT_SIZE = 30
@@ -71,12 +71,14 @@ def _file(
 ) -> SSAFile:
     """Return the cues as a file of pysubs2. The lines of the transcript come last, after the tag `transcript`."""
     cues = make_cues(translation, options)
-    embedded = is_right_to_left([line for cue in cues for line in cue.lines])
-    transcript_embedded = is_right_to_left([line for cue in cues for line in cue.transcript])
+    marks = _direction_marks(line for cue in cues for line in cue.lines)
+    said_marks = _direction_marks(line for cue in cues for line in cue.transcript)
+    if marks == said_marks == _LEFT_TO_RIGHT:
+        marks = said_marks = ("", "")
     subtitles = SSAFile()
     for cue in cues:
-        lines = [_directed(escape(line), embedded) for line in cue.lines]
-        said = [_directed(escape(line), transcript_embedded) for line in cue.transcript]
+        lines = [escape(line).join(marks) for line in cue.lines]
+        said = [escape(line).join(said_marks) for line in cue.transcript]
         if said:
             said[0] = transcript + said[0]
         event = SSAEvent(round(cue.start * 1000), round(cue.end * 1000), r"\N".join(lines + said))
@@ -92,8 +94,9 @@ def _text(subtitles: SSAFile, kind: type[SubstationFormat | SubripFormat], name:
     return f"{text}\n" if text else ""
 
 
-def _directed(line: str, embedded: bool) -> str:
-    return f"{_EMBEDDING}{line}{_END_OF_EMBEDDING}" if embedded else line
+def _direction_marks(lines: Iterable[str]) -> tuple[str, str]:
+    """Return the characters that embed a line in the direction of most letters."""
+    return _RIGHT_TO_LEFT if is_right_to_left(lines) else _LEFT_TO_RIGHT
 
 
 def _escape_backslashes(line: str) -> str:

@@ -204,8 +204,8 @@ def _is_control(letter: str) -> bool:
 
 
 def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+    minutes, tenths = divmod(round(seconds * 10), 600)
+    return f"{minutes // 60}:{minutes % 60:02}:{tenths / 10:04.1f}"
 
 
 def is_right_to_left(lines: Iterable[str]) -> bool:
