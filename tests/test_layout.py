@@ -48,8 +48,8 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "__init__": {"audio", "decoding", "errors", "manifest", "search_options"},
 }
-# Packages that use the scorer: for dev BLEU, for the commands, and for the rule by which CTC splits words.
-_SCORES = ("training", "evaluation", "cli", "data")
+# Packages that use the scorer: for dev BLEU, the commands, the rule by which CTC splits words, the limits of subtitles.
+_SCORES = ("training", "evaluation", "cli", "data", "decoding")
 # Light packages, which a command can import before it knows whether it needs torch.
 _LIGHT = (*sorted(_BASE), "tokenizer", "search_options", "cli")
 MAY_NOT_IMPORT = {

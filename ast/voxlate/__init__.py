@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from voxlate.decoding.results import Segment as Segment
     from voxlate.decoding.results import Translation as Translation
     from voxlate.decoding.segmenting import SegmentationOptions as SegmentationOptions
+    from voxlate.decoding.subtitle_options import SubtitleOptions as SubtitleOptions
     from voxlate.decoding.transcriber import Transcriber as Transcriber
     from voxlate.decoding.translator import Translator as Translator
+    from voxlate.decoding.writers import write_ass as write_ass
     from voxlate.decoding.writers import write_json as write_json
     from voxlate.decoding.writers import write_srt as write_srt
     from voxlate.decoding.writers import write_tsv as write_tsv
@@ -36,12 +38,14 @@ _MODULES = {
     "SearchOptions": "voxlate.search_options",
     "SegmentationOptions": "voxlate.decoding.segmenting",
     "Segment": "voxlate.decoding.results",
+    "SubtitleOptions": "voxlate.decoding.subtitle_options",
     "Transcriber": "voxlate.decoding.transcriber",
     "Translation": "voxlate.decoding.results",
     "Translator": "voxlate.decoding.translator",
     "VoxlateError": "voxlate.errors",
     "load_audio": "voxlate.audio.loading",
     "read_manifest": "voxlate.manifest.reading",
+    "write_ass": "voxlate.decoding.writers",
     "write_json": "voxlate.decoding.writers",
     "write_manifest": "voxlate.manifest.writing",
     "write_srt": "voxlate.decoding.writers",

@@ -78,8 +78,10 @@ def _parse(path: Path, text: str) -> Hypotheses:
     lines = as_lines(text)
     if is_table(header := lines[0].split("\t") if lines else []):
         return hypotheses_of_table(path, _cells(path, header, lines))
-    if suffix in (".srt", ".vtt") or _SUBTITLES.match(text.lstrip()):
-        raise EvaluationError(f"{path}: subtitles, whose cues are not sentences; score another format: {_REMEDY}")
+    if suffix in (".srt", ".vtt", ".ass") or _SUBTITLES.match(text.lstrip()):
+        raise EvaluationError(
+            f"{path}: subtitles, whose cues are not sentences; use --subtitles, or score another format: {_REMEDY}"
+        )
     return _of_lines(path, lines)
 
 

@@ -31,15 +31,15 @@ def test_txt_has_a_line_per_segment() -> None:
 def test_srt_is_numbered_and_timed() -> None:
     assert to_srt(TALK) == (
         "1\n00:00:00,000 --> 00:00:02,500\nGuten Tag.\n\n"
-        "2\n01:02:03,000 --> 01:02:05,500\na < b & c → d\te\n"
+        "2\n01:02:03,000 --> 01:02:05,500\na < b & c → d e\n"
     )  # fmt: skip
     assert to_srt(SILENCE) == ""
 
 
 def test_vtt_is_escaped() -> None:
     assert to_vtt(TALK) == (
-        "WEBVTT\n\n00:00:00.000 --> 00:00:02.500\nGuten Tag.\n"
-        "\n01:02:03.000 --> 01:02:05.500\na &lt; b &amp; c --&gt; d\te\n"
+        "WEBVTT\n\n1\n00:00:00.000 --> 00:00:02.500\nGuten Tag.\n"
+        "\n2\n01:02:03.000 --> 01:02:05.500\na &lt; b &amp; c --&gt; d e\n"
     )
     assert to_vtt(SILENCE) == "WEBVTT\n"
 

@@ -44,6 +44,11 @@ class Clock:
         first, seconds = self.marks[max(0, bisect_right(self.marks, (sample, math.inf)) - 1)]
         return seconds + (sample - first) / SAMPLE_RATE_HZ
 
+    def sample(self, seconds: float) -> int:
+        """Return the sample that is played at a time, the inverse of `seconds`."""
+        first, start = self.marks[max(0, bisect_right(self.marks, seconds, key=lambda mark: mark[1]) - 1)]
+        return first + round((seconds - start) * SAMPLE_RATE_HZ)
+
 
 FROM_ZERO = Clock()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from voxlate.checkpoints.config_json import architectures
 from voxlate.checkpoints.conversion import linear
@@ -17,6 +18,9 @@ from voxlate.checkpoints.model_folder import load_checkpoint
 from voxlate.errors import VoxlateError
 from voxlate.json_files import read_json, shown
 from voxlate.models.ctc_model import CtcModel
+from voxlate.models.encoder import SpeechEncoder
+
+StoredHead = tuple[dict[str, Tensor], dict[str, int]]  # tensors, labels of characters
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,8 @@ def load_ctc_checkpoint(model: str | Path, *, device: torch.device | str, dtype:
     if any(kind.endswith("ForCTC") for kind in kinds):
         network, labels = _from_transformers(folder, raw, dtype)
     elif raw.get("model_type") == "speech-encoder-decoder":
-        network, labels = _from_ours(model, folder, dtype)
+        stored = _read_head(model, folder)
+        network, labels = _with_head(stored, folder, load_checkpoint(folder, dtype=dtype).model.encoder, dtype)
     else:
         raise VoxlateError(
             f"{model}: {', '.join(kinds) or shown(raw.get('model_type'))} does not transcribe; expected a model of "
@@ -45,12 +50,25 @@ def load_ctc_checkpoint(model: str | Path, *, device: torch.device | str, dtype:
     return CtcCheckpoint(folder, network.to(device).eval(), labels)
 
 
-def _from_ours(model: str | Path, folder: Path, dtype: torch.dtype) -> tuple[CtcModel, Labels]:
+def load_ctc_head(
+    model: str | Path, encoder: SpeechEncoder, *, device: torch.device, dtype: torch.dtype
+) -> CtcCheckpoint:
+    """Load the CTC head of a model of ours for its encoder, which is loaded already. VoxlateError if it has none."""
+    folder = find_model(model)
+    network, labels = _with_head(_read_head(model, folder), folder, encoder, dtype)
+    network.head.to(device)
+    return CtcCheckpoint(folder, network.eval(), labels)
+
+
+def _read_head(model: str | Path, folder: Path) -> StoredHead:
     stored = read_ctc(base_folder(folder))
     if stored is None:
         raise VoxlateError(f"{model}: has no {CTC_FILE}; train with loss.ctc_weight, or name a model with a CTC head")
+    return stored
+
+
+def _with_head(stored: StoredHead, folder: Path, encoder: SpeechEncoder, dtype: torch.dtype) -> tuple[CtcModel, Labels]:
     tensors, characters = stored
-    encoder = load_checkpoint(folder, dtype=dtype).model.encoder
     head = linear(tensors, "projection", encoder.output_dim, dtype, folder / CTC_FILE)
     return CtcModel(encoder, head), Labels(("", *characters), 0, characters.get(" "))
 

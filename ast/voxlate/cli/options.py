@@ -106,7 +106,7 @@ Formats = Annotated[
         "--format",
         "-f",
         metavar=NAMES,
-        help="Output formats, separated by commas: txt, tsv, json, srt, vtt. [default: txt]",
+        help="Output formats, separated by commas: txt, tsv, json, srt, vtt, ass. [default: txt]",
     ),
 ]
 OutputDir = Annotated[
@@ -123,6 +123,16 @@ Overwrite = Annotated[
     bool,
     output_option("--overwrite", help="Redo results that already exist in the output folder."),
 ]
+MaxLineWidth = Annotated[
+    int | None,
+    output_option(
+        metavar="N",
+        help="Maximum number of characters in a line of subtitles. [default: the language's: 42; 16 full-width ones in "
+        "Chinese, Japanese and Korean]",
+    ),
+]
+MaxLineCount = Annotated[int, output_option(metavar="N", help="Maximum number of lines in a subtitle.")]
+MaxCueSeconds = Annotated[float, output_option(metavar="X", help="Maximum number of seconds that a subtitle is shown.")]
 OutputFolder = Annotated[
     Path,
     output_option("--output", "-o", metavar="FOLDER", help="Folder for the results; rerun the same command to resume."),

@@ -31,6 +31,9 @@ def transcribe(
     formats: options.Formats = None,
     output_dir: options.OutputDir = None,
     overwrite: options.Overwrite = False,
+    max_line_width: options.MaxLineWidth = None,
+    max_line_count: options.MaxLineCount = 2,
+    max_cue_seconds: options.MaxCueSeconds = 7.0,
 ) -> int:
     """Transcribe speech with a CTC model. The json format includes the times of the words."""
     arguments = locals()

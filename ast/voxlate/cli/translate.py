@@ -59,6 +59,16 @@ def translate(
     ] = 1,
     output_dir: options.OutputDir = None,
     overwrite: options.Overwrite = False,
+    max_line_width: options.MaxLineWidth = None,
+    max_line_count: options.MaxLineCount = 2,
+    max_cue_seconds: options.MaxCueSeconds = 7.0,
+    bilingual: Annotated[
+        bool,
+        options.output_option(
+            "--bilingual",
+            help="Write what was said under each subtitle, and its words to json (models with a CTC head).",
+        ),
+    ] = False,
 ) -> int:
     """Translate speech into text in other languages."""
     arguments = locals()  # options are passed on by name

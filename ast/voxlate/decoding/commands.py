@@ -50,6 +50,7 @@ class TranslateCommand(InputsCommand):
     shortlist: bool
     segmentation_options: SegmentationOptions
     identifier: str | None = None
+    bilingual: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ _NOT_RECORDED = {
         "shortlist",
         "search",
         "segmentation_options",
+        "subtitles",
         "device",
     ),
 }
@@ -242,6 +244,7 @@ def _settings(
         "device": device,
         **options,
         **command.segmentation_options.changed(),
+        **command.subtitles.recorded(),
         **others,
     }
     return {name: value for name, value in settings.items() if value is not None and value is not False}
@@ -272,6 +275,7 @@ def _load(
         batch_size=command.batch_size,
         language_tokens=command.language_tokens,
         shortlist=command.shortlist,
+        bilingual=command.bilingual,
     )
     if command.model is None:
         names = ", ".join(find_language(target).name for target in targets)

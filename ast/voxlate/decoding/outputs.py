@@ -8,7 +8,9 @@ from typing import Protocol
 
 from voxlate.decoding.inputs import Input
 from voxlate.decoding.results import Translation
-from voxlate.decoding.writers import WRITERS, to_json_line, to_line, tsv_header, tsv_rows
+from voxlate.decoding.subtitle_formats import SUBTITLE_WRITERS
+from voxlate.decoding.subtitle_options import DEFAULT_SUBTITLES, SubtitleOptions
+from voxlate.decoding.writers import to_json_line, to_line, tsv_header, tsv_rows, writers
 from voxlate.errors import VoxlateError
 
 
@@ -58,19 +60,26 @@ class StandardOutput:
     Results are held back until earlier inputs are complete. With several target languages, each result names its own.
     """
 
-    def __init__(self, formats: Sequence[str], languages: Sequence[str], count: int) -> None:
+    def __init__(
+        self,
+        formats: Sequence[str],
+        languages: Sequence[str],
+        count: int,
+        subtitles: SubtitleOptions = DEFAULT_SUBTITLES,
+    ) -> None:
         if len(formats) > 1:
             raise VoxlateError(f"several formats ({', '.join(formats)}) need --output-dir")
         [self._format] = formats
         self._languages = tuple(languages)
         several = "inputs" if count > 1 else "languages" if len(languages) > 1 else ""
-        if self._format in ("srt", "vtt") and several:
+        if self._format in SUBTITLE_WRITERS and several:
             raise VoxlateError(f"{self._format} of several {several} needs --output-dir")
         if sys.stdout is None:
             raise VoxlateError("standard output is closed; open it, or name an --output-dir")
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")  # the locale may lack the target's script
         self._single = not several
+        self._write_result = writers(subtitles)[self._format]
         self._next = 0
         self._held_back: dict[int, list[Translation]] = {}
         self._complete: set[int] = set()
@@ -120,4 +129,4 @@ class StandardOutput:
             return to_json_line(result)
         if self._format == "txt" and not self._single:
             return to_line(result, language=several)
-        return WRITERS[self._format](result)
+        return self._write_result(result)

@@ -21,7 +21,8 @@ from voxlate.decoding.journal import (
 from voxlate.decoding.output_paths import claim_stems
 from voxlate.decoding.outputs import PendingInput, WorkList
 from voxlate.decoding.results import Translation
-from voxlate.decoding.writers import WRITERS
+from voxlate.decoding.subtitle_options import DEFAULT_SUBTITLES, SubtitleOptions
+from voxlate.decoding.writers import writers
 from voxlate.errors import VoxlateError
 from voxlate.files import remove_abandoned_parts, write_text
 
@@ -44,9 +45,10 @@ class ResultFiles:
         overwrite: bool,
         settings: Callable[[str], Settings],
         warn: Callable[[str], None],
+        subtitles: SubtitleOptions = DEFAULT_SUBTITLES,
     ) -> None:
         self._folder, self._formats, self._languages, self._overwrite = folder, formats, languages, overwrite
-        self._settings = cache(settings)
+        self._settings, self._writers = cache(settings), writers(subtitles)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -117,7 +119,7 @@ class ResultFiles:
         files = self._pending[index]
         language = result.target_language or self._languages[0]  # a transcript has none
         texts = {
-            self._path(files, language, file_format): WRITERS[file_format](result)
+            self._path(files, language, file_format): self._writers[file_format](result)
             for file_format in files.missing[language]
         }
         # If the process is killed between writing and recording, the next run must neither take an older file for this

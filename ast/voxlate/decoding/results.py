@@ -63,13 +63,14 @@ class Segment:
 
     `start` and `end` are in seconds on the file's own clock. Time 0 is the beginning of the container's timeline; in
     MPEG and Ogg streams, whose timestamps begin anywhere, it is the earliest timestamp of all tracks. For an array,
-    it is the first sample.
+    it is the first sample. `transcript` has the spoken words of a translated segment, if they were asked for.
     """
 
     start: float
     end: float
     candidates: tuple[Candidate, ...]
     words: tuple[Word, ...] = ()
+    transcript: tuple[Word, ...] = field(default=(), kw_only=True)
 
     @property
     def text(self) -> str:

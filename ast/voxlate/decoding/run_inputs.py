@@ -17,6 +17,9 @@ from voxlate.decoding.inputs import Input, Inputs, find_inputs
 from voxlate.decoding.outputs import Outputs, PendingInput, StandardOutput
 from voxlate.decoding.result_files import ResultFiles, Settings
 from voxlate.decoding.results import Translation
+from voxlate.decoding.subtitle_formats import SUBTITLE_WRITERS
+from voxlate.decoding.subtitle_options import DEFAULT_SUBTITLES, SubtitleOptions
+from voxlate.decoding.subtitles import subtitle_notes
 from voxlate.decoding.writers import message_line
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.progress import TimeEstimate, audio_progress_bar, progress_lines, stderr
@@ -50,6 +53,13 @@ class InputsCommand:
     output_dir: Path | None
     overwrite: bool
     audio_track: str | None = field(default=None, kw_only=True)
+    subtitles: SubtitleOptions = field(default=DEFAULT_SUBTITLES, kw_only=True)
+
+    def with_subtitle_notes(self, result: Translation) -> Translation:
+        """Add notes about cues that break limits, if subtitles are written."""
+        if not SUBTITLE_WRITERS.keys() & self.formats:
+            return result
+        return replace(result, notes=result.notes + subtitle_notes(result, self.subtitles))
 
 
 def run_inputs(
@@ -88,7 +98,7 @@ def run_inputs(
             with progress_lines(console, estimate):
                 stream = start(console)
                 estimate.begin(done)
-                _ResultWriter(work.pending, outputs, summary, estimate).write_results(stream)
+                _ResultWriter(command, work.pending, outputs, summary, estimate).write_results(stream)
     except KeyboardInterrupt:
         outputs.close()
         summary.report_interruption(len(work.pending), in_files=command.output_dir is not None)
@@ -114,7 +124,7 @@ def _outputs(
     count: int,
 ) -> Outputs:
     if command.output_dir is None:
-        return StandardOutput(command.formats, languages, count)
+        return StandardOutput(command.formats, languages, count, command.subtitles)
     return ResultFiles(
         command.output_dir,
         command.formats,
@@ -122,6 +132,7 @@ def _outputs(
         overwrite=command.overwrite,
         settings=settings,
         warn=summary.print,
+        subtitles=command.subtitles,
     )
 
 
@@ -129,8 +140,14 @@ class _ResultWriter:
     """Sends pending inputs through a stream, and writes and counts the results."""
 
     def __init__(
-        self, pending: Sequence[PendingInput], outputs: Outputs, summary: "RunSummary", estimate: TimeEstimate
+        self,
+        command: InputsCommand,
+        pending: Sequence[PendingInput],
+        outputs: Outputs,
+        summary: "RunSummary",
+        estimate: TimeEstimate,
     ) -> None:
+        self._command = command
         self._pending, self._outputs, self._summary, self._estimate = pending, outputs, summary, estimate
         self._missing = [len(item.languages) for item in pending]  # results of each input
         self._failed: set[int] = set()
@@ -158,6 +175,7 @@ class _ResultWriter:
         if result.target_language not in (None, *pending.languages):  # already done by an earlier run
             return
         name = pending.item.name
+        result = self._command.with_subtitle_notes(result)
         try:
             self._outputs.put(index, replace(result, audio=name))
         except BrokenPipeError:

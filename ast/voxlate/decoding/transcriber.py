@@ -14,7 +14,7 @@ from voxlate.audio.loading import SAMPLE_RATE_HZ
 from voxlate.audio.prefetch import read_ahead
 from voxlate.audio.python_inputs import AudioInput, check_is_several, is_list
 from voxlate.audio.tracks import AudioTrack
-from voxlate.checkpoints.ctc_models import load_ctc_checkpoint
+from voxlate.checkpoints.ctc_models import CtcCheckpoint, load_ctc_checkpoint
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.weights import weight_files
 from voxlate.data.batching import collate_waveforms
@@ -63,7 +63,7 @@ class Transcriber:
             raise VoxlateError("dtype int8 is for translation; expected auto, float32, bfloat16 or float16")
         precision = choose_dtype(dtype, self._device, weight_bytes)
         checkpoint = load_ctc_checkpoint(folder, device=self._device, dtype=precision)
-        self.model, self._labels = checkpoint.model, checkpoint.labels
+        self.model, self._checkpoint = checkpoint.model, checkpoint
         install_cpu_path(self.model)
         self._dtype = str(precision).removeprefix("torch.")
         self._files = ModelFiles(str(model), folder, adapter=folder)
@@ -138,7 +138,11 @@ class Transcriber:
         segmenter = Segmenter(segmentation, CTC_CLIP_SECONDS)
         recipe = Recipe(partial(_recipe, self._files, self._dtype, self._device.type, audio_track))
         for index, decoded, segments in compute_segments(
-            audio, self._transcribe, self._batch_size, spans=segmenter.segments, progress=progress
+            audio,
+            partial(transcribe_batch, self._checkpoint),
+            self._batch_size,
+            spans=segmenter.segments,
+            progress=progress,
         ):
             if isinstance(decoded, AudioError):
                 yield index, decoded
@@ -164,18 +168,20 @@ class Transcriber:
         """Return what a transcript depends on besides the audio."""
         return _recipe(self._files, self._dtype, self._device.type)
 
-    @torch.inference_mode()
-    def _transcribe(self, segments: Sequence[AudioSegment]) -> list[Segment]:
-        waveforms = [segment.waveform() for segment in segments]
-        normalize = self.model.encoder.normalize_waveform
-        log_probs_BSV, lengths_B = self.model(*collate_waveforms(waveforms, normalize=normalize))
-        if log_probs_BSV.isnan().any():
-            raise nan_scores_error(self.model.dtype)
-        labels, frame_samples = self._labels, self.model.encoder.frame_samples
-        return [
-            _to_segment(segment, best_path(log_probs_SV[:length], labels), labels.separator, frame_samples)
-            for segment, log_probs_SV, length in zip(segments, log_probs_BSV.cpu(), lengths_B.tolist(), strict=True)
-        ]
+
+@torch.inference_mode()
+def transcribe_batch(checkpoint: CtcCheckpoint, segments: Sequence[AudioSegment]) -> list[Segment]:
+    """Transcribe segments in one batch; return each with its words. VoxlateError if the scores are NaN."""
+    model, labels = checkpoint.model, checkpoint.labels
+    waveforms = [segment.waveform() for segment in segments]
+    log_probs_BSV, lengths_B = model(*collate_waveforms(waveforms, normalize=model.encoder.normalize_waveform))
+    if log_probs_BSV.isnan().any():
+        raise nan_scores_error(model.dtype)
+    frame_samples = model.encoder.frame_samples
+    return [
+        _to_segment(segment, best_path(log_probs_SV[:length], labels), labels.separator, frame_samples)
+        for segment, log_probs_SV, length in zip(segments, log_probs_BSV.cpu(), lengths_B.tolist(), strict=True)
+    ]
 
 
 def _to_segment(segment: AudioSegment, aligned: Sequence[AlignedWord], separator: str, frame_samples: int) -> Segment:

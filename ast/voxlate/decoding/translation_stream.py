@@ -9,8 +9,6 @@ from voxlate.decoding.schedule import AudioSegment, Schedule
 from voxlate.decoding.search import Hypothesis
 from voxlate.decoding.segmenting import Segmenter
 from voxlate.progress import AudioProgress
-from voxlate.search_options import SearchSettings
-from voxlate.tokenizer import Tokenizer
 
 _WINDOW_BATCHES = 4  # batches that are read before the first is translated, so that similar lengths share a batch
 _FIRST_WINDOW = 16  # segments of a recording, so that its first results come soon
@@ -22,22 +20,21 @@ Completed = tuple[int, Translation]  # with the index of its input
 class TranslationStream:
     """Collects the segments of inputs in windows, so that similar lengths share a batch, and assembles their results.
 
-    `batch_size` is that of `schedule`. `progress` is called with the seconds of audio done and read so far.
+    `finish` assembles a complete translation. `batch_size` is that of `schedule`. `progress` is called with the seconds of audio done and read so far.
     """
 
     def __init__(
         self,
         schedule: Schedule,
         segmenter: Segmenter,
-        tokenizer: Tokenizer,
-        settings: SearchSettings,
+        finish: Callable[[PendingTranslation], Translation],
         batch_size: int,
         *,
         whole: bool = False,
         progress: Callable[[float, float], None] | None = None,
     ) -> None:
         self._schedule, self._segmenter = schedule, segmenter
-        self._tokenizer, self._settings, self._whole = tokenizer, settings, whole
+        self._finish_translation, self._whole = finish, whole
         self._report = AudioProgress(progress)
         self._batch_size, self._window = batch_size, batch_size * _WINDOW_BATCHES
         self._has_results = False
@@ -89,4 +86,4 @@ class TranslationStream:
 
     def _finish_if_complete(self, index: int, tag: int) -> Iterator[Completed]:
         if self._pending[index, tag].is_complete:
-            yield index, self._pending.pop((index, tag)).finish(self._tokenizer, self._settings)
+            yield index, self._finish_translation(self._pending.pop((index, tag)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, overload
 
@@ -17,6 +17,7 @@ from voxlate.checkpoints.model_folder import load_checkpoint
 from voxlate.checkpoints.shortlist import find_shortlists, shortlists_sha256
 from voxlate.checkpoints.weights import weight_files
 from voxlate.decoding.assembly import PendingTranslation
+from voxlate.decoding.bilingual import BilingualModel
 from voxlate.decoding.output_layer import Vocabulary, shortlisted
 from voxlate.decoding.recipes import ModelFiles, runtime_recipe, software_recipe
 from voxlate.decoding.results import Recipe, Translation, result_or_raise
@@ -28,7 +29,7 @@ from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import INT8, choose_device, choose_dtype
 from voxlate.languages import find_language
 from voxlate.models.cpu.install import install_cpu_path
-from voxlate.search_options import SearchOptions
+from voxlate.search_options import SearchOptions, SearchSettings
 
 DEFAULT_SEARCH = SearchOptions()
 _BATCH_SIZES = {"cpu": 64, "cuda": 256}
@@ -62,6 +63,7 @@ class Translator:
     - `language_tokens`: the token of a target language, by id or mBART tag: ``{"lv": 250016}`` or ``{"lv": "lv_LV"}``.
       It overrides that of the model. `slots`, the former name, is deprecated.
     - `shortlist`: search only the vocabulary that `voxlate prepare shortlist` selected for the target language.
+    - `bilingual`: also transcribe each segment, for bilingual subtitles. The model must have a CTC head.
 
     VoxlateError if the model cannot be found or loaded, or an argument is wrong.
 
@@ -81,6 +83,7 @@ class Translator:
         batch_size: int | None = None,
         language_tokens: Mapping[str, int | str] | None = None,
         shortlist: bool = False,
+        bilingual: bool = False,
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise VoxlateError(f"batch_size is {batch_size}, expected 1 or more")
@@ -96,6 +99,7 @@ class Translator:
         install_cpu_path(checkpoint.model, "int8" if dtype == INT8 else "packed")
         self.checkpoint = replace(checkpoint, name=str(model))
         self._files = ModelFiles(str(model), checkpoint.folder, checkpoint.adapter)
+        self._bilingual = BilingualModel(self.checkpoint) if bilingual else None
 
     @overload
     def translate(
@@ -223,8 +227,7 @@ class Translator:
         stream = TranslationStream(
             Schedule(self.checkpoint.model, searched, self._batch_size, self._vocabulary(tag_ids)),
             Segmenter(segmentation, self._clip_seconds, self._boundaries),
-            self.checkpoint.tokenizer,
-            settings,
+            partial(self._finish, settings=settings),
             self._batch_size,
             whole=whole,
             progress=progress,
@@ -287,6 +290,10 @@ class Translator:
             }
 
         return compute
+
+    def _finish(self, pending: PendingTranslation, *, settings: SearchSettings) -> Translation:
+        translation = pending.finish(self.checkpoint.tokenizer, settings)
+        return self._bilingual.with_transcripts(translation, pending.audio) if self._bilingual else translation
 
     def _vocabulary(self, tag_ids: Mapping[str, int]) -> Vocabulary:
         if not self._shortlist:

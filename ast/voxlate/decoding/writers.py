@@ -1,13 +1,16 @@
-"""Format results as txt, tsv, json, srt and vtt, as strings or files. WRITERS lists the formats."""
+"""Format results as txt, tsv, json, srt, vtt and ass, as strings or files. WRITERS lists the formats."""
 
 import json
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from voxlate.decoding.results import Segment, Translation, Word
+from voxlate.decoding.results import Translation, Word
+from voxlate.decoding.subtitle_formats import SUBTITLE_WRITERS, to_ass, to_srt, to_vtt
+from voxlate.decoding.subtitle_options import DEFAULT_SUBTITLES, SubtitleOptions
 from voxlate.files import write_text
 
 # All characters that Python, spreadsheets or pandas treat as the end of a line.
@@ -64,6 +67,7 @@ def to_dict(translation: Translation) -> dict[str, object]:
                     {"text": candidate.text, "score": round(candidate.score, 4)} for candidate in segment.candidates
                 ],
                 **({"words": [_word(word) for word in segment.words]} if segment.words else {}),
+                **({"transcript": [_word(word) for word in segment.transcript]} if segment.transcript else {}),
             }
             for segment in translation.segments
         ],
@@ -92,28 +96,19 @@ def to_json_line(translation: Translation) -> str:
     return _LINE_ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", line) + "\n"  # JSON itself leaves some unescaped
 
 
-def to_srt(translation: Translation) -> str:
-    """Return SubRip subtitles. Segments without text are left out."""
-    cues = [segment for segment in translation.segments if segment.text]
-    return "\n".join(
-        f"{number}\n{_times(cue, ',')}\n{one_line(cue.text).replace('-->', '→')}\n"
-        for number, cue in enumerate(cues, start=1)
-    )
-
-
-def to_vtt(translation: Translation) -> str:
-    """Return WebVTT subtitles, with markup characters escaped. Segments without text are left out."""
-    cues = [segment for segment in translation.segments if segment.text]
-    return "WEBVTT\n" + "".join(f"\n{_times(cue, '.')}\n{_escape(one_line(cue.text))}\n" for cue in cues)
-
-
 WRITERS: dict[str, Callable[[Translation], str]] = {
     "txt": to_txt,
     "tsv": to_tsv,
     "json": to_json,
     "srt": to_srt,
     "vtt": to_vtt,
+    "ass": to_ass,
 }
+
+
+def writers(subtitles: SubtitleOptions = DEFAULT_SUBTITLES) -> dict[str, Callable[[Translation], str]]:
+    """Return the writers of all formats; those of subtitles use the given options."""
+    return WRITERS | {name: partial(write, options=subtitles) for name, write in SUBTITLE_WRITERS.items()}
 
 
 def write_txt(translation: Translation, output: str | os.PathLike[str] | TextIO) -> None:
@@ -131,14 +126,31 @@ def write_json(translation: Translation, output: str | os.PathLike[str] | TextIO
     _write(to_json(translation), output)
 
 
-def write_srt(translation: Translation, output: str | os.PathLike[str] | TextIO) -> None:
+def write_srt(
+    translation: Translation,
+    output: str | os.PathLike[str] | TextIO,
+    options: SubtitleOptions = DEFAULT_SUBTITLES,
+) -> None:
     """Write SubRip subtitles to a path or an open text file."""
-    _write(to_srt(translation), output)
+    _write(to_srt(translation, options), output)
 
 
-def write_vtt(translation: Translation, output: str | os.PathLike[str] | TextIO) -> None:
+def write_vtt(
+    translation: Translation,
+    output: str | os.PathLike[str] | TextIO,
+    options: SubtitleOptions = DEFAULT_SUBTITLES,
+) -> None:
     """Write WebVTT subtitles to a path or an open text file."""
-    _write(to_vtt(translation), output)
+    _write(to_vtt(translation, options), output)
+
+
+def write_ass(
+    translation: Translation,
+    output: str | os.PathLike[str] | TextIO,
+    options: SubtitleOptions = DEFAULT_SUBTITLES,
+) -> None:
+    """Write Advanced SubStation Alpha subtitles to a path or an open text file."""
+    _write(to_ass(translation, options), output)
 
 
 def _write(text: str, output: str | os.PathLike[str] | TextIO) -> None:
@@ -147,20 +159,6 @@ def _write(text: str, output: str | os.PathLike[str] | TextIO) -> None:
         write_text(Path(output), text)
     else:
         output.write(text)
-
-
-def _times(cue: Segment, separator: str) -> str:
-    return f"{_timestamp(cue.start, separator)} --> {_timestamp(cue.end, separator)}"
-
-
-def _timestamp(seconds: float, separator: str) -> str:
-    milliseconds = round(seconds * 1000)
-    minutes, milliseconds = divmod(milliseconds, 60_000)
-    return f"{minutes // 60:02}:{minutes % 60:02}:{milliseconds // 1000:02}{separator}{milliseconds % 1000:03}"
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def one_line(text: str) -> str:

@@ -103,7 +103,7 @@ def print_scores(scores: Sequence[dict[str, Any]]) -> None:
         official = "" if result["official_n"] is None else f"{result['official_n']:,}"
         cells = [_cell(result["metrics"].get(name)) for name in names]
         table.add_row(result["direction"] or f"?-{result['target_language']}", f"{result['n']:,}", official, *cells)
-    console = _console()
+    console = output_console()
     console.print(table)
     _print_metrics(console, [metric for result in scores for metric in result["metrics"].items()])
     console.print("[low, high]: 95 % interval by bootstrap; n: sentences; official: sentences of the official split")
@@ -112,7 +112,7 @@ def print_scores(scores: Sequence[dict[str, Any]]) -> None:
             stderr().print(f"{result['direction'] or result['target_language']}: {line}")
 
 
-def _console() -> Console:
+def output_console() -> Console:
     """Return a console on standard output that prints text verbatim, without markup and emoji codes."""
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
@@ -176,7 +176,7 @@ def _score(records: Records, measured: Sequence[MetricStatistics], scoring: Scor
 
 
 def _print_comparison(comparison: dict[str, Any]) -> None:
-    console = _console()
+    console = output_console()
     console.print(f"A {comparison['a']}\nB {comparison['b']}\n{comparison['n']:,} sentences")
     table = Table("", "A", "B", "A - B", "95 % interval", "p (bootstrap)", "p (randomization)")
     for name, metric in comparison["metrics"].items():

@@ -1,0 +1,41 @@
+"""Add transcripts to translations, for bilingual subtitles: what was said in each segment."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from voxlate.audio.prefetch import DecodedAudio
+from voxlate.audio.segmentation import Span
+from voxlate.checkpoints.ctc_models import load_ctc_head
+from voxlate.checkpoints.model_folder import Checkpoint
+from voxlate.decoding.results import Translation
+from voxlate.decoding.segment_batches import choose_batch_size, compute_segments
+from voxlate.decoding.transcriber import transcribe_batch
+from voxlate.errors import VoxlateError
+
+
+class BilingualModel:
+    """The CTC head of a translation model, on its own encoder. VoxlateError if the model has none."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        model = checkpoint.model
+        try:
+            self._ctc = load_ctc_head(checkpoint.name, model.encoder, device=model.device, dtype=model.dtype)
+        except VoxlateError as error:
+            raise VoxlateError(f"bilingual results need transcripts, but {error}") from None
+        self._batch_size = choose_batch_size(None, model.device.type)
+
+    def with_transcripts(self, translation: Translation, audio: DecodedAudio) -> Translation:
+        """Return a translation of some audio with the words that were said in each of its segments."""
+        clock = audio.clock
+        spans = [(clock.sample(segment.start), clock.sample(segment.end)) for segment in translation.segments]
+        transcribe = partial(transcribe_batch, self._ctc)
+
+        def chosen(_: DecodedAudio) -> Sequence[Span]:
+            return spans
+
+        [(_, _, said)] = compute_segments([audio], transcribe, self._batch_size, spans=chosen)
+        segments = zip(translation.segments, said.values(), strict=True)
+        return replace(
+            translation, segments=tuple(replace(segment, transcript=spoken.words) for segment, spoken in segments)
+        )
