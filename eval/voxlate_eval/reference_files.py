@@ -52,7 +52,7 @@ def _reference(path: Path, line: int, record: dict[str, Any]) -> ReferenceRow:
     seconds = record.get("seconds")
     if seconds is not None and not is_number(seconds):
         raise EvaluationError(f"{path}:{line}: seconds is {shorten(json.dumps(seconds))}, expected a number")
-    return ReferenceRow(**values, **lists, seconds=None if seconds is None else float(seconds))
+    return ReferenceRow(**values | lists, seconds=None if seconds is None else float(seconds))
 
 
 def _sentences(path: Path, line: int, name: str, record: dict[str, Any]) -> tuple[str, ...]:

@@ -5,8 +5,8 @@ a global alignment that maximizes the sum of the similarities of aligned tokens.
 Jaccard index of their sets of characters; punctuation is never aligned with anything else. Insertions and deletions
 cost nothing. In languages without spaces, tokens are characters.
 
-OmniSTEval 0.1.10 gives the same alignment of the same tokens, but its lists of Python objects grow with the product of
-both lengths: one hour takes 7 minutes and 2.4 GB. Here rows of the alignment are arrays, and only some are kept.
+OmniSTEval 0.1.10 aligns the same tokens in the same way. Its alignment is a table of Python objects, which takes
+minutes and 2 GB for one hour of English. Here a row is an array, and only some rows are kept.
 
 Shape letters: N tokens of the reference, M tokens of the translation, B rows of a block.
 """

@@ -40,12 +40,12 @@ def rejoined(text: str, references: list[str], language: str = "en") -> list[str
             ),
         ),
         (
-            "Good morning. Everybody. Today. I want to talk. About the sea. It covers. Most of our planet. Any. Questions?",
+            "Good morning. Everybody. Today. I want to talk. About the sea. It covers. Most of our planet. Any.",
             (
                 "Good morning. Everybody.",
                 "Today. I want to talk. About the sea.",
                 "It covers. Most of our planet.",
-                "Any. Questions?",
+                "Any.",
             ),
         ),
         (f"{TALK[0]} {TALK[2]} {TALK[3]}", (TALK[0], "", TALK[2], TALK[3])),

@@ -122,7 +122,8 @@ def _keep_valid_rows(task: Task) -> None:
     retried = len(failed) - sum("error" in row for row in kept)
     if retried or changed:
         stderr().print(
-            f"{task.direction}: translating again {retried:,} clips that failed and {changed:,} whose audio changed"
+            f"{task.direction}: translating again {retried:,} clips that failed and {changed:,} whose audio or kind of "
+            "reference changed"
         )
     write_text(task.folder / _KEPT, "".join(map(_line, kept)))
     for part in task.folder.glob(_PART):

@@ -37,7 +37,7 @@ _SCHEMA = pa.schema(
         *((name, pa.list_(pa.string())) for name in SENTENCES.values()),
     ]
 )
-_LIST_IN_CELL = re.compile(r"""\s*\[\s*(["']).*\1\s*\]\s*""", re.DOTALL)  # as pandas and json write one
+_LIST_IN_CELL = re.compile(r"""\s*\[\s*["'].*["']\s*\]\s*""", re.DOTALL)  # as pandas and json write one
 _BATCH_ROWS, _BATCH_ROWS_WITH_AUDIO = 10_000, 500
 
 
