@@ -164,6 +164,12 @@ Transcripts = Annotated[
     bool,
     scoring_option("--transcripts", help="Score transcripts against source_text."),
 ]
+Resegment = Annotated[
+    bool,
+    scoring_option(
+        "--resegment", help="Divide hypotheses, the translation of one recording, among references, its sentences."
+    ),
+]
 SeenIn = Annotated[
     list[Path] | None,
     scoring_option(

@@ -20,7 +20,8 @@ Completed = tuple[int, Translation]  # with the index of its input
 class TranslationStream:
     """Collects the segments of inputs in windows, so that similar lengths share a batch, and assembles their results.
 
-    `finish` assembles a complete translation. `batch_size` is that of `schedule`. `progress` is called with the seconds of audio done and read so far.
+    `finish` assembles a complete translation, `batch_size` is that of `schedule`, and `progress` is called with the
+    seconds of audio done and read so far.
     """
 
     def __init__(
