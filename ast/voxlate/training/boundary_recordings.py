@@ -18,6 +18,7 @@ from voxlate.manifest.utterance import Utterance
 _MAX_SPREAD_DB = 12.0  # between the loudest and the softest clip of a recording
 _SNR_DB = (10.0, 50.0)  # of the noise over a whole recording
 _MAX_EDGE_SECONDS = 0.5
+_SPARE_SAMPLES = SAMPLE_RATE_HZ // 10  # a louder or softer clip may be trimmed by another frame
 _MAX_FAILURES = 20  # draws in succession of clips that cannot be read
 
 
@@ -59,13 +60,14 @@ class RecordingMaker:
         candidates = self._candidates(utterances, rng)
         clips, pauses = [np.zeros(0, np.float32)], [before / SAMPLE_RATE_HZ]
         total = before
-        while total < samples:
-            clip_T = self._speech(candidates, utterances, rng)
+        while total < samples + _SPARE_SAMPLES:
+            clip_T = self._clip(candidates, utterances, rng)
             if len(clips) == 1 and not before:  # the recording begins within a sentence
                 clip_T = clip_T[rng.integers(len(clip_T) // 2 + 1) :]
+            start, end = speech_span(clip_T)
             clips.append(clip_T * 10 ** (-rng.uniform(0, spread) / 20))
             pauses.append(draw_pause(rng))
-            total += len(clip_T) + round(pauses[-1] * SAMPLE_RATE_HZ)
+            total += end - start + round(pauses[-1] * SAMPLE_RATE_HZ)
         waveform_T, outside = join_clips([*clips, np.zeros(0, np.float32)], pauses, rng)
         if not before:
             del outside[0]
@@ -85,10 +87,8 @@ class RecordingMaker:
         same = [utterance for utterance in utterances if utterance.speaker == speaker]
         return same if speaker is not None and len(same) > 1 else utterances
 
-    def _speech(
-        self, candidates: Sequence[Utterance], others: Sequence[Utterance], rng: np.random.Generator
-    ) -> Waveform:
-        """Return the speech of a random clip without silence at its edges, with a root mean square of 1.
+    def _clip(self, candidates: Sequence[Utterance], others: Sequence[Utterance], rng: np.random.Generator) -> Waveform:
+        """Return a random clip whose speech has a root mean square of 1.
 
         It is one of the others if the candidates cannot be read. VoxlateError if those cannot either.
         """
@@ -103,8 +103,8 @@ class RecordingMaker:
                 self.failed[utterance.id] = str(error)
                 continue
             start, end = speech_span(waveform_T)
-            speech_T = waveform_T[start:end]
-            if speech_T.any():
-                return np.asarray(speech_T / np.sqrt(np.mean(np.square(speech_T))), np.float32)
+            level = float(np.sqrt(np.mean(np.square(waveform_T[start:end])))) if end > start else 0.0
+            if level:
+                return np.asarray(waveform_T / level, np.float32)
             self.failed[utterance.id] = f"{utterance.id}: is silent"
         raise VoxlateError(f"{next(iter(self.failed.values()))}; expected clips that can be read")

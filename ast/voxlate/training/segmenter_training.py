@@ -67,7 +67,10 @@ def train_segmenter(
     install_cpu_path(network)
     shorter, frame_samples = first_layers(speech_encoder, layers), speech_encoder.frame_samples
     count = max(_BATCH, math.ceil(hours * 3600 / WINDOW_SECONDS))
-    makers = [RecordingMaker(train_clips, WINDOW_SECONDS, seed), RecordingMaker(held_out_clips, WINDOW_SECONDS, seed + 1)]
+    makers = [
+        RecordingMaker(train_clips, WINDOW_SECONDS, seed),
+        RecordingMaker(held_out_clips, WINDOW_SECONDS, seed + 1),
+    ]
 
     states, labels = [], []
     for recording, states_FD in _encoded(makers[0], count, shorter, "recordings"):
