@@ -6,6 +6,7 @@ Shape letter: T samples.
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from voxlate.audio.noise import noise
 from voxlate.audio.resampling import SAMPLE_RATE_HZ, Waveform
@@ -149,7 +150,7 @@ def _seconds(seconds: float) -> Waveform:
     return np.arange(round(seconds * SAMPLE_RATE_HZ), dtype=np.float32) / SAMPLE_RATE_HZ
 
 
-def _mix(waveform_T: Waveform, start_seconds: float, sound_T: Waveform) -> None:
+def _mix(waveform_T: Waveform, start_seconds: float, sound_T: npt.NDArray[np.floating]) -> None:
     """Add a sound to a waveform, as far as it fits."""
     start = round(start_seconds * SAMPLE_RATE_HZ)
     end = min(len(waveform_T), start + len(sound_T))
@@ -179,7 +180,7 @@ def _burst(seconds: float, rng: np.random.Generator, padded_seconds: float = 0.0
     times_T = _seconds(seconds)
     burst_T = rng.uniform(-1, 1, len(times_T)) * np.exp(-5 * times_T / seconds)
     padding = max(0, round(padded_seconds * SAMPLE_RATE_HZ) - len(times_T))
-    return np.pad(np.asarray(burst_T, np.float32), (0, padding))
+    return np.asarray(np.pad(burst_T, (0, padding)), np.float32)
 
 
 def _pluck(pitch: float, seconds: float) -> Waveform:
