@@ -5,15 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from voxlate.decoding.results import Candidate, Segment, Word
+from voxlate.decoding.results import Candidate, Segment, SpanResult, Word
 from voxlate.decoding.segment_journal import SegmentJournal, known_segments, segment_journal_path
 
 SPAN = (160, 32_001)
-CUT_AGAIN = (
-    Segment(1 / 3, 0.7, (Candidate("„Grüße“\u2028\n", -1 / 7), Candidate("", -0.0)), (Word("Grüße", 0.1 + 0.2, 0.7),)),
-    Segment(0.7, 2.000062500000001, (Candidate("日本", -12.0),)),
+CUT_AGAIN = SpanResult(
+    (
+        Segment(
+            1 / 3, 0.7, (Candidate("„Grüße“\u2028\n", -1 / 7), Candidate("", -0.0)), (Word("Grüße", 0.1 + 0.2, 0.7),)
+        ),
+        Segment(0.7, 2.000062500000001, (Candidate("日本", -12.0),)),
+    ),
+    cut_off=1,
 )
-ONE = (Segment(2.5, 3.0, (Candidate("one", -0.5),)),)
+WITHOUT_CANDIDATES = b'{"start": 0, "end": 1, "candidates": [], "words": []}'
+ONE = SpanResult((Segment(2.5, 3.0, (Candidate("one", -0.5),)),))
 
 
 @pytest.fixture
@@ -84,11 +90,12 @@ def test_two_processes_of_the_same_command_repeat_each_other_harmlessly(path: Pa
         b'{"origin": "a", "span": [160, 32001], "segm',
         b"\0\0\0\0\n",
         b"\xff\xfe\n[]\n7\nnull\n",
-        b'{"origin": "a", "span": [160], "segments": []}\n',
-        b'{"origin": "a", "span": [2, 1], "segments": []}\n',
-        b'{"origin": "a", "span": [0, true], "segments": []}\n',
-        b'{"origin": "a", "span": [0, 1], "segments": [{}]}\n',
-        b'{"origin": "a", "span": [0, 1], "segments": [{"start": 0, "end": 1, "candidates": [], "words": []}]}\n',
+        b'{"origin": "a", "span": [160], "segments": [], "cut_off": 0}\n',
+        b'{"origin": "a", "span": [2, 1], "segments": [], "cut_off": 0}\n',
+        b'{"origin": "a", "span": [0, true], "segments": [], "cut_off": 0}\n',
+        b'{"origin": "a", "span": [0, 1], "segments": [{}], "cut_off": 0}\n',
+        b'{"origin": "a", "span": [0, 1], "segments": [%s], "cut_off": 0}\n' % WITHOUT_CANDIDATES,
+        b'{"origin": "a", "span": [0, 1], "segments": []}\n',
         b'{"origin": "a", "from": 50000, "until": "x", "spans": []}\n',
         b'{"origin": "a", "from": 50000, "until": 40000, "spans": []}\n',
         b"[" * 100_000 + b"\n",

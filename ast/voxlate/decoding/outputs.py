@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from voxlate.audio.segmentation import Span
 from voxlate.decoding.inputs import Input
-from voxlate.decoding.results import Segment, Translation
+from voxlate.decoding.results import Segment, SpanResult, Translation
+from voxlate.decoding.segment_journal import KnownSegments, ResumableSegments
 from voxlate.decoding.writers import WRITERS, to_json_line, to_line, tsv_header, tsv_rows
 from voxlate.errors import VoxlateError
 
@@ -34,7 +36,7 @@ class WorkList:
     notes: list[str] = field(default_factory=list)
 
 
-class Outputs(Protocol):
+class Outputs(ResumableSegments, Protocol):
     """A destination of results, which come in any order. Inputs are numbered by their index in the work list."""
 
     def work_list(self, inputs: Sequence[Input]) -> WorkList:
@@ -54,6 +56,9 @@ class Outputs(Protocol):
 
     def summary(self) -> str:
         """Return which files were written, to be appended to a message."""
+
+    def kept_segments(self) -> int:
+        """Return the number of segments of unfinished inputs that a rerun will not compute again."""
 
 
 class StandardOutput:
@@ -121,6 +126,20 @@ class StandardOutput:
     def summary(self) -> str:
         """Return an empty string: no files are written."""
         return ""
+
+    def kept_segments(self) -> int:
+        """Return 0: nothing is kept."""
+        return 0
+
+    def known(self, index: int, seconds: float) -> KnownSegments:  # noqa: ARG002
+        """Return nothing: no segments of earlier runs are kept."""
+        return KnownSegments()
+
+    def put_spans(self, index: int, spans: Sequence[Span], until: int) -> None:
+        """Do nothing: no spans are kept."""
+
+    def put_span(self, index: int, language: str | None, span: Span, result: SpanResult) -> None:
+        """Do nothing: `put_segment` receives the segments in order."""
 
     def _write(self, index: int) -> None:
         """Write the results of an input, without the segments that are already written."""

@@ -10,23 +10,36 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from voxlate.audio.prefetch import Span
+from voxlate.audio.segmentation import Span
 from voxlate.decoding.json_lines import append_json_lines, as_integer, as_list, as_number, as_text
-from voxlate.decoding.results import Candidate, Segment, Word
+from voxlate.decoding.results import Candidate, Segment, SpanResult, Word
 
 
 @dataclass
 class KnownSegments:
     """What an interrupted run has found out about an input.
 
-    `spans` are its segments up to sample `until`. `finished` has the result of a span in a language: one segment, or
-    several if the span was cut again.
+    `spans` are its segments up to sample `until`. `finished` has the results of spans, by language.
     """
 
     spans: list[Span] = field(default_factory=list)
     until: int = 0
-    finished: dict[str, dict[Span, tuple[Segment, ...]]] = field(default_factory=dict)
+    finished: dict[str, dict[Span, SpanResult]] = field(default_factory=dict)
+
+
+class ResumableSegments(Protocol):
+    """Keeps the segments of inputs, by their index, for a rerun after an interruption."""
+
+    def known(self, index: int, seconds: float) -> KnownSegments:
+        """Return what is known about an input of this length, before it is cut into segments."""
+
+    def put_spans(self, index: int, spans: Sequence[Span], until: int) -> None:
+        """Keep the next spans of an input, which are all up to sample `until`."""
+
+    def put_span(self, index: int, language: str | None, span: Span, result: SpanResult) -> None:
+        """Keep the result of a span. Spans are finished in any order."""
 
 
 class SegmentJournal:
@@ -40,7 +53,7 @@ class SegmentJournal:
         self._failed = False
         self.spans: list[Span] = []
         self.until = 0
-        self.finished: dict[Span, tuple[Segment, ...]] = {}
+        self.finished: dict[Span, SpanResult] = {}
         self._read()
 
     def add_spans(self, spans: Sequence[Span], until: int) -> None:
@@ -49,10 +62,10 @@ class SegmentJournal:
         self.spans += spans
         self._append({"from": start, "until": until, "spans": spans})
 
-    def add(self, span: Span, segments: Sequence[Segment]) -> None:
+    def add(self, span: Span, result: SpanResult) -> None:
         """Record the result of a span."""
-        self.finished[span] = tuple(segments)
-        self._append({"span": span, "segments": [asdict(segment) for segment in segments]})
+        self.finished[span] = result
+        self._append({"span": span, **asdict(result)})
 
     def remove(self) -> None:
         """Delete the journal, because the result is complete."""
@@ -74,7 +87,8 @@ class SegmentJournal:
             if fields["origin"] != self._origin:
                 return False
             if "segments" in fields:
-                self.finished[_span(fields["span"])] = tuple(map(_segment, _mappings(fields["segments"])))
+                segments = tuple(map(_segment, _mappings(fields["segments"])))
+                self.finished[_span(fields["span"])] = SpanResult(segments, as_integer(fields["cut_off"]))
             else:
                 spans, until = [*map(_span, as_list(fields["spans"]))], as_integer(fields["until"])
                 if fields["from"] == self.until < until:  # otherwise a line before it is missing
@@ -119,7 +133,7 @@ def known_segments(journals: Mapping[str, SegmentJournal]) -> KnownSegments:
         if journal.until < furthest.until:
             journal.add_spans([span for span in furthest.spans if span[0] >= journal.until], furthest.until)
     finished = {language: journal.finished for language, journal in journals.items()}
-    return KnownSegments(furthest.spans, furthest.until, finished)
+    return KnownSegments([*furthest.spans], furthest.until, finished)
 
 
 def _segment(fields: Mapping[str, object]) -> Segment:

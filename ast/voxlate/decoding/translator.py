@@ -19,8 +19,9 @@ from voxlate.checkpoints.weights import weight_files
 from voxlate.decoding.assembly import PendingTranslation
 from voxlate.decoding.output_layer import Vocabulary, shortlisted
 from voxlate.decoding.recipes import ModelFiles, runtime_recipe, software_recipe
-from voxlate.decoding.results import Recipe, Translation, result_or_raise
+from voxlate.decoding.results import Recipe, Segment, Translation, result_or_raise
 from voxlate.decoding.schedule import Schedule
+from voxlate.decoding.segment_journal import ResumableSegments
 from voxlate.decoding.segmenting import DEFAULT_SEGMENTATION, SegmentationOptions, Segmenter, SentenceBoundaries
 from voxlate.decoding.translation_stream import TranslationStream
 from voxlate.deprecation import renamed_keywords
@@ -187,6 +188,8 @@ class Translator:
         sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
         whole: bool = False,
+        on_segment: Callable[[int, str, Segment], None] | None = None,
+        resume: ResumableSegments | None = None,
     ) -> Iterator[tuple[int, Translation | AudioError]]:
         """Translate many inputs; yield the index and the result of each as soon as it is complete.
 
@@ -201,6 +204,9 @@ class Translator:
         - `sampling_rate`: sampling rate of arrays and tensors, in Hz.
         - `audio_track`: which track to read from files with several, by number (from 1) or language.
         - `whole`: each input is an utterance, as in test sets: speech is not detected, and audio of up to 30 s not cut.
+        - `on_segment`: called with the index of an input, a target language and a segment, for the segments of each
+          translation in order, as soon as they are done.
+        - `resume`: keeps what is done of long inputs, and knows what an interrupted run has done.
 
         An input that cannot be read yields one AudioError. Segments of many inputs share batches, sorted by length,
         which does not change results.
@@ -228,6 +234,8 @@ class Translator:
             self._batch_size,
             whole=whole,
             progress=progress,
+            on_segment=on_segment,
+            resume=resume,
         )
         decoded = read_ahead(
             inputs,
