@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rich.console import Console
 
@@ -128,10 +128,10 @@ def translate(command: TranslateCommand) -> int:
         )
 
         def bounded_stream(
-            inputs: Iterable[AudioSource], *, to: Sequence[str | Sequence[str]], progress: Progress
+            inputs: Iterable[AudioSource], *, to: Sequence[str | Sequence[str]], progress: Progress, **others: Any
         ) -> Results:
             report = bound_freed_memory(freed, progress)
-            return stream(inputs, to=to, progress=report, audio_track=command.audio_track)
+            return stream(inputs, to=to, progress=report, audio_track=command.audio_track, **others)
 
         return bounded_stream
 
@@ -201,8 +201,9 @@ def _without_targets(stream: Callable[..., Results], freed: "FreedMemory | None"
         *,
         to: Sequence[str | Sequence[str]],  # noqa: ARG001
         progress: Progress,
+        **others: Any,
     ) -> Results:
-        return stream(inputs, progress=progress if freed is None else bound_freed_memory(freed, progress))
+        return stream(inputs, progress=progress if freed is None else bound_freed_memory(freed, progress), **others)
 
     return without_targets
 

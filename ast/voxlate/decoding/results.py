@@ -79,6 +79,17 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class SpanResult:
+    """The result of a span of samples that was cut out: one segment, or several if it was cut again.
+
+    `cut_off` counts the segments whose text reached the maximum length.
+    """
+
+    segments: tuple[Segment, ...]
+    cut_off: int = 0
+
+
+@dataclass(frozen=True)
 class LeftOut:
     """A stretch of at least a second in no segment, with its reason; `start` and `end` are as in `Segment`."""
 

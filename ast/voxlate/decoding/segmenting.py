@@ -109,16 +109,29 @@ class Segmenter:
 
     def segments(self, audio: DecodedAudio, *, whole: bool = False) -> Iterator[Span]:
         """Yield (start, end) in samples. With `whole`, an utterance of a test set of up to 30 s is not cut."""
+        for spans, _ in self.stretches(audio, whole=whole):
+            yield from spans
+
+    def stretches(
+        self, audio: DecodedAudio, *, whole: bool = False, after: int = 0
+    ) -> Iterator[tuple[list[Span], int]]:
+        """Yield the segments of one stretch of speech after another, and the sample where it ends.
+
+        Stretches that end by sample `after` are left out.
+        """
         speech = audio.speech
         has_enough_sound = speech.sound_seconds >= MIN_SPEECH_SECONDS and whole and not self._options.vad
         if not speech.runs and not has_enough_sound:
             return
         uncut_seconds = WHOLE_SECONDS if whole else self._lengths.max
         if self._options.segmentation == "none" or speech.samples <= uncut_seconds * SAMPLE_RATE_HZ:
-            yield 0, speech.samples
+            if after < speech.samples:
+                yield [(0, speech.samples)], speech.samples
             return
         for stretch in speech_stretches(speech):
-            yield from to_samples(self._cut(audio, stretch), stretch, speech.samples)
+            end = stretch.end * LEVEL_FRAME_SAMPLES
+            if after < end:
+                yield to_samples(self._cut(audio, stretch), stretch, speech.samples), end
 
     def _cut(self, audio: DecodedAudio, stretch: Stretch) -> list[Span]:
         needs_boundaries = self._boundaries is not None and stretch.seconds > self._lengths.median

@@ -14,14 +14,17 @@ from voxlate.audio.tracks import AudioTrack
 from voxlate.checkpoints.generation_config import read_search_defaults
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.model_folder import load_checkpoint
+from voxlate.checkpoints.segmenter_files import load_segmenter
 from voxlate.checkpoints.shortlist import find_shortlists, shortlists_sha256
+from voxlate.checkpoints.training_statistics import read_training_statistics
 from voxlate.checkpoints.weights import weight_files
 from voxlate.decoding.assembly import PendingTranslation
 from voxlate.decoding.bilingual import BilingualModel
 from voxlate.decoding.output_layer import Vocabulary, shortlisted
 from voxlate.decoding.recipes import ModelFiles, runtime_recipe, software_recipe
-from voxlate.decoding.results import Recipe, Translation, result_or_raise
+from voxlate.decoding.results import Recipe, Segment, Translation, result_or_raise
 from voxlate.decoding.schedule import Schedule
+from voxlate.decoding.segment_journal import ResumableSegments
 from voxlate.decoding.segmenting import DEFAULT_SEGMENTATION, SegmentationOptions, Segmenter, SentenceBoundaries
 from voxlate.decoding.translation_stream import TranslationStream
 from voxlate.deprecation import renamed_keywords
@@ -191,6 +194,8 @@ class Translator:
         sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
         whole: bool = False,
+        on_segment: Callable[[int, str, Segment], None] | None = None,
+        resume: ResumableSegments | None = None,
     ) -> Iterator[tuple[int, Translation | AudioError]]:
         """Translate many inputs; yield the index and the result of each as soon as it is complete.
 
@@ -205,6 +210,9 @@ class Translator:
         - `sampling_rate`: sampling rate of arrays and tensors, in Hz.
         - `audio_track`: which track to read from files with several, by number (from 1) or language.
         - `whole`: each input is an utterance, as in test sets: speech is not detected, and audio of up to 30 s not cut.
+        - `on_segment`: called with the index of an input, a target language and a segment, for the segments of each
+          translation in order, as soon as they are done.
+        - `resume`: keeps what is done of long inputs, and knows what an interrupted run has done.
 
         An input that cannot be read yields one AudioError. Segments of many inputs share batches, sorted by length,
         which does not change results.
@@ -227,10 +235,14 @@ class Translator:
         stream = TranslationStream(
             Schedule(self.checkpoint.model, searched, self._batch_size, self._vocabulary(tag_ids)),
             Segmenter(segmentation, self._clip_seconds, self._boundaries),
+            self.checkpoint.tokenizer,
+            settings,
             partial(self._finish, settings=settings),
             self._batch_size,
             whole=whole,
             progress=progress,
+            on_segment=on_segment,
+            resume=resume,
         )
         decoded = read_ahead(
             inputs,
@@ -292,7 +304,7 @@ class Translator:
         return compute
 
     def _finish(self, pending: PendingTranslation, *, settings: SearchSettings) -> Translation:
-        translation = pending.finish(self.checkpoint.tokenizer, settings)
+        translation = pending.finish(settings)
         return self._bilingual.with_transcripts(translation, pending.audio) if self._bilingual else translation
 
     def _vocabulary(self, tag_ids: Mapping[str, int]) -> Vocabulary:
@@ -304,11 +316,12 @@ class Translator:
 
     @cached_property
     def _clip_seconds(self) -> ClipSeconds:
-        return ClipSeconds(5.0, 9.0, 15.0)
+        statistics = read_training_statistics(self.checkpoint.folder)
+        return ClipSeconds(statistics.median_seconds, statistics.q95_seconds, statistics.max_seconds)
 
     @cached_property
     def _boundaries(self) -> SentenceBoundaries | None:
-        return None
+        return load_segmenter(self.checkpoint.folder, self.checkpoint.model)
 
     @cached_property
     def _full_vocabulary(self) -> Vocabulary:
