@@ -20,6 +20,7 @@ from voxlate.audio.segmentation import (
     Span,
     Stretch,
     cut_stretch,
+    pause_log_odds,
     speech_stretches,
     to_samples,
 )
@@ -35,6 +36,7 @@ WHOLE_SECONDS = 30.0  # utterances of test sets up to this length are not cut
 _LEFT_OUT_SECONDS = 1.0  # shorter pauses are not reported
 _CONTEXT_SECONDS = 0.3  # around a stretch, for the boundary head
 _MAX_LOG_ODDS = 8.0
+_PEAK_DISTANCE = 30  # frames of 10 ms from a pause, for which the head's probability is high, too
 
 
 @dataclass(frozen=True)
@@ -160,17 +162,19 @@ def boundary_cuts(
 ) -> list[Cut]:
     """Return cuts with the log-odds of boundary probabilities at `frames_B`, in (fractional) frames of 10 ms.
 
-    A pause has the highest probability in it. Outside pauses, each peak of at least 0.5 is a cut.
+    A pause has the highest probability in it. Each peak of at least 0.5 outside pauses is a cut, too.
     """
     spacing = float(frames_B[1] - frames_B[0]) if len(frames_B) > 1 else 1.0
     log_odds_B = np.clip(np.log(probabilities_B + 1e-9) - np.log(1 - probabilities_B + 1e-9), -_MAX_LOG_ODDS, 8.0)
-    free_B = (frames_B > stretch.start + spacing) & (frames_B < stretch.end - spacing)
+    free_B = (frames_B >= stretch.start + _PEAK_DISTANCE) & (frames_B <= stretch.end - _PEAK_DISTANCE)
     cuts = []
     for (_, end), (start, _) in pairwise(stretch.runs):
         inside_B = (frames_B >= end - spacing) & (frames_B <= start + spacing)
         if inside_B.any():
-            cuts.append(Cut(end, start, float(log_odds_B[inside_B].max())))
-            free_B &= ~((frames_B >= end - 2 * spacing) & (frames_B <= start + 2 * spacing))
+            is_at_edge = start > stretch.end - _PEAK_DISTANCE or end < stretch.start + _PEAK_DISTANCE
+            length_odds = pause_log_odds((start - end) * LEVEL_FRAME_SAMPLES / SAMPLE_RATE_HZ)
+            cuts.append(Cut(end, start, length_odds if is_at_edge else float(log_odds_B[inside_B].max())))
+        free_B &= (frames_B <= end - _PEAK_DISTANCE) | (frames_B >= start + _PEAK_DISTANCE)
     indices = np.flatnonzero(free_B & (probabilities_B >= 0.5))
     for group in np.split(indices, np.flatnonzero(np.diff(indices) > 1) + 1):
         if len(group):
