@@ -147,7 +147,7 @@ def _silence(seconds: float) -> Waveform:
 
 
 def _seconds(seconds: float) -> Waveform:
-    return np.arange(round(seconds * SAMPLE_RATE_HZ), dtype=np.float32) / SAMPLE_RATE_HZ
+    return np.asarray(np.arange(round(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ, np.float32)
 
 
 def _mix(waveform_T: Waveform, start_seconds: float, sound_T: npt.NDArray[np.floating]) -> None:

@@ -210,9 +210,8 @@ class Translator:
         - `sampling_rate`: sampling rate of arrays and tensors, in Hz.
         - `audio_track`: which track to read from files with several, by number (from 1) or language.
         - `whole`: each input is an utterance, as in test sets: speech is not detected, and audio of up to 30 s not cut.
-        - `on_segment`: called with the index of an input, a target language and a segment, for the segments of each
-          translation in order, as soon as they are done.
-        - `resume`: keeps what is done of long inputs, and knows what an interrupted run has done.
+        - `on_segment`: called with the index of an input, a target language and the next segment, when it is done.
+        - `resume`: keeps what is done of inputs, and knows what an interrupted run has done.
 
         An input that cannot be read yields one AudioError. Segments of many inputs share batches, sorted by length,
         which does not change results.
@@ -222,10 +221,8 @@ class Translator:
             _check_one_for_each(len(inputs), to=to, source=source)  # type: ignore[arg-type]
         languages = [target_codes(item) for item in ([to] if isinstance(to, str) else to)]
         tag_ids = {language: self.checkpoint.target_id(language) for item in languages for language in item}
-        recorded = None if whole else segmentation
-        recipes = {
-            language: Recipe(self._recipe_function(options, [language], audio_track, recorded)) for language in tag_ids
-        }
+        recipe = partial(self._recipe_function, options, segmentation=None if whole else segmentation)
+        recipes = {language: Recipe(recipe([language], audio_track)) for language in tag_ids}
         settings = options.resolve(self._model_defaults)
         settings = replace(
             settings, max_length=min(settings.max_length, self.checkpoint.model.decoder.config.max_positions)
