@@ -95,7 +95,7 @@ def card(scores: Scores, millions: float) -> str:
         ("signatures", signatures),
         ("n", f"{count:,}"),
         ("boundaries", boundary_table(segmenter)),
-        ("layers", f"{segmenter['layers']} layer{'s' * (segmenter['layers'] != 1)}"),
+        ("layers", str(segmenter["layers"])),
         ("hours", f"{segmenter['hours']:g}"),
     ):
         text = text.replace(f"{{{name}}}", value.rstrip("\n"))
