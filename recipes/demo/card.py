@@ -13,11 +13,13 @@ from typing import Any
 
 from safetensors import safe_open
 
+from voxlate.checkpoints.segmenter_files import SEGMENTER_FILE, read_about
 from voxlate.files import write_text
 
 HERE = Path(__file__).resolve().parent
 SETS = ("test", "test-babble", "test-voices", "test-voices-babble")
-Scores = dict[str, Any]  # "sets": set -> direction -> BLEU, chrF, n; "signatures": metric -> signatures; "recipe"
+# "sets": set -> direction -> BLEU, chrF, n; "signatures": metric -> signatures; "recipe"; "segmenter": its training
+Scores = dict[str, Any]
 
 
 def collect(folder: Path) -> Scores:
@@ -73,6 +75,13 @@ def table(scores: Scores) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
+def boundary_table(segmenter: dict[str, Any]) -> str:
+    """Return a Markdown table of the precision and recall of sentence boundaries, from the head's own description."""
+    percent = {name: f"{100 * value:.1f} %" for name, value in segmenter["scores"].items()}
+    rows = [["", *percent], ["---", *["---:"] * len(percent)], ["held-out clips, joined", *percent.values()]]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
 def card(scores: Scores, millions: float) -> str:
     """Return the model card: card.md with its placeholders filled in. `millions` is the number of parameters."""
     signatures = "".join(
@@ -80,7 +89,15 @@ def card(scores: Scores, millions: float) -> str:
     )
     count = next(iter(next(iter(scores["sets"].values())).values()))["n"]
     text = (HERE / "card.md").read_text(encoding="utf-8")
-    for name, value in (("table", table(scores)), ("signatures", signatures), ("n", f"{count:,}")):
+    segmenter = scores["segmenter"]
+    for name, value in (
+        ("table", table(scores)),
+        ("signatures", signatures),
+        ("n", f"{count:,}"),
+        ("boundaries", boundary_table(segmenter)),
+        ("layers", str(segmenter["layers"])),
+        ("hours", f"{segmenter['hours']:g}"),
+    ):
         text = text.replace(f"{{{name}}}", value.rstrip("\n"))
     return text.replace("{millions}", f"{millions:.1f}")
 
@@ -95,7 +112,7 @@ def main() -> None:
     shutil.copytree(arguments.model, arguments.output, dirs_exist_ok=True)
     with safe_open(arguments.output / "model.safetensors", "np") as weights:
         count = sum(weights.get_tensor(name).size for name in weights.keys())  # noqa: SIM118 (not a dict)
-    scores = collect(arguments.scores)
+    scores = collect(arguments.scores) | {"segmenter": read_about(arguments.output / SEGMENTER_FILE)}
     write_text(arguments.output / "scores.json", json.dumps(scores, indent=1, ensure_ascii=False) + "\n")
     write_text(arguments.output / "README.md", card(scores, count / 1e6))
     print(table(scores))

@@ -12,6 +12,8 @@ TRAIN=${TRAIN:-20000} # sentences per language; twice as many for English
 DEV=${DEV:-60}
 TEST=${TEST:-400}
 PIECES=${PIECES:-1700} # vocabulary size
+JOINED=${JOINED:-1500} # sentences per language from which the sentence boundary head learns; twice as many for English
+HOURS=${HOURS:-6}      # of recordings that are joined from them
 SETTINGS=${SETTINGS:-}
 LAUNCH=${LAUNCH:-}   # "torchrun --standalone --nproc_per_node 2 --no-python" starts two processes; the result is the same
 BATCHES=${BATCHES:-} # batches per update, by default 2 to 8; use 1 on a GPU, with SETTINGS="data.num_workers=10"
@@ -56,6 +58,13 @@ stage decoder 120 2 'model={init_from: joint/best}' trainable='{preset: decoder-
   optimizer.max_updates=18000 optimizer.lr=1.2e-3 validation.every_updates=6000
 stage run 120 2 'model={init_from: decoder/best}' trainable.feature_encoder=false loss.ctc_weight=0.2 \
   optimizer.max_updates=6800 optimizer.lr=4.0e-4 validation.every_updates=3400
+# Recordings of several sentences are cut by a sentence boundary head. Its clips have little noise, so that the silence
+# at their edges can be removed by level; noise is added to the joined recordings.
+if [ ! -e run/best/segmenter.safetensors ]; then
+  python "$HERE/make_sentences.py" --train "$JOINED" > joined.tsv
+  speak joined joined.tsv --variants "$SEEN" --snr 40:60 --silence 0:0.1 --seed 5
+  voxlate train-segmenter joined/*/train.jsonl --encoder run/best --hours "$HOURS"
+fi
 for name in test test-babble test-voices test-voices-babble; do
   $LAUNCH voxlate evaluate --model run/best --data $name --output scores/$name --dtype float32
 done

@@ -28,4 +28,5 @@ def test_completion_is_installed_in_the_home_folder_and_completes(tmp_path: Path
         COMP_WORDS=(voxlate tr); complete; echo "${{COMPREPLY[@]}}"
         COMP_WORDS=(voxlate translate --be); complete; echo "${{COMPREPLY[@]}}"
     """
-    assert bash(script, tmp_path).split("\n")[:2] == ["translate transcribe train train-identifier", "--beam-size"]
+    completed = bash(script, tmp_path).split("\n")[:2]
+    assert completed == ["translate transcribe train train-identifier train-segmenter", "--beam-size"]

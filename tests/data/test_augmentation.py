@@ -14,11 +14,13 @@ from pydantic import ValidationError
 from media import sine
 from toy import write_toy_corpus
 from training_runs import config, damage_newest_checkpoint, run, same_files
+from voxlate.audio.noise import noise
 from voxlate.config.schema import TrainConfig
 from voxlate.data.augmentation import Augmentation
 from voxlate.data.batch_sampler import BatchSampler, ClipJoining, SamplerState, UtteranceCost, split_joined
 from voxlate.data.batching import BatchMaker, BatchRequest
 from voxlate.data.corpus import LengthLimits, read_corpus, read_teacher
+from voxlate.data.joined_clips import MAX_PAUSE_SECONDS, draw_pause, join_clips, speech_span
 from voxlate.errors import VoxlateError
 from voxlate.manifest.utterance import Utterance
 from voxlate.tokenizer import Tokenizer
@@ -75,10 +77,18 @@ def test_joined_clips_are_one_with_their_texts(toy: Path) -> None:
     plain = made[request([0, 5, 3, 2, 4])]
     joined = made[request(indices)]
     assert joined.indices == (0, 5, 2)
-    assert joined.seconds == pytest.approx(plain.seconds)
-    clips = [plain.waveform_BT[row, : plain.lengths_B[row]] for row in range(5)]
-    for row, expected in enumerate([clips[:1], clips[1:3], clips[3:]]):
-        assert torch.equal(joined.waveform_BT[row, : joined.lengths_B[row]], torch.cat(expected))
+    clips = [plain.waveform_BT[row, : plain.lengths_B[row]].numpy() for row in range(5)]
+    assert np.array_equal(joined.waveform_BT[0, : joined.lengths_B[0]], clips[0])
+    for row, (first_T, second_T) in ((1, clips[1:3]), (2, clips[3:])):
+        joined_T = joined.waveform_BT[row, : joined.lengths_B[row]].numpy()
+        _, end = speech_span(first_T)
+        start, _ = speech_span(second_T)
+        assert np.array_equal(joined_T[:end], first_T[:end])
+        assert np.array_equal(joined_T[len(joined_T) - len(second_T) + start :], second_T[start:])
+        assert 0 <= len(joined_T) - end - (len(second_T) - start) <= 16_000
+    assert torch.equal(made[request(indices)].waveform_BT, joined.waveform_BT)
+    other = replace(made, augmentation=Augmentation(seed=8))[request(indices)]
+    assert other.lengths_B.tolist() != joined.lengths_B.tolist()
     texts = [made.corpus[index].target_text for index in (5, 3)]
     labels = [int(label) for label in joined.labels_BT[1] if label > 3]
     assert made.tokenizer.decode(labels) == " ".join(map(str, texts))
@@ -118,6 +128,44 @@ class OtherLanguage(Sequence[Utterance]):
         return len(self.manifest)
 
 
+def test_batches_of_joined_clips_cost_no_more_than_planned(toy: Path) -> None:
+    speeds = (0.9, 1.0, 1.1)
+    made = maker(toy, Augmentation(speeds=speeds, noise_share=0.5))
+    corpus, cost, groups = made.corpus, UtteranceCost(), len(made.corpus.directions)
+    shares_G = np.full(groups, 1 / groups)
+    batch_sampler = BatchSampler(
+        corpus.seconds_N, corpus.tokens_N, corpus.direction_N, shares_G, cost, 20.0, 4, 1,
+        joining=ClipJoining(0.9, 20.0), max_stretch=1 / min(speeds),
+    )  # fmt: skip
+    joined, costs = 0, []
+    for epoch in range(3):
+        for number, indices in enumerate(batch_sampler.epoch(epoch)):
+            batch = made[BatchRequest(SamplerState(epoch, number, number), SamplerState(), indices)]
+            joined += len(indices) - len(batch.indices)
+            costs.append(len(batch.indices) * cost(batch.waveform_BT.shape[1] / 16_000, batch.labels_BT.shape[1]))
+    assert joined > 10
+    assert 15.0 < max(costs) <= 20.0
+
+
+def test_pauses_are_as_drawn_and_silence_at_edges_is_removed() -> None:
+    rng = np.random.default_rng(0)
+    tone_T = sine(400, 1.0).astype(np.float32)
+    clips = [np.pad(tone_T, (before, after)) + 1e-4 * noise(16_000 + before + after, rng)
+             for before, after in ((8_000, 4_000), (3_200, 1_600), (0, 800))]  # fmt: skip
+    assert speech_span(clips[0]) == (8_000, 24_000)
+    joined_T, spans = join_clips(clips, [0.0, 0.5], rng)
+    assert spans == [(24_000, 24_000), (40_000, 48_000)]
+    assert len(joined_T) == 48_000 + 16_800
+    levels = [float(np.sqrt(np.mean(np.square(part_T)))) for part_T in (joined_T[40_000:48_000], clips[1][:3_000])]
+    assert levels[0] == pytest.approx(levels[1], rel=0.5)  # the pause is not digital silence
+    assert speech_span(np.zeros(100, np.float32)) == (0, 100)
+    assert speech_span(np.zeros(1_600, np.float32)) == (0, 1_600)
+    drawn = np.array([draw_pause(rng) for _ in range(2_000)])
+    assert 0.1 < np.mean(drawn == 0) < 0.2
+    assert drawn.max() <= MAX_PAUSE_SECONDS
+    assert np.mean(drawn > 0.35) > 0.3
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
 def test_joined_clips_respect_all_limits(share: float) -> None:
     rng = np.random.default_rng(3)
@@ -136,11 +184,11 @@ def test_joined_clips_respect_all_limits(share: float) -> None:
     for clip in joined:
         assert len(clip) == 2
         assert len({group_N[index] for index in clip}) == 1
-        assert seconds_N[clip].sum() * stretch <= 20.0
+        assert seconds_N[clip].sum() * stretch + 1 <= 20.0  # with the longest pause
         assert tokens_N[clip].sum() * 4 <= 256
     assert 0.1 * share < len(joined) / 3000 < share
     for batch in clips:
-        seconds = max(seconds_N[clip].sum() * stretch for clip in batch)
+        seconds = max(seconds_N[clip].sum() * stretch + len(clip) - 1 for clip in batch)
         tokens = max(tokens_N[clip].sum() for clip in batch)
         assert len(batch) * cost(seconds, tokens) <= 60.0
     assert [each.tolist() for each in batch_sampler.epoch(0)] == [each.tolist() for each in batches]

@@ -33,7 +33,7 @@ def test_the_first_layers_share_the_weights_of_an_encoder(kind: tuple[str, dict[
     states_BSD, shorter_lengths_B = shorter(*clips)
     assert torch.equal(shorter_lengths_B, lengths_B)
     assert not torch.allclose(states_BSD, expected_BSD, atol=1e-2)
-    torch.testing.assert_close(first_layers(encoder, 2)(*clips)[0], expected_BSD)  # type: ignore[operator]
+    torch.testing.assert_close(first_layers(encoder, 2)(*clips)[0], expected_BSD)
     torch.testing.assert_close(encoder(*clips)[0], expected_BSD)
 
 

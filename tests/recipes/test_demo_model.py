@@ -14,11 +14,16 @@ from transformers import SpeechEncoderDecoderModel, Wav2Vec2FeatureExtractor
 import show
 from card import card, means
 from paths import DEMO
+from recordings import demo_sentences, record
 from voxlate import Translator
 from voxlate.audio.loading import load_audio
+from voxlate.checkpoints.segmenter_files import SEGMENTER_FILE, load_segmenter, read_about
+from voxlate.checkpoints.training_statistics import stored_training_statistics
 from voxlate.manifest.reading import read_manifest
 from voxlate.manifest.utterance import Utterance
 from voxlate.search_options import SearchOptions
+from voxlate.training.boundary_recordings import JoinedRecording
+from voxlate.training.boundary_scores import score_boundaries
 
 MODEL = DEMO / "model"
 CARD = (MODEL / "README.md").read_text(encoding="utf-8")
@@ -42,6 +47,7 @@ def size(folder: Path) -> int:
 def test_it_is_small() -> None:
     assert size(MODEL) <= 20_000_000
     assert size(DEMO / "clips") < 500_000
+    assert (MODEL / SEGMENTER_FILE).stat().st_size < 1_000_000
     assert {path.suffix for path in MODEL.iterdir()} <= {".json", ".md", ".model", ".safetensors"}
 
 
@@ -70,12 +76,36 @@ def test_plain_transformers_gives_the_same_text(translator: Translator, rows: li
 def test_the_card_has_the_scores(translator: Translator) -> None:
     millions = sum(parameter.numel() for parameter in translator.checkpoint.model.parameters()) / 1e6
     assert card(SCORES, millions) == CARD
+    assert SCORES["segmenter"] == read_about(MODEL / SEGMENTER_FILE)
     assert SCORES["recipe"]["weights_sha256"] == translator.recipe(SearchOptions())["weights_sha256"]
     assert [*SCORES["sets"]] == ["test", "test-babble", "test-voices", "test-voices-babble"]
     assert all(numbers["n"] == 400 for found in SCORES["sets"].values() for numbers in found.values())
     for metric, signatures in SCORES["signatures"].items():
         assert len(signatures) == 1
         assert f"- {metric}: `{signatures[0]}`" in CARD
+
+
+def test_the_lengths_of_its_training_clips_are_known() -> None:
+    statistics = stored_training_statistics(MODEL)
+    assert statistics is not None
+    assert 2 < statistics.median_seconds < statistics.q95_seconds < 6 < statistics.max_seconds < 10
+
+
+@pytest.mark.slow
+def test_sentence_boundaries_are_found_in_recordings(translator: Translator) -> None:
+    boundaries = load_segmenter(MODEL, translator.checkpoint.model)
+    assert boundaries is not None
+    recordings = []
+    for language in ("de", "fr", "en"):
+        recording = record(demo_sentences(40), language, seed=1, speakers=2, level_db=(0, -10))
+        edges = [edge for sentence in recording.sentences for edge in (sentence.start, sentence.end)]
+        outside = zip([0, *edges[1::2]], [*edges[::2], len(recording.waveform_T)], strict=True)
+        probabilities_F = boundaries.boundary_probabilities(recording.waveform_T)
+        recordings.append((JoinedRecording(recording.waveform_T, tuple(outside)), probabilities_F))
+    scores = score_boundaries(recordings, boundaries.frame_samples, 0.8)
+    assert scores.recall("longer") >= 0.98
+    assert scores.recall("0.15 to 0.35 s") >= 0.9
+    assert scores.precision >= 0.94
 
 
 def test_the_report_has_the_same_scores() -> None:

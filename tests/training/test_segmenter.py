@@ -1,6 +1,7 @@
 """Sentence boundaries: training on joined clips, its file, its figures, and its messages."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from voxlate.checkpoints.encoders import read_encoder
 from voxlate.checkpoints.model_folder import load_checkpoint
 from voxlate.checkpoints.segmenter_files import SEGMENTER_FILE, load_segmenter, read_about
 from voxlate.cli import app
+from voxlate.manifest.reading import read_manifest
 from voxlate.training.boundary_recordings import JoinedRecording, RecordingMaker
 from voxlate.training.boundary_scores import best_threshold, score_boundaries
 
@@ -49,8 +51,22 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         clip = write_media(folder / f"{number}.wav", spoken_sentence(number))
         language, speaker = ("fr", "de")[number % 2], f"s{number % 6}"
         lines.append({"id": clip.stem, "audio": clip.name, "source_language": language, "speaker": speaker})
-    (folder / "clips.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return folder / "clips.jsonl"
+    broken = folder / "broken.wav"
+    broken.write_bytes(b"RIFF")
+    lines += [{"id": f"b{number}", "audio": broken.name, "source_language": "fr"} for number in range(2)]
+    return write_rows(folder / "clips.jsonl", lines)
+
+
+def rows(manifest: Path) -> list[dict[str, str]]:
+    """Return the rows of a manifest, with absolute paths."""
+    lines = map(json.loads, manifest.read_text().splitlines())
+    return [line | {"audio": str(manifest.parent / line["audio"])} for line in lines]
+
+
+def write_rows(manifest: Path, lines: list[dict[str, str]]) -> Path:
+    """Write a manifest."""
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return manifest
 
 
 @pytest.fixture(scope="module")
@@ -60,60 +76,52 @@ def model(tmp_path_factory: pytest.TempPathFactory, vocabulary: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(corpus: Path, model: Path) -> str:
-    result = cli("train-segmenter", corpus, "--encoder", model, "--hours", 0.3, "--layers", 1)
+    result = cli("train-segmenter", corpus, "--encoder", model, "--hours", 0.01, "--layers", 1)
     assert result.exit_code == 0, result.output
     return str(result.stdout)
 
 
-def test_it_finds_boundaries_and_says_how_many(trained: str, model: Path) -> None:
-    lines = trained.splitlines()
+def test_its_figures_are_printed_and_stored(trained: str, model: Path) -> None:
+    left_out, *lines = trained.splitlines()
+    assert re.match(r"left out: b\d: not audio or video that", left_out)
     assert [line.split("%")[0].split()[0] for line in lines[:-1]] == ["precision", *["recall"] * 4]
     assert [line.split("pause: ")[1] for line in lines[1:-1]] == ["none", "up to 0.15 s", "0.15 to 0.35 s", "longer"]
-    found = {line.split(", ")[-1]: float(line.split("%")[0].split()[1]) for line in lines[:-1]}
-    assert found["pause: longer"] >= 90
     assert lines[-1].startswith(f"{model / SEGMENTER_FILE}: 1 layers, threshold 0.")
-    assert lines[-1].endswith("trained on 0.3 h of joined clips (54 in 2 languages)")
+    assert lines[-1].endswith("trained on 0.1 h of joined clips (54 in 2 languages)")
     about = read_about(model / SEGMENTER_FILE)
     assert about["layers"] == 1
     assert about["languages"] == ["de", "fr"]
-    assert about["scores"]["recall, longer"] == pytest.approx(found["pause: longer"] / 100, abs=1e-3)
+    found = [float(line.split("%")[0].split()[1]) / 100 for line in lines[:-1]]
+    assert [*about["scores"].values()] == pytest.approx(found, abs=1e-3)
 
 
-def test_its_probabilities_are_high_between_sentences(trained: str, corpus: Path, model: Path) -> None:
-    assert trained
-    boundaries = load_segmenter(model, load_checkpoint(model).model)
+@pytest.mark.slow
+def test_its_probabilities_are_high_between_sentences(corpus: Path, model: Path, tmp_path: Path) -> None:
+    result = cli("train-segmenter", corpus, "--encoder", model, "--hours", 0.4, "--output", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert read_about(tmp_path / SEGMENTER_FILE)["scores"]["recall, longer"] >= 0.9
+    boundaries = load_segmenter(tmp_path, load_checkpoint(model).model)
     assert boundaries is not None
-    assert boundaries.layers == 1
     clips = [spoken_sentence(number) for number in range(100, 108)]
     waveform_T = np.concatenate(clips)
     probabilities_F = boundaries.boundary_probabilities(waveform_T)
     assert len(probabilities_F) == -(-len(waveform_T) // boundaries.frame_samples)
     joints = np.cumsum([len(clip_T) for clip_T in clips])[:-1] // boundaries.frame_samples
-    assert np.mean(probabilities_F[joints] > boundaries.threshold) >= 0.8
-    assert np.mean(probabilities_F > boundaries.threshold) < 0.5
-    assert load_segmenter(corpus.parent, read_encoder(model)) is None
+    assert np.mean(probabilities_F[joints]) > np.mean(probabilities_F) + 0.2
 
 
+def test_a_folder_without_the_file_has_no_boundaries(model: Path, tmp_path: Path) -> None:
+    assert load_segmenter(tmp_path, read_encoder(model)) is None
+
+
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_file(corpus: Path, model: Path, tmp_path: Path) -> None:
     for name, seed in (("one", 3), ("same", 3), ("other", 4)):
-        options = ["--hours", 0.08, "--layers", 0, "--seed", seed, "--output", tmp_path / name]
+        options = ["--hours", 0.01, "--layers", 0, "--seed", seed, "--output", tmp_path / name]
         assert cli("train-segmenter", corpus, "--encoder", model, *options).exit_code == 0
     files = {name: (tmp_path / name / SEGMENTER_FILE).read_bytes() for name in ("one", "same", "other")}
     assert files["one"] == files["same"]
     assert files["one"] != files["other"]
-
-
-def test_a_clip_that_cannot_be_read_is_named(corpus: Path, model: Path, tmp_path: Path) -> None:
-    lines = [json.loads(line) for line in corpus.read_text().splitlines()]
-    for line in lines:
-        line["audio"] = str(corpus.parent / line["audio"])
-    lines[2]["audio"] = str(tmp_path / "missing.wav")
-    (tmp_path / "clips.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    result = cli(
-        "train-segmenter", tmp_path / "clips.jsonl", "--encoder", model, "--hours", 0.08, "-o", tmp_path / "out"
-    )
-    assert result.exit_code == 0, result.output
-    assert result.stdout.startswith(f"left out: {tmp_path / 'missing.wav'}") or "left out: 2" in result.stdout
 
 
 def test_wrong_arguments(corpus: Path, model: Path, tmp_path: Path) -> None:
@@ -125,14 +133,14 @@ def test_wrong_arguments(corpus: Path, model: Path, tmp_path: Path) -> None:
         assert not (tmp_path / "out").exists()
 
     refused("--layers is 3; expected 0 to 2, the number of layers of", corpus, "--encoder", model, "--layers", 3)
-    (tmp_path / "few.jsonl").write_text("".join(f"{line}\n" for line in corpus.read_text().splitlines()[:11]))
+    write_rows(tmp_path / "few.jsonl", rows(corpus)[:11])
     refused(
         "too few clips to join (fr 6, de 5); expected 10 or more of each language",
         tmp_path / "few.jsonl",
         "--encoder",
         model,
     )
-    (tmp_path / "none.jsonl").write_text('{"id": "a", "audio": "a.wav"}\n')
+    write_rows(tmp_path / "none.jsonl", [{"id": "a", "audio": rows(corpus)[0]["audio"]}])
     refused("a has no source_language; expected one for every clip", tmp_path / "none.jsonl", "--encoder", model)
 
 
@@ -184,8 +192,6 @@ def test_scores_count_each_boundary_once() -> None:
 
 
 def test_recordings_have_clips_of_one_language_without_their_silence(corpus: Path) -> None:
-    from voxlate.manifest.reading import read_manifest
-
     utterances = [utterance for utterance in read_manifest(corpus) if utterance.source_language == "fr"]
     maker = RecordingMaker({"fr": utterances}, 20.0, 0)
     recordings = [*maker.recordings(12)]

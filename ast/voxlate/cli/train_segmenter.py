@@ -25,12 +25,12 @@ def train_segmenter(
     layers: Annotated[
         int,
         typer.Option(min=0, metavar="N", help="Number of layers of the encoder to use; with 0, only its convolutions."),
-    ] = 0,
-    hours: Annotated[float, typer.Option(min=0.01, metavar="X", help="Hours of joined clips to train on.")] = 5.0,
+    ] = 1,
+    hours: Annotated[float, typer.Option(min=0.01, metavar="X", help="Hours of joined clips to train on.")] = 6.0,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the joined clips and of the training.")] = 0,
     device: options.Device = "auto",
 ) -> None:
-    """Train a classifier that finds sentence boundaries in long recordings.
+    """Train a sentence boundary head for long recordings.
 
     Single sentences are joined, with and without pauses. The encoder is frozen.
     """

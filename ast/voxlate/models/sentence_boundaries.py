@@ -23,6 +23,7 @@ _OVERLAP_SECONDS = 2.0  # of consecutive windows, each used up to the middle of 
 _BATCH = 8  # windows encoded at once
 _SAMPLE_RATE_HZ = 16_000
 _KERNEL, _DILATIONS = 5, (1, 2, 4, 8)
+_DROPOUT = 0.1
 
 
 class BoundaryHead(nn.Module):
@@ -37,12 +38,13 @@ class BoundaryHead(nn.Module):
             for dilation in _DILATIONS
         )
         self.output = nn.Linear(channels, 1)
+        self.dropout = nn.Dropout(_DROPOUT)
 
     def forward(self, states_BFD: Tensor) -> Tensor:
         """Return logits_BF: above 0 between sentences, below 0 within them."""
-        states_BFC = self.projection(self.norm(states_BFD.float()))
+        states_BFC = self.projection(self.dropout(self.norm(states_BFD.float())))
         for norm, convolution in zip(self.norms, self.convolutions, strict=True):
-            states_BFC = states_BFC + convolution(norm(states_BFC).transpose(1, 2)).relu().transpose(1, 2)
+            states_BFC = states_BFC + convolution(self.dropout(norm(states_BFC)).transpose(1, 2)).relu().transpose(1, 2)
         return cast("Tensor", self.output(states_BFC.relu())[..., 0])
 
 

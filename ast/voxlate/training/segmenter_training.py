@@ -36,7 +36,7 @@ from voxlate.training.boundary_recordings import JoinedRecording, RecordingMaker
 from voxlate.training.boundary_scores import Floats, best_threshold, score_boundaries
 
 _HELD_OUT = 10  # every tenth clip, for a tenth as many recordings: half to choose the threshold, half to score
-_EPOCHS, _BATCH, _LR, _WEIGHT_DECAY = 8, 16, 4e-3, 0.01
+_EPOCHS, _BATCH, _LR, _WEIGHT_DECAY = 6, 16, 4e-3, 0.01
 _JOINT_SECONDS = 0.06  # around a boundary, also labeled as outside sentences: a joint has no frames of its own
 
 
@@ -46,8 +46,8 @@ def train_segmenter(
     encoder: str,
     output: Path | None = None,
     *,
-    layers: int = 0,
-    hours: float = 5.0,
+    layers: int = 1,
+    hours: float = 6.0,
     seed: int = 0,
     device: str = "auto",
     report: Callable[[str], None] = print,
@@ -118,7 +118,7 @@ def fit_head(states_NFD: Tensor, labels_NF: Tensor, seed: int) -> BoundaryHead:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LR, total_steps=_EPOCHS * batches)
         with progress_bar("updates", _EPOCHS * batches) as advance:
             for _ in range(_EPOCHS):
-                for rows in torch.randperm(len(states_NFD)).split(_BATCH)[:batches]:
+                for rows in torch.split(torch.randperm(len(states_NFD)), _BATCH)[:batches]:
                     logits_NF = head(states_NFD[rows])
                     loss = F.binary_cross_entropy_with_logits(logits_NF, labels_NF[rows].to(device))
                     optimizer.zero_grad()
@@ -169,4 +169,4 @@ def _encoded(
 
 def _probabilities(head: BoundaryHead, states_FD: Tensor) -> Floats:
     with torch.inference_mode():
-        return head(states_FD[None])[0].sigmoid().cpu().numpy()
+        return np.asarray(head(states_FD[None])[0].sigmoid().cpu().numpy(), np.float32)
