@@ -27,6 +27,8 @@ _LIKELY_PAUSE_SECONDS = 0.25  # as many pauses of this length lie between senten
 _PAUSE_SLOPE = 3.0  # change of the log-odds if a pause is longer by the factor e
 _NO_PAUSE_LOG_ODDS = -9.0
 _MAX_LOG_ODDS = 6.0
+_MIN_SENTENCE_SECONDS = 0.3  # a sound between two pauses that is shorter, such as a final "t", is a part of a sentence
+_FRAGMENT_COST = 20.0
 _STRETCH_SECONDS = 60.0  # of speech without a certain pause that is cut at a time
 _GRID_FRAMES = 25  # positions in speech without pauses at which it may be cut
 _FRAMES_PER_SECOND = SAMPLE_RATE_HZ // LEVEL_FRAME_SAMPLES
@@ -50,6 +52,8 @@ class ClipSeconds:
         """Return the cost of a segment: that of a log-normal distribution, in nats, but infinite above the maximum."""
         if seconds > self.max:
             return float("inf")
+        if seconds < _MIN_SENTENCE_SECONDS:
+            return _FRAGMENT_COST
         sigma = np.log(max(self.q95 / self.median, 1.05)) / 1.645
         cost = 0.5 * (np.log(max(seconds, 0.01) / self.median) / sigma) ** 2
         return float(cost if seconds > self.median else min(cost, self.short_cost))

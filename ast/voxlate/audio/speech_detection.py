@@ -34,6 +34,7 @@ _SPEECH_RANGE_DB = 30.0  # levels below the loudest within 0.75 s by more than t
 _AROUND_FRAMES = 75
 _ABOVE_NOISE_DB = 6.0  # as are those closer to the noise than this
 _MIN_SPEECH_FRAMES = round(MIN_SPEECH_SECONDS * 100)
+_SHORT_FRAMES = 3  # the release of a final "t" is longer
 
 Booleans = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.floating]
@@ -112,9 +113,9 @@ def detect_speech(waveform_T: Waveform | SpooledWaveform, options: SpeechOptions
     if options.vad:
         probabilities_F = speech_probabilities(_at_standard_level(waveform_T, levels_G))
         detected_G = _per_level_frame(probabilities_F, np.arange(len(levels_G))) >= options.threshold
-        speech_G = _refine(detected_G, levels_G)
+        speech_G = _refine(_without_isolated(detected_G, _MIN_SPEECH_FRAMES), levels_G)
     else:
-        speech_G = _without_clicks(sound_G)
+        speech_G = _without_isolated(sound_G, _MIN_SPEECH_FRAMES)
         probabilities_F = _per_vad_frame(speech_G, len(waveform_T))
     return Speech(len(waveform_T), probabilities_F, speech_G, sound_G)
 
@@ -134,7 +135,7 @@ def _refine(detected_G: Booleans, levels_G: Floats) -> Booleans:
         loud = np.lib.stride_tricks.sliding_window_view(padded, 2 * _AROUND_FRAMES + 1).max(axis=1)
         above_noise = np.minimum(noise(start, end) + _ABOVE_NOISE_DB, loud - 10.0)
         speech_G[start:end] = smooth >= np.maximum(loud - _SPEECH_RANGE_DB, above_noise)
-    return _without_clicks(speech_G)
+    return _without_isolated(speech_G, _SHORT_FRAMES)
 
 
 def _local_noise(detected_G: Booleans, levels_G: Floats) -> Callable[[int, int], float]:
@@ -148,15 +149,15 @@ def _local_noise(detected_G: Booleans, levels_G: Floats) -> Callable[[int, int],
     return noise
 
 
-def _without_clicks(speech_G: Booleans) -> Booleans:
-    """Remove stretches of less than 0.1 s that no other speech within 0.1 s belongs to."""
+def _without_isolated(speech_G: Booleans, min_frames: int) -> Booleans:
+    """Remove runs of fewer than `min_frames` frames that are at least 0.1 s from all others."""
     kept_G = speech_G.copy()
     runs = _runs(speech_G)
     for index, (start, end) in enumerate(runs):
         before = runs[index - 1][1] if index else -_MIN_SPEECH_FRAMES
         after = runs[index + 1][0] if index + 1 < len(runs) else len(speech_G) + _MIN_SPEECH_FRAMES
         isolated = start - before >= _MIN_SPEECH_FRAMES and after - end >= _MIN_SPEECH_FRAMES
-        if end - start < _MIN_SPEECH_FRAMES and isolated:
+        if end - start < min_frames and isolated:
             kept_G[start:end] = False
     return kept_G
 

@@ -4,7 +4,7 @@ Shape letters: T samples at 16 kHz, B frames of a sentence boundary head.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Literal, Protocol, TypeAlias
 
@@ -36,6 +36,8 @@ WHOLE_SECONDS = 30.0  # utterances of test sets up to this length are not cut
 _LEFT_OUT_SECONDS = 1.0  # shorter pauses are not reported
 _CONTEXT_SECONDS = 0.3  # around a stretch, for the boundary head
 _MAX_LOG_ODDS = 8.0
+_PAUSE_WEIGHT = 0.5  # of the length of a pause, next to the head's probability
+_SHORT_COST = 0.5  # of a segment that is shorter than usual: the head knows better where sentences end
 _PEAK_DISTANCE = 30  # frames of 10 ms from a pause, for which the head's probability is high, too
 
 
@@ -137,14 +139,10 @@ class Segmenter:
 
     def _cut(self, audio: DecodedAudio, stretch: Stretch) -> list[Span]:
         needs_boundaries = self._boundaries is not None and stretch.seconds > self._lengths.median
-        boundaries = self._find_boundaries(audio, stretch) if needs_boundaries else None
-        return cut_stretch(
-            audio.speech,
-            stretch,
-            self._lengths,
-            min_pause_seconds=self._options.min_pause,
-            boundaries=boundaries,
-        )
+        if not needs_boundaries:
+            return cut_stretch(audio.speech, stretch, self._lengths, min_pause_seconds=self._options.min_pause)
+        lengths = replace(self._lengths, short_cost=_SHORT_COST)
+        return cut_stretch(audio.speech, stretch, lengths, boundaries=self._find_boundaries(audio, stretch))
 
     def _find_boundaries(self, audio: DecodedAudio, stretch: Stretch) -> list[Cut]:
         """Return the pauses of a stretch, and the peaks between them, with the log-odds of the boundary head."""
@@ -162,7 +160,7 @@ def boundary_cuts(
 ) -> list[Cut]:
     """Return cuts with the log-odds of boundary probabilities at `frames_B`, in (fractional) frames of 10 ms.
 
-    A pause has the highest probability in it. Each peak of at least 0.5 outside pauses is a cut, too.
+    A pause has the highest probability in it, and its length counts as well. Each peak of at least 0.5 outside pauses is a cut, too.
     """
     spacing = float(frames_B[1] - frames_B[0]) if len(frames_B) > 1 else 1.0
     log_odds_B = np.clip(np.log(probabilities_B + 1e-9) - np.log(1 - probabilities_B + 1e-9), -_MAX_LOG_ODDS, 8.0)
@@ -171,9 +169,8 @@ def boundary_cuts(
     for (_, end), (start, _) in pairwise(stretch.runs):
         inside_B = (frames_B >= end - spacing) & (frames_B <= start + spacing)
         if inside_B.any():
-            is_at_edge = start > stretch.end - _PEAK_DISTANCE or end < stretch.start + _PEAK_DISTANCE
-            length_odds = pause_log_odds((start - end) * LEVEL_FRAME_SAMPLES / SAMPLE_RATE_HZ)
-            cuts.append(Cut(end, start, length_odds if is_at_edge else float(log_odds_B[inside_B].max())))
+            length_log_odds = pause_log_odds((start - end) * LEVEL_FRAME_SAMPLES / SAMPLE_RATE_HZ)
+            cuts.append(Cut(end, start, float(log_odds_B[inside_B].max()) + _PAUSE_WEIGHT * length_log_odds))
         free_B &= (frames_B <= end - _PEAK_DISTANCE) | (frames_B >= start + _PEAK_DISTANCE)
     indices = np.flatnonzero(free_B & (probabilities_B >= 0.5))
     for group in np.split(indices, np.flatnonzero(np.diff(indices) > 1) + 1):
