@@ -86,7 +86,7 @@ def test_its_figures_are_printed_and_stored(trained: str, model: Path) -> None:
     assert re.match(r"left out: b\d: not audio or video that", left_out)
     assert [line.split("%")[0].split()[0] for line in lines[:-1]] == ["precision", *["recall"] * 4]
     assert [line.split("pause: ")[1] for line in lines[1:-1]] == ["none", "up to 0.15 s", "0.15 to 0.35 s", "longer"]
-    assert lines[-1].startswith(f"{model / SEGMENTER_FILE}: 1 layers, threshold 0.")
+    assert lines[-1].startswith(f"{model / SEGMENTER_FILE}: 1 encoder layer, threshold 0.")
     assert lines[-1].endswith("trained on 0.1 h of joined clips (54 in 2 languages)")
     about = read_about(model / SEGMENTER_FILE)
     assert about["layers"] == 1

@@ -94,7 +94,9 @@ def train_segmenter(
     for line in scores.lines():
         report(line)
     joined = f"{count * WINDOW_SECONDS / 3600:.1f} h of joined clips ({clips:,} in {len(train_clips)} languages)"
-    report(f"{output / SEGMENTER_FILE}: {layers} layers, threshold {threshold:g}, trained on {joined}")
+    report(
+        f"{output / SEGMENTER_FILE}: {layers} encoder layer{'s' * (layers != 1)}, threshold {threshold:g}, trained on {joined}"
+    )
 
 
 def boundary_labels(recording: JoinedRecording, frame_samples: int) -> Tensor:
