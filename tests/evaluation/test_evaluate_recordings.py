@@ -2,14 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from evaluating import lines, record_translated, run
 from media import sweep, write_media
+from recordings import Recording, demo_sentences, record
 from voxlate import Translator
+from voxlate.cli import app
 from voxlate.errors import VoxlateError
 from voxlate.search_options import SearchOptions
 
@@ -17,20 +18,18 @@ SENTENCES = ["The  first.", "A second one? ", "Third!"]
 
 
 @pytest.fixture(scope="module")
-def recording() -> Any:
-    """Three sounds with pauses of 1.5 s, (T,), longer than the 30 s up to which a clip is not cut."""
-    pause = np.zeros(24_000, np.float32)
-    sounds = [sweep(200 + 100 * number, 900, 11.0) for number in range(3)]
-    return np.concatenate([part for sound in sounds for part in (sound, pause)])
+def recording() -> Recording:
+    """Twelve spoken sentences with long pauses."""
+    return record(demo_sentences(12), "fr", pauses=[1.5] * 12)
 
 
 @pytest.fixture
-def data(tmp_path: Path, recording: Any) -> Path:
+def data(tmp_path: Path, recording: Recording) -> Path:
     """A manifest with a clip, a recording, and a recording that is not audio."""
     folder = tmp_path / "fr-en"
     folder.mkdir()
     write_media(folder / "0.wav", sweep(200, 900, 0.6))
-    write_media(folder / "talk.wav", recording)
+    write_media(folder / "talk.wav", recording.waveform_T)
     (folder / "broken.wav").write_bytes(b"no audio")
     common = {"source_language": "fr", "target_language": "en", "split": "test"}
     rows = [
@@ -71,6 +70,14 @@ def test_every_sentence_is_a_scored_line(tiny_model: Path, data: Path, tmp_path:
     assert (scores["n"], scores["official_n"], scores["hypotheses"]["failed"]["n"]) == (6, None, 2)
     assert scores["recipe"]["resegmentation"]["recordings"] == 2
     assert scores["metrics"]["BLEU"]["signature"].endswith("|reseg:softsegmenter.words.1")
+
+
+def test_a_report_shows_the_sentences(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    run(tiny_model, data, tmp_path / "out")
+    command = ["report", tmp_path / "out", "--output", tmp_path / "report"]
+    assert CliRunner().invoke(app, [*map(str, command)], catch_exceptions=False).exit_code == 0
+    assert '"talk#2"' in (tmp_path / "report/report.html").read_text()
+    assert "|reseg:softsegmenter" in (tmp_path / "report/tables.md").read_text().replace("\\", "")
 
 
 def test_an_interrupted_evaluation_is_resumed(
