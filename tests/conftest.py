@@ -1,6 +1,7 @@
 """Fixtures of many tests: tiny vocabularies and models, and third-party data if it is available."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,17 @@ from paths import SHARED
 from text_command import TextCommand
 from tiny import transformers_model, write_model, write_vocabulary
 from toy import write_toy_corpus
+from voxlate.audio.speech_detection import detect_speech
+
+
+@pytest.fixture(autouse=True)
+def _tones_are_speech(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all sound count as speech, except in tests marked `vad`: most tests translate tones."""
+    if request.node.get_closest_marker("vad") is None:
+        monkeypatch.setattr(
+            "voxlate.audio.prefetch.detect_speech",
+            lambda waveform_T, options: detect_speech(waveform_T, replace(options, vad=False)),
+        )
 
 
 @pytest.fixture(scope="session")

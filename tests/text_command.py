@@ -23,7 +23,9 @@ class TextCommand:
         self.stdout = self.stderr = ""
         self.asked: list[tuple[str, ...]] = []
 
-    def stream(self, inputs: Any, *, to: Sequence[str | Sequence[str]], progress: Any) -> Iterator[tuple[int, Any]]:
+    def stream(
+        self, inputs: Any, *, to: Sequence[str | Sequence[str]], progress: Any, **_: Any
+    ) -> Iterator[tuple[int, Any]]:
         for index, item in enumerate(inputs):
             if isinstance(item, Path) and not item.exists():
                 yield index, AudioError(f"{item}: no such file")

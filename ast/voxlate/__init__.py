@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from voxlate.decoding.identifier import Identifier as Identifier
     from voxlate.decoding.results import Segment as Segment
     from voxlate.decoding.results import Translation as Translation
+    from voxlate.decoding.segmenting import SegmentationOptions as SegmentationOptions
     from voxlate.decoding.subtitle_options import SubtitleOptions as SubtitleOptions
     from voxlate.decoding.transcriber import Transcriber as Transcriber
     from voxlate.decoding.translator import Translator as Translator
@@ -35,6 +36,7 @@ _MODULES = {
     "AudioError": "voxlate.errors",
     "Identifier": "voxlate.decoding.identifier",
     "SearchOptions": "voxlate.search_options",
+    "SegmentationOptions": "voxlate.decoding.segmenting",
     "Segment": "voxlate.decoding.results",
     "SubtitleOptions": "voxlate.decoding.subtitle_options",
     "Transcriber": "voxlate.decoding.transcriber",

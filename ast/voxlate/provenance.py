@@ -28,11 +28,13 @@ _SETTINGS = (
     "added_tokens.json",
     "vocab.json",
     "ctc.safetensors",
+    "segmenter.safetensors",
+    "training.json",
 )
 
 
 def settings_sha256(folder: Path) -> str:
-    """Return the SHA-256 of the names and contents of a model folder's configs, vocabulary and CTC head."""
+    """Return the SHA-256 of the names and contents of a model folder's configs, vocabulary, and heads."""
     digest = hashlib.sha256()
     for name in _SETTINGS:
         if (folder / name).is_file():

@@ -86,7 +86,12 @@ def _in_order(hypotheses: Hypotheses, references: References) -> _Pairs:
     if n != expected:
         raise EvaluationError(
             f"{hypotheses.path} has hypotheses of {n:,} inputs, {references.path} has {expected:,} rows; expected one "
-            "for each: translate omits inputs that fail, voxlate evaluate counts them as empty"
+            "for each: "
+            + (
+                "to divide the translation of one recording among the references, add --resegment"
+                if n == 1
+                else "translate omits inputs that fail, voxlate evaluate counts them as empty"
+            )
         )
     if any(row.audio for row in references.rows) and [row.id for row in hypotheses.rows] != ["stdin"]:
         raise EvaluationError(

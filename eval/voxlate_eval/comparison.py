@@ -36,7 +36,7 @@ def compare_systems(
         "n": len(a.rows),
         "direction": a.direction,
         "metrics": {
-            of_a.metric.name: {"a": of_a.value(), "b": of_b.value(), "signature": of_a.metric.signature}
+            of_a.metric.name: {"a": of_a.value(), "b": of_b.value(), "signature": a.signature(of_a.metric)}
             | {"about": of_a.metric.about}
             | asdict(compare(of_a.metric, of_a.sums_NK, of_b.sums_NK, samples=samples, seed=seed))
             for of_a, of_b in measured

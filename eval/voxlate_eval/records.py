@@ -12,8 +12,10 @@ from typing import Any
 from voxlate_eval import EvaluationError
 from voxlate_eval.audio_names import join_by_audio_name
 from voxlate_eval.hypothesis_files import read_hypotheses
+from voxlate_eval.metrics import Metric
 from voxlate_eval.policy import CHARACTERS, primary_code, tokenizers
 from voxlate_eval.published import split_rows
+from voxlate_eval.recording_sentences import Resegmentation, divide_one_recording, divide_recordings
 from voxlate_eval.reference_files import read_references
 from voxlate_eval.rows import Hypotheses, HypothesisRow, ReferenceRow, References, raise_if_any
 from voxlate_eval.strict_json import shorten
@@ -43,6 +45,7 @@ class Records:
     split: str | None
     rows: list[tuple[HypothesisRow, ReferenceRow]]
     meta: dict[str, Any]
+    resegmentation: Resegmentation | None = None
 
     @property
     def hypotheses(self) -> list[str]:
@@ -59,15 +62,26 @@ class Records:
         """The transcripts, empty where there is none."""
         return [reference.source_text or "" for _, reference in self.rows]
 
+    def signature(self, metric: Metric) -> str:
+        """Return the signature of a metric, with the method of resegmentation if there was one."""
+        return metric.signature + (f"|reseg:{self.resegmentation.signature}" if self.resegmentation else "")
+
     @property
     def official_n(self) -> int | None:
         """The official number of rows of the split, if it is one of CoVoST-2."""
+        if self.resegmentation is not None:
+            return None
         synthetic = any("/spoken_" in reference.id for _, reference in self.rows[:1])
         return None if synthetic else split_rows(self.direction, self.split)
 
 
-def join(hypotheses: Hypotheses, references: References, target_language: str | None = None) -> Records:
+def join(
+    hypotheses: Hypotheses, references: References, target_language: str | None = None, *, resegment: bool = False
+) -> Records:
     """Join by id or by the names of audio files, or line by line if one of the two is plain text.
+
+    Translations of recordings are divided among the sentences of their references. With `resegment`, all hypotheses
+    are the translation of one recording, and all references its sentences.
 
     Raises EvaluationError for missing, extra or duplicate rows, different languages, or empty files.
     """
@@ -81,8 +95,14 @@ def join(hypotheses: Hypotheses, references: References, target_language: str | 
     hypotheses = replace(hypotheses, rows=[_join_segments(row, target) for row in hypotheses.rows])
     splits = {reference.split for reference in references.rows}
     split = splits.pop() if len(splits) == 1 else None
-    rows = _pairs(hypotheses, references)
-    return Records(hypotheses.path, references.path, direction, target, split, rows, hypotheses.meta)
+    resegmentation: Resegmentation | None
+    if resegment and sum(bool(row.sentences) for row in references.rows) <= 1:
+        rows, resegmentation = divide_one_recording(hypotheses, references, target)
+    else:
+        rows, resegmentation = divide_recordings(_pairs(hypotheses, references), target)
+    raise_if_any(_duplicates(row.id for _, row in rows), references.path, "ids occur twice")
+    meta = hypotheses.meta | ({"resegmentation": resegmentation.as_json()} if resegmentation else {})
+    return Records(hypotheses.path, references.path, direction, target, split, rows, meta, resegmentation)
 
 
 def _pairs(hypotheses: Hypotheses, references: References) -> list[tuple[HypothesisRow, ReferenceRow]]:
@@ -99,7 +119,8 @@ def _pairs(hypotheses: Hypotheses, references: References) -> list[tuple[Hypothe
         raise EvaluationError(
             f"{hypotheses.path} has {len(hypotheses.rows):,} lines, {references.path} {len(references.rows):,}; "
             "expected one for each, with an empty line where a sentence failed (translate prints one line per segment "
-            "for a single input; --format json keeps its text together)"
+            "for a single input; --format json keeps its text together); if the text is that of one recording, "
+            "--resegment divides it among the references"
         )
     return list(zip(hypotheses.rows, references.rows, strict=True))
 

@@ -27,7 +27,10 @@ class HypothesisRow:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceRow:
-    """A manifest's entry for one clip. The text is never changed."""
+    """A manifest's entry for one clip. The text is never changed.
+
+    For a recording, `sentences` has the texts of its sentences instead, and `source_sentences` their transcripts.
+    """
 
     id: str
     target_text: str
@@ -38,6 +41,8 @@ class ReferenceRow:
     speaker: str | None = None
     split: str | None = None
     audio: str | None = None  # path, relative to the manifest's folder or absolute
+    sentences: tuple[str, ...] = ()
+    source_sentences: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

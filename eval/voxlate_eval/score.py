@@ -70,7 +70,7 @@ def score(
         "split": records.split,
         "n": n,
         "official_n": official,
-        "metrics": {item.metric.name: _with_interval(item, samples, seed) for item in measured},
+        "metrics": {item.metric.name: _with_interval(records, item, samples, seed) for item in measured},
         "hypotheses": _check_hypotheses(records),
         "breakdown": {
             title: _breakdown(records, measured, group_of)
@@ -100,13 +100,13 @@ def sentence_rows(records: Records, measured: Sequence[MetricStatistics]) -> Ite
         yield {name: value for name, value in row.items() if value is not None}
 
 
-def _with_interval(item: MetricStatistics, samples: int, seed: int) -> dict[str, Any]:
+def _with_interval(records: Records, item: MetricStatistics, samples: int, seed: int) -> dict[str, Any]:
     low, high = interval(item.metric, item.sums_NK, samples=samples, seed=seed)
     return {
         "value": item.value(),
         "low": low,
         "high": high,
-        "signature": item.metric.signature,
+        "signature": records.signature(item.metric),
         "about": item.metric.about,
         "interval": f"95 %, bootstrap, {samples} samples, seed {seed}",
     }

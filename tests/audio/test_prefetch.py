@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from media import sine, write_media
+from segments import segments_of
 from voxlate.audio import chunks, prefetch
 from voxlate.audio.chunks import SpooledWaveform
 from voxlate.audio.clock import FROM_ZERO
 from voxlate.audio.loading import load_audio, spool_audio
 from voxlate.audio.prefetch import DecodedAudio, read_ahead
-from voxlate.audio.segmentation import segment
 from voxlate.errors import AudioError
 
 
@@ -96,8 +96,8 @@ def test_long_audio_is_stored_in_a_temporary_file(monkeypatch: pytest.MonkeyPatc
     assert np.array_equal(spooled[:], whole)
     assert np.array_equal(spooled[1234:56_789], whole[1234:56_789])
     assert np.array_equal(spooled[len(whole) - 5 : len(whole) + 5], whole[-5:])
-    segments = segment(spooled)
-    assert segments == segment(whole)
+    segments = segments_of(spooled)
+    assert segments == segments_of(whole)
     assert len(segments) > 3
     monkeypatch.setattr(chunks, "SPOOLED_SECONDS", 300.0)
     assert isinstance(spool_audio(path)[0], np.ndarray)

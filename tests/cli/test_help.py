@@ -71,7 +71,7 @@ def test_options_and_commands_are_grouped() -> None:
         "Options", "Use a model", "Train a model", "Measure a model", "Get information",
     ]  # fmt: skip
     assert titles.findall(CliRunner().invoke(app, ["translate", "-h"]).stdout) == [
-        "Arguments", "Options", "Input", "Model", "Search", "Output",
+        "Arguments", "Options", "Input", "Model", "Search", "Segmentation", "Output",
     ]  # fmt: skip
 
 

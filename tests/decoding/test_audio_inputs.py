@@ -16,6 +16,7 @@ from media import sine, write_media
 from voxlate import (
     AudioError,
     SearchOptions,
+    SegmentationOptions,
     Translation,
     Translator,
     VoxlateError,
@@ -118,7 +119,11 @@ def test_a_stream_takes_several_inputs(tiny_model: Path, inputs: Any) -> None:
 def test_results_carry_their_recipe(tiny_model: Path, clips: Path, tmp_path: Path) -> None:
     translator = Translator(tiny_model)
     result = translator.translate(clips / "0.wav", to="de", options=OPTIONS, audio_track=1)
-    assert dict(result.recipe) == {**translator.recipe(OPTIONS, "de"), "audio_track": 1}
+    assert dict(result.recipe) == {
+        **translator.recipe(OPTIONS, "de"),
+        "audio_track": 1,
+        **SegmentationOptions().recorded(),
+    }
     assert result.recipe["search_beam"] == 1
     again = pickle.loads(pickle.dumps(result))
     assert (again, again.recipe) == (result, dict(result.recipe))

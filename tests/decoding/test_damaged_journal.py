@@ -89,7 +89,7 @@ def test_two_processes_at_once_keep_both_results(read: TextCommand, tmp_path: Pa
 def test_an_error_keeps_finished_results(read: TextCommand, out: str | None) -> None:
     names = [write_input("a.wav", "one"), write_input("b.wav", "two")]
 
-    def stream(inputs: Any, *, to: Any, progress: Any) -> Iterator[tuple[int, Any]]:
+    def stream(inputs: Any, **_: Any) -> Iterator[tuple[int, Any]]:
         list(inputs)
         yield 1, Translation("", 1.0, "de", (Segment(0.0, 1.0, (Candidate("two", -1.0),)),))
         raise MemoryError

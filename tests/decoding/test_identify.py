@@ -18,7 +18,7 @@ from media import film, write_media
 from micro_corpus import WORD_HZ
 from random_encoders import build, save_preprocessor
 from tiny import KINDS, transformers_model, waveforms, write_model
-from voxlate import AudioError, SearchOptions, VoxlateError
+from voxlate import AudioError, SearchOptions, SegmentationOptions, VoxlateError
 from voxlate.checkpoints.identifier_files import load_identifier, save_identifier
 from voxlate.cli import app
 from voxlate.data.batching import collate_waveforms
@@ -250,6 +250,7 @@ def auto(inputs: str, target: Any, model: str | None = None) -> tuple[list[Any],
         target,
         model,
         SearchOptions(),
+        SegmentationOptions(),
         lambda name, source: ModelNameTranslator(name.removeprefix("facebook/wav2vec2-xls-r-"), asked, source),  # type: ignore[arg-type, return-value]
         Console(file=io.StringIO()),
     )

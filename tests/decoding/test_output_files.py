@@ -166,7 +166,7 @@ def test_an_interrupted_run_is_completed_by_a_rerun(probe: Path, tmp_path: Path)
     assert "Traceback" not in stderr
     before = result_paths(out)
     assert 0 < len(before) < 100
-    [left] = re.findall(r"rerun the same command to process the remaining (\d+) inputs from their beginning", stderr)
+    [left] = re.findall(r"rerun the same command to process the remaining (\d+) inputs", stderr)
     assert int(left) in (
         100 - len(before),
         101 - len(before),

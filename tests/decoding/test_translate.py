@@ -133,7 +133,7 @@ def test_audio_too_short_for_a_word_has_no_subtitle(tiny_model: Path, tmp_path: 
 
 def test_whole_utterances_are_not_cut_at_pauses(tiny_model: Path) -> None:
     """As for test sets."""
-    two = np.concatenate([sine(300, 1.0), np.zeros(24_000, np.float32), sine(500, 1.0)])
+    two = np.concatenate([sine(300, 9.0), np.zeros(24_000, np.float32), sine(500, 9.0)])
     translator = Translator(tiny_model)
     for whole, expected in ((False, 2), (True, 1)):
         [(_, result)] = translator.stream([two], to="de", whole=whole)

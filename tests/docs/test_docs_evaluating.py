@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from documentation import commands, prose, run
+from documentation import blocks, commands, prose, run
 from media import sweep, write_media
 from voxlate.cli import app
 from voxlate.errors import VoxlateError
@@ -29,6 +29,11 @@ def folder(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         Path(f"{system}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in hypotheses))
     Path("hypotheses.txt").write_text("我去。\n")
     Path("references.txt").write_text("我走。\n")
+    write_media(tmp_path / "talk.wav", sweep(200, 900, 2.0))
+    Path("talks.jsonl").write_text("".join(blocks("docs/evaluating.md", "json")))
+    for name in ("talk", "talk.theirs"):
+        Path(f"{name}.txt").write_text("Good morning, today\nI want to talk about the sea.\n")
+    Path("talk.references.txt").write_text("Good morning.\nToday I want\nto talk about the sea.\n")
     for name in "xyr":
         Path(f"{name}.txt").write_text("A line of words.\n")
     cue = "00:00:01.000 --> 00:00:03.000\n我去。\n"
@@ -44,6 +49,8 @@ def test_the_commands_run_one_after_another(folder: Path) -> None:
         documented += commands("eval/README.md", start)
     for command in documented:
         assert run(command).exit_code == 0, command
+    sentences = (folder / "scores/talks/fr-en/sentences.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in sentences] == ["talk#1", "talk#2"]
     assert (folder / "report/report.html").stat().st_size > 10_000
     assert json.loads((folder / "runs/whisper/fr-en/scores.json").read_text())["metrics"]["BLEU"]["value"] > 99
 

@@ -83,7 +83,7 @@ def test_changed_clips_are_translated_again(
     translated = record_translated(monkeypatch)
     done = run(tiny_model, moved, output)
     assert sorted(translated) == ["fr-en/1", "fr-en/3"]
-    assert "fr-en: translating again 1 clips that failed and 1 whose audio changed" in done.stderr
+    assert "fr-en: translating again 1 clips that failed and 1 whose audio or kind of reference changed" in done.stderr
     after = lines(output / "fr-en/hypotheses.jsonl")
     assert [row["text"] for row in after] == [
         before[0]["text"],

@@ -17,25 +17,24 @@ from voxlate.audio.chunks import SpooledWaveform
 from voxlate.audio.clock import FROM_ZERO, Clock
 from voxlate.audio.loading import SAMPLE_RATE_HZ, Waveform, spool_audio
 from voxlate.audio.python_inputs import AudioInput, to_audio_source
-from voxlate.audio.segmentation import segment_with_notes
+from voxlate.audio.speech_detection import DEFAULT_SPEECH_OPTIONS, Speech, SpeechOptions, detect_speech
 from voxlate.audio.tracks import AudioTrack
 from voxlate.errors import AudioError
 
-Span = tuple[int, int]
 AHEAD_SECONDS = 600.0  # of decoded audio that may wait for the caller
 _AHEAD_INPUTS = 16
 
 
 @dataclass(frozen=True)
 class DecodedAudio:
-    """A decoded input: its samples at 16 kHz, the spans (start, end) to translate in samples, and its clock.
+    """A decoded input: its samples at 16 kHz, the speech that was detected in it, and its clock.
 
     `warnings` describe lost audio, `notes` automatic choices.
     """
 
     name: str
     waveform_T: Waveform | SpooledWaveform
-    spans: list[Span]
+    speech: Speech
     warnings: tuple[str, ...] = ()
     clock: Clock = FROM_ZERO
     notes: tuple[str, ...] = ()
@@ -50,11 +49,6 @@ class DecodedAudio:
         """End of the input on the file's clock."""
         return self.clock.seconds(len(self.waveform_T))
 
-    @property
-    def silent_seconds(self) -> float:
-        """Seconds that are not translated."""
-        return self.seconds - sum(end - start for start, end in self.spans) / SAMPLE_RATE_HZ
-
 
 def read_ahead(
     inputs: Iterable[AudioInput],
@@ -62,14 +56,17 @@ def read_ahead(
     *,
     sampling_rate: int = SAMPLE_RATE_HZ,
     audio_track: AudioTrack | None = None,
-    whole: bool = False,
+    speech: SpeechOptions = DEFAULT_SPEECH_OPTIONS,
+    fill_gaps: bool = True,
 ) -> Iterator[DecodedAudio | AudioError]:
     """Decode inputs in order, up to `seconds` of audio ahead of the caller, and yield each one's audio or error.
 
-    `sampling_rate` is that of arrays and tensors, `audio_track` the track of files, as for `load_audio`. With `whole`,
-    audio of up to 30 s is one span. Decoding runs in a daemon thread, so an interruption does not wait for a long file.
+    `sampling_rate` is that of arrays and tensors, `audio_track` the track of files, and `fill_gaps` replaces missing
+    parts by silence, as for `load_audio`. `speech` are the options of speech detection. Decoding and detection run in a
+    daemon thread, so an interruption does not wait for a long file.
     """
-    reader = _Reader(seconds, partial(_read, sampling_rate=sampling_rate, audio_track=audio_track, whole=whole))
+    read = partial(_read, sampling_rate=sampling_rate, audio_track=audio_track, speech=speech, fill_gaps=fill_gaps)
+    reader = _Reader(seconds, read)
     threading.Thread(target=reader.work, name="audio", daemon=True).start()
     waiting: deque[Future[DecodedAudio | AudioError]] = deque()
     try:
@@ -135,16 +132,14 @@ def _seconds(result: DecodedAudio | AudioError) -> float:
 
 
 def _read(
-    item: AudioInput, sampling_rate: int, audio_track: AudioTrack | None, whole: bool
+    item: AudioInput, sampling_rate: int, audio_track: AudioTrack | None, speech: SpeechOptions, fill_gaps: bool
 ) -> DecodedAudio | AudioError:
     try:
         source = to_audio_source(item, sampling_rate)
         if isinstance(source, np.ndarray):
-            spans, notes = segment_with_notes(source, whole=whole)
-            return DecodedAudio(type(item).__name__, source, spans, notes=notes)
-        waveform_T, warnings, clock, notes = spool_audio(source, audio_track=audio_track, fill_gaps=not whole)
-        spans, segmentation_notes = segment_with_notes(waveform_T, whole=whole)
-        return DecodedAudio(_name(source), waveform_T, spans, warnings, clock, notes + segmentation_notes)
+            return DecodedAudio(type(item).__name__, source, detect_speech(source, speech))
+        waveform_T, warnings, clock, notes = spool_audio(source, audio_track=audio_track, fill_gaps=fill_gaps)
+        return DecodedAudio(_name(source), waveform_T, detect_speech(waveform_T, speech), warnings, clock, notes)
     except AudioError as error:
         return error
     except MemoryError:  # continue, because other inputs may be shorter

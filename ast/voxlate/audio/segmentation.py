@@ -1,120 +1,203 @@
-"""Cut audio into segments: at pauses, which are removed, and at the quietest points of speech without pauses.
+"""Cut recordings into segments like the clips that a model was trained on.
 
-Shape letters: T samples at 16 kHz, F frames of 20 ms.
+A dynamic program weighs two things: how likely each pause is to lie between sentences, and how likely a clip of the
+resulting length is. It finds the best of all segmentations, where the probabilistic divide and conquer of SHAS
+(Tsiamas et al. 2022, https://github.com/mt-upc/SHAS) cuts at the most likely pause first.
+
+Shape letter: G frames of 10 ms.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
 import numpy as np
 
-from voxlate.audio.chunks import SpooledWaveform
-from voxlate.audio.resampling import SAMPLE_RATE_HZ, Waveform
+from voxlate.audio.resampling import SAMPLE_RATE_HZ
+from voxlate.audio.speech_detection import LEVEL_FRAME_SAMPLES, Speech
 
-MAX_UNCUT_SECONDS = 30.0
-MAX_SEGMENT_SECONDS = 20.0
-SILENCE_DBFS = -93.0  # below this level: digital silence, or its dither in 16 bits
-SPEECH_RANGE_DB = 40.0  # levels below the loud parts by more than this are pauses
-JOINED_PAUSE_SECONDS = 1.0  # shorter pauses stay inside a segment
-EDGE_SECONDS = 0.2  # kept before and after a segment, for soft onsets
-MIN_SEGMENT_SECONDS = 1.0  # on either side of a cut
-# Shorter sounds contain no word: the shortest isolated words ("oh", "ja") are longer; clicks and knocks are not.
-# A CTC encoder with a first frame of 25 ms and steps of 20 ms also needs this much for a word of two letters.
-MIN_SOUND_SECONDS = 0.1
+EDGE_SECONDS = 0.1  # kept before and after a segment, at most half of the pause
+DEFAULT_MIN_PAUSE_SECONDS = 0.1
+MIN_SEGMENT_SECONDS = 1.0  # on either side of a cut where there is no pause
 
-_FLOOR_DBFS = -120.0  # lower levels are raised to this one
-_FRAME = SAMPLE_RATE_HZ // 50
-_MIN_SOUND_FRAMES = round(MIN_SOUND_SECONDS * 50)
-_READ_FRAMES = 3_000  # per read: a long waveform may be in a file
+_CERTAIN_PAUSE_SECONDS = 1.0  # pauses from this length lie between sentences
+_LIKELY_PAUSE_SECONDS = 0.25  # as many pauses of this length lie between sentences as inside them
+_PAUSE_SLOPE = 3.0  # change of the log-odds if a pause is longer by the factor e
+_NO_PAUSE_LOG_ODDS = -9.0
+_MAX_LOG_ODDS = 6.0
+_STRETCH_SECONDS = 60.0  # of speech without a certain pause that is cut at a time
+_GRID_FRAMES = 25  # positions in speech without pauses at which it may be cut
+_FRAMES_PER_SECOND = SAMPLE_RATE_HZ // LEVEL_FRAME_SAMPLES
 
 Span = tuple[int, int]
 
 
-def segment(waveform_T: Waveform | SpooledWaveform, *, whole: bool = False) -> list[Span]:
-    """Return the segments to translate, in order, as (start, end) in samples.
+@dataclass(frozen=True)
+class ClipSeconds:
+    """Lengths of the clips that a model was trained on, in seconds: median, 95 % quantile and maximum.
 
-    Audio is cut at pauses of a second or more. A stretch longer than 20 s is also cut at its quietest points. Audio of
-    up to 30 s without such a pause is one segment, from its start to its end; with `whole`, so is any audio of up to
-    30 s. Silence and sounds too short for a word give no segment.
+    `short_cost` limits the cost of a segment shorter than the median: people do say "yes".
     """
-    return segment_with_notes(waveform_T, whole=whole)[0]
+
+    median: float
+    q95: float
+    max: float
+    short_cost: float = 2.0
+
+    def cost(self, seconds: float) -> float:
+        """Return the cost of a segment: that of a log-normal distribution, in nats, but infinite above the maximum."""
+        if seconds > self.max:
+            return float("inf")
+        sigma = np.log(max(self.q95 / self.median, 1.05)) / 1.645
+        cost = 0.5 * (np.log(max(seconds, 0.01) / self.median) / sigma) ** 2
+        return float(cost if seconds > self.median else min(cost, self.short_cost))
 
 
-def segment_with_notes(
-    waveform_T: Waveform | SpooledWaveform, *, whole: bool = False
-) -> tuple[list[Span], tuple[str, ...]]:
-    """Return the segments, as `segment` does, and notes on sounds that were left out."""
-    powers_F = _powers(waveform_T)
-    levels_F = _decibels(_smooth(powers_F))
-    audible_F = levels_F[levels_F >= SILENCE_DBFS]
-    if not audible_F.size:
-        return [], ("only silence; its result is empty",)
-    threshold = max(_FLOOR_DBFS + 1, float(np.percentile(audible_F, 95)) - SPEECH_RANGE_DB)
-    unsmoothed_F = _decibels(powers_F) >= threshold
-    stretches = _stretches(levels_F >= threshold)
-    kept = [(start, end) for start, end in stretches if np.count_nonzero(unsmoothed_F[start:end]) >= _MIN_SOUND_FRAMES]
-    too_short = f"less than {MIN_SOUND_SECONDS} s, too short for a word"
-    if not kept or len(waveform_T) < MIN_SOUND_SECONDS * SAMPLE_RATE_HZ:
-        return [], (f"its sound lasts {too_short}; its result is empty",)
-    if len(waveform_T) <= MAX_UNCUT_SECONDS * SAMPLE_RATE_HZ and (whole or len(kept) == 1):
-        return [(0, len(waveform_T))], ()
-    segments = [segment for stretch in kept for segment in _cut(levels_F, unsmoothed_F, *stretch)]
-    clicks = len(stretches) - len(kept)
-    notes = (f"{clicks} sound{'s' * (clicks > 1)} of {too_short}, left out",) if clicks else ()
-    return [(start * _FRAME, min(end * _FRAME, len(waveform_T))) for start, end in segments], notes
+@dataclass(frozen=True)
+class Cut:
+    """A possible cut: the frames where the speech before it ends and the speech after it starts, and its log-odds."""
+
+    end: int
+    start: int
+    log_odds: float
 
 
-def _powers(waveform_T: Waveform | SpooledWaveform) -> np.ndarray:
-    """Return the power of each frame without its constant offset."""
-    powers = [np.zeros(0)]
-    for start in range(0, len(waveform_T), _READ_FRAMES * _FRAME):
-        read_T = waveform_T[start : start + _READ_FRAMES * _FRAME].astype(np.float64)
-        padded = np.pad(read_T, (0, -len(read_T) % _FRAME), mode="edge")
-        powers.append(padded.reshape(-1, _FRAME).var(axis=1))
-    return np.concatenate(powers)
+def pause_log_odds(seconds: float) -> float:
+    """Return the log-odds that a pause lies between two sentences, from its length alone."""
+    log_odds = _PAUSE_SLOPE * np.log(max(seconds, 0.01) / _LIKELY_PAUSE_SECONDS)
+    return float(np.clip(log_odds, _NO_PAUSE_LOG_ODDS + 1, _MAX_LOG_ODDS))
 
 
-def _smooth(powers_F: np.ndarray) -> np.ndarray:
-    """Return the mean power in a window of 100 ms around each frame."""
-    if not powers_F.size:
-        return powers_F
-    width = min(5, powers_F.size)
-    smooth_F: np.ndarray = np.convolve(powers_F, np.full(width, 1 / width), mode="same")
-    return smooth_F
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch of speech that can be cut independently: its runs without any pause, as (start, end) in frames.
 
-
-def _decibels(powers_F: np.ndarray) -> np.ndarray:
-    """Return powers as levels in dBFS."""
-    levels_F: np.ndarray = 10 * np.log10(np.maximum(powers_F, 10 ** (_FLOOR_DBFS / 10)))
-    return levels_F
-
-
-def _stretches(sounds_F: np.ndarray) -> list[tuple[int, int]]:
-    """Return (start, end) in frames of each stretch of sound, including its edges."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], sounds_F, [False]]).astype(np.int8)))
-    joined: list[tuple[int, int]] = []
-    for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-        if joined and start - joined[-1][1] < JOINED_PAUSE_SECONDS * 50:
-            joined[-1] = (joined[-1][0], end)
-        else:
-            joined.append((start, end))
-    edge = round(EDGE_SECONDS * 50)
-    return [(max(0, start - edge), min(len(sounds_F), end + edge)) for start, end in joined]
-
-
-def _cut(levels_F: np.ndarray, sounds_F: np.ndarray, start: int, end: int) -> list[tuple[int, int]]:
-    """Cut frames start to end into segments of at most 20 s, at the quietest half second of each second half.
-
-    The last segment is at least a second long and contains at least half a second of sound.
+    `earlier` and `later` are the frames where the speech before it ends and the speech after it starts.
     """
-    max_frames, min_frames = round(MAX_SEGMENT_SECONDS * 50), round(MIN_SEGMENT_SECONDS * 50)
-    around_F = np.convolve(levels_F, np.full(25, 1 / 25), mode="same")
-    sounding = np.flatnonzero(sounds_F[start:end]) + start
-    latest = min(end - min_frames, int(sounding[-min(len(sounding), min_frames // 2)]))
+
+    runs: Sequence[Span]
+    earlier: int | None
+    later: int | None
+
+    @property
+    def start(self) -> int:
+        """First frame."""
+        return self.runs[0][0]
+
+    @property
+    def end(self) -> int:
+        """Frame after the last one."""
+        return self.runs[-1][1]
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return (self.end - self.start) / _FRAMES_PER_SECOND
+
+
+def speech_stretches(speech: Speech) -> Iterator[Stretch]:
+    """Yield the stretches between pauses of a second or more.
+
+    Speech that lacks such pauses is divided after about a minute, at its longest pause.
+    """
+    runs = speech.runs
+    first = 0
+    for index in range(len(runs)):
+        later = runs[index + 1][0] if index + 1 < len(runs) else None
+        last = index
+        if later is not None and later - runs[index][1] < _CERTAIN_PAUSE_SECONDS * _FRAMES_PER_SECOND:
+            if later - runs[first][0] < _STRETCH_SECONDS * _FRAMES_PER_SECOND:
+                continue
+            last = max(range((first + index) // 2, index + 1), key=lambda number: runs[number + 1][0] - runs[number][1])
+        if last < first:
+            continue
+        earlier = runs[first - 1][1] if first else None
+        yield Stretch(runs[first : last + 1], earlier, runs[last + 1][0] if last + 1 < len(runs) else None)
+        first = last + 1
+
+
+def cut_stretch(
+    speech: Speech,
+    stretch: Stretch,
+    lengths: ClipSeconds,
+    *,
+    min_pause_seconds: float = DEFAULT_MIN_PAUSE_SECONDS,
+    boundaries: Sequence[Cut] | None = None,
+) -> list[Span]:
+    """Return the segments of a stretch of speech as (start, end) in frames, without the pauses between them.
+
+    `boundaries` are cuts with better log-odds than the length of a pause gives (see `SentenceBoundaries`).
+    """
+    cuts = [*(_pauses(stretch, min_pause_seconds) if boundaries is None else boundaries)]
+    cuts += _cuts_without_pause(speech, stretch, lengths, cuts)
+    cuts.sort(key=lambda cut: cut.start)
+    first, last = Cut(stretch.start, stretch.start, 0.0), Cut(stretch.end, stretch.end, 0.0)
+    return _best_segments([first, *cuts, last], lengths)
+
+
+def to_samples(segments: Sequence[Span], stretch: Stretch, samples: int) -> list[Span]:
+    """Return the segments of a stretch in samples, with up to 0.1 s of the pauses around them.
+
+    `samples` is the length of the waveform.
+    """
+    edge = round(EDGE_SECONDS * SAMPLE_RATE_HZ)
+    ends = [stretch.earlier, *(end for _, end in segments)]
+    starts = [*(start for start, _ in segments), stretch.later]
+    spans = []
+    for index, (start, end) in enumerate(segments):
+        earlier, later = ends[index], starts[index + 1]
+        lower = 0 if earlier is None else (earlier + start) * LEVEL_FRAME_SAMPLES // 2
+        upper = samples if later is None else (end + later) * LEVEL_FRAME_SAMPLES // 2
+        first, last = start * LEVEL_FRAME_SAMPLES - edge, end * LEVEL_FRAME_SAMPLES + edge
+        spans.append((max(lower, first), min(upper, last, samples)))
+    return spans
+
+
+def _pauses(stretch: Stretch, min_seconds: float) -> Iterator[Cut]:
+    """Yield the pauses inside a stretch. Those shorter than `min_seconds` are used only if nothing else is left."""
+    for (_, end), (start, _) in pairwise(stretch.runs):
+        seconds = (start - end) / _FRAMES_PER_SECOND
+        yield Cut(end, start, pause_log_odds(seconds) if seconds >= min_seconds else _NO_PAUSE_LOG_ODDS + 1)
+
+
+def _cuts_without_pause(speech: Speech, stretch: Stretch, lengths: ClipSeconds, cuts: Sequence[Cut]) -> Iterator[Cut]:
+    """Yield cuts in parts of a stretch that are longer than a segment may be and have no other cuts.
+
+    They are at the frames with the least probability of speech, and at least a second from any pause.
+    """
+    margin = round(min(MIN_SEGMENT_SECONDS, lengths.max / 4) * _FRAMES_PER_SECOND)
+    edges = [stretch.start, *(frame for cut in cuts for frame in (cut.end, cut.start)), stretch.end]
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        if (end - start) / _FRAMES_PER_SECOND <= lengths.max:
+            continue
+        for first in range(start + margin, end - margin, _GRID_FRAMES):
+            frames = np.arange(first, min(first + _GRID_FRAMES, end - margin))
+            frame = int(frames[np.argmin(speech.probability_at(frames))])
+            yield Cut(frame, frame, _NO_PAUSE_LOG_ODDS)
+
+
+def _best_segments(nodes: Sequence[Cut], lengths: ClipSeconds) -> list[Span]:
+    """Return the segments with the lowest cost: that of their lengths minus the log-odds of the cuts between them.
+
+    The first and the last node are the edges of the stretch.
+    """
+    costs = [0.0] + [float("inf")] * (len(nodes) - 1)
+    origins = [0] * len(nodes)
+    for index in range(1, len(nodes)):
+        for origin in range(index - 1, -1, -1):
+            seconds = (nodes[index].end - nodes[origin].start) / _FRAMES_PER_SECOND
+            if seconds > lengths.max and origin < index - 1:
+                break
+            # A part that cannot be cut is kept, although it is too long.
+            length_cost = 1e6 if seconds > lengths.max else lengths.cost(seconds)
+            cost = costs[origin] + length_cost - nodes[index].log_odds
+            if cost < costs[index]:
+                costs[index], origins[index] = cost, origin
     segments = []
-    while end - start > max_frames:
-        first = start + max_frames // 2
-        stop = max(first + 1, min(start + max_frames, latest + 1))
-        quietest = first + int(np.argmin(around_F[first:stop]))
-        segments.append((start, quietest))
-        start = quietest
-    return [*segments, (start, end)]
+    index = len(nodes) - 1
+    while index > 0:
+        segments.append((nodes[origins[index]].start, nodes[index].end))
+        index = origins[index]
+    return segments[::-1]

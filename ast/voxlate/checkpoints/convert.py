@@ -10,10 +10,14 @@ from voxlate.checkpoints.fairseq import load_fairseq
 from voxlate.checkpoints.generation_config import copy_search_defaults
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.model_folder import Checkpoint, load_checkpoint, save_checkpoint
+from voxlate.checkpoints.segmenter_files import SEGMENTER_FILE
 from voxlate.checkpoints.shortlist import find_shortlists
+from voxlate.checkpoints.training_statistics import TRAINING_FILE
 from voxlate.checkpoints.trim import trim
 from voxlate.errors import VoxlateError
 from voxlate.languages import find_language
+
+_COPIED = (CTC_FILE, SEGMENTER_FILE, TRAINING_FILE)
 
 
 def convert(model: str, output: Path, trim_to: Sequence[str], vocabulary: Path | None) -> str:
@@ -32,8 +36,9 @@ def convert(model: str, output: Path, trim_to: Sequence[str], vocabulary: Path |
             checkpoint = _trimmed(checkpoint, languages, Path(temporary))
         save_checkpoint(output, checkpoint.model, checkpoint.tokenizer, checkpoint.targets)
     copy_search_defaults(checkpoint.folder, output)
-    if (checkpoint.folder / CTC_FILE).is_file():
-        shutil.copyfile(checkpoint.folder / CTC_FILE, output / CTC_FILE)
+    for name in _COPIED:
+        if (checkpoint.folder / name).is_file():
+            shutil.copyfile(checkpoint.folder / name, output / name)
     ids = f"{checkpoint.tokenizer.vocabulary_size:,} of {ids_before:,} ids"
     size = f"{_parameters(checkpoint) / 1e6:.1f} of {before / 1e6:.1f} million parameters"
     return f"{output}: {', '.join(sorted(checkpoint.targets))}; {ids}, {size}"

@@ -30,6 +30,11 @@ from voxlate.checkpoints.conversion import (
 )
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.lora import base_folder
+from voxlate.checkpoints.training_statistics import (
+    TrainingStatistics,
+    stored_training_statistics,
+    write_training_statistics,
+)
 from voxlate.checkpoints.weights import read_weights, write_safetensors
 from voxlate.errors import VoxlateError
 from voxlate.files import atomic_file, write_text
@@ -63,6 +68,7 @@ class Checkpoint:
     targets: Mapping[str, int]
     adapter: Path | None = None
     directions: Collection[str] = ()  # that it was trained on, if known
+    statistics: TrainingStatistics | None = None  # of what it was trained on, if this is a model in training
 
     def target_id(self, language: str) -> int:
         """Return the token id of a target language. VoxlateError lists the model's if it is not among them."""
@@ -120,6 +126,7 @@ def save_checkpoint(
     targets: Mapping[str, int],
     tensors: Mapping[str, Tensor] | None = None,
     directions: Collection[str] = (),
+    statistics: TrainingStatistics | None = None,
 ) -> None:
     """Write a folder that `load_checkpoint` and transformers' `SpeechEncoderDecoderModel.from_pretrained` read.
 
@@ -127,7 +134,7 @@ def save_checkpoint(
     VoxlateError if an id of the decoder is neither the tokenizer's nor a target language's.
     """
     folder = Path(folder)
-    write_description(folder, model, tokenizer, targets, directions)
+    write_description(folder, model, tokenizer, targets, directions, statistics)
     tensors = to_transformers(model.state_dict() if tensors is None else tensors)
     write_safetensors(folder / "model.safetensors", tensors, {"format": "pt"})
 
@@ -138,6 +145,7 @@ def write_description(
     tokenizer: Tokenizer,
     targets: Mapping[str, int],
     directions: Collection[str] = (),
+    statistics: TrainingStatistics | None = None,
 ) -> None:
     """Write all files of a model folder except the weights. VoxlateError as in `save_checkpoint`."""
     unnamed = _unnamed_ids(tokenizer, model.decoder.config.vocabulary_size, targets.values())
@@ -161,6 +169,8 @@ def write_description(
     write_text(folder / "tokenizer_config.json", _json(_tokenizer_config(tokenizer, targets)))
     trained = {"directions": sorted(directions)} if directions else {}
     write_text(folder / LANGUAGES_FILE, _json({"targets": dict(targets), **trained}))
+    if statistics is not None:
+        write_training_statistics(folder, statistics)
     name = "tokenizer.json" if tokenizer.path.suffix == ".json" else "sentencepiece.bpe.model"
     with atomic_file(folder / name) as part:
         shutil.copyfile(tokenizer.path, part)
@@ -174,7 +184,8 @@ def read_description(folder: Path) -> Checkpoint:
     targets = _read_targets(folder, listed, tokenizer, config.decoder.vocab_size, {})
     with torch.device("meta"):
         translator = _build(config, normalize_waveform=normalizes_waveforms(folder))
-    return Checkpoint(str(folder), folder, translator.eval(), tokenizer, targets, directions=listed_directions(folder))
+    trained = listed_directions(folder), stored_training_statistics(folder)
+    return Checkpoint(str(folder), folder, translator.eval(), tokenizer, targets, None, *trained)
 
 
 def _build(config: Any, *, normalize_waveform: bool) -> SpeechTranslator:

@@ -9,7 +9,15 @@ from pathlib import Path
 
 from voxlate.files import file_sha256, write_text
 
-_SMALL_FILES = ("*config.json", "tokenizer.json", "vocab.json", "languages.json", "*_map.json", "added_tokens.json")
+_SMALL_FILES = (
+    "*config.json",
+    "tokenizer.json",
+    "vocab.json",
+    "languages.json",
+    "training.json",
+    "*_map.json",
+    "added_tokens.json",
+)
 LARGE_FILE_BYTES = 1 << 25  # digests of files from this size on are cached
 _CACHED_DIGESTS = 500
 

@@ -18,6 +18,7 @@ def compare(
     metrics: options.Metrics = "bleu,chrf",
     tokenize: options.Tokenize = None,
     transcripts: options.Transcripts = False,
+    resegment: options.Resegment = False,
     samples: Annotated[
         int,
         options.scoring_option(min=100, metavar="N", help="Number of samples of each significance test."),
@@ -34,5 +35,5 @@ def compare(
         from voxlate.evaluation.scoring import Scoring, compare_files
 
         names = options.split_names(metrics)
-        scoring = Scoring(names, tokenize, target_language, samples, seed, transcripts=transcripts)
+        scoring = Scoring(names, tokenize, target_language, samples, seed, transcripts=transcripts, resegment=resegment)
         return compare_files(a, b, references, scoring, sentences, output)

@@ -32,6 +32,7 @@ def identify(
         ),
     ] = None,
     audio_track: options.AudioTrack = None,
+    vad: options.Vad = True,
     device: options.Device = "auto",
     dtype: options.DType = "auto",
 ) -> int:
@@ -43,4 +44,4 @@ def identify(
     from voxlate.evaluation.identification_accuracy import print_accuracy
 
     identifier = Identifier(model, device=device, dtype=dtype)
-    return print_accuracy(data, identifier) if data else print_languages(audio or [], identifier, audio_track)
+    return print_accuracy(data, identifier) if data else print_languages(audio or [], identifier, audio_track, vad=vad)

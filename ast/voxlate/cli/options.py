@@ -15,6 +15,7 @@ from voxlate.errors import VoxlateError
 input_option = partial(typer.Option, rich_help_panel="Input")
 model_option = partial(typer.Option, rich_help_panel="Model")
 search_option = partial(typer.Option, rich_help_panel="Search")
+segmentation_option = partial(typer.Option, rich_help_panel="Segmentation")
 output_option = partial(typer.Option, rich_help_panel="Output")
 scoring_option = partial(typer.Option, rich_help_panel="Scoring")
 NAMES = "NAME[,NAME]..."
@@ -81,6 +82,24 @@ Shortlist = Annotated[
     bool,
     search_option("--shortlist", help="Restrict the search to the vocabulary selected by `voxlate prepare shortlist`."),
 ]
+Segmentation = Annotated[
+    str,
+    segmentation_option(
+        metavar="auto|none|SECONDS",
+        help="Segments of a recording: like the clips that the model was trained on, the whole input, or at most so "
+        "many seconds long.",
+    ),
+]
+Vad = Annotated[
+    bool,
+    segmentation_option("--vad/--no-vad", help="Detect speech, and leave out music, noise and silence."),
+]
+VadThreshold = Annotated[
+    float, segmentation_option(metavar="P", help="Probability from which a sound counts as speech, between 0 and 1.")
+]
+MinPause = Annotated[
+    float, segmentation_option(metavar="SECONDS", help="Minimum length of a pause at which speech is cut if possible.")
+]
 Formats = Annotated[
     list[str] | None,
     output_option(
@@ -145,6 +164,12 @@ Transcripts = Annotated[
     bool,
     scoring_option("--transcripts", help="Score transcripts against source_text."),
 ]
+Resegment = Annotated[
+    bool,
+    scoring_option(
+        "--resegment", help="Divide hypotheses, the translation of one recording, among references, its sentences."
+    ),
+]
 SeenIn = Annotated[
     list[Path] | None,
     scoring_option(
@@ -206,6 +231,16 @@ def parse_formats(items: Sequence[str] | None, n_best: int = 1) -> list[str]:
             f"--n-best {n_best} needs --format json or tsv; {', '.join(names)} can hold only the best hypothesis"
         )
     return names
+
+
+def parse_segmentation(text: str) -> str | float:
+    """Return "auto", "none" or a number of seconds. VoxlateError if it is neither."""
+    if text in ("auto", "none"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise VoxlateError(f"--segmentation {text}: expected auto, none, or a number of seconds such as 20") from None
 
 
 def parse_language_tokens(items: Sequence[str] | None) -> dict[str, int | str]:

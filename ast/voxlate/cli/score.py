@@ -40,6 +40,7 @@ def score(
     metrics: options.Metrics = "bleu,chrf",
     tokenize: options.Tokenize = None,
     transcripts: options.Transcripts = False,
+    resegment: options.Resegment = False,
     seen_in: options.SeenIn = None,
     samples: Annotated[
         int,
@@ -63,5 +64,5 @@ def score(
         from voxlate.evaluation.scoring import Scoring, score_files
 
         names = options.split_names(metrics)
-        scoring = Scoring(names, tokenize, target_language, samples, seed, seen_in or (), transcripts)
+        scoring = Scoring(names, tokenize, target_language, samples, seed, seen_in or (), transcripts, resegment)
         return score_files(hypothesis_file, reference_file, scoring, output)

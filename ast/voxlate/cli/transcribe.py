@@ -24,6 +24,10 @@ def transcribe(
     ],
     device: options.Device = "auto",
     dtype: options.DType = "auto",
+    segmentation: options.Segmentation = "auto",
+    vad: options.Vad = True,
+    vad_threshold: options.VadThreshold = 0.5,
+    min_pause: options.MinPause = 0.1,
     formats: options.Formats = None,
     output_dir: options.OutputDir = None,
     overwrite: options.Overwrite = False,
@@ -33,8 +37,8 @@ def transcribe(
 ) -> int:
     """Transcribe speech with a CTC model. The json format includes the times of the words."""
     arguments = locals()
-    names = options.parse_formats(formats)
+    parsed = {"formats": options.parse_formats(formats), "segmentation": options.parse_segmentation(segmentation)}
     from voxlate.decoding.commands import TranscribeCommand
     from voxlate.decoding.commands import transcribe as run
 
-    return run(options.request(TranscribeCommand, {**arguments, "formats": names}))
+    return run(options.request(TranscribeCommand, {**arguments, **parsed}))

@@ -48,6 +48,10 @@ def translate(
     mbr: options.Mbr = False,
     shortlist: options.Shortlist = False,
     batch_size: options.BatchSize = None,
+    segmentation: options.Segmentation = "auto",
+    vad: options.Vad = True,
+    vad_threshold: options.VadThreshold = 0.5,
+    min_pause: options.MinPause = 0.1,
     formats: options.Formats = None,
     n_best: Annotated[
         int,
@@ -75,6 +79,7 @@ def translate(
         "formats": options.parse_formats(formats, n_best),
         "language_tokens": options.parse_language_tokens(language_token),
         "max_repeats": max_repeats or None,
+        "segmentation": options.parse_segmentation(segmentation),
     }
     from voxlate.decoding.commands import TranslateCommand
     from voxlate.decoding.commands import translate as run

@@ -118,6 +118,7 @@ def _read(command: ManifestPreparation) -> Manifest:
             need=("audio", *needed, *split_columns),
             check_audio="audio" not in command.allow,
             splits=None if "split" in command.allow and command.partition_by != "column" else SPLITS,
+            recordings=True,
         )
     except VoxlateError as error:
         problems.append(str(error))
@@ -230,7 +231,8 @@ def _checked_utterances(
             split=split,
         )
         result = journal.results[utterance.id] if has_audio else ClipResult(utterance.id, "", error=utterance.error)
-        untranslated = has_targets and not (utterance.target_text or "").strip()
+        has_target = utterance.target_sentences or (utterance.target_text or "").strip()
+        untranslated = has_targets and not has_target
         tally = tallies.setdefault(split or "all", SplitTally())
         checked = apply_clip_result(
             filled, utterance.id, result, "its translation is empty" if untranslated else None, tally

@@ -1,4 +1,6 @@
-"""Audio augmentation for training: speed perturbation and noise. `batch_sampler.ClipJoining` joins clips.
+"""Audio augmentation for training: speed perturbation, noise, and pauses between joined clips.
+
+`batch_sampler.ClipJoining` chooses the clips that are joined.
 
 Shape letter: T samples of 16 kHz audio.
 """
@@ -13,6 +15,9 @@ import soxr
 
 from voxlate.audio.noise import noise
 from voxlate.audio.resampling import SAMPLE_RATE_HZ, Waveform
+from voxlate.data.joined_clips import draw_pause, join_clips
+
+_JOINING = 1  # a last part of the key, which draws for single clips do not have
 
 
 @dataclass(frozen=True)
@@ -44,3 +49,8 @@ class Augmentation:
             loudness = np.sqrt(np.mean(np.square(waveform_T)) / np.mean(np.square(noise_T)))
             waveform_T = waveform_T + noise_T * (loudness * 10 ** (-rng.uniform(*self.noise_snr) / 20))
         return np.asarray(waveform_T, np.float32)
+
+    def join(self, clips: Sequence[Waveform], key: Sequence[int]) -> Waveform:
+        """Return clips joined into one, (T,), with random pauses, drawn from a generator seeded by `seed` and `key`."""
+        rng = np.random.default_rng([self.seed, *key, _JOINING])
+        return join_clips(clips, [draw_pause(rng) for _ in clips[1:]], rng)[0]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from voxlate.data.joined_clips import MAX_PAUSE_SECONDS
+
 BYTES_PER_TOKEN = 4
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -132,7 +134,8 @@ class SamplerState:
 class ClipJoining:
     """Augmentation that joins two clips of the same group into one, for about a `share` of the clips.
 
-    A joined clip has at most `max_seconds`. Its target has at most `max_tokens` tokens, by an upper bound.
+    A joined clip has at most `max_seconds`, including the longest pause. Its target has at most
+    `max_tokens` tokens, by an upper bound.
     """
 
     share: float
@@ -200,6 +203,7 @@ class BatchSampler:
         seconds, tokens = (
             np.array([values[list(clip)].sum() for clip in clips]) for values in (stretched_N, self.tokens_N)
         )
+        seconds += MAX_PAUSE_SECONDS * (np.array([len(clip) for clip in clips]) - 1)
         batches = self._make_batches(np.arange(len(clips)), seconds, tokens, generator)
         encoded = [[index if position == 0 else ~index for position, index in enumerate(clip)] for clip in clips]
         return [np.array([index for clip in batch.tolist() for index in encoded[clip]]) for batch in batches]
@@ -208,7 +212,8 @@ class BatchSampler:
         """Return a function that decides whether two clips may be joined: within the limits, and within a batch."""
 
         def fits(first: int, second: int) -> bool:
-            seconds, tokens = stretched_N[first] + stretched_N[second], self.tokens_N[first] + self.tokens_N[second]
+            seconds = stretched_N[first] + stretched_N[second] + MAX_PAUSE_SECONDS
+            tokens = self.tokens_N[first] + self.tokens_N[second]
             short = (
                 joining.max_tokens is None or tokens * BYTES_PER_TOKEN <= joining.max_tokens
             )  # at least one byte per token

@@ -134,7 +134,7 @@ class BatchMaker(Dataset[Batch]):
         examples: list[Example] = []
         for clip in split_joined(request.indices):
             read = (self._read(index, request.sampler_state, skipped) for index in clip)
-            examples += self._join([example for example in read if example is not None])
+            examples += self._join([example for example in read if example is not None], request.sampler_state)
         utterances = [example.utterance for example in examples]
         targets = [self._target(utterance) for utterance in utterances] or [[]]
         labels = [self._ctc_labels(utterance.source_text) for utterance in utterances] or [[]]
@@ -185,7 +185,7 @@ class BatchMaker(Dataset[Batch]):
             skipped.append((index, str(error)))
             return None
 
-    def _join(self, examples: list[Example]) -> list[Example]:
+    def _join(self, examples: list[Example], sampler_state: SamplerState) -> list[Example]:
         """Return clips joined into one, with their texts, or unchanged if that would have too many tokens."""
         if len(examples) < 2:
             return examples
@@ -195,7 +195,9 @@ class BatchMaker(Dataset[Batch]):
         joined = replace(first, source_text=source, target_text=target)
         if not self._fits(joined):
             return examples
-        return [Example(examples[0].index, joined, torch.cat([each.features for each in examples]))]
+        key = (sampler_state.epoch, sampler_state.number, examples[0].index)
+        waveform_T = (self.augmentation or Augmentation()).join([each.features.numpy() for each in examples], key)
+        return [Example(examples[0].index, joined, torch.from_numpy(waveform_T))]
 
     def _fits(self, utterance: Utterance) -> bool:
         return self.max_tokens is None or len(self._target(utterance)) <= self.max_tokens

@@ -1,45 +1,65 @@
 """Assemble the hypotheses of segments into the translation of an input."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from voxlate.audio.prefetch import DecodedAudio, Span
+from voxlate.audio.prefetch import DecodedAudio
+from voxlate.audio.segmentation import Span
 from voxlate.decoding.mbr import rerank
-from voxlate.decoding.results import Candidate, Segment, Translation
+from voxlate.decoding.results import Candidate, Segment, SpanResult, Translation
 from voxlate.decoding.search import Hypothesis
+from voxlate.decoding.segmenting import SegmentationOptions, empty_result_note, left_out
 from voxlate.search_options import SearchSettings
 from voxlate.tokenizer import Tokenizer
 
 
 @dataclass
 class PendingTranslation:
-    """An unfinished translation of one input into one language, which collects hypotheses in any order of segments."""
+    """An unfinished translation of one input into one language, which collects hypotheses in any order of segments.
+
+    `spans` are the segments so far, in order; `has_all_spans` is set when there are no more.
+    """
 
     audio: DecodedAudio
     target_language: str
     source_language: str | None
     recipe: Mapping[str, object]
-    hypotheses: dict[Span, list[Hypothesis]] = field(default_factory=dict)
+    segmentation: SegmentationOptions
+    spans: list[Span] = field(default_factory=list)
+    has_all_spans: bool = False
+    finished: dict[Span, SpanResult] = field(default_factory=dict)
+    taken: int = 0  # spans whose segments have been taken
 
     @property
     def is_complete(self) -> bool:
-        """Whether all segments have hypotheses."""
-        return len(self.hypotheses) == len(self.audio.spans)
+        """Whether all spans have a result."""
+        return self.has_all_spans and len(self.finished) == len(self.spans)
 
-    def finish(self, tokenizer: Tokenizer, settings: SearchSettings) -> Translation:
-        """Return the translation, with times on the file's clock."""
+    def add(
+        self, span: Span, hypotheses: Sequence[Hypothesis], tokenizer: Tokenizer, settings: SearchSettings
+    ) -> SpanResult:
+        """Store the hypotheses of a span, with times on the file's clock."""
+        start, end = map(self.audio.clock.seconds, span)
+        length = 1 + len(hypotheses[0].ids)  # with the start token
+        segment = Segment(start, end, _to_candidates(hypotheses, tokenizer, settings))
+        self.finished[span] = SpanResult((segment,), cut_off=int(length >= settings.max_length))
+        return self.finished[span]
+
+    def take_segments(self) -> Iterator[Segment]:
+        """Yield the next segments, up to the first span without a result."""
+        while self.taken < len(self.spans) and self.spans[self.taken] in self.finished:
+            yield from self.finished[self.spans[self.taken]].segments
+            self.taken += 1
+
+    def finish(self, settings: SearchSettings) -> Translation:
+        """Return the translation."""
         audio = self.audio
-        segments = tuple(
-            Segment(
-                audio.clock.seconds(start),
-                audio.clock.seconds(end),
-                _to_candidates(self.hypotheses[start, end], tokenizer, settings),
-            )
-            for start, end in audio.spans
-        )
-        lengths = [1 + len(self.hypotheses[span][0].ids) for span in audio.spans]  # with the start token
-        cut_off = sum(length >= settings.max_length for length in lengths)
+        results = [self.finished[span] for span in self.spans]
+        segments = tuple(segment for result in results for segment in result.segments)
+        cut_off = sum(result.cut_off for result in results)
         notes = (_cut_off_note(cut_off, len(segments), settings.max_length),) if cut_off else ()
+        if not segments:
+            notes = (empty_result_note(audio.speech, self.segmentation),)
         return Translation(
             audio.name,
             audio.end_seconds,
@@ -48,6 +68,7 @@ class PendingTranslation:
             self.source_language,
             audio.warnings,
             notes=audio.notes + notes,
+            left_out=left_out(audio, self.spans),
             recipe=self.recipe,
         )
 

@@ -2,15 +2,20 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from voxlate.audio.loading import AudioSource
+from voxlate.audio.segmentation import Span
 from voxlate.audio.tracks import AudioTrack
 from voxlate.decoding.identifier import Identifier
-from voxlate.decoding.results import Recipe, Translation
+from voxlate.decoding.results import Recipe, Segment, SpanResult, Translation
+from voxlate.decoding.segment_journal import KnownSegments, ResumableSegments
+from voxlate.decoding.segmenting import SegmentationOptions
 from voxlate.decoding.translator import Translator, target_codes
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.languages import find_language
@@ -32,11 +37,12 @@ class AutoTranslator:
         target: str | Sequence[str],
         model: str | None,
         options: SearchOptions,
+        segmentation: SegmentationOptions,
         load: Callable[[str, str | None], Translator],
         console: Console,
     ) -> None:
         self._identifier, self._targets, self._model = identifier, target_codes(target), model
-        self._options, self._load, self._console = options, load, console
+        self._options, self._segmentation, self._load, self._console = options, segmentation, load, console
 
     def stream(
         self,
@@ -44,6 +50,8 @@ class AutoTranslator:
         *,
         progress: Callable[[float, float], None] | None = None,
         audio_track: AudioTrack | None = None,
+        on_segment: Callable[[int, str, Segment], None] | None = None,
+        resume: ResumableSegments | None = None,
     ) -> Iterator[tuple[int, Translation | AudioError]]:
         """Yield the index of an input and a result as soon as it is complete, one per target language.
 
@@ -53,7 +61,8 @@ class AutoTranslator:
         targets_by_model: dict[str, dict[int, list[str]]] = {}  # model -> index of an input -> target languages
         languages: list[str | None] = [None] * len(items)
         errors: dict[int, list[str]] = {}
-        for index, identified in self._identifier.stream(items, audio_track=audio_track):
+        speech = self._segmentation.speech
+        for index, identified in self._identifier.stream(items, audio_track=audio_track, speech=speech):
             if isinstance(identified, AudioError):
                 yield index, identified
                 continue
@@ -77,8 +86,11 @@ class AutoTranslator:
                 to=[*targets.values()],
                 source=[languages[index] for index in indices],
                 options=self._options,
+                segmentation=self._segmentation,
                 progress=progress,
                 audio_track=audio_track,
+                on_segment=on_segment and partial(_with_index, on_segment, indices),
+                resume=resume and _Renumbered(resume, indices),
             ):
                 yield indices[position], self._with_identifier(result)
         for index, reasons in errors.items():
@@ -89,6 +101,29 @@ class AutoTranslator:
         if isinstance(result, AudioError):
             return result
         return replace(result, recipe=Recipe(lambda: {**result.recipe, **self._identifier.recipe()}))
+
+
+def _with_index(
+    on_segment: Callable[[int, str, Segment], None], indices: Sequence[int], position: int, *segment: Any
+) -> None:
+    on_segment(indices[position], *segment)
+
+
+@dataclass(frozen=True)
+class _Renumbered:
+    """Segments of some of the inputs, whose positions have other `indices` among all inputs."""
+
+    segments: ResumableSegments
+    indices: Sequence[int]
+
+    def known(self, index: int, seconds: float) -> KnownSegments:
+        return self.segments.known(self.indices[index], seconds)
+
+    def put_spans(self, index: int, spans: Sequence[Span], until: int) -> None:
+        self.segments.put_spans(self.indices[index], spans, until)
+
+    def put_span(self, index: int, language: str | None, span: Span, result: SpanResult) -> None:
+        self.segments.put_span(self.indices[index], language, span, result)
 
 
 def _input_name(item: AudioSource) -> str:

@@ -5,7 +5,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from voxlate.audio.prefetch import DecodedAudio, Span
+from voxlate.audio.prefetch import DecodedAudio
+from voxlate.audio.segmentation import Span
 from voxlate.checkpoints.ctc_models import load_ctc_head, read_ctc_head
 from voxlate.checkpoints.model_folder import Checkpoint
 from voxlate.decoding.results import Translation
@@ -40,7 +41,7 @@ class BilingualModel:
             return spans
 
         [(_, _, said)] = compute_segments([audio], transcribe, self._batch_size, spans=chosen)
-        segments = zip(translation.segments, said, strict=True)
+        segments = zip(translation.segments, said.values(), strict=True)
         return replace(
             translation, segments=tuple(replace(segment, transcript=spoken.words) for segment, spoken in segments)
         )

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rich.console import Console
 
 from voxlate.audio.sources import AudioSource
+from voxlate.audio.speech_detection import SpeechOptions
 from voxlate.checkpoints.generation_config import read_search_defaults
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.model_identity import contents_sha256, model_identity
@@ -15,6 +16,7 @@ from voxlate.decoding.inputs import find_inputs
 from voxlate.decoding.result_files import Settings
 from voxlate.decoding.results import Translation
 from voxlate.decoding.run_inputs import InputsCommand, ResultStream, run_inputs
+from voxlate.decoding.segmenting import SegmentationOptions
 from voxlate.decoding.writers import message_line, one_cell
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.languages import find_language
@@ -46,6 +48,7 @@ class TranslateCommand(InputsCommand):
     batch_size: int | None
     language_tokens: Mapping[str, int | str]
     shortlist: bool
+    segmentation_options: SegmentationOptions
     identifier: str | None = None
     bilingual: bool = False
 
@@ -58,13 +61,25 @@ class TranscribeCommand(InputsCommand):
     language: str | None
     device: str
     dtype: str
+    segmentation_options: SegmentationOptions
     batch_size: int | None = None
 
 
 # Options that do not change results, and those that `_settings` and `translate` record in another form.
 _NOT_RECORDED = {
     *("audio", "formats", "output_dir", "overwrite", "batch_size"),
-    *("to", "language", "model", "identifier", "language_tokens", "shortlist", "search", "device", "subtitles"),
+    *(
+        "to",
+        "language",
+        "model",
+        "identifier",
+        "language_tokens",
+        "shortlist",
+        "search",
+        "segmentation_options",
+        "subtitles",
+        "device",
+    ),
 }
 
 
@@ -103,16 +118,20 @@ def translate(command: TranslateCommand) -> int:
             from voxlate.decoding.identifier import Identifier  # noqa: PLC0415
 
             identifier = Identifier(command.identifier, device=command.device)
-            auto = AutoTranslator(identifier, targets, command.model, command.search, load, console)
+            auto = AutoTranslator(
+                identifier, targets, command.model, command.search, command.segmentation_options, load, console
+            )
             return _without_targets(partial(auto.stream, audio_track=command.audio_track), freed)
         assert model is not None
-        stream = partial(load(model, source).stream, source=source, options=command.search)
+        stream = partial(
+            load(model, source).stream, source=source, options=command.search, segmentation=command.segmentation_options
+        )
 
         def bounded_stream(
-            inputs: Iterable[AudioSource], *, to: Sequence[str | Sequence[str]], progress: Progress
+            inputs: Iterable[AudioSource], *, to: Sequence[str | Sequence[str]], progress: Progress, **others: Any
         ) -> Results:
             report = bound_freed_memory(freed, progress)
-            return stream(inputs, to=to, progress=report, audio_track=command.audio_track)
+            return stream(inputs, to=to, progress=report, audio_track=command.audio_track, **others)
 
         return bounded_stream
 
@@ -133,12 +152,21 @@ def transcribe(command: TranscribeCommand) -> int:
         transcriber = Transcriber(
             command.model, device=command.device, dtype=command.dtype, batch_size=command.batch_size
         )
-        return _without_targets(partial(transcriber.stream, language=language, audio_track=command.audio_track))
+        return _without_targets(
+            partial(
+                transcriber.stream,
+                language=language,
+                segmentation=command.segmentation_options,
+                audio_track=command.audio_track,
+            )
+        )
 
     return run_inputs(command, [language or "transcript"], "transcribed", settings, start)
 
 
-def print_languages(audio: Sequence[str], identifier: "Identifier", audio_track: int | str | None = None) -> int:
+def print_languages(
+    audio: Sequence[str], identifier: "Identifier", audio_track: int | str | None = None, *, vad: bool = True
+) -> int:
     """Print the name, language and probability of each input, tab-separated; return 0, or 1 if any input failed."""
     console = stderr()
     inputs = find_inputs(audio)
@@ -148,7 +176,8 @@ def print_languages(audio: Sequence[str], identifier: "Identifier", audio_track:
         raise VoxlateError("voxlate identify takes files and folders; '-' is for voxlate translate")
     estimate = TimeEstimate([], f"0 of {len(paths)} inputs identified")
     with progress_lines(console, estimate):
-        for number, (index, result) in enumerate(identifier.stream(paths, audio_track=audio_track), start=1):
+        results = identifier.stream(paths, audio_track=audio_track, speech=SpeechOptions(vad))
+        for number, (index, result) in enumerate(results, start=1):
             estimate.state = f"{number} of {len(paths)} inputs identified"
             if isinstance(result, AudioError):
                 failures.append(result)
@@ -172,8 +201,9 @@ def _without_targets(stream: Callable[..., Results], freed: "FreedMemory | None"
         *,
         to: Sequence[str | Sequence[str]],  # noqa: ARG001
         progress: Progress,
+        **others: Any,
     ) -> Results:
-        return stream(inputs, progress=progress if freed is None else bound_freed_memory(freed, progress))
+        return stream(inputs, progress=progress if freed is None else bound_freed_memory(freed, progress), **others)
 
     return without_targets
 
@@ -214,6 +244,7 @@ def _settings(
         "model": identity,
         "device": device,
         **options,
+        **command.segmentation_options.changed(),
         **command.subtitles.recorded(),
         **others,
     }

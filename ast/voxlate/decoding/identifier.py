@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from voxlate.audio.loading import SAMPLE_RATE_HZ
-from voxlate.audio.prefetch import DecodedAudio, Span, read_ahead
+from voxlate.audio.prefetch import DecodedAudio, read_ahead
 from voxlate.audio.python_inputs import AudioInput, check_is_several, is_list
+from voxlate.audio.segmentation import Span
+from voxlate.audio.speech_detection import DEFAULT_SPEECH_OPTIONS, SpeechOptions
 from voxlate.audio.tracks import AudioTrack
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.identifier_files import load_identifier
@@ -24,6 +26,7 @@ from voxlate.decoding.recipes import ModelFiles
 from voxlate.decoding.results import Recipe, result_or_raise
 from voxlate.decoding.schedule import AudioSegment
 from voxlate.decoding.segment_batches import choose_batch_size, compute_segments
+from voxlate.decoding.segmenting import CTC_CLIP_SECONDS, SegmentationOptions, Segmenter, empty_result_note
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import INT8, choose_device, choose_dtype
 from voxlate.models.cpu.install import install_cpu_path
@@ -112,6 +115,7 @@ class Identifier:
         *,
         sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
+        speech: SpeechOptions = DEFAULT_SPEECH_OPTIONS,
     ) -> Iterator[tuple[int, Identification | AudioError]]:
         """Identify the languages of many inputs; yield the index and the result of each, in order.
 
@@ -119,21 +123,35 @@ class Identifier:
           They are read when they are needed, and their first 30 s of speech are used.
         - `sampling_rate`: sampling rate of arrays and tensors, in Hz.
         - `audio_track`: which track to read from files with several, by number (from 1) or language.
+        - `speech`: options of speech detection. Audio without speech has no language.
 
         An input that cannot be read yields an AudioError.
         """
         check_is_several(inputs)
-        audio = read_ahead(inputs, sampling_rate=sampling_rate, audio_track=audio_track, whole=True)
+        audio = read_ahead(inputs, sampling_rate=sampling_rate, audio_track=audio_track, speech=speech, fill_gaps=False)
+        segmenter = Segmenter(SegmentationOptions(vad=speech.vad), CTC_CLIP_SECONDS)
+
+        def first_spans(decoded: DecodedAudio) -> Iterator[Span]:
+            """Yield the first segments of an input, up to 30 s in total."""
+            remaining = round(_MAX_SECONDS * SAMPLE_RATE_HZ)
+            for start, end in segmenter.segments(decoded, whole=True):
+                if remaining > 0:
+                    yield start, min(end, start + remaining)
+                    remaining -= end - start
+
         recipe = Recipe(partial(_recipe, self._files, self._dtype, self._device.type))
         for index, decoded, probabilities in compute_segments(
-            audio, self._probabilities, self._batch_size, spans=_first_spans
+            audio, self._probabilities, self._batch_size, spans=first_spans
         ):
             if isinstance(decoded, AudioError):
                 yield index, decoded
                 continue
-            by_language = self._mean(decoded, probabilities)
+            by_language = self._mean(probabilities)
+            notes = decoded.notes
+            if not probabilities:
+                notes = (*notes, empty_result_note(decoded.speech, SegmentationOptions(vad=speech.vad)))
             language = max(by_language, key=lambda code: by_language[code]) if by_language else None
-            yield index, Identification(language, by_language, decoded.warnings, decoded.notes, recipe)
+            yield index, Identification(language, by_language, decoded.warnings, notes, recipe)
 
     def recipe(self) -> dict[str, object]:
         """Return what an identification depends on besides the audio."""
@@ -149,29 +167,17 @@ class Identifier:
             raise nan_scores_error(self.model.classifier.weight.dtype)
         return list(log_probs_BL.exp())
 
-    def _mean(self, audio: DecodedAudio, probabilities: Sequence[Tensor]) -> dict[str, float]:
+    def _mean(self, probabilities: Mapping[Span, Tensor]) -> dict[str, float]:
         """Return the probability of each language: the mean over segments, weighted by their lengths."""
         if not probabilities:
             return {}
-        samples = [end - start for start, end in _first_spans(audio)]
-        weighted = [probabilities_L * count for probabilities_L, count in zip(probabilities, samples, strict=True)]
-        mean_L = torch.stack(weighted).sum(0) / sum(samples)
+        weighted = [probabilities_L * (end - start) for (start, end), probabilities_L in probabilities.items()]
+        mean_L = torch.stack(weighted).sum(0) / sum(end - start for start, end in probabilities)
         by_language: dict[str, float] = {}
         for language, probability in zip(self.model.languages, mean_L.tolist(), strict=True):
             if language is not None:  # several labels may denote one language, such as zho and cmn
                 by_language[language] = by_language.get(language, 0.0) + probability
         return by_language
-
-
-def _first_spans(audio: DecodedAudio) -> list[Span]:
-    """Return the first segments of an input, up to 30 s in total."""
-    spans = []
-    remaining = round(_MAX_SECONDS * SAMPLE_RATE_HZ)
-    for start, end in audio.spans:
-        if remaining > 0:
-            spans.append((start, min(end, start + remaining)))
-            remaining -= end - start
-    return spans
 
 
 def _recipe(files: ModelFiles, dtype: str, device: str) -> dict[str, object]:

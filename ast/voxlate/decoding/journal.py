@@ -6,7 +6,6 @@ their origin is unknown. Several processes may share a folder.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
+from voxlate.decoding.json_lines import append_json_lines, as_integer, as_list, as_text, as_texts
 from voxlate.files import file_sha256, write_text
 
 JOURNAL_NAME = ".voxlate.jsonl"
@@ -159,11 +159,11 @@ class ResultJournal:
         try:
             fields = json.loads(line.decode("ascii"))
             if "values" in fields:
-                self._settings[_text(fields["settings"])] = dict(fields["values"])
+                self._settings[as_text(fields["settings"])] = dict(fields["values"])
             elif "language" in fields:
                 self._add(_entry(fields))
             else:
-                self.owners[_stem(fields["place"])] = _text(fields["input"])
+                self.owners[_stem(fields["place"])] = as_text(fields["input"])
         except (ValueError, TypeError, KeyError, RecursionError):
             return False
         return True
@@ -171,14 +171,8 @@ class ResultJournal:
     def _append(self, lines: Sequence[object]) -> None:
         if not lines:
             return
-        data = "".join(json.dumps(line) + "\n" for line in lines).encode()
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
-            with os.fdopen(descriptor, "ab+", buffering=0) as file:
-                size = file.seek(0, os.SEEK_END)
-                if size and os.pread(descriptor, 1, size - 1) != b"\n":  # a killed process left half a line
-                    data = b"\n" + data
-                file.write(data)
+            append_json_lines(self._path, lines)
         except OSError as error:
             if not self._failed:
                 self._warn(
@@ -217,41 +211,19 @@ def _entry(fields: Mapping[str, object]) -> JournalEntry:
     state, sha256 = fields["stamp"], fields["sha256"]
     return JournalEntry(
         _stem(fields["place"]),
-        _text(fields["input"]),
-        _text(fields["language"]),
-        _texts(fields["formats"]),
-        _text(fields["settings"]),
-        None if state is None else FileState(*map(_integer, _list(state))),
-        None if sha256 is None else _text(sha256),
-        _texts(fields["warnings"]),
+        as_text(fields["input"]),
+        as_text(fields["language"]),
+        as_texts(fields["formats"]),
+        as_text(fields["settings"]),
+        None if state is None else FileState(*map(as_integer, as_list(state))),
+        None if sha256 is None else as_text(sha256),
+        as_texts(fields["warnings"]),
     )
 
 
 def _stem(value: object) -> str:
     """Return a relative path inside the folder: a foreign journal must not write elsewhere. ValueError if it is not."""
-    parts = PurePosixPath(_text(value)).parts
-    if not parts or ".." in parts or parts[0].startswith("/") or "\0" in _text(value):
+    parts = PurePosixPath(as_text(value)).parts
+    if not parts or ".." in parts or parts[0].startswith("/") or "\0" in as_text(value):
         raise ValueError(value)
-    return _text(value)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(value)
-    return value
-
-
-def _integer(value: object) -> int:
-    if not isinstance(value, int):
-        raise TypeError(value)
-    return value
-
-
-def _list(value: object) -> list[object]:
-    if not isinstance(value, list):
-        raise TypeError(value)
-    return value
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(map(_text, _list(value)))
+    return as_text(value)

@@ -9,6 +9,8 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 
+from voxlate import __version__
+from voxlate.audio.segmentation import Span
 from voxlate.decoding.inputs import Input
 from voxlate.decoding.journal import (
     JOURNAL_NAME,
@@ -20,11 +22,21 @@ from voxlate.decoding.journal import (
 )
 from voxlate.decoding.output_paths import claim_stems
 from voxlate.decoding.outputs import PendingInput, WorkList
-from voxlate.decoding.results import Translation
+from voxlate.decoding.results import Segment, SpanResult, Translation
+from voxlate.decoding.segment_journal import (
+    KnownSegments,
+    SegmentJournal,
+    known_segments,
+    remove_segment_journal,
+    segment_journal_path,
+)
 from voxlate.decoding.subtitle_options import DEFAULT_SUBTITLES, SubtitleOptions
 from voxlate.decoding.writers import writers
 from voxlate.errors import VoxlateError
 from voxlate.files import remove_abandoned_parts, write_text
+from voxlate.provenance import source_commit
+
+RESUMABLE_SECONDS = 60.0  # shorter inputs are computed again after an interruption
 
 Settings = dict[str, object]
 
@@ -77,6 +89,8 @@ class ResultFiles:
                     ]
                     if missing:
                         files.missing[language] = missing
+                    else:  # a process may have been killed right after it had written the result
+                        remove_segment_journal(segment_journal_path(self._folder / stem, language))
             except OSError as error:
                 work.failed.append(f"{item.name}: its result cannot be written ({error.strerror})")
                 continue
@@ -112,6 +126,31 @@ class ResultFiles:
         """Record the state of the input before it is read. If it changes later, its result counts as outdated."""
         self._pending[index].refresh()
 
+    def known(self, index: int, seconds: float) -> KnownSegments:
+        """Return what an interrupted run has kept of a long input: see `SegmentJournal`."""
+        files = self._pending[index]
+        if seconds >= RESUMABLE_SECONDS and not files.item.is_nameless and files.sha256 is not None:
+            software = {"voxlate": __version__, "commit": source_commit()}
+            for language in files.missing:
+                origin = settings_digest({"input": files.sha256, **self._settings(language), **software})
+                path = segment_journal_path(self._folder / files.stem, language)
+                files.journals[language] = SegmentJournal(path, origin, self._warn)
+        return known_segments(files.journals)
+
+    def put_spans(self, index: int, spans: Sequence[Span], until: int) -> None:
+        """Keep the next spans of a long input."""
+        for journal in self._pending[index].journals.values():
+            journal.add_spans(spans, until)
+
+    def put_span(self, index: int, language: str | None, span: Span, result: SpanResult) -> None:
+        """Keep the result of a span of a long input."""
+        journal = self._pending[index].journals.get(language or self._languages[0])
+        if journal is not None:
+            journal.add(span, result)
+
+    def put_segment(self, index: int, language: str | None, segment: Segment) -> None:
+        """Do nothing: files are written when they are complete."""
+
     def put(self, index: int, result: Translation | None) -> None:
         """Write and record the results of an input in one language. OSError names a file that cannot be written."""
         if result is None:
@@ -138,6 +177,8 @@ class ResultFiles:
             self._written.append(path)
         if not is_new:
             self._record(files, language, files.missing[language], result.warnings)
+        if language in files.journals:
+            files.journals.pop(language).remove()
 
     def _keep_earlier(self, files: "_InputFiles", language: str, texts: Mapping[Path, str]) -> None:
         """Rename results of an earlier recording that differ, since they may not be reproducible, and report it."""
@@ -171,6 +212,10 @@ class ResultFiles:
     def close(self) -> None:
         """Do nothing: every result has been written."""
 
+    def kept_segments(self) -> int:
+        """Return the number of segments in the journals of unfinished results."""
+        return sum(len(journal.finished) for files in self._pending for journal in files.journals.values())
+
     def summary(self) -> str:
         """Return the file that was written, or how many."""
         if len(self._written) == 1:
@@ -187,6 +232,7 @@ class _InputFiles:
     def __init__(self, item: Input, stem: str) -> None:
         self.item, self.stem = item, stem
         self.missing: dict[str, list[str]] = {}
+        self.journals: dict[str, SegmentJournal] = {}  # language -> journal of an unfinished long result
         self.warnings: tuple[str, ...] = ()
         self.refresh()
 

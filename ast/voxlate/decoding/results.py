@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from voxlate.errors import AudioError
 from voxlate.text import join_texts
@@ -79,6 +79,26 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class SpanResult:
+    """The result of a span of samples that was cut out: one segment, or several if it was cut again.
+
+    `cut_off` counts the segments whose text reached the maximum length.
+    """
+
+    segments: tuple[Segment, ...]
+    cut_off: int = 0
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A stretch of at least a second in no segment, with its reason; `start` and `end` are as in `Segment`."""
+
+    start: float
+    end: float
+    reason: Literal["silence", "no speech"]
+
+
+@dataclass(frozen=True)
 class Translation:
     """The translation of one input, or its transcript, which has no target language. Silence has no segments.
 
@@ -86,6 +106,7 @@ class Translation:
     - `seconds`: end of the audio, on the file's clock.
     - `warnings`: audio that was lost, such as the missing part of a truncated file.
     - `notes`: choices that were made, such as the audio track.
+    - `left_out`: stretches without speech.
     - `recipe`: what the result depends on besides the audio, as in json files (see `Recipe`).
     """
 
@@ -96,6 +117,7 @@ class Translation:
     source_language: str | None = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=(), kw_only=True)
+    left_out: tuple[LeftOut, ...] = field(default=(), kw_only=True)
     # Neither printed nor compared: that would compute it.
     recipe: Mapping[str, object] = field(default_factory=Recipe, repr=False, compare=False)
 

@@ -4,9 +4,10 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +17,8 @@ from voxlate.audio.sources import OPEN_REASONS, AudioSource
 from voxlate.decoding.inputs import Input, Inputs, find_inputs
 from voxlate.decoding.outputs import Outputs, PendingInput, StandardOutput
 from voxlate.decoding.result_files import ResultFiles, Settings
-from voxlate.decoding.results import Translation
+from voxlate.decoding.results import Segment, Translation
+from voxlate.decoding.segment_journal import ResumableSegments
 from voxlate.decoding.subtitle_formats import SUBTITLE_WRITERS
 from voxlate.decoding.subtitle_options import DEFAULT_SUBTITLES, SubtitleOptions
 from voxlate.decoding.subtitles import subtitle_notes
@@ -32,7 +34,8 @@ class ResultStream(Protocol):
     """A function that yields the results of inputs, each with the index of its input, as soon as they are complete.
 
     `to` has the language or languages of each input. It yields a result for each language, or one AudioError.
-    `progress` is called with the seconds of audio that are done and read so far.
+    `progress` is called with the seconds of audio that are done and read so far, `on_segment` with the index of an
+    input, a language and a segment, in order, as soon as it is done. `resume` keeps what is done of long inputs.
     """
 
     def __call__(
@@ -41,6 +44,8 @@ class ResultStream(Protocol):
         *,
         to: Sequence[str | Sequence[str]],
         progress: Callable[[float, float], None],
+        on_segment: Callable[[int, str | None, Segment], None],
+        resume: ResumableSegments,
     ) -> Iterator[tuple[int, Translation | AudioError]]: ...
 
 
@@ -101,7 +106,8 @@ def run_inputs(
                 _ResultWriter(command, work.pending, outputs, summary, estimate).write_results(stream)
     except KeyboardInterrupt:
         outputs.close()
-        summary.report_interruption(len(work.pending), in_files=command.output_dir is not None)
+        in_files = command.output_dir is not None
+        summary.report_interruption(len(work.pending), outputs.kept_segments(), in_files=in_files)
         return 130
     except (BrokenPipeError, VoxlateError):
         raise
@@ -156,7 +162,10 @@ class _ResultWriter:
         """Write the results of the stream, and count them."""
         to = [item.languages if len(item.languages) > 1 else item.languages[0] for item in self._pending]
         with audio_progress_bar(self._summary.console, self._estimate) as progress:
-            for index, result in stream(self._sources(), to=to, progress=progress):
+            results = stream(
+                self._sources(), to=to, progress=progress, on_segment=self._put_segment, resume=self._outputs
+            )
+            for index, result in results:
                 if isinstance(result, AudioError):
                     self._estimate.failed()
                     self._outputs.put(index, None)
@@ -170,21 +179,17 @@ class _ResultWriter:
             # Standard input is read in this thread, so that Ctrl-C interrupts the wait for it.
             yield _Stdin(sys.stdin.buffer.read()) if pending.item.path is None else pending.item.path
 
+    def _put_segment(self, index: int, language: str | None, segment: Segment) -> None:
+        if language in (None, *self._pending[index].languages):  # others are done by an earlier run
+            self._write(index, partial(self._outputs.put_segment, index, language, segment))
+
     def _put(self, index: int, result: Translation) -> None:
         pending = self._pending[index]
         if result.target_language not in (None, *pending.languages):  # already done by an earlier run
             return
         name = pending.item.name
         result = self._command.with_subtitle_notes(result)
-        try:
-            self._outputs.put(index, replace(result, audio=name))
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            if error.errno in _FATAL_ERRORS:
-                where = f"{error.strerror}: {error.filename or 'standard output'}"
-                raise VoxlateError(f"results cannot be written ({where}); {self._summary.counts()}") from None
-            self._fail(index, f"{name}: its result cannot be written ({error.strerror})")
+        self._write(index, partial(self._outputs.put, index, replace(result, audio=name)))
         self._missing[index] -= 1
         if self._missing[index] or index in self._failed:
             return
@@ -193,8 +198,20 @@ class _ResultWriter:
             self._summary.warn(f"{name}: {'; '.join(result.warnings)}; what was decoded is {self._summary.done}")
         else:
             self._summary.complete += 1
+        self._summary.add_left_out(name, result)
         for note in result.notes:
             self._summary.print(f"note: {name}: {note}")
+
+    def _write(self, index: int, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if error.errno in _FATAL_ERRORS:
+                where = f"{error.strerror}: {error.filename or 'standard output'}"
+                raise VoxlateError(f"results cannot be written ({where}); {self._summary.counts()}") from None
+            self._fail(index, f"{self._pending[index].item.name}: its result cannot be written ({error.strerror})")
 
     def _fail(self, index: int, message: str) -> None:
         self._summary.count_failed(message, counted=index in self._failed)
@@ -237,6 +254,7 @@ class RunSummary:
     def __init__(self, console: Console, done: str) -> None:
         self.console, self.done, self.skipped = console, done, 0
         self.complete = self.incomplete = self.failed = 0
+        self._left_out_seconds = {"silence": 0.0, "no speech": 0.0}
 
     def print(self, message: str, style: str | None = None) -> None:
         """Print a message on one line, even if a file name contains line breaks."""
@@ -245,6 +263,15 @@ class RunSummary:
     def warn(self, message: str) -> None:
         """Print a warning about an input that could only be decoded in part."""
         self.print(f"warning: {message}", "yellow")
+
+    def add_left_out(self, name: str, result: Translation) -> None:
+        """Add the stretches of an input that no result covers; print those with sound if there are results."""
+        seconds = dict.fromkeys(self._left_out_seconds, 0.0)
+        for stretch in result.left_out:
+            seconds[stretch.reason] += stretch.end - stretch.start
+            self._left_out_seconds[stretch.reason] += stretch.end - stretch.start
+        if result.segments and seconds["no speech"]:
+            self.print(f"note: {name}: {_left_out(seconds)}; --no-vad includes sound without speech")
 
     def count_failed(self, message: str, *, counted: bool = False) -> None:
         """Print why an input failed, and count it unless it has been `counted`."""
@@ -260,7 +287,7 @@ class RunSummary:
             more = ", …" if len(inputs.skipped) > 3 else ""
             self.print(f"skipped in folders: {len(inputs.skipped)} hidden or non-media files: {names}{more}")
 
-    def report_interruption(self, pending: int, *, in_files: bool) -> None:
+    def report_interruption(self, pending: int, kept_segments: int, *, in_files: bool) -> None:
         """Print the counts of an interrupted run, and what a rerun would do."""
         left = pending - self.complete - self.incomplete
         if not in_files:
@@ -268,12 +295,22 @@ class RunSummary:
         elif not left:
             hint = "all inputs are done"
         else:
-            others = "input from its" if left == 1 else f"{left} inputs from their"
-            hint = f"rerun the same command to process the remaining {others} beginning"
+            others = "input" if left == 1 else f"{left} inputs"
+            segments = "segment is" if kept_segments == 1 else "segments are"
+            kept = f", of which {kept_segments} {segments} done" if kept_segments else ""
+            hint = f"rerun the same command to process the remaining {others}{kept}"
         self.print(f"interrupted: {self.counts()}; {hint}", "bold")
 
     def counts(self) -> str:
         """Return the counts as text."""
         incomplete = f", {self.incomplete} in part" if self.incomplete else ""
         skipped = f", {self.skipped} already done (--overwrite redoes them)" if self.skipped else ""
-        return f"{self.complete} {self.done}{incomplete}, {self.failed} failed{skipped}"
+        left_out = f"; {_left_out(self._left_out_seconds)}" if any(self._left_out_seconds.values()) else ""
+        return f"{self.complete} {self.done}{incomplete}, {self.failed} failed{skipped}{left_out}"
+
+
+def _left_out(seconds: Mapping[str, float]) -> str:
+    """Return how much audio was left out, and why."""
+    reasons = {"silence": "silence", "no speech": "sound without speech"}
+    parts = [f"{seconds[reason]:.1f} s of {text}" for reason, text in reasons.items() if seconds[reason]]
+    return f"left out {' and '.join(parts)}"

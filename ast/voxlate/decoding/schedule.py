@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from voxlate.audio.loading import SAMPLE_RATE_HZ
-from voxlate.audio.prefetch import DecodedAudio, Span
+from voxlate.audio.prefetch import DecodedAudio
+from voxlate.audio.segmentation import Span
 from voxlate.data.batching import collate_waveforms
 from voxlate.decoding.output_layer import Vocabulary
 from voxlate.decoding.search import Hypothesis, Search

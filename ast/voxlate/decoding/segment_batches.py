@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from voxlate.audio.prefetch import DecodedAudio, Span
+from voxlate.audio.prefetch import DecodedAudio
+from voxlate.audio.segmentation import Span
 from voxlate.decoding.schedule import AudioSegment, encoder_batches
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import without_cudnn_attention
@@ -27,9 +28,9 @@ def compute_segments(
     compute: Callable[[Sequence[AudioSegment]], Sequence[SegmentResult]],
     batch_size: int,
     *,
-    spans: Callable[[DecodedAudio], Sequence[Span]] = lambda audio: audio.spans,
+    spans: Callable[[DecodedAudio], Iterable[Span]],
     progress: Callable[[float, float], None] | None = None,
-) -> Iterator[tuple[int, DecodedAudio | AudioError, list[SegmentResult]]]:
+) -> Iterator[tuple[int, DecodedAudio | AudioError, dict[Span, SegmentResult]]]:
     """Yield each input's index, audio (or error) and the results of its segments, in the order of the inputs.
 
     `compute` returns a result for each segment of a batch. Batches are sorted by length. `spans` chooses the segments
@@ -39,7 +40,7 @@ def compute_segments(
     window: list[tuple[int, DecodedAudio | AudioError]] = []
     segments: list[AudioSegment] = []
 
-    def compute_window() -> Iterator[tuple[int, DecodedAudio | AudioError, list[SegmentResult]]]:
+    def compute_window() -> Iterator[tuple[int, DecodedAudio | AudioError, dict[Span, SegmentResult]]]:
         results: dict[tuple[int, Span], SegmentResult] = {}
         ordered = sorted(segments, key=lambda segment: segment.seconds)
         for batch in encoder_batches(ordered, batch_size):
@@ -49,7 +50,8 @@ def compute_segments(
                 results[segment.index, segment.span] = result
             report.add(done=sum(segment.seconds for segment in batch))
         for index, audio in window:
-            yield index, audio, [results[index, segment.span] for segment in segments if segment.index == index]
+            spans_of_input = [segment.span for segment in segments if segment.index == index]
+            yield index, audio, {span: results[index, span] for span in spans_of_input}
         window.clear()
         segments.clear()
 

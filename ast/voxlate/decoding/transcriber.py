@@ -23,6 +23,14 @@ from voxlate.decoding.recipes import ModelFiles, runtime_recipe, software_recipe
 from voxlate.decoding.results import Candidate, Recipe, Segment, Translation, Word, result_or_raise
 from voxlate.decoding.schedule import AudioSegment
 from voxlate.decoding.segment_batches import choose_batch_size, compute_segments
+from voxlate.decoding.segmenting import (
+    CTC_CLIP_SECONDS,
+    DEFAULT_SEGMENTATION,
+    SegmentationOptions,
+    Segmenter,
+    empty_result_note,
+    left_out,
+)
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import INT8, choose_device, choose_dtype
 from voxlate.models.cpu.install import install_cpu_path
@@ -66,6 +74,7 @@ class Transcriber:
         audio: list[Any] | tuple[Any, ...],
         *,
         language: str | None = None,
+        segmentation: SegmentationOptions = DEFAULT_SEGMENTATION,
         sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
     ) -> list[Translation]: ...
@@ -76,6 +85,7 @@ class Transcriber:
         audio: AudioInput,
         *,
         language: str | None = None,
+        segmentation: SegmentationOptions = DEFAULT_SEGMENTATION,
         sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
     ) -> Translation: ...
@@ -85,6 +95,7 @@ class Transcriber:
         audio: AudioInput | list[Any] | tuple[Any, ...],
         *,
         language: str | None = None,
+        segmentation: SegmentationOptions = DEFAULT_SEGMENTATION,
         sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
     ) -> Translation | list[Translation]:
@@ -93,7 +104,9 @@ class Transcriber:
         AudioError if an input cannot be read. `stream` yields it instead, and continues with the other inputs.
         """
         inputs: Any = audio if is_list(audio) else [audio]
-        stream = self.stream(inputs, language=language, sampling_rate=sampling_rate, audio_track=audio_track)
+        stream = self.stream(
+            inputs, language=language, segmentation=segmentation, sampling_rate=sampling_rate, audio_track=audio_track
+        )
         results = [result_or_raise(result) for _, result in stream]
         return results if is_list(audio) else results[0]
 
@@ -103,6 +116,7 @@ class Transcriber:
         *,
         language: str | None = None,
         progress: Callable[[float, float], None] | None = None,
+        segmentation: SegmentationOptions = DEFAULT_SEGMENTATION,
         sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
     ) -> Iterator[tuple[int, Translation | AudioError]]:
@@ -113,16 +127,22 @@ class Transcriber:
         - `language`: the spoken language. It is recorded, and determines whether spaces join segments (without it,
           their script does).
         - `progress`: called with the seconds of audio that are transcribed and read so far.
+        - `segmentation`: how the inputs are cut into segments.
         - `sampling_rate`: sampling rate of arrays and tensors, in Hz.
         - `audio_track`: which track to read from files with several, by number (from 1) or language.
 
         An input that cannot be read yields an AudioError.
         """
         check_is_several(inputs)
-        audio = read_ahead(inputs, sampling_rate=sampling_rate, audio_track=audio_track)
+        audio = read_ahead(inputs, sampling_rate=sampling_rate, audio_track=audio_track, speech=segmentation.speech)
+        segmenter = Segmenter(segmentation, CTC_CLIP_SECONDS)
         recipe = Recipe(partial(_recipe, self._files, self._dtype, self._device.type, audio_track))
         for index, decoded, segments in compute_segments(
-            audio, partial(transcribe_batch, self._checkpoint), self._batch_size, progress=progress
+            audio,
+            partial(transcribe_batch, self._checkpoint),
+            self._batch_size,
+            spans=segmenter.segments,
+            progress=progress,
         ):
             if isinstance(decoded, AudioError):
                 yield index, decoded
@@ -133,10 +153,13 @@ class Transcriber:
                     decoded.name,
                     decoded.end_seconds,
                     None,
-                    tuple(segments),
+                    tuple(segments.values()),
                     language,
                     decoded.warnings,
-                    notes=decoded.notes,
+                    notes=decoded.notes
+                    if segments
+                    else (*decoded.notes, empty_result_note(decoded.speech, segmentation)),
+                    left_out=left_out(decoded, [*segments]),
                     recipe=recipe,
                 ),
             )

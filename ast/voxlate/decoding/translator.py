@@ -2,37 +2,40 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, overload
 
 from voxlate.audio.loading import SAMPLE_RATE_HZ
 from voxlate.audio.prefetch import read_ahead
 from voxlate.audio.python_inputs import AudioInput, check_is_several, is_list
+from voxlate.audio.segmentation import ClipSeconds
 from voxlate.audio.tracks import AudioTrack
 from voxlate.checkpoints.generation_config import read_search_defaults
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.model_folder import load_checkpoint
+from voxlate.checkpoints.segmenter_files import load_segmenter
 from voxlate.checkpoints.shortlist import find_shortlists, shortlists_sha256
+from voxlate.checkpoints.training_statistics import read_training_statistics
 from voxlate.checkpoints.weights import weight_files
 from voxlate.decoding.assembly import PendingTranslation
 from voxlate.decoding.bilingual import BilingualModel, check_bilingual
 from voxlate.decoding.output_layer import Vocabulary, shortlisted
 from voxlate.decoding.recipes import ModelFiles, runtime_recipe, software_recipe
-from voxlate.decoding.results import Recipe, Translation, result_or_raise
-from voxlate.decoding.schedule import AudioSegment, Schedule
-from voxlate.decoding.search import Hypothesis
+from voxlate.decoding.results import Recipe, Segment, Translation, result_or_raise
+from voxlate.decoding.schedule import Schedule
+from voxlate.decoding.segment_journal import ResumableSegments
+from voxlate.decoding.segmenting import DEFAULT_SEGMENTATION, SegmentationOptions, Segmenter, SentenceBoundaries
+from voxlate.decoding.translation_stream import TranslationStream
 from voxlate.deprecation import renamed_keywords
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import INT8, choose_device, choose_dtype
 from voxlate.languages import find_language
 from voxlate.models.cpu.install import install_cpu_path
-from voxlate.progress import AudioProgress
 from voxlate.search_options import SearchOptions, SearchSettings
 
 DEFAULT_SEARCH = SearchOptions()
 _BATCH_SIZES = {"cpu": 64, "cuda": 256}
-_WINDOW_BATCHES = 4  # batches that are read before the first is translated, so that similar lengths share a batch
 
 
 def target_codes(to: str | Sequence[str]) -> tuple[str, ...]:
@@ -111,6 +114,7 @@ class Translator:
         to: str | Sequence[str],
         source: str | Sequence[str | None] | None = None,
         options: SearchOptions = DEFAULT_SEARCH,
+        segmentation: SegmentationOptions = DEFAULT_SEGMENTATION,
         sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
     ) -> list[Translation]: ...
@@ -123,6 +127,7 @@ class Translator:
         to: str,
         source: str | None = None,
         options: SearchOptions = DEFAULT_SEARCH,
+        segmentation: SegmentationOptions = DEFAULT_SEGMENTATION,
         sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
     ) -> Translation: ...
@@ -135,6 +140,7 @@ class Translator:
         to: Sequence[str],
         source: str | None = None,
         options: SearchOptions = DEFAULT_SEARCH,
+        segmentation: SegmentationOptions = DEFAULT_SEGMENTATION,
         sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
     ) -> list[Translation]: ...
@@ -146,6 +152,7 @@ class Translator:
         to: str | Sequence[str],
         source: str | Sequence[str | None] | None = None,
         options: SearchOptions = DEFAULT_SEARCH,
+        segmentation: SegmentationOptions = DEFAULT_SEGMENTATION,
         sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
     ) -> Translation | list[Translation]:
@@ -164,6 +171,7 @@ class Translator:
             to=to if several_inputs else [to],
             source=source,
             options=options,
+            segmentation=segmentation,
             sampling_rate=sampling_rate,
             audio_track=audio_track,
         ):
@@ -183,10 +191,13 @@ class Translator:
         to: str | Sequence[str | Sequence[str]],
         source: str | Sequence[str | None] | None = None,
         options: SearchOptions = DEFAULT_SEARCH,
+        segmentation: SegmentationOptions = DEFAULT_SEGMENTATION,
         progress: Callable[[float, float], None] | None = None,
         sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
         whole: bool = False,
+        on_segment: Callable[[int, str, Segment], None] | None = None,
+        resume: ResumableSegments | None = None,
     ) -> Iterator[tuple[int, Translation | AudioError]]:
         """Translate many inputs; yield the index and the result of each as soon as it is complete.
 
@@ -196,10 +207,13 @@ class Translator:
           each yields a translation.
         - `source`: the spoken language of all inputs, or of each. It is only recorded.
         - `options`: search options.
+        - `segmentation`: how the inputs are cut into segments.
         - `progress`: called with the seconds of audio that are translated and read so far.
         - `sampling_rate`: sampling rate of arrays and tensors, in Hz.
         - `audio_track`: which track to read from files with several, by number (from 1) or language.
-        - `whole`: do not cut audio of up to 30 s at pauses: each input is an utterance, as in test sets.
+        - `whole`: each input is an utterance, as in test sets: speech is not detected, and audio of up to 30 s not cut.
+        - `on_segment`: called with the index of an input, a target language and the next segment, when it is done.
+        - `resume`: keeps what is done of inputs, and knows what an interrupted run has done.
 
         An input that cannot be read yields one AudioError. Segments of many inputs share batches, sorted by length,
         which does not change results.
@@ -209,52 +223,47 @@ class Translator:
             _check_one_for_each(len(inputs), to=to, source=source)  # type: ignore[arg-type]
         languages = [target_codes(item) for item in ([to] if isinstance(to, str) else to)]
         tag_ids = {language: self.checkpoint.target_id(language) for item in languages for language in item}
-        recipes = {language: Recipe(self._recipe_function(options, [language], audio_track)) for language in tag_ids}
-        report = AudioProgress(progress)
+        recipe = partial(self._recipe_function, options, segmentation=None if whole else segmentation)
+        recipes = {language: Recipe(recipe([language], audio_track)) for language in tag_ids}
         settings = options.resolve(self._model_defaults)
         settings = replace(
             settings, max_length=min(settings.max_length, self.checkpoint.model.decoder.config.max_positions)
         )
         searched = replace(settings, n_best=settings.beam_size) if settings.mbr else settings
-        schedule = Schedule(self.checkpoint.model, searched, self._batch_size, self._vocabulary(tag_ids))
-        pending: dict[tuple[int, int], PendingTranslation] = {}  # (index of the input, index of its target language)
-        waiting: list[AudioSegment] = []
-        window = self._batch_size * _WINDOW_BATCHES
-
-        def complete(
-            results: Iterator[tuple[AudioSegment, int, list[Hypothesis]]],
-        ) -> Iterator[tuple[int, Translation]]:
-            for segment, tag, hypotheses in results:
-                report.add(done=segment.seconds / len(segment.tag_ids))
-                key = segment.index, tag
-                pending[key].hypotheses[segment.span] = hypotheses
-                if pending[key].is_complete:
-                    yield segment.index, self._finish(pending.pop(key), settings)
-
-        decoded = read_ahead(inputs, sampling_rate=sampling_rate, audio_track=audio_track, whole=whole)
+        segmentation = replace(segmentation, vad=segmentation.vad and not whole)
+        stream = TranslationStream(
+            Schedule(self.checkpoint.model, searched, self._batch_size, self._vocabulary(tag_ids)),
+            Segmenter(segmentation, self._clip_seconds, self._boundaries),
+            self.checkpoint.tokenizer,
+            settings,
+            partial(self._finish, settings=settings),
+            self._batch_size,
+            whole=whole,
+            progress=progress,
+            on_segment=on_segment,
+            resume=resume,
+        )
+        decoded = read_ahead(
+            inputs,
+            sampling_rate=sampling_rate,
+            audio_track=audio_track,
+            speech=segmentation.speech,
+            fill_gaps=not whole,
+        )
         for index, audio in enumerate(decoded):
             if not isinstance(to, str) and index >= len(languages):
                 raise VoxlateError(f"`to` has {len(to)} languages, but there are more inputs; expected one for each")
             if isinstance(audio, AudioError):
                 yield index, audio
                 continue
-            report.add(read=audio.seconds, done=audio.silent_seconds)
             source_language = source if source is None or isinstance(source, str) else source[index]
             targets = languages[0] if isinstance(to, str) else languages[index]
-            for tag, language in enumerate(targets):
-                translation = PendingTranslation(audio, language, source_language, recipes[language])
-                if audio.spans:
-                    pending[index, tag] = translation
-                else:
-                    yield index, self._finish(translation, settings)
-            tags = tuple(tag_ids[language] for language in targets)
-            waiting += [AudioSegment(index, span, audio, tags) for span in audio.spans]
-            while len(waiting) >= window:
-                ready = waiting[:window]
-                del waiting[:window]
-                yield from complete(schedule.translate(ready))
-        yield from complete(schedule.translate(waiting))
-        yield from complete(schedule.finish())
+            translations = [
+                PendingTranslation(audio, language, source_language, recipes[language], segmentation)
+                for language in targets
+            ]
+            yield from stream.add(index, audio, [tag_ids[language] for language in targets], translations)
+        yield from stream.finish()
 
     def recipe(
         self, options: SearchOptions = DEFAULT_SEARCH, to: str | Sequence[str] | None = None
@@ -268,7 +277,11 @@ class Translator:
         return self._recipe_function(options, languages)()
 
     def _recipe_function(
-        self, options: SearchOptions, languages: Sequence[str], audio_track: AudioTrack | None = None
+        self,
+        options: SearchOptions,
+        languages: Sequence[str],
+        audio_track: AudioTrack | None = None,
+        segmentation: SegmentationOptions | None = None,
     ) -> Callable[[], dict[str, object]]:
         """Return a function that computes a recipe. It does not refer to the model, so that results do not keep it."""
         files, dtype, device, shortlist = self._files, self._dtype, self._device.type, self._shortlist
@@ -281,6 +294,7 @@ class Translator:
                 **files.recipe,
                 "slots": language_tokens,
                 **{f"search_{name}": value for name, value in settings.recorded().items()},
+                **({} if segmentation is None else segmentation.recorded()),
                 "shortlist": shortlists_sha256(files.folder, languages) if shortlist else False,
                 **runtime_recipe(dtype, device),
                 **({} if audio_track is None else {"audio_track": audio_track}),
@@ -288,8 +302,8 @@ class Translator:
 
         return compute
 
-    def _finish(self, pending: PendingTranslation, settings: SearchSettings) -> Translation:
-        translation = pending.finish(self.checkpoint.tokenizer, settings)
+    def _finish(self, pending: PendingTranslation, *, settings: SearchSettings) -> Translation:
+        translation = pending.finish(settings)
         return self._bilingual.with_transcripts(translation, pending.audio) if self._bilingual else translation
 
     def _vocabulary(self, tag_ids: Mapping[str, int]) -> Vocabulary:
@@ -298,6 +312,15 @@ class Translator:
         shortlists = find_shortlists(self.checkpoint.folder, self.checkpoint.tokenizer, tag_ids)
         ids_by_tag = {tag_ids[language]: shortlist.ids for language, shortlist in shortlists.items()}
         return shortlisted(self.checkpoint.model.decoder.output_rows(), ids_by_tag)
+
+    @cached_property
+    def _clip_seconds(self) -> ClipSeconds:
+        statistics = read_training_statistics(self.checkpoint.folder)
+        return ClipSeconds(statistics.median_seconds, statistics.q95_seconds, statistics.max_seconds)
+
+    @cached_property
+    def _boundaries(self) -> SentenceBoundaries | None:
+        return load_segmenter(self.checkpoint.folder, self.checkpoint.model)
 
     @cached_property
     def _full_vocabulary(self) -> Vocabulary:

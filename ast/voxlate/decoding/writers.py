@@ -71,6 +71,10 @@ def to_dict(translation: Translation) -> dict[str, object]:
             }
             for segment in translation.segments
         ],
+        "left_out": [
+            {"start": round(one.start, 3), "end": round(one.end, 3), "reason": one.reason}
+            for one in translation.left_out
+        ],
         "warnings": list(translation.warnings),
         "notes": list(translation.notes),
         "recipe": dict(translation.recipe),

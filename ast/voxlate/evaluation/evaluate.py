@@ -74,7 +74,7 @@ def run(command: EvaluateCommand) -> int:
             if state.is_main_process:
                 records = join(read_hypotheses(task.folder / HYPOTHESES), references_of(task.manifest))
                 scores.append(evaluate_folder(records, command.scoring, task.folder))
-                stderr().print(f"{task.direction}: {scores[-1]['n']:,} clips, {task.folder / SCORES}")
+                stderr().print(f"{task.direction}: {scores[-1]['n']:,} sentences, {task.folder / SCORES}")
     except KeyboardInterrupt:
         stderr().print("interrupted; rerun the same command to resume", style="bold")
         return 130
@@ -89,7 +89,8 @@ def _find_tasks(command: EvaluateCommand) -> list[Task]:
     tasks: dict[str, Task] = {}
     seen = []
     for path in _manifests(command):
-        manifest = read_manifest(path, need=("audio", "target_text", "target_language", "source_language"))
+        needed = ("audio", "target_text", "target_language", "source_language")
+        manifest = read_manifest(path, need=needed, recordings=True)
         manifest = _select_split(manifest, command.split, is_named=path not in command.data)
         direction = _direction(path, manifest)
         seen.append(direction)

@@ -1,4 +1,7 @@
-"""Translate the clips of a manifest into a file of hypotheses. An interrupted run can be resumed.
+"""Translate the clips and recordings of a manifest into a file of hypotheses. An interrupted run can be resumed.
+
+Clips are sentences and translated as they are. A recording, whose reference is a list of sentences, is cut into
+segments, as by `voxlate translate`.
 
 During a run, each process appends its results to a part. At the end the parts are merged into one file in the
 manifest's order, next to a file with their recipe. When a run is resumed, a row is kept if it has no error and the
@@ -11,7 +14,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,14 +115,15 @@ def _keep_valid_rows(task: Task) -> None:
         if "error" in row:
             if row["error"] == utterance.error:
                 kept.append(row)
-        elif utterance.error is None and row.get("audio_sha256") == _sha256(utterance):
+        elif utterance.error is None and _is_current(row, utterance):
             kept.append(row)
         else:
             changed += 1
     retried = len(failed) - sum("error" in row for row in kept)
     if retried or changed:
         stderr().print(
-            f"{task.direction}: translating again {retried:,} clips that failed and {changed:,} whose audio changed"
+            f"{task.direction}: translating again {retried:,} clips that failed and {changed:,} whose audio or kind of "
+            "reference changed"
         )
     write_text(task.folder / _KEPT, "".join(map(_line, kept)))
     for part in task.folder.glob(_PART):
@@ -137,40 +141,54 @@ def _translate(
 ) -> None:
     """Append the results of this process's clips to its part, each as soon as it is complete."""
     part = task.folder / _PART.replace("*", f"{state.process_index:05}")
-    digests: dict[int, str | None] = {}
-
-    def sources() -> Iterator[AudioSource]:
-        for number, index in enumerate(clips):
-            digests[number] = _sha256(task.manifest[index])
-            yield _source(task.manifest[index])
-
     with ExitStack() as stack:
         file = stack.enter_context(part.open("w", encoding="utf-8", newline="\n"))
         advance = (
             stack.enter_context(progress_bar(task.direction, len(indices))) if state.is_main_process else _no_progress
         )
-        clips: list[int] = []
+        readable: dict[bool, list[Utterance]] = {False: [], True: []}  # by whether it is a recording
         for index in indices:
-            error = task.manifest[index].error
-            if error is None:
-                clips.append(index)
+            utterance = task.manifest[index]
+            if utterance.error is None:
+                readable[bool(utterance.target_sentences)].append(utterance)
             else:
-                _append(file, task.manifest[index].id, "", error=error)
+                _append(file, utterance.id, "", error=utterance.error)
                 advance(1)
-        for number, result in translator.stream(
-            sources(), to=task.target_language, options=options, progress=progress, whole=True
-        ):
-            name = task.manifest[clips[number]].id
-            if isinstance(result, AudioError):
-                _append(file, name, "", error=str(result))
-            else:
-                origin = {"warnings": list(result.warnings) or None, "audio_sha256": digests.pop(number)}
-                _append(file, name, result.text, score=_score(result), **origin)
-            advance(1)
+        for is_recording, utterances in readable.items():
+            if not utterances:
+                continue
+            digests: dict[int, str | None] = {}
+            for number, result in translator.stream(
+                _sources(utterances, digests),
+                to=task.target_language,
+                options=options,
+                progress=progress,
+                whole=not is_recording,
+            ):
+                if isinstance(result, AudioError):
+                    _append(file, utterances[number].id, "", error=str(result))
+                else:
+                    origin = {"warnings": list(result.warnings) or None, "audio_sha256": digests.pop(number)}
+                    kind = {"recording": is_recording or None}
+                    _append(file, utterances[number].id, result.text, score=_score(result), **kind, **origin)
+                advance(1)
+
+
+def _sources(utterances: Sequence[Utterance], digests: dict[int, str | None]) -> Iterator[AudioSource]:
+    """Yield the audio of utterances; store the digest of each under its number when it is read."""
+    for number, utterance in enumerate(utterances):
+        digests[number] = _sha256(utterance)
+        yield _source(utterance)
 
 
 def _no_progress(count: int) -> None:
     """Do nothing: only the main process shows progress."""
+
+
+def _is_current(row: dict[str, Any], utterance: Utterance) -> bool:
+    """Return whether a row is the translation of an utterance's present audio, cut into segments or not as needed."""
+    same_kind = bool(row.get("recording")) == bool(utterance.target_sentences)
+    return same_kind and row.get("audio_sha256") == _sha256(utterance)
 
 
 def _source(utterance: Utterance) -> AudioSource:

@@ -15,7 +15,7 @@ from voxlate.manifest.reading import read_manifest
 
 def print_accuracy(manifests: Sequence[Path], identifier: Identifier) -> int:
     """Print the accuracy and the confusions of each source language; return 0, or 1 if clips failed."""
-    rows = [row for manifest in manifests for row in read_manifest(manifest)]
+    rows = [row for manifest in manifests for row in read_manifest(manifest, recordings=True)]
     unlabeled = next((row.id for row in rows if row.source_language is None), None)
     if unlabeled is not None:
         raise VoxlateError(f"{unlabeled} has no source_language; expected one for each clip")

@@ -18,7 +18,7 @@ def read_references(path: Path) -> References:
     if path.suffix.lower() not in _TABLES:
         references = read_lines(path)
         return replace(references, rows=[_with_codes(row) for row in references.rows])
-    manifest = read_manifest(path, need=("target_text",), check_audio=False)
+    manifest = read_manifest(path, need=("target_text",), check_audio=False, recordings=True)
     return references_of(manifest)
 
 
@@ -29,14 +29,20 @@ def references_of(manifest: Manifest) -> References:
 
 def transcripts(references: References) -> References:
     """Return the source texts as references, to score transcripts. VoxlateError if one is missing."""
-    missing = [row.id for row in references.rows if row.source_text is None]
+    missing = [row.id for row in references.rows if row.source_text is None and not row.source_sentences]
     if missing:
         raise VoxlateError(
             f"{references.path}: {len(missing):,} rows without source_text, first {missing[0]}; expected the "
             "transcript of each, or no --transcripts"
         )
     rows = [
-        replace(row, target_text=row.source_text or "", target_language=row.source_language) for row in references.rows
+        replace(
+            row,
+            target_text=row.source_text or "",
+            target_language=row.source_language,
+            sentences=row.source_sentences,
+        )
+        for row in references.rows
     ]
     return References(references.path, rows, references.has_ids)
 
@@ -64,4 +70,6 @@ def _reference(utterance: Utterance) -> ReferenceRow:
         utterance.speaker,
         utterance.split,
         audio,
+        utterance.target_sentences,
+        utterance.source_sentences,
     )

@@ -47,6 +47,7 @@ class Scoring:
     seed: int = 1
     seen_in: Sequence[Path] = ()  # training manifests, whose speakers are scored separately
     transcripts: bool = False  # score transcripts, not translations
+    resegment: bool = False  # hypotheses are the translation of one recording, references its sentences
 
 
 def score_files(hypotheses: Path, references: Path, scoring: Scoring, output: Path | None) -> int:
@@ -106,6 +107,12 @@ def print_scores(scores: Sequence[dict[str, Any]]) -> None:
     console = output_console()
     console.print(table)
     _print_metrics(console, [metric for result in scores for metric in result["metrics"].items()])
+    for result in scores:
+        if found := result["recipe"].get("resegmentation"):
+            console.print(
+                f"{result['direction'] or result['target_language']}: resegmented: {found['recordings']:,} recordings "
+                f"into {found['sentences']:,} reference sentences ({found['method']}, by {found['units']})"
+            )
     console.print("[low, high]: 95 % interval by bootstrap; n: sentences; official: sentences of the official split")
     for result in scores:
         for line in _remarks(result):
@@ -160,7 +167,8 @@ def _counted(languages: dict[str, int]) -> str:
 def _measure(hypotheses: Path, references: Path, scoring: Scoring) -> tuple[Records, list[MetricStatistics]]:
     expected = read_references(references)
     expected = transcripts(expected) if scoring.transcripts else expected
-    records = join(read_hypotheses(hypotheses), expected, language_code(scoring.target_language))
+    language = language_code(scoring.target_language)
+    records = join(read_hypotheses(hypotheses), expected, language, resegment=scoring.resegment)
     return records, compute_statistics(records, scoring.metrics, scoring.tokenize, workers=cpu_count() or 1)
 
 

@@ -27,7 +27,7 @@ from voxlate.errors import VoxlateError
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_LAYOUT = "3"  # version of the file layout and of the checks that cached rows passed; a new one invalidates old files
+_LAYOUT = "4"  # version of the file layout and of the checks that cached rows passed; a new one invalidates old files
 _BLOCK = 2**20
 _UNUSED_DAYS = 30
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from decimal import Decimal
 from itertools import islice
 from numbers import Real
@@ -13,6 +15,7 @@ import pyarrow.compute as pc
 
 from voxlate.errors import short_repr
 from voxlate.manifest.table_files import Problems, Row, Table, describe_type
+from voxlate.manifest.utterance import SENTENCES
 
 TEXTS = (
     "id",
@@ -31,9 +34,25 @@ _SCHEMA = pa.schema(
         ("audio_bytes", pa.large_binary()),
         ("seconds", pa.float64()),
         *((name, pa.string()) for name in TEXTS),
+        *((name, pa.list_(pa.string())) for name in SENTENCES.values()),
     ]
 )
+_LIST_IN_CELL = re.compile(r"""\s*\[\s*["'].*["']\s*\]\s*""", re.DOTALL)  # as pandas and json write one
 _BATCH_ROWS, _BATCH_ROWS_WITH_AUDIO = 10_000, 500
+
+
+def _checked_cells(table: Table, problems: Problems) -> Iterator[Row]:
+    """Yield the rows of a tsv or csv file; report cells that hold a list, which would be scored as text."""
+    for line, row in table:
+        for name in SENTENCES:
+            cell = row.get(name)
+            if cell is not None and cell.lstrip().startswith("[") and _LIST_IN_CELL.fullmatch(cell):
+                problems.add(
+                    line,
+                    f"{name} is a list ({short_repr(cell)}), which a {table.path.suffix} cannot hold; write the "
+                    "sentences of a recording to a .jsonl or .parquet manifest",
+                )
+        yield line, row
 
 
 def write_columns(path: Path, table: Table, problems: Problems) -> int:
@@ -41,7 +60,9 @@ def write_columns(path: Path, table: Table, problems: Problems) -> int:
 
     Values of the wrong type become null and are added to `problems`.
     """
-    rows, size = iter(table), _BATCH_ROWS_WITH_AUDIO if table.path.suffix.lower() == ".parquet" else _BATCH_ROWS
+    is_text = table.path.suffix.lower() in (".tsv", ".csv")
+    rows = _checked_cells(table, problems) if is_text else iter(table)
+    size = _BATCH_ROWS_WITH_AUDIO if table.path.suffix.lower() == ".parquet" else _BATCH_ROWS
     audio_bytes = 0
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, _SCHEMA) as stream:
         while batch := list(islice(rows, size)):
@@ -55,7 +76,7 @@ def _to_arrow(rows: list[Row], problems: Problems) -> pa.RecordBatch:
     """Convert rows to a batch of Arrow columns."""
     columns: dict[str, list[Any]] = {name: [row.get(name) for _, row in rows] for name in ("audio", "seconds", *TEXTS)}
     lines = columns["line"] = [line for line, _ in rows]
-    columns["audio_bytes"] = [None] * len(rows)
+    columns |= {name: [None] * len(rows) for name in ("audio_bytes", *SENTENCES.values())}
     for i, audio in enumerate(columns["audio"]):
         if isinstance(audio, dict):
             columns["audio"][i], columns["audio_bytes"][i] = _path_and_bytes(audio, lines[i], problems)
@@ -66,6 +87,9 @@ def _to_arrow(rows: list[Row], problems: Problems) -> pa.RecordBatch:
             if value is not None and type(value) is not str:
                 if type(value) is int and name in ("id", "speaker"):
                     columns[name][i] = str(value)
+                elif type(value) is list and name in SENTENCES:
+                    columns[name][i] = None
+                    columns[SENTENCES[name]][i] = _sentences(name, value, lines[i], problems)
                 else:
                     columns[name][i] = None
                     problems.add(lines[i], f"{name} is {describe_type(value)} ({short_repr(value)}), expected text")
@@ -75,6 +99,19 @@ def _to_arrow(rows: list[Row], problems: Problems) -> pa.RecordBatch:
             if columns["seconds"][i] is None:
                 problems.add(lines[i], f"seconds is {short_repr(value)}, expected a number")
     return pa.record_batch([pa.array(columns[field.name], field.type) for field in _SCHEMA], schema=_SCHEMA)
+
+
+def _sentences(name: str, values: list[Any], line: int, problems: Problems) -> list[str] | None:
+    """Return the sentences of a recording; report a list that is empty or has items without text."""
+    for number, value in enumerate(values, 1):
+        if not isinstance(value, str) or not value.strip():
+            is_empty = value is None or isinstance(value, str)
+            found = "empty" if is_empty else f"{describe_type(value)} ({short_repr(value)})"
+            problems.add(line, f"{name} is a list whose item {number} is {found}, expected one sentence in each")
+            return None
+    if not values:
+        problems.add(line, f"{name} is an empty list, expected the sentences of the recording")
+    return values or None
 
 
 def _path_and_bytes(audio: dict[str, Any], line: int, problems: Problems) -> tuple[Any, bytes | None]:

@@ -16,6 +16,7 @@ from voxlate.languages import find_language, look_up_language
 from voxlate.manifest.audio_paths import ManifestFolder
 from voxlate.manifest.column_names import closest, join_names
 from voxlate.manifest.table_files import Problems
+from voxlate.manifest.utterance import SENTENCES
 
 _SUGGESTIONS = 20  # each takes a millisecond
 _LONGEST_LANGUAGE, _LONGEST_PATH = 60, 250  # characters
@@ -29,6 +30,7 @@ def check(
     folder: ManifestFolder | None,
     portable: bool,
     splits: Sequence[str] | None = None,
+    recordings: bool = False,
 ) -> None:
     """Add the problems of a table's rows to `problems`.
 
@@ -40,6 +42,7 @@ def check(
         folder: The manifest's folder, if all audio files must exist.
         portable: Whether to refuse audio paths outside the manifest's folder.
         splits: Allowed values of the column `split`; None allows any.
+        recordings: Whether texts may be lists of the sentences of a recording.
     """
     if not table.num_rows and not problems.entries:
         problems.add(0, "contains no utterances")
@@ -76,6 +79,13 @@ def check(
         names = table.column("split")
         other = pc.and_(pc.is_valid(names), pc.invert(pc.is_in(names, value_set=pa.array(splits, pa.string()))))
         report("split", other, lambda row: f"split is {short_repr(names[row].as_py())}, expected {', '.join(splits)}")
+    if recordings:
+        report("source_text", _differ(table), lambda row: _difference(table.slice(row, 1)))
+    else:
+        for name, field in SENTENCES.items():
+            sentences = table.column(field)
+            problem = partial(_recording_problem, name, sentences)
+            report(name, pc.is_valid(sentences), problem)
     _check_ids(table.column("id"), lines, problems)
     if folder is not None or portable:
         _check_audio(table, lines, problems, folder, portable)
@@ -94,7 +104,33 @@ def _is_blank(table: pa.Table, name: str) -> Any:
         return pc.and_(missing, pc.is_null(table.column("audio_bytes")))
     if name == "seconds":
         return missing
+    if name in SENTENCES:
+        missing = pc.and_(missing, pc.is_null(table.column(SENTENCES[name])))
+        return pc.or_(missing, pc.equal(pc.utf8_trim_whitespace(pc.fill_null(table.column(name), "-")), ""))
     return pc.or_(missing, pc.equal(pc.utf8_trim_whitespace(pc.fill_null(table.column(name), "")), ""))
+
+
+def _recording_problem(name: str, sentences: pa.ChunkedArray, row: int) -> str:
+    return (
+        f"{name} is a list of {len(sentences[row])} sentences, a recording for voxlate evaluate and score; "
+        "expected a clip with one text: cut the recording into its sentences, or leave the row out"
+    )
+
+
+def _differ(table: pa.Table) -> Any:
+    """Return a mask of the rows whose source and target texts are not both one text or lists of the same length."""
+    kinds = []
+    for name, field in SENTENCES.items():
+        count = pc.fill_null(pc.list_value_length(table.column(field)), -1)  # -1: one text or none
+        kinds.append((count, pc.or_(pc.is_valid(table.column(name)), pc.greater_equal(count, 0))))
+    (source, has_source), (target, has_target) = kinds
+    return pc.and_(pc.and_(has_source, has_target), pc.not_equal(source, target))
+
+
+def _difference(row: pa.Table) -> str:
+    source, target = (row.column(field)[0].as_py() for field in SENTENCES.values())
+    shown = ["one text" if sentences is None else f"a list of {len(sentences)}" for sentences in (source, target)]
+    return f"source_text is {shown[0]}, target_text {shown[1]}; expected as many sentences in both, or no source_text"
 
 
 def _language_problem(name: str, column: pa.ChunkedArray, unknown: dict[str, str], row: int) -> str:

@@ -27,7 +27,7 @@ from voxlate.manifest.audio_paths import ManifestFolder
 from voxlate.manifest.column_names import join_names, lookalikes
 from voxlate.manifest.content_checks import check
 from voxlate.manifest.table_files import Problems, Table, check_regular
-from voxlate.manifest.utterance import COLUMNS, NO_AUDIO, EmbeddedAudio, Utterance
+from voxlate.manifest.utterance import COLUMNS, NO_AUDIO, SENTENCES, EmbeddedAudio, Utterance
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -49,7 +49,9 @@ class Manifest(Sequence[Utterance]):
         self.path, self.columns = path, tuple(columns)
         self._dataset = dataset
         self._rows = range(len(dataset)) if rows is None else np.asarray(rows, dtype=np.int64)
-        self._records = dataset.with_format(None, columns=["audio", "seconds", *TEXTS])
+        table = dataset.data
+        self._sentences = [name for name in SENTENCES.values() if table.column(name).null_count < len(dataset)]
+        self._records = dataset.with_format(None, columns=["audio", "seconds", *TEXTS, *self._sentences])
         self._folder = ManifestFolder(path.parent)
 
     def __len__(self) -> int:
@@ -74,16 +76,20 @@ class Manifest(Sequence[Utterance]):
             record["audio"] = NO_AUDIO if name is None else Path(self._folder.absolute(name))
         for column in _LANGUAGES:
             record[column] = _language_code(record[column])
+        for column in self._sentences:
+            record[column] = tuple(record[column] or ())
         return Utterance(**record)
 
     def column(self, name: str) -> Any:
         """Return a column: `seconds` as a float64 array with NaN where unknown, any other as a list of texts.
 
+        `source_sentences` and `target_sentences` hold lists of texts for recordings, None for clips.
+
         This is faster than iterating over utterances. `audio` holds the paths as written in the file, None for
         embedded clips.
         """
-        if name not in COLUMNS:
-            raise VoxlateError(f"no column {name!r}; expected {', '.join(COLUMNS)}")
+        if name not in (names := (*COLUMNS, *SENTENCES.values())):
+            raise VoxlateError(f"no column {name!r}; expected {', '.join(names)}")
         table = self._dataset.data
         column = table.column(name)
         if name == "audio":
@@ -113,6 +119,7 @@ def read_manifest(
     check_audio: bool = True,
     portable: bool = False,
     splits: Sequence[str] | None = None,
+    recordings: bool = False,
 ) -> Manifest:
     """Read and check a manifest. Its suffix (.jsonl, .tsv, .csv, .parquet) determines the format.
 
@@ -123,6 +130,7 @@ def read_manifest(
         check_audio: Whether all audio files must exist.
         portable: Whether to refuse audio paths outside the manifest's folder.
         splits: Allowed values of the column `split`; None allows any.
+        recordings: Whether texts may be lists of the sentences of a recording.
 
     Raises:
         VoxlateError: The file has problems. The message lists them with their line numbers.
@@ -133,10 +141,14 @@ def read_manifest(
     check_regular(path)
     folder = ManifestFolder(path.parent) if check_audio else None
     arrow_path = cache_path(path)
+
+    def check_rows(table: pa.Table, columns: Sequence[str], problems: Problems) -> None:
+        check(table, columns, needed, problems, folder, portable, splits, recordings)
+
     cached = open_cached(arrow_path)
     if cached is not None:
         problems = Problems(f"manifest {path}", notes=[*cached.notes, *_unused_columns(cached.columns)])
-        check(cached.dataset.data.table, cached.columns, needed, problems, folder, portable, splits)
+        check_rows(cached.dataset.data.table, cached.columns, problems)
         if not problems.entries:
             problems.raise_any()
             return Manifest(path, cached.dataset, cached.columns)
@@ -146,7 +158,7 @@ def read_manifest(
             path,
             arrow_path,
             problems,
-            lambda table, names: check(table, names, needed, problems, folder, portable, splits),
+            lambda table, names: check_rows(table, names, problems),
         )
     except OSError as error:
         raise VoxlateError(

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, TypeAlias
 from voxlate.errors import VoxlateError, short_repr
 from voxlate.files import special_file_kind
 from voxlate.manifest.quoting import IN_CSV, IN_TSV, Quoting, header_problem
+from voxlate.manifest.utterance import SENTENCES
 
 Row: TypeAlias = tuple[int, dict[str, Any]]
 Rows: TypeAlias = Generator[Row, None, None]
@@ -264,7 +265,7 @@ def _parquet_rows(table: Table, file: BinaryIO) -> Rows:
         table.header(names)
         types = dict(zip(names, parquet.schema_arrow.types, strict=True))
         needed = [name for name in table.needed if names.count(name) == 1]
-        for name in [name for name in needed if not _is_plain(pa, types[name])]:
+        for name in [name for name in needed if not _is_plain(pa, types[name], with_lists=name in SENTENCES)]:
             actual = str(types[name])[:100]
             table.problems.add(0, f"column {name!r} is {actual}, expected text or numbers, or bytes and path for audio")
             needed.remove(name)
@@ -280,9 +281,11 @@ def _parquet_rows(table: Table, file: BinaryIO) -> Rows:
         table.problems.add(0, f"not a complete parquet file ({reason})")
 
 
-def _is_plain(pa: Any, type_: Any) -> bool:
-    """Return whether the values of a type are JSON scalars, bytes, or structs of these."""
+def _is_plain(pa: Any, type_: Any, *, with_lists: bool = False) -> bool:
+    """Return whether the values of a type are JSON scalars, bytes, or structs of these, or lists of scalars."""
     types = pa.types
+    if with_lists and (types.is_list(type_) or types.is_large_list(type_)):
+        return _is_plain(pa, type_.value_type)
     if types.is_dictionary(type_):
         return _is_plain(pa, type_.value_type)
     if types.is_struct(type_):

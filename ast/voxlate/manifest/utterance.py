@@ -1,4 +1,4 @@
-"""One utterance: a clip with its texts, languages and speaker."""
+"""One utterance: a clip, or a recording of several sentences, with its texts, languages and speaker."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,7 +21,8 @@ class EmbeddedAudio:
 class Utterance:
     """A clip with its texts. Languages are codes of `voxlate.languages`; unknown fields are `None`.
 
-    `seconds` is the duration of the clip.
+    `seconds` is the duration of the clip. For a recording of several sentences, their texts are in `source_sentences`
+    and `target_sentences`, in the order in which they are spoken, and `source_text` and `target_text` are None.
     """
 
     id: str
@@ -34,7 +35,11 @@ class Utterance:
     speaker: str | None = None
     split: str | None = None
     error: str | None = None  # why the audio could not be read during preparation
+    source_sentences: tuple[str, ...] = ()
+    target_sentences: tuple[str, ...] = ()
 
 
 NO_AUDIO = EmbeddedAudio(b"")  # for an utterance that has an error and no file
-COLUMNS = tuple(field.name for field in fields(Utterance))
+# Columns of a file that hold a text or a list of sentences, and the fields for the latter.
+SENTENCES = {"source_text": "source_sentences", "target_text": "target_sentences"}
+COLUMNS = tuple(field.name for field in fields(Utterance) if field.name not in SENTENCES.values())

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from voxlate.errors import VoxlateError
 from voxlate.files import atomic_file
 from voxlate.manifest.arrow_columns import TEXTS
 from voxlate.manifest.audio_paths import ManifestFolder
-from voxlate.manifest.utterance import COLUMNS, NO_AUDIO, EmbeddedAudio, Utterance
+from voxlate.manifest.utterance import COLUMNS, NO_AUDIO, SENTENCES, EmbeddedAudio, Utterance
 
 _BATCH_ROWS = 10_000
 _BATCH_BYTES = 64 * 2**20
@@ -38,7 +39,7 @@ def _write_jsonl(path: Path, utterances: Iterable[Utterance], folder: ManifestFo
     count = 0
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for count, utterance in enumerate(utterances, 1):  # noqa: B007
-            record = {name: getattr(utterance, name) for name in COLUMNS}
+            record = _record(utterance)
             if _lacks_audio(utterance):
                 record["audio"] = None
             elif isinstance(utterance.audio, EmbeddedAudio):
@@ -53,13 +54,30 @@ def _write_jsonl(path: Path, utterances: Iterable[Utterance], folder: ManifestFo
 def _write_parquet(path: Path, utterances: Iterable[Utterance], folder: ManifestFolder | None) -> int:
     audio = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     types = {"audio": audio, "seconds": pa.float64(), **dict.fromkeys(TEXTS, pa.string())}
+    batches = _batches(utterances, folder)
+    first = next(batches, [])
+    if any(isinstance(record[name], list) for record in first for name in SENTENCES):
+        types |= dict.fromkeys(SENTENCES, pa.list_(pa.string()))
     schema = pa.schema([(name, types[name]) for name in COLUMNS])
     count = 0
     with pq.ParquetWriter(path, schema) as writer:
-        for records in _batches(utterances, folder):
+        for records in chain([first], batches):
+            kinds = {type(record[name]) for record in records for name in SENTENCES}
+            if kinds - {type(None), list if schema.field("target_text").type == pa.list_(pa.string()) else str}:
+                raise VoxlateError(
+                    "some rows have one text, others a list of sentences, which a column of a parquet manifest cannot "
+                    "hold; write them to a .jsonl manifest, or to two"
+                )
             writer.write_table(pa.Table.from_pylist(records, schema))
             count += len(records)
     return count
+
+
+def _record(utterance: Utterance) -> dict[str, Any]:
+    """Return the columns of an utterance. The texts of a recording are lists of its sentences."""
+    record = {name: getattr(utterance, name) for name in COLUMNS}
+    lists = {name: list(getattr(utterance, field)) for name, field in SENTENCES.items()}
+    return record | {name: sentences for name, sentences in lists.items() if sentences}
 
 
 def _batches(utterances: Iterable[Utterance], folder: ManifestFolder | None) -> Iterator[list[dict[str, Any]]]:
@@ -67,7 +85,7 @@ def _batches(utterances: Iterable[Utterance], folder: ManifestFolder | None) -> 
     batch: list[dict[str, Any]] = []
     size = 0
     for utterance in utterances:
-        record = {name: getattr(utterance, name) for name in COLUMNS}
+        record = _record(utterance)
         if _lacks_audio(utterance):
             record["audio"] = None
         elif isinstance(utterance.audio, EmbeddedAudio):

@@ -32,6 +32,7 @@ class SpeechEncoder(Protocol):
 
     output_dim: int
     frame_samples: int  # samples from one state to the next
+    min_samples: int  # samples that one state depends on through the convolutions or mel frames
     normalize_waveform: bool
     model: Any  # transformers' network, so that checkpoints have the same tensor names
 

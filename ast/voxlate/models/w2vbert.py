@@ -39,7 +39,7 @@ class Wav2Vec2BertEncoder(nn.Module):
         super().__init__()
         self.config = Wav2Vec2BertConfig.from_dict({**config.to_dict(), "add_adapter": False})
         self.output_dim: int = config.hidden_size
-        self.frame_samples = _STACKED * _HOP
+        self.frame_samples, self.min_samples = _STACKED * _HOP, _MIN_SAMPLES
         self.normalize_waveform = False
         self.model: Any = Wav2Vec2BertModel(self.config)
         filters = mel_filter_bank(

@@ -45,7 +45,13 @@ def write_model(
         write_ctc(folder, _with_prefix(tensors, "ctc."), characters)
     translator = _with_prefix(tensors, "translator.")
     save_checkpoint(
-        folder, checkpoint.model, checkpoint.tokenizer, checkpoint.targets, translator, checkpoint.directions
+        folder,
+        checkpoint.model,
+        checkpoint.tokenizer,
+        checkpoint.targets,
+        translator,
+        checkpoint.directions,
+        checkpoint.statistics,
     )
 
 

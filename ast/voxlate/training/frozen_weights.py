@@ -60,7 +60,14 @@ def write_frozen_weights(
     states = objective.state_dict().items()
     tensors = {name: full_tensor(tensor.detach()).cpu() for name, tensor in states if name not in trained}  # collective
     if must_write:
-        write_description(folder, checkpoint.model, checkpoint.tokenizer, checkpoint.targets, checkpoint.directions)
+        write_description(
+            folder,
+            checkpoint.model,
+            checkpoint.tokenizer,
+            checkpoint.targets,
+            checkpoint.directions,
+            checkpoint.statistics,
+        )
         write_safetensors(folder / _TENSORS_FILE, tensors, {_METADATA_KEY: metadata})
         files = (path for path in sorted(folder.iterdir()) if path.is_file() and path.name[0] != ".")
         checksums = {path.name: file_sha256(path) for path in files if path.name != _CHECKSUMS_FILE}

@@ -20,6 +20,7 @@ from voxlate.data.corpus import Corpus, LengthLimits, Sampling, make_sampling, r
 from voxlate.errors import VoxlateError
 from voxlate.languages import find_language
 from voxlate.models.ctc_head import CtcHead
+from voxlate.training.corpus_statistics import measure_statistics
 from voxlate.training.objective import Objective
 
 _ENCODER_FIELDS = {  # setting: field of transformers' config
@@ -137,7 +138,12 @@ def build_model(config: TrainConfig, data: TrainingData) -> Checkpoint:
         trained = required | {find_language(code).code for code in settings.add_languages}
         targets = {code: token for code, token in targets.items() if code in trained}
     _check_targets(checkpoint.name, targets, required)
-    return replace(checkpoint, targets=targets, directions=data.train.directions)
+    return replace(
+        checkpoint,
+        targets=targets,
+        directions=data.train.directions,
+        statistics=measure_statistics(data.train, checkpoint.tokenizer),
+    )
 
 
 def build_objective(

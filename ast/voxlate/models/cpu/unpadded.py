@@ -75,7 +75,7 @@ def _has_standard_layers(encoder: Wav2Vec2Encoder) -> bool:
     return not (
         encoder.HAS_POSITION_BIAS
         or getattr(transformer.pos_conv_embed, "batch_norm", None) is not None
-        or getattr(transformer.layers[0], "adapter_layer", None) is not None
+        or any(getattr(layer, "adapter_layer", None) is not None for layer in transformer.layers)
     )
 
 

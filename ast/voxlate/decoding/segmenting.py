@@ -1,0 +1,206 @@
+"""Choose the segments of an input that are translated or transcribed.
+
+Shape letters: T samples at 16 kHz, B frames of a sentence boundary head.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from voxlate.audio.prefetch import DecodedAudio
+from voxlate.audio.resampling import SAMPLE_RATE_HZ, Waveform
+from voxlate.audio.segmentation import (
+    DEFAULT_MIN_PAUSE_SECONDS,
+    ClipSeconds,
+    Cut,
+    Span,
+    Stretch,
+    cut_stretch,
+    pause_log_odds,
+    speech_stretches,
+    to_samples,
+)
+from voxlate.audio.speech_detection import LEVEL_FRAME_SAMPLES, MIN_SPEECH_SECONDS, Speech, SpeechOptions
+from voxlate.decoding.results import LeftOut
+from voxlate.errors import VoxlateError
+
+Segmentation: TypeAlias = float | Literal["auto", "none"]
+
+# A CTC head transcribes any number of sentences; its recordings are cut for memory and for cues of readable length.
+CTC_CLIP_SECONDS = ClipSeconds(median=6.0, q95=15.0, max=20.0)
+WHOLE_SECONDS = 30.0  # utterances of test sets up to this length are not cut
+_LEFT_OUT_SECONDS = 1.0  # shorter pauses are not reported
+_CONTEXT_SECONDS = 0.3  # around a stretch, for the boundary head
+_MAX_LOG_ODDS = 8.0
+_PEAK_DISTANCE = 30  # frames of 10 ms from a pause, for which the head's probability is high, too
+
+
+@dataclass(frozen=True)
+class SegmentationOptions:
+    """How an input is cut into segments.
+
+    - `segmentation`: "auto" for segments like the clips that the model was trained on, a maximum length in seconds, or
+      "none" for one segment.
+    - `vad`, `vad_threshold`: whether speech is detected, and the probability from which a frame contains speech.
+      Without detection, all sound counts as speech.
+    - `min_pause`: pauses from this length, in seconds, are preferred places to cut.
+
+    VoxlateError if a value is out of its range.
+    """
+
+    segmentation: Segmentation = "auto"
+    vad: bool = True
+    vad_threshold: float = 0.5
+    min_pause: float = DEFAULT_MIN_PAUSE_SECONDS
+
+    def __post_init__(self) -> None:
+        _ = self.speech  # checks the threshold
+        if self.segmentation not in ("auto", "none"):
+            seconds = self.segmentation
+            if isinstance(seconds, str | bool) or not 1 <= seconds <= 3600:
+                raise VoxlateError(f"segmentation is {seconds!r}, expected auto, none, or 1 to 3600 seconds")
+        if not 0 <= self.min_pause <= 10:  # false for NaN, too
+            raise VoxlateError(f"min_pause is {self.min_pause}, expected 0 to 10 seconds")
+
+    @property
+    def speech(self) -> SpeechOptions:
+        """The options of speech detection."""
+        return SpeechOptions(self.vad, self.vad_threshold)
+
+    def recorded(self) -> dict[str, object]:
+        """Return the options that results depend on, under the names of recipes."""
+        detection = {"vad_threshold": self.vad_threshold} if self.vad else {}
+        return {"segmentation": self.segmentation, "vad": self.vad, **detection, "min_pause": self.min_pause}
+
+    def changed(self) -> dict[str, object]:
+        """Return the options that differ from the defaults, for journals, whose older entries have none."""
+        return {name: value for name, value in asdict(self).items() if value != getattr(DEFAULT_SEGMENTATION, name)}
+
+
+DEFAULT_SEGMENTATION = SegmentationOptions()
+
+
+class SentenceBoundaries(Protocol):
+    """A head that finds the boundaries between sentences, trained by `voxlate train-segmenter`."""
+
+    frame_samples: int
+
+    def boundary_probabilities(self, waveform_T: Waveform) -> npt.NDArray[np.floating]:
+        """Return the probability that each frame lies between sentences, (B,)."""
+        ...
+
+
+class Segmenter:
+    """Yields the segments of inputs, in order; those of a long recording while it is being translated.
+
+    Audio that is not longer than the longest clip in training is one segment, with the silence around its speech.
+    """
+
+    def __init__(
+        self, options: SegmentationOptions, clip_seconds: ClipSeconds, boundaries: SentenceBoundaries | None = None
+    ) -> None:
+        self._options, self._boundaries = options, boundaries
+        self._lengths = clip_seconds
+        if isinstance(options.segmentation, int | float):
+            limit = float(options.segmentation)
+            self._lengths = ClipSeconds(limit * 0.75, limit * 0.95, limit, short_cost=20.0)  # as long as possible
+
+    def segments(self, audio: DecodedAudio, *, whole: bool = False) -> Iterator[Span]:
+        """Yield (start, end) in samples. With `whole`, an utterance of a test set of up to 30 s is not cut."""
+        for spans, _ in self.stretches(audio, whole=whole):
+            yield from spans
+
+    def stretches(
+        self, audio: DecodedAudio, *, whole: bool = False, after: int = 0
+    ) -> Iterator[tuple[list[Span], int]]:
+        """Yield the segments of one stretch of speech after another, and the sample where it ends.
+
+        Stretches that end by sample `after` are left out.
+        """
+        speech = audio.speech
+        has_enough_sound = speech.sound_seconds >= MIN_SPEECH_SECONDS and whole and not self._options.vad
+        if not speech.runs and not has_enough_sound:
+            return
+        uncut_seconds = WHOLE_SECONDS if whole else self._lengths.max
+        if self._options.segmentation == "none" or speech.samples <= uncut_seconds * SAMPLE_RATE_HZ:
+            if after < speech.samples:
+                yield [(0, speech.samples)], speech.samples
+            return
+        for stretch in speech_stretches(speech):
+            end = stretch.end * LEVEL_FRAME_SAMPLES
+            if after < end:
+                yield to_samples(self._cut(audio, stretch), stretch, speech.samples), end
+
+    def _cut(self, audio: DecodedAudio, stretch: Stretch) -> list[Span]:
+        needs_boundaries = self._boundaries is not None and stretch.seconds > self._lengths.median
+        boundaries = self._find_boundaries(audio, stretch) if needs_boundaries else None
+        return cut_stretch(
+            audio.speech,
+            stretch,
+            self._lengths,
+            min_pause_seconds=self._options.min_pause,
+            boundaries=boundaries,
+        )
+
+    def _find_boundaries(self, audio: DecodedAudio, stretch: Stretch) -> list[Cut]:
+        """Return the pauses of a stretch, and the peaks between them, with the log-odds of the boundary head."""
+        assert self._boundaries is not None
+        first = max(0, stretch.start * LEVEL_FRAME_SAMPLES - round(_CONTEXT_SECONDS * SAMPLE_RATE_HZ))
+        last = stretch.end * LEVEL_FRAME_SAMPLES + round(_CONTEXT_SECONDS * SAMPLE_RATE_HZ)
+        probabilities_B = self._boundaries.boundary_probabilities(audio.waveform_T[first:last])
+        centers_B = first + (np.arange(len(probabilities_B)) + 0.5) * self._boundaries.frame_samples
+        frames_B = centers_B / LEVEL_FRAME_SAMPLES
+        return boundary_cuts(stretch, frames_B, probabilities_B)
+
+
+def boundary_cuts(
+    stretch: Stretch, frames_B: npt.NDArray[np.floating], probabilities_B: npt.NDArray[np.floating]
+) -> list[Cut]:
+    """Return cuts with the log-odds of boundary probabilities at `frames_B`, in (fractional) frames of 10 ms.
+
+    A pause has the highest probability in it. Each peak of at least 0.5 outside pauses is a cut, too.
+    """
+    spacing = float(frames_B[1] - frames_B[0]) if len(frames_B) > 1 else 1.0
+    log_odds_B = np.clip(np.log(probabilities_B + 1e-9) - np.log(1 - probabilities_B + 1e-9), -_MAX_LOG_ODDS, 8.0)
+    free_B = (frames_B >= stretch.start + _PEAK_DISTANCE) & (frames_B <= stretch.end - _PEAK_DISTANCE)
+    cuts = []
+    for (_, end), (start, _) in pairwise(stretch.runs):
+        inside_B = (frames_B >= end - spacing) & (frames_B <= start + spacing)
+        if inside_B.any():
+            is_at_edge = start > stretch.end - _PEAK_DISTANCE or end < stretch.start + _PEAK_DISTANCE
+            length_odds = pause_log_odds((start - end) * LEVEL_FRAME_SAMPLES / SAMPLE_RATE_HZ)
+            cuts.append(Cut(end, start, length_odds if is_at_edge else float(log_odds_B[inside_B].max())))
+        free_B &= (frames_B <= end - _PEAK_DISTANCE) | (frames_B >= start + _PEAK_DISTANCE)
+    indices = np.flatnonzero(free_B & (probabilities_B >= 0.5))
+    for group in np.split(indices, np.flatnonzero(np.diff(indices) > 1) + 1):
+        if len(group):
+            peak = group[np.argmax(probabilities_B[group])]
+            frame = round(float(frames_B[peak]))
+            cuts.append(Cut(frame, frame, float(log_odds_B[peak])))
+    return sorted(cuts, key=lambda cut: cut.start)
+
+
+def empty_result_note(speech: Speech, options: SegmentationOptions) -> str:
+    """Return why an input without segments has none."""
+    if speech.is_silent:
+        return "only silence; its result is empty"
+    seconds = speech.sound_seconds
+    if seconds < MIN_SPEECH_SECONDS or not options.vad:
+        return f"its sound lasts less than {MIN_SPEECH_SECONDS} s, too short for a word; its result is empty"
+    return f"no speech in its {seconds:.1f} s of sound; its result is empty; use --no-vad to process it anyway"
+
+
+def left_out(audio: DecodedAudio, spans: Sequence[Span]) -> tuple[LeftOut, ...]:
+    """Return the stretches of a second or more that belong to no segment, and why, on the file's clock."""
+    edges = [0, *(sample for span in spans for sample in span), audio.speech.samples]
+    stretches = []
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        if end - start >= _LEFT_OUT_SECONDS * SAMPLE_RATE_HZ:
+            sound_G = audio.speech.sound_G[start // LEVEL_FRAME_SAMPLES : end // LEVEL_FRAME_SAMPLES]
+            reason: Literal["silence", "no speech"] = "no speech" if sound_G.mean() > 0.1 else "silence"
+            stretches.append(LeftOut(audio.clock.seconds(start), audio.clock.seconds(end), reason))
+    return tuple(stretches)
