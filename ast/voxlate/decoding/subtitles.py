@@ -22,7 +22,6 @@ LONG_TRANSCRIPT = "lines of the transcript"
 
 _SHORTEST_SECONDS = 0.2  # of a cue whose words have no duration
 _LATE_SECONDS = 0.25  # that a cue may begin after its first word, so that the one before can be read
-_LISTED = 50  # times in a note
 
 
 @dataclass(frozen=True)
@@ -64,9 +63,8 @@ def subtitle_notes(translation: Translation, options: SubtitleOptions = DEFAULT_
     notes = []
     for problem, count in counts.items():
         times = [_clock(cue.start) for cue in cues if problem in cue.problems]
-        more = f" and {len(times) - _LISTED} more" if len(times) > _LISTED else ""
         reason = reasons.get(problem, f"break the limit of {problem}")
-        notes.append(f"{count} of {len(cues)} cues {reason} (at {', '.join(times[:_LISTED])}{more})")
+        notes.append(f"{count} of {len(cues)} cues {reason} (at {', '.join(times)})")
     return tuple(notes)
 
 
