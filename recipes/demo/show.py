@@ -14,7 +14,7 @@ from rich.table import Table
 
 from voxlate import Translator
 from voxlate.decoding.results import Translation
-from voxlate.decoding.writers import to_srt
+from voxlate.decoding.subtitle_formats import to_srt
 from voxlate.errors import AudioError
 from voxlate.files import write_text
 from voxlate.languages import find_language

@@ -27,7 +27,7 @@ def test_several_formats_are_written_side_by_side(tiny_model: Path, clips: Path,
     assert result_paths(tmp_path) == sorted(
         f"{n}.wav.de.{suffix}" for n in range(3) for suffix in ("txt", "srt", "json")
     )
-    assert messages(result) == f"3 translated, 0 failed; wrote 9 files in {tmp_path}\n"
+    assert messages(result).endswith(f"3 translated, 0 failed; wrote 9 files in {tmp_path}\n")
 
 
 def test_each_language_has_its_own_files(tiny_model: Path, clips: Path, tmp_path: Path) -> None:

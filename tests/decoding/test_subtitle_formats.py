@@ -4,6 +4,7 @@ from pathlib import Path
 
 import av
 import pytest
+from av.subtitles.subtitle import AssSubtitle
 
 from voxlate import SubtitleOptions, write_ass, write_srt, write_vtt
 from voxlate.decoding.results import Candidate, Segment, Translation, Word
@@ -27,7 +28,7 @@ def shown_by_ffmpeg(path: Path) -> list[str]:
     with av.open(str(path)) as container:
         for packet in container.demux():
             items = container.streams.subtitles[0].codec_context.decode2(packet) or ()
-            texts += [item.ass.decode().split(",", 8)[-1] for item in items]
+            texts += [item.ass.decode().split(",", 8)[-1] for item in items if isinstance(item, AssSubtitle)]
     return texts
 
 

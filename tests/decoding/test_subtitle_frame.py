@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from voxlate.decoding.results import Candidate, Segment, Translation
-from voxlate.decoding.writers import to_srt
+from voxlate.decoding.subtitle_formats import to_srt
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FRAME = (1280, 720)

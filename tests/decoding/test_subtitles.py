@@ -76,10 +76,11 @@ def test_an_hour_of_cues_is_within_the_limits_or_listed() -> None:
     assert note.startswith(
         f"{len(fast)} of {len(cues)} cues exceed 20 characters a second: speech is faster there (at 0:"
     )
+    assert note.count(":") == 1 + 2 * len(fast)  # the time of each
     times = iter(said)
     for cue in cues:
         words = [next(times) for line in cue.lines for _ in line.split()]
-        assert cue.start == pytest.approx(words[0].start, abs=0.25)
+        assert -0.01 <= cue.start - words[0].start <= 0.26
         assert cue.end >= min(words[-1].end, cue.start + 7) - 0.1
 
 
@@ -114,6 +115,19 @@ def test_chinese_is_broken_between_phrases_into_short_lines() -> None:
         assert any(whole in line for line in lines)
 
 
+def test_times_of_tokens_that_are_not_words_reach_the_letters() -> None:
+    letters = [letter for letter in CHINESE if not letter.isspace()]
+    tokens = tuple(Word(letter, 0.25 * index, 0.25 * (index + 1)) for index, letter in enumerate(letters))
+    segment = Segment(0.0, tokens[-1].end, (Candidate(CHINESE, 0.0),), tokens)
+    first, second, *_ = make_cues(translation(segment, language="zh"))
+    assert second.start == pytest.approx(0.25 * len("".join(first.lines)), abs=0.26)
+    other = tuple(Word(word, start, start + 4.0) for word, start in (("Another", 10.0), ("text", 20.0)))
+    cues = make_cues(translation(Segment(0.0, 30.0, (Candidate(PROSE, 0.0),), other)))
+    assert cues[0].start == 10.0
+    assert 24.0 <= cues[-1].end <= 26.0  # it is shown in the silence at the end
+    assert " ".join(line for cue in cues for line in cue.lines) == PROSE
+
+
 @pytest.mark.parametrize("language", ["en", "zh", "ja", "th", None])
 def test_text_without_breaks_is_cut_to_the_width_of_lines(language: str | None) -> None:
     for letter in ("a", "好", "ก", "é"):
@@ -136,6 +150,16 @@ def test_a_cue_is_shown_in_the_silence_after_it_and_short_gaps_are_closed() -> N
         translation(plain("One line is spoken here.", 0.0, 2.0), plain("Another one follows it.", 2.07, 4.0))
     )
     assert first.end == second.start == 2.07
+
+
+def test_a_cue_waits_a_little_for_a_fast_one_if_it_can_still_be_read() -> None:
+    fast, slow = "Thirty-eight letters in less than 2 s.", "This one has time to spare."
+    [first, second] = make_cues(translation(plain(fast, 0.0, 1.7), plain(slow, 1.7, 5.0)))
+    assert (first.end, second.start) == (1.9, 1.9)  # 38 characters at 20 a second
+    assert first.problems == second.problems == ()
+    [first, second] = make_cues(translation(plain(fast, 0.0, 1.7), plain(slow, 1.7, 3.1)))
+    assert second.start == pytest.approx(1.75)  # it needs 1.35 s itself
+    assert first.problems == (READING_SPEED,)
 
 
 def test_short_neighbors_share_a_cue_and_long_ones_do_not() -> None:

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from voxlate.decoding.results import Candidate, Segment, Translation
-from voxlate.decoding.writers import WRITERS, to_json_line, to_srt, to_tsv, to_txt, to_vtt
+from voxlate.decoding.subtitle_formats import to_srt, to_vtt
+from voxlate.decoding.writers import WRITERS, to_json_line, to_tsv, to_txt
 
 TALK = Translation(
     audio="talks/a.mp3",

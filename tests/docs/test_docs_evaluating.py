@@ -36,6 +36,9 @@ def folder(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     Path("talk.references.txt").write_text("Good morning.\nToday I want\nto talk about the sea.\n")
     for name in "xyr":
         Path(f"{name}.txt").write_text("A line of words.\n")
+    cue = "00:00:01.000 --> 00:00:03.000\n我去。\n"
+    Path("talk.de.srt").write_text(f"1\n{cue}")
+    Path("talk.zh.vtt").write_text(f"WEBVTT\n\n{cue}")
     return tmp_path
 
 

@@ -32,8 +32,8 @@ def clips() -> list[Utterance]:
 
 def test_every_command_belongs_to_a_test_of_this_module() -> None:
     found = commands(PAGE)
-    assert len(found) == 8
-    assert all(re.search("shortlist|trim-to|transcribe|identif", command) for command in found)
+    assert len(found) == 9
+    assert all(re.search("shortlist|trim-to|transcribe|identif|bilingual", command) for command in found)
 
 
 def test_a_shortlist_is_prepared_and_used(folder: Path, clips: list[Utterance]) -> None:
@@ -48,6 +48,14 @@ def test_a_shortlist_is_prepared_and_used(folder: Path, clips: list[Utterance]) 
     assert "4.8 million" in run(convert).stdout
     trimmed = translate.replace("my-model --shortlist", "my-german-model")
     assert run(trimmed).stdout.strip() == row.target_text
+
+
+def test_bilingual_subtitles_are_written(folder: Path) -> None:
+    shutil.copy(DEMO / "clips/en-63.flac", "talk.mp3")
+    [command] = (line for line in commands(PAGE) if "bilingual" in line)
+    assert run(command).exit_code == 0
+    for suffix in ("srt", "ass"):
+        assert "for the brakes" in (folder / f"subtitles/talk.mp3.de.{suffix}").read_text(encoding="utf-8")
 
 
 def test_a_transcript_has_words(folder: Path) -> None:

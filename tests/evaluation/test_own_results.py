@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from voxlate.decoding.results import Candidate, Segment, Translation
-from voxlate.decoding.writers import to_json, to_json_line, to_line, to_srt, to_tsv, to_txt, tsv_rows
+from voxlate.decoding.subtitle_formats import to_srt
+from voxlate.decoding.writers import to_json, to_json_line, to_line, to_tsv, to_txt, tsv_rows
 from voxlate.errors import VoxlateError
 from voxlate.evaluation.hypothesis_tables import read_hypotheses
 from voxlate.evaluation.references import read_references as read_manifest_references

@@ -40,7 +40,7 @@ def load_ctc_checkpoint(model: str | Path, *, device: torch.device | str, dtype:
     if any(kind.endswith("ForCTC") for kind in kinds):
         network, labels = _from_transformers(folder, raw, dtype)
     elif raw.get("model_type") == "speech-encoder-decoder":
-        stored = _read_head(model, folder)
+        stored = read_ctc_head(model, folder)
         network, labels = _with_head(stored, folder, load_checkpoint(folder, dtype=dtype).model.encoder, dtype)
     else:
         raise VoxlateError(
@@ -55,12 +55,13 @@ def load_ctc_head(
 ) -> CtcCheckpoint:
     """Load the CTC head of a model of ours for its encoder, which is loaded already. VoxlateError if it has none."""
     folder = find_model(model)
-    network, labels = _with_head(_read_head(model, folder), folder, encoder, dtype)
+    network, labels = _with_head(read_ctc_head(model, folder), folder, encoder, dtype)
     network.head.to(device)
     return CtcCheckpoint(folder, network.eval(), labels)
 
 
-def _read_head(model: str | Path, folder: Path) -> StoredHead:
+def read_ctc_head(model: str | Path, folder: Path) -> StoredHead:
+    """Return the CTC head next to a model of ours. VoxlateError if it has none."""
     stored = read_ctc(base_folder(folder))
     if stored is None:
         raise VoxlateError(f"{model}: has no {CTC_FILE}; train with loss.ctc_weight, or name a model with a CTC head")

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from voxlate.audio.prefetch import DecodedAudio
 from voxlate.audio.segmentation import Span
-from voxlate.checkpoints.ctc_models import load_ctc_head
+from voxlate.checkpoints.ctc_models import load_ctc_head, read_ctc_head
 from voxlate.checkpoints.model_folder import Checkpoint
 from voxlate.decoding.results import Translation
 from voxlate.decoding.segment_batches import choose_batch_size, compute_segments
@@ -14,15 +15,20 @@ from voxlate.decoding.transcriber import transcribe_batch
 from voxlate.errors import VoxlateError
 
 
+def check_bilingual(model: str | Path, folder: Path) -> None:
+    """Raise VoxlateError if a model has no CTC head. This takes no time, unlike loading the model."""
+    try:
+        read_ctc_head(model, folder)
+    except VoxlateError as error:
+        raise VoxlateError(f"bilingual results need transcripts, but {error}") from None
+
+
 class BilingualModel:
-    """The CTC head of a translation model, on its own encoder. VoxlateError if the model has none."""
+    """The CTC head of a translation model, on its own encoder."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         model = checkpoint.model
-        try:
-            self._ctc = load_ctc_head(checkpoint.name, model.encoder, device=model.device, dtype=model.dtype)
-        except VoxlateError as error:
-            raise VoxlateError(f"bilingual results need transcripts, but {error}") from None
+        self._ctc = load_ctc_head(checkpoint.name, model.encoder, device=model.device, dtype=model.dtype)
         self._batch_size = choose_batch_size(None, model.device.type)
 
     def with_transcripts(self, translation: Translation, audio: DecodedAudio) -> Translation:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import ceil
+from math import ceil, floor
 
 from voxlate.decoding.cue_search import CueSearch, TimedPart
 from voxlate.decoding.line_breaks import text_parts
@@ -21,7 +21,7 @@ from voxlate_eval.subtitle_limits import READING_SPEED, TOO_SHORT, SubtitleLimit
 LONG_TRANSCRIPT = "lines of the transcript"
 
 _SHORTEST_SECONDS = 0.2  # of a cue whose words have no duration
-_LISTED = 50  # times in a note
+_LATE_SECONDS = 0.25  # that a cue may begin after its first word, so that the one before can be read
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,8 @@ def subtitle_notes(translation: Translation, options: SubtitleOptions = DEFAULT_
     notes = []
     for problem, count in counts.items():
         times = [_clock(cue.start) for cue in cues if problem in cue.problems]
-        more = f" and {len(times) - _LISTED} more" if len(times) > _LISTED else ""
         reason = reasons.get(problem, f"break the limit of {problem}")
-        notes.append(f"{count} of {len(cues)} cues {reason} (at {', '.join(times[:_LISTED])}{more})")
+        notes.append(f"{count} of {len(cues)} cues {reason} (at {', '.join(times)})")
     return tuple(notes)
 
 
@@ -82,7 +81,7 @@ def _make_cues(
         Cue(parts[lines[0][0]].start, parts[lines[-1][-1]].end, tuple(_line(parts, line) for line in lines))
         for lines in lines_of_cues
     ]
-    cues = _with_ends(cues, limits, seconds)
+    cues = _with_times(cues, limits, seconds)
     transcript = [word for segment in segments for word in segment.transcript]
     if transcript:
         cues = _with_transcript(cues, transcript, source, options)
@@ -151,22 +150,32 @@ def _line(parts: Sequence[TimedPart], line: range) -> str:
     return text
 
 
-def _with_ends(cues: Sequence[Cue], limits: SubtitleLimits, seconds: float) -> list[Cue]:
-    """Show each cue long enough to be read, if there is time before the next one, and close short gaps."""
+def _with_times(cues: Sequence[Cue], limits: SubtitleLimits, seconds: float) -> list[Cue]:
+    """Show each cue long enough to be read, if the next one can wait for it, and close short gaps."""
     starts = [round(cue.start, 2) for cue in cues]
     for index in range(1, len(starts)):  # so that no cue vanishes
         starts[index] = max(starts[index], round(starts[index - 1] + _SHORTEST_SECONDS, 2))
-    audio_end = max(seconds, cues[-1].end, starts[-1] + _SHORTEST_SECONDS)
+    starts.append(max(seconds, cues[-1].end, starts[-1] + _SHORTEST_SECONDS))
+    needed = [_readable_seconds(cue, limits) for cue in cues]
+    for index in range(1, len(cues)):
+        missing = starts[index - 1] + needed[index - 1] - starts[index]
+        spare = starts[index + 1] - starts[index] - needed[index]
+        delay = min(missing, spare, _LATE_SECONDS)
+        starts[index] += max(0.0, floor(delay * 100 + 0.01) / 100)
     timed = []
-    for cue, start, following in zip(cues, starts, [*starts[1:], audio_end], strict=True):
-        width = sum(map(limits.width, cue.lines))
-        readable = start + max(limits.min_seconds, ceil(100 * width / limits.max_characters_per_second) / 100)
+    for cue, start, following, shown in zip(cues, starts, starts[1:], needed, strict=False):
         latest = min(following, start + limits.max_seconds)
-        end = min(max(cue.end, readable), latest)
+        end = min(max(cue.end, start + shown), latest)
         if following - end < limits.min_gap_seconds:
             end = following if following <= latest else min(end, following - limits.min_gap_seconds)
-        timed.append(replace(cue, start=start, end=round(end, 2)))
+        timed.append(replace(cue, start=round(start, 2), end=round(end, 2)))
     return timed
+
+
+def _readable_seconds(cue: Cue, limits: SubtitleLimits) -> float:
+    """Return how long a cue must be shown, in seconds with two decimals."""
+    width = sum(map(limits.width, cue.lines))
+    return max(limits.min_seconds, ceil(100 * width / limits.max_characters_per_second) / 100)
 
 
 def _with_transcript(

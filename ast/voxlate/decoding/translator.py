@@ -19,7 +19,7 @@ from voxlate.checkpoints.shortlist import find_shortlists, shortlists_sha256
 from voxlate.checkpoints.training_statistics import read_training_statistics
 from voxlate.checkpoints.weights import weight_files
 from voxlate.decoding.assembly import PendingTranslation
-from voxlate.decoding.bilingual import BilingualModel
+from voxlate.decoding.bilingual import BilingualModel, check_bilingual
 from voxlate.decoding.output_layer import Vocabulary, shortlisted
 from voxlate.decoding.recipes import ModelFiles, runtime_recipe, software_recipe
 from voxlate.decoding.results import Recipe, Segment, Translation, result_or_raise
@@ -94,6 +94,8 @@ class Translator:
         self._batch_size = batch_size or _BATCH_SIZES.get(self._device.type, _BATCH_SIZES["cpu"])
         self._shortlist = shortlist
         folder = find_model(model)
+        if bilingual:
+            check_bilingual(model, folder)
         self._model_defaults = read_search_defaults(folder)
         weight_bytes = sum(path.stat().st_size for path in weight_files(folder))
         precision = choose_dtype(dtype, self._device, weight_bytes)
