@@ -37,8 +37,8 @@ def results_in(journal: Path) -> int:
 def test_a_recording_of_two_hours_is_resumed_after_sigkill(tiny_model: Path, tmp_path: Path) -> None:
     """Segments that reach the model are counted in both runs by the results that they append to the journal."""
     count = write_bursts(tmp_path / "talk.wav")
-    options = ("--model", str(tiny_model), "--to", "de", "--no-vad", "--format", "txt,srt,json")
-    options += ("--beam-size", "1", "--max-length", "6")
+    options = ["--model", str(tiny_model), "--to", "de", "--no-vad", "--format", "txt,srt,json"]
+    options += ["--beam-size", "1", "--max-length", "6"]
     script = "import sys; from voxlate.cli import main; import counted_search; sys.exit(main())"
     (tmp_path / "counted_search.py").write_text(COUNTED)
 
