@@ -14,6 +14,7 @@ from sounds import MUSIC, NOISES, SILENCES, at_level
 from voxlate.audio.resampling import SAMPLE_RATE_HZ, Waveform
 from voxlate.audio.speech_detection import LEVEL_FRAME_SAMPLES, SpeechOptions, detect_speech
 
+pytestmark = pytest.mark.vad
 SOUNDS = MUSIC | NOISES | SILENCES
 SECONDS = 600.0
 

@@ -8,14 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from media import write_media
+from random_encoders import write_ctc_model
+from tiny import KINDS
 from translate_command import translate
 from voxlate import AudioError, SearchOptions, SegmentationOptions, Translator
 from voxlate.audio.resampling import SAMPLE_RATE_HZ, Waveform
 from voxlate.audio.segmentation import Span, Stretch, cut_stretch
 from voxlate.audio.speech_detection import Speech
-from voxlate.decoding import segmenting
+from voxlate.checkpoints.ctc_models import CtcCheckpoint
+from voxlate.cli import app
+from voxlate.decoding import segmenting, transcriber
 from voxlate.decoding.results import Segment
 from voxlate.decoding.schedule import AudioSegment, Schedule
 from voxlate.decoding.segment_journal import SegmentJournal
@@ -142,10 +147,10 @@ def test_languages_and_formats_are_resumed_separately(
 
 @pytest.mark.usefixtures("talk")
 def test_segments_are_reported_in_order_as_soon_as_they_are_done(tiny_model: Path) -> None:
-    translator = Translator(tiny_model, dtype="float32", batch_size=2)
+    model = Translator(tiny_model, dtype="float32", batch_size=2)
     reported: list[tuple[int, str, Segment]] = []
     options = SearchOptions(max_length=6)
-    stream = translator.stream(
+    stream = model.stream(
         [Path("talk.wav"), bursts(2)],
         to=[["de", "fr"], "de"],
         options=options,
@@ -204,6 +209,35 @@ def test_a_damaged_line_is_computed_again(
     assert run(tiny_model, "out").exit_code == 0
     assert len(searched) == BURSTS - 9
     assert files("out") == files("whole")
+
+
+@pytest.mark.usefixtures("talk")
+def test_transcripts_are_resumed_and_reported_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ctc").mkdir()
+    write_ctc_model(tmp_path / "ctc", next(iter(KINDS.values())))
+
+    def transcribe(*options: str) -> Any:
+        common = ["transcribe", "talk.wav", "--model", "ctc", "--no-vad"]
+        return CliRunner().invoke(app, [*common, *options])
+
+    transcribed: list[AudioSegment] = []
+    transcribe_batch = transcriber.transcribe_batch
+
+    def counted(checkpoint: CtcCheckpoint, segments: Sequence[AudioSegment]) -> list[Segment]:
+        transcribed.extend(segments)
+        return transcribe_batch(checkpoint, segments)
+
+    monkeypatch.setattr(transcriber, "transcribe_batch", counted)
+    assert transcribe("--output-dir", "whole", *FORMATS).exit_code == 0
+    with monkeypatch.context() as patch:
+        interrupt_after(10, patch)
+        assert transcribe("--output-dir", "out", *FORMATS).exit_code == 130
+    assert [*files("out")] == [".talk.wav.transcript.jsonl"]
+    transcribed.clear()
+    assert transcribe("--output-dir", "out", *FORMATS).exit_code == 0
+    assert len(transcribed) == BURSTS - 10
+    assert files("out") == files("whole")
+    assert transcribe().stdout.encode() == files("whole")["talk.wav.transcript.txt"]
 
 
 @pytest.mark.usefixtures("talk")

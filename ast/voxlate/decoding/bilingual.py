@@ -37,7 +37,7 @@ class BilingualModel:
         spans = [(clock.sample(segment.start), clock.sample(segment.end)) for segment in translation.segments]
         transcribe = partial(transcribe_batch, self._ctc)
 
-        def chosen(_: DecodedAudio) -> Sequence[Span]:
+        def chosen(_index: int, _audio: DecodedAudio) -> Sequence[Span]:
             return spans
 
         [(_, _, said)] = compute_segments([audio], transcribe, self._batch_size, spans=chosen)

@@ -131,7 +131,7 @@ class Identifier:
         audio = read_ahead(inputs, sampling_rate=sampling_rate, audio_track=audio_track, speech=speech, fill_gaps=False)
         segmenter = Segmenter(SegmentationOptions(vad=speech.vad), CTC_CLIP_SECONDS)
 
-        def first_spans(decoded: DecodedAudio) -> Iterator[Span]:
+        def first_spans(_: int, decoded: DecodedAudio) -> Iterator[Span]:
             """Yield the first segments of an input, up to 30 s in total."""
             remaining = round(_MAX_SECONDS * SAMPLE_RATE_HZ)
             for start, end in segmenter.segments(decoded, whole=True):

@@ -13,6 +13,9 @@ from voxlate.progress import AudioProgress
 _BATCH_SIZES = {"cpu": 16, "cuda": 64}
 _WINDOW_BATCHES = 4  # batches that are read before the first is computed, so that similar lengths share a batch
 
+_FIRST_WINDOW = 4  # segments of a recording, so that its first results come soon
+_RECORDING_SECONDS = 60.0
+
 SegmentResult = TypeVar("SegmentResult")
 
 
@@ -28,39 +31,56 @@ def compute_segments(
     compute: Callable[[Sequence[AudioSegment]], Sequence[SegmentResult]],
     batch_size: int,
     *,
-    spans: Callable[[DecodedAudio], Iterable[Span]],
+    spans: Callable[[int, DecodedAudio], Iterable[Span]],
     progress: Callable[[float, float], None] | None = None,
+    on_result: Callable[[AudioSegment, SegmentResult], None] | None = None,
 ) -> Iterator[tuple[int, DecodedAudio | AudioError, dict[Span, SegmentResult]]]:
     """Yield each input's index, audio (or error) and the results of its segments, in the order of the inputs.
 
     `compute` returns a result for each segment of a batch. Batches are sorted by length. `spans` chooses the segments
-    of an input. `progress` is called with the seconds of audio that are done and read so far.
+    of an input, given its index and audio. `progress` is called with the seconds of audio that are done and read so
+    far, `on_result` with each result as soon as it is computed.
     """
     report = AudioProgress(progress)
-    window: list[tuple[int, DecodedAudio | AudioError]] = []
-    segments: list[AudioSegment] = []
+    unfinished: list[tuple[int, DecodedAudio | AudioError, list[Span]]] = []
+    waiting: list[AudioSegment] = []
+    results: dict[tuple[int, Span], SegmentResult] = {}
+    window = full_window = batch_size * _WINDOW_BATCHES
 
-    def compute_window() -> Iterator[tuple[int, DecodedAudio | AudioError, dict[Span, SegmentResult]]]:
-        results: dict[tuple[int, Span], SegmentResult] = {}
-        ordered = sorted(segments, key=lambda segment: segment.seconds)
-        for batch in encoder_batches(ordered, batch_size):
+    def compute_waiting() -> None:
+        for batch in encoder_batches(sorted(waiting, key=lambda segment: segment.seconds), batch_size):
             with without_cudnn_attention():
                 computed = compute(batch)
             for segment, result in zip(batch, computed, strict=True):
                 results[segment.index, segment.span] = result
+                if on_result is not None:
+                    on_result(segment, result)
             report.add(done=sum(segment.seconds for segment in batch))
-        for index, audio in window:
-            spans_of_input = [segment.span for segment in segments if segment.index == index]
-            yield index, audio, {span: results[index, span] for span in spans_of_input}
-        window.clear()
-        segments.clear()
+        waiting.clear()
+
+    def finish() -> Iterator[tuple[int, DecodedAudio | AudioError, dict[Span, SegmentResult]]]:
+        for index, audio, chosen in unfinished:
+            yield index, audio, {span: results.pop((index, span)) for span in chosen}
+        unfinished.clear()
 
     for index, audio in enumerate(inputs):
-        window.append((index, audio))
+        chosen: list[Span] = []
         if isinstance(audio, DecodedAudio):
-            new_segments = [AudioSegment(index, span, audio) for span in spans(audio)]
-            segments += new_segments
-            report.add(done=audio.seconds - sum(segment.seconds for segment in new_segments), read=audio.seconds)
-        if len(segments) >= batch_size * _WINDOW_BATCHES:
-            yield from compute_window()
-    yield from compute_window()
+            report.add(read=audio.seconds)
+            seconds = 0.0
+            if index == 0 and audio.seconds > _RECORDING_SECONDS:
+                window = min(_FIRST_WINDOW, full_window)
+            for span in spans(index, audio):
+                chosen.append(span)
+                waiting.append(AudioSegment(index, span, audio))
+                seconds += waiting[-1].seconds
+                if len(waiting) >= window:
+                    compute_waiting()
+                    window = min(4 * window, full_window)
+                    yield from finish()
+            report.add(done=audio.seconds - seconds)
+        unfinished.append((index, audio, chosen))
+        if not waiting:
+            yield from finish()
+    compute_waiting()
+    yield from finish()

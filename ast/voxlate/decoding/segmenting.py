@@ -26,6 +26,7 @@ from voxlate.audio.segmentation import (
 )
 from voxlate.audio.speech_detection import LEVEL_FRAME_SAMPLES, MIN_SPEECH_SECONDS, Speech, SpeechOptions
 from voxlate.decoding.results import LeftOut
+from voxlate.decoding.segment_journal import KnownSegments, ResumableSegments
 from voxlate.errors import VoxlateError
 
 Segmentation: TypeAlias = float | Literal["auto", "none"]
@@ -136,6 +137,22 @@ class Segmenter:
             end = stretch.end * LEVEL_FRAME_SAMPLES
             if after < end:
                 yield to_samples(self._cut(audio, stretch), stretch, speech.samples), end
+
+    def resumed(
+        self,
+        index: int,
+        audio: DecodedAudio,
+        known: KnownSegments,
+        resume: ResumableSegments | None,
+        *,
+        whole: bool = False,
+    ) -> Iterator[Span]:
+        """Yield the known segments of an input, then the others, which `resume` keeps for a rerun."""
+        yield from known.spans
+        for spans, until in self.stretches(audio, whole=whole, after=known.until):
+            if resume:
+                resume.put_spans(index, spans, until)
+            yield from spans
 
     def _cut(self, audio: DecodedAudio, stretch: Stretch) -> list[Span]:
         needs_boundaries = self._boundaries is not None and stretch.seconds > self._lengths.median

@@ -19,10 +19,12 @@ from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.weights import weight_files
 from voxlate.data.batching import collate_waveforms
 from voxlate.decoding.ctc_best_path import AlignedWord, best_path
+from voxlate.decoding.pending_transcripts import PendingTranscripts
 from voxlate.decoding.recipes import ModelFiles, runtime_recipe, software_recipe
 from voxlate.decoding.results import Candidate, Recipe, Segment, Translation, Word, result_or_raise
 from voxlate.decoding.schedule import AudioSegment
 from voxlate.decoding.segment_batches import choose_batch_size, compute_segments
+from voxlate.decoding.segment_journal import ResumableSegments
 from voxlate.decoding.segmenting import (
     CTC_CLIP_SECONDS,
     DEFAULT_SEGMENTATION,
@@ -119,6 +121,8 @@ class Transcriber:
         segmentation: SegmentationOptions = DEFAULT_SEGMENTATION,
         sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
+        on_segment: Callable[[int, None, Segment], None] | None = None,
+        resume: ResumableSegments | None = None,
     ) -> Iterator[tuple[int, Translation | AudioError]]:
         """Transcribe many inputs; yield the index and the result of each, in order.
 
@@ -130,23 +134,27 @@ class Transcriber:
         - `segmentation`: how the inputs are cut into segments.
         - `sampling_rate`: sampling rate of arrays and tensors, in Hz.
         - `audio_track`: which track to read from files with several, by number (from 1) or language.
+        - `on_segment`: called with the index of an input, None and the next segment, when it is done.
+        - `resume`: keeps what is done of inputs, and knows what an interrupted run has done.
 
         An input that cannot be read yields an AudioError.
         """
         check_is_several(inputs)
         audio = read_ahead(inputs, sampling_rate=sampling_rate, audio_track=audio_track, speech=segmentation.speech)
-        segmenter = Segmenter(segmentation, CTC_CLIP_SECONDS)
+        pending = PendingTranscripts(Segmenter(segmentation, CTC_CLIP_SECONDS), on_segment, resume)
         recipe = Recipe(partial(_recipe, self._files, self._dtype, self._device.type, audio_track))
-        for index, decoded, segments in compute_segments(
+        for index, decoded, _ in compute_segments(
             audio,
             partial(transcribe_batch, self._checkpoint),
             self._batch_size,
-            spans=segmenter.segments,
+            spans=pending.unknown_spans,
             progress=progress,
+            on_result=pending.add,
         ):
             if isinstance(decoded, AudioError):
                 yield index, decoded
                 continue
+            segments = pending.pop(index)
             yield (
                 index,
                 Translation(

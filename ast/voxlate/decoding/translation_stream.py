@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from voxlate.audio.prefetch import DecodedAudio
-from voxlate.audio.segmentation import Span
 from voxlate.decoding.assembly import PendingTranslation
 from voxlate.decoding.results import Segment, Translation
 from voxlate.decoding.schedule import AudioSegment, Schedule
@@ -65,7 +64,7 @@ class TranslationStream:
         self._pending.update({(index, tag): translation for tag, translation in enumerate(translations)})
         known = self._resume.known(index, audio.seconds) if self._resume else KnownSegments()
         new_seconds = 0.0
-        for span in self._spans(index, audio, known):
+        for span in self._segmenter.resumed(index, audio, known, self._resume, whole=self._whole):
             results = [known.finished.get(translation.target_language, {}).get(span) for translation in translations]
             for tag, (translation, result) in enumerate(zip(translations, results, strict=True)):
                 translation.spans.append(span)
@@ -81,13 +80,6 @@ class TranslationStream:
         for tag, translation in enumerate(translations):
             translation.has_all_spans = True
             yield from self._finish_if_complete(index, tag)
-
-    def _spans(self, index: int, audio: DecodedAudio, known: KnownSegments) -> Iterator[Span]:
-        yield from known.spans
-        for spans, until in self._segmenter.stretches(audio, whole=self._whole, after=known.until):
-            if self._resume:
-                self._resume.put_spans(index, spans, until)
-            yield from spans
 
     def finish(self) -> Iterator[Completed]:
         """Translate the remaining segments; yield all remaining translations."""
