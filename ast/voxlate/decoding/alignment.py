@@ -39,19 +39,30 @@ _MIN_HEAD_WEIGHT = 1e-4
 class Alignment:
     """When the K tokens of a hypothesis, without tag and ``</s>``, are spoken, in seconds from the segment's start.
 
-    Times never decrease, and each token ends before the next starts. `attention_S` is the share of the attention of
-    all tokens that each encoder state receives.
+    Times never decrease, and each token ends before the next starts. Punctuation takes no time.
     """
 
     starts_K: Floats
     ends_K: Floats
-    attention_S: Floats
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What the tokens of a hypothesis attend to.
+
+    `strongest_S` is the largest attention, averaged over the heads, that any token pays to each encoder state,
+    `state_seconds` the time from one state to the next. `scores_KS` are high where a token is spoken (None if they
+    were not asked for).
+    """
+
+    strongest_S: Floats
     state_seconds: float
+    scores_KS: Floats | None
 
 
 @dataclass(frozen=True)
 class SpokenHypothesis:
-    """A hypothesis to align: ids with tag and ``</s>``, characters of each token without those two, and its speech.
+    """A hypothesis to align: ids with tag and ``</s>``, spoken characters of each token without those, and its speech.
 
     `speech_F` are probabilities of speech in frames of 32 ms; without them, all of the segment's `seconds` count as
     speech.
@@ -94,41 +105,84 @@ class _SpeechClock:
 
 
 @torch.inference_mode()
-def align(
-    model: SpeechTranslator, cross_cache: CrossAttentionCache, hypotheses: Sequence[SpokenHypothesis]
-) -> list[Alignment]:
-    """Return the alignments of hypotheses, one for each utterance of a cross-attention cache."""
-    decoder, state_seconds = model.decoder, model.state_seconds
-    lengths = [len(spoken.characters) for spoken in hypotheses]
+def attend(
+    model: SpeechTranslator,
+    cross_cache: CrossAttentionCache,
+    hypotheses: Sequence[SpokenHypothesis],
+    *,
+    with_scores: bool = True,
+) -> list[Attention]:
+    """Return what hypotheses attend to, one for each utterance of a cross-attention cache."""
     rows = [[EOS_ID, *spoken.ids[:-1]] for spoken in hypotheses]
     width = max(map(len, rows))
     tokens_UT = torch.tensor([row + [PAD_ID] * (width - len(row)) for row in rows], device=model.device)
-    layers = range(len(decoder.layers) // 2, len(decoder.layers))
-    weights_UHTS = decoder.cross_attention(tokens_UT, cross_cache, layers)[:, :, 1 : 1 + max(lengths)]
-    clocks = [_SpeechClock.of(spoken) for spoken in hypotheses]
-    centers_S = (np.arange(weights_UHTS.shape[3]) + 0.5) * state_seconds
-    expected_UTS = np.zeros((len(rows), weights_UHTS.shape[2], weights_UHTS.shape[3]), np.float32)
-    for index, (spoken, clock) in enumerate(zip(hypotheses, clocks, strict=True)):
-        offsets_KS = clock.position(centers_S) - _expected(spoken, clock)[:, None]
-        expected_UTS[index, : lengths[index]] = np.exp(-_squared(offsets_KS, clock))
-    lengths_U = torch.tensor(lengths, device=model.device)
-    scores_UTS = _scores(
-        weights_UHTS, torch.from_numpy(expected_UTS).to(model.device), lengths_U, cross_cache.mask_U11S
-    )
-    tokens_UHT1 = valid_mask(lengths_U, weights_UHTS.shape[2])[:, None, :, None]
-    attention_US = (weights_UHTS * tokens_UHT1).sum(2).mean(1) / lengths_U.clamp(min=1)[:, None]
-    states = cross_cache.mask_U11S.sum(3).flatten().tolist()
-    scores, attention = scores_UTS.cpu().numpy(), attention_US.cpu().numpy()
+    layers = range(len(model.decoder.layers) // 2, len(model.decoder.layers))
+    weights_UHTS = model.decoder.cross_attention(tokens_UT, cross_cache, layers)[:, :, 1:]  # without that of the tag
+    lengths_U = torch.tensor([len(spoken.characters) for spoken in hypotheses], device=model.device)
+    with_end_UT11 = valid_mask(lengths_U + 1, width - 1)[:, :, None]
+    strongest = weights_UHTS.mean(1).masked_fill(~with_end_UT11, 0.0).amax(1).cpu().numpy()
+    scores = None
+    if with_scores and width > 2:
+        shape = len(rows), width - 2, weights_UHTS.shape[3]
+        expected_UTS = torch.from_numpy(_expected_states(hypotheses, shape, model.state_seconds)).to(model.device)
+        scores = _scores(weights_UHTS[:, :, :-1], expected_UTS, lengths_U, cross_cache.mask_U11S).cpu().numpy()
     return [
-        _path(spoken, clock, scores[index, : lengths[index], :size], attention[index, :size], state_seconds)
-        for index, (spoken, clock, size) in enumerate(zip(hypotheses, clocks, states, strict=True))
+        Attention(
+            strongest[index, :states],
+            model.state_seconds,
+            None if scores is None else scores[index, : len(spoken.characters), :states],
+        )
+        for index, (spoken, states) in enumerate(
+            zip(hypotheses, cross_cache.mask_U11S.sum(3).flatten().tolist(), strict=True)
+        )
     ]
+
+
+def align(spoken: SpokenHypothesis, attention: Attention) -> Alignment:
+    """Return the alignment with the best monotonic path of the tokens through the frames of speech."""
+    tokens = len(spoken.characters)
+    spoken_N = np.flatnonzero(np.asarray(spoken.characters))
+    if not len(spoken_N):
+        return Alignment(np.zeros(tokens), np.zeros(tokens))
+    assert attention.scores_KS is not None
+    clock = _SpeechClock.of(spoken)
+    scores_NS = attention.scores_KS[spoken_N]
+    states_F = (clock.centers_F / attention.state_seconds - 0.5).clip(0, scores_NS.shape[1] - 1)
+    left_F = states_F.astype(int)
+    right_F = np.minimum(left_F + 1, scores_NS.shape[1] - 1)
+    scores_NF = scores_NS[:, left_F] * (1 - states_F + left_F) + scores_NS[:, right_F] * (states_F - left_F)
+    positions_F = (np.arange(len(clock.centers_F)) + 0.5) * clock.frame
+    scores_NF = scores_NF - _squared(positions_F - _expected(spoken, clock)[spoken_N, None], clock)
+    first_N = monotonic_path(scores_NF)
+    first_N = np.maximum(first_N - round(_LEAD_SECONDS / clock.frame), np.arange(len(first_N)))
+    last_N = np.append(first_N[1:], len(positions_F)) - 1
+    starts_N = clock.centers_F[first_N] - clock.frame / 2
+    ends_N = np.minimum(clock.centers_F[last_N] + clock.frame / 2, spoken.seconds)
+    # Punctuation takes no time: it is where the token before it ends, or where the first one starts.
+    before_K = np.searchsorted(spoken_N, np.arange(tokens), side="right") - 1
+    starts_K = np.where(before_K < 0, starts_N[0], ends_N[before_K.clip(0)])
+    ends_K = starts_K.copy()
+    starts_K[spoken_N], ends_K[spoken_N] = starts_N, ends_N
+    return Alignment(starts_K, ends_K)
+
+
+def _expected_states(
+    hypotheses: Sequence[SpokenHypothesis], shape: tuple[int, int, int], state_seconds: float
+) -> npt.NDArray[np.float32]:
+    """Return how likely each token is at each state, (U, T, S), by the length of the text before it alone."""
+    expected_UTS = np.zeros(shape, np.float32)
+    centers_S = (np.arange(shape[2]) + 0.5) * state_seconds
+    for index, spoken in enumerate(hypotheses):
+        clock = _SpeechClock.of(spoken)
+        offsets_KS = clock.position(centers_S) - _expected(spoken, clock)[:, None]
+        expected_UTS[index, : len(offsets_KS)] = np.exp(-_squared(offsets_KS, clock))
+    return expected_UTS
 
 
 def _expected(spoken: SpokenHypothesis, clock: _SpeechClock) -> Floats:
     """Return the position of each token, (K,), if speech were as fast as text is long."""
-    lengths_K = np.maximum(np.asarray(spoken.characters, float), 0.01)
-    return (np.cumsum(lengths_K) - lengths_K / 2) / max(lengths_K.sum(), 0.01) * clock.seconds
+    lengths_K = np.asarray(spoken.characters, float)
+    return (np.cumsum(lengths_K) - lengths_K / 2) / max(lengths_K.sum(), 1.0) * clock.seconds
 
 
 def _squared(offsets: Floats, clock: _SpeechClock) -> Floats:
@@ -151,27 +205,6 @@ def _scores(weights_UHTS: Tensor, expected_UTS: Tensor, lengths_U: Tensor, mask_
     head_weights_UH = agreement_UH.clamp(min=_MIN_HEAD_WEIGHT)
     head_weights_UH = head_weights_UH / head_weights_UH.sum(1, keepdim=True)
     return torch.einsum("uh,uhts->uts", head_weights_UH, relative_UHTS)
-
-
-def _path(
-    spoken: SpokenHypothesis, clock: _SpeechClock, scores_KS: Floats, attention_S: Floats, state_seconds: float
-) -> Alignment:
-    """Return the alignment with the best monotonic path of the tokens through the frames of speech."""
-    if not len(scores_KS):
-        return Alignment(np.zeros(0), np.zeros(0), attention_S, state_seconds)
-    states_F = (clock.centers_F / state_seconds - 0.5).clip(0, scores_KS.shape[1] - 1)
-    left_F = states_F.astype(int)
-    right_F = np.minimum(left_F + 1, scores_KS.shape[1] - 1)
-    scores_KF = scores_KS[:, left_F] * (1 - states_F + left_F) + scores_KS[:, right_F] * (states_F - left_F)
-    positions_F = (np.arange(len(clock.centers_F)) + 0.5) * clock.frame
-    scores_KF = scores_KF - _squared(positions_F - _expected(spoken, clock)[:, None], clock)
-    first_K = monotonic_path(scores_KF)
-    first_K = np.maximum(first_K - round(_LEAD_SECONDS / clock.frame), np.arange(len(first_K)))
-    last_K = np.append(first_K[1:], len(positions_F)) - 1
-    starts_K = clock.centers_F[first_K] - clock.frame / 2
-    return Alignment(
-        starts_K, np.minimum(clock.centers_F[last_K] + clock.frame / 2, spoken.seconds), attention_S, state_seconds
-    )
 
 
 def monotonic_path(scores_KF: Floats) -> npt.NDArray[np.int_]:
