@@ -100,6 +100,14 @@ VadThreshold = Annotated[
 MinPause = Annotated[
     float, segmentation_option(metavar="SECONDS", help="Minimum length of a pause at which speech is cut if possible.")
 ]
+CoverageCheck = Annotated[
+    bool,
+    segmentation_option(
+        "--coverage-check/--no-coverage-check",
+        help="Check each translation against what was spoken: cut segments again in which speech seems to be missing, "
+        "and warn of those that stay suspicious.",
+    ),
+]
 Formats = Annotated[
     list[str] | None,
     output_option(

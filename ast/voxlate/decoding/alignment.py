@@ -8,8 +8,8 @@ Two things differ from whisper. Attention is divided by its mean over the tokens
 states that say nothing about time (attention sinks; Xiao et al. 2024, arXiv:2309.17453). And each head is weighted by
 how well it follows the order of the tokens in this hypothesis, so that no list of heads is needed for a model.
 
-Shape letters: U utterances, T tokens, S encoder states, H heads of all chosen layers, K tokens of one hypothesis without
-tag and ``</s>``, F frames of speech.
+Shape letters: U utterances, T tokens, S encoder states, H heads of all chosen layers, K tokens of one hypothesis
+without tag and ``</s>``, N of them that are spoken (no punctuation), F frames of speech.
 """
 
 from collections.abc import Sequence
@@ -97,7 +97,7 @@ class _SpeechClock:
 
     def position(self, seconds_S: Floats) -> Floats:
         """Return how much speech there is before each time, in seconds."""
-        return np.interp(seconds_S, self.centers_F, (np.arange(len(self.centers_F)) + 0.5) * self.frame)
+        return np.asarray(np.interp(seconds_S, self.centers_F, (np.arange(len(self.centers_F)) + 0.5) * self.frame))
 
     @property
     def seconds(self) -> float:
@@ -182,7 +182,7 @@ def _expected_states(
 def _expected(spoken: SpokenHypothesis, clock: _SpeechClock) -> Floats:
     """Return the position of each token, (K,), if speech were as fast as text is long."""
     lengths_K = np.asarray(spoken.characters, float)
-    return (np.cumsum(lengths_K) - lengths_K / 2) / max(lengths_K.sum(), 1.0) * clock.seconds
+    return np.asarray((np.cumsum(lengths_K) - lengths_K / 2) / max(lengths_K.sum(), 1.0) * clock.seconds)
 
 
 def _squared(offsets: Floats, clock: _SpeechClock) -> Floats:

@@ -14,6 +14,7 @@ from math import log
 import numpy as np
 
 from voxlate.decoding.alignment import SPEECH_FRAME_SECONDS, Attention, Floats
+from voxlate.decoding.results import Segment
 from voxlate.decoding.search import Hypothesis
 
 MAX_REPEATS = 4  # of a phrase in a row, if the search has no limit
@@ -25,6 +26,7 @@ _WARNED_RATE = 0.6  # of the lowest usual rate
 _HIGH_RATE = 1.5  # of the highest usual rate
 _PAUSE_SECONDS = 0.25  # may lie between two sentences
 _UNSURE = -0.1  # log-probability of a token, on average
+_SHOWN_SEGMENTS = 5  # on standard error; json has all
 _EDGE_SECONDS = 0.3  # around the speech of a training clip
 _RATE_PENALTY = 0.2  # in nats per token, for a rate that is e times too low or too high
 _ATTENTION_PENALTY = 0.1  # in nats per token, for speech without any attention
@@ -84,11 +86,10 @@ class Account:
         """Return what cannot be right, as phrases."""
         start, end = self.unattended
         problems = {
-            f"{end - start:.1f} s of speech from {start:.1f} s may be missing": end - start >= _WARNED_SECONDS,
+            f"{end - start:.1f} s of speech may be missing": end - start >= _WARNED_SECONDS,
             f"only {self.tokens} tokens for {self.seconds:.1f} s of speech": self.rate < self.rates.q05 * _WARNED_RATE,
             f"{self.tokens} tokens for {self.seconds:.1f} s of speech": self.rate > self.rates.q95 * _HIGH_RATE,
             f"a phrase occurs {self.repeats} times in a row": self.repeats > 0,
-            "the maximum length was reached, see --max-length": self.is_cut_off,
         }
         return tuple(problem for problem, applies in problems.items() if applies)
 
@@ -97,6 +98,7 @@ class Account:
         """Whether it is worth the time to cut the segment and translate its parts."""
         return bool(
             self.warnings
+            or self.is_cut_off
             or self.unattended_seconds >= _SUSPICIOUS_SECONDS
             or self.rate < self.rates.q05
             or (self.pause_seconds >= _PAUSE_SECONDS and self.log_prob_per_token < _UNSURE)
@@ -143,6 +145,25 @@ def joint_score(accounts: Sequence[Account]) -> float:
     log_prob = sum(account.log_prob for account in accounts)
     certain_errors = sum(account.repeats > 0 or account.is_cut_off for account in accounts)
     return log_prob / tokens - _RATE_PENALTY * deviation - _ATTENTION_PENALTY * unattended - certain_errors
+
+
+def coverage_note(segments: Sequence[Segment]) -> str | None:
+    """Return a line about the segments with warnings, None if there are none."""
+    suspicious = [segment for segment in segments if segment.warnings]
+    if not suspicious:
+        return None
+    shown = [
+        f"{segment.start:.1f} to {segment.end:.1f} s: {', '.join(segment.warnings)}"
+        for segment in suspicious[:_SHOWN_SEGMENTS]
+    ]
+    more = f"; and {len(suspicious) - len(shown)} more" if len(suspicious) > len(shown) else ""
+    return f"{len(suspicious)} of {len(segments)} segments may be translated wrongly: {'; '.join(shown)}{more}"
+
+
+def cut_off_note(cut_off: int, segments: int, max_length: int) -> str:
+    """Return a line about the segments whose translations reached the maximum length."""
+    subject = "its translation" if segments == 1 else f"the translation of {cut_off} of its {segments} segments"
+    return f"{subject} reached the maximum length, {max_length} tokens, and may be cut off; see --max-length"
 
 
 def repeats(ids: Sequence[int], limit: int) -> int:

@@ -48,6 +48,8 @@ class SegmentationOptions:
     - `vad`, `vad_threshold`: whether speech is detected, and the probability from which a frame contains speech.
       Without detection, all sound counts as speech.
     - `min_pause`: pauses from this length, in seconds, are preferred places to cut.
+    - `coverage_check`: whether segments whose translation cannot be right are cut again (`voxlate.decoding.review`). It
+      needs speech detection.
 
     VoxlateError if a value is out of its range.
     """
@@ -56,6 +58,7 @@ class SegmentationOptions:
     vad: bool = True
     vad_threshold: float = 0.5
     min_pause: float = DEFAULT_MIN_PAUSE_SECONDS
+    coverage_check: bool = True
 
     def __post_init__(self) -> None:
         _ = self.speech  # checks the threshold
@@ -71,10 +74,16 @@ class SegmentationOptions:
         """The options of speech detection."""
         return SpeechOptions(self.vad, self.vad_threshold)
 
+    @property
+    def checks_coverage(self) -> bool:
+        """Whether suspicious segments are cut again: not without speech detection, nor in one segment on request."""
+        return self.coverage_check and self.vad and self.segmentation != "none"
+
     def recorded(self) -> dict[str, object]:
         """Return the options that results depend on, under the names of recipes."""
         detection = {"vad_threshold": self.vad_threshold} if self.vad else {}
-        return {"segmentation": self.segmentation, "vad": self.vad, **detection, "min_pause": self.min_pause}
+        options = {"segmentation": self.segmentation, "vad": self.vad, **detection, "min_pause": self.min_pause}
+        return {**options, "coverage_check": self.checks_coverage}
 
     def changed(self) -> dict[str, object]:
         """Return the options that differ from the defaults, for journals, whose older entries have none."""
