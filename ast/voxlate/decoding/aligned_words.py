@@ -60,7 +60,8 @@ def _groups(text: str, owners: Sequence[int], *, spaced: bool) -> list[tuple[int
         groups.append((start if opened is None else opened, end))
         opened = None
     if opened is not None:
-        groups = [*groups[:-1], (groups[-1][0], len(text))] if groups else [(opened, len(text))]
+        end = len(text.rstrip())
+        groups = [*groups[:-1], (groups[-1][0], end)] if groups else [(opened, end)]
     return groups
 
 
