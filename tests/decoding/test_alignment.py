@@ -36,7 +36,9 @@ def test_cross_attention_is_that_of_transformers() -> None:
 def test_batches_do_not_change_attention() -> None:
     model = ours(transformers_model(4))
     clips = waveforms(6, 1.2, 2.3)
-    spoken = [SpokenHypothesis(ids, [2] * (len(ids) - 2), len(clip) / 16_000) for ids, clip in zip(IDS, clips)]
+    spoken = [
+        SpokenHypothesis(ids, [2] * (len(ids) - 2), len(clip) / 16_000) for ids, clip in zip(IDS, clips, strict=True)
+    ]
     with torch.inference_mode():
         together = attend(model, model.cross_attention_cache(*collate_waveforms(clips, normalize=True)), spoken)
         for clip, one, batched in zip(clips, spoken, together, strict=True):
@@ -55,7 +57,9 @@ def test_the_path_is_the_best_of_all() -> None:
 
         def total(first: tuple[int, ...], scores_KF: np.ndarray = scores_KF) -> float:
             bounds = [0, *first, scores_KF.shape[1]]
-            return sum(scores_KF[token, bounds[token] : bounds[token + 1]].sum() for token in range(len(scores_KF)))
+            return float(
+                sum(scores_KF[token, slice(*bounds[token : token + 2])].sum() for token in range(len(scores_KF)))
+            )
 
         best = max(combinations(range(1, frames), tokens - 1), key=total)
         assert monotonic_path(scores_KF).tolist() == [0, *best]

@@ -117,6 +117,12 @@ Formats = Annotated[
         help="Output formats, separated by commas: txt, tsv, json, srt, vtt, ass. [default: txt]",
     ),
 ]
+WordTimestamps = Annotated[
+    bool,
+    output_option(
+        "--word-timestamps", help="Write the start and end of each word (json only; subtitles always use them)."
+    ),
+]
 OutputDir = Annotated[
     Path | None,
     output_option(

@@ -63,12 +63,7 @@ def translate(
     max_line_width: options.MaxLineWidth = None,
     max_line_count: options.MaxLineCount = 2,
     max_cue_seconds: options.MaxCueSeconds = 7.0,
-    word_timestamps: Annotated[
-        bool,
-        options.output_option(
-            "--word-timestamps", help="Write the start and end of each word (json only; subtitles always use them)."
-        ),
-    ] = False,
+    word_timestamps: options.WordTimestamps = False,
     bilingual: Annotated[
         bool,
         options.output_option(

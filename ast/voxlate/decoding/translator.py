@@ -228,10 +228,7 @@ class Translator:
         tag_ids = {language: self.checkpoint.target_id(language) for item in languages for language in item}
         recipe = partial(self._recipe_function, options, segmentation=None if whole else segmentation)
         recipes = {language: Recipe(recipe([language], audio_track)) for language in tag_ids}
-        settings = options.resolve(self._model_defaults)
-        settings = replace(
-            settings, max_length=min(settings.max_length, self.checkpoint.model.decoder.config.max_positions)
-        )
+        settings = self._settings(options)
         searched = replace(settings, n_best=settings.beam_size) if settings.mbr else settings
         segmentation = replace(segmentation, vad=segmentation.vad and not whole)
         review = self._review(settings, segmentation)
@@ -307,6 +304,11 @@ class Translator:
             }
 
         return compute
+
+    def _settings(self, options: SearchOptions) -> SearchSettings:
+        settings = options.resolve(self._model_defaults)
+        max_positions = self.checkpoint.model.decoder.config.max_positions
+        return replace(settings, max_length=min(settings.max_length, max_positions))
 
     def _review(self, settings: SearchSettings, segmentation: SegmentationOptions) -> Review | None:
         """Return what reviews the segments of a stream, None if there is nothing to do."""
