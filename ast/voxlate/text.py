@@ -23,7 +23,7 @@ def join_texts(texts: Iterable[str], language: str | None) -> str:
     Without a known language, the script of the letters decides.
     """
     parts = [text for text in texts if text]
-    if _has_spaces(parts, language):
+    if has_spaces(parts, language):
         return " ".join(parts)
     joined = ""
     for part in parts:
@@ -32,7 +32,8 @@ def join_texts(texts: Iterable[str], language: str | None) -> str:
     return joined
 
 
-def _has_spaces(parts: Iterable[str], language: str | None) -> bool:
+def has_spaces(parts: Iterable[str], language: str | None) -> bool:
+    """Return whether words are separated by spaces: by the language, else by the script of most letters."""
     with suppress(VoxlateError):
         if language is not None:
             return find_language(language).has_spaces

@@ -19,6 +19,7 @@ from voxlate.languages import MBART50_TAGS
 
 BOS_ID, PAD_ID, EOS_ID, UNK_ID = 0, 1, 2, 3
 IGNORED_ID = -100  # label of positions without a target, as in torch and transformers
+SPACE = "\u2581"  # SentencePiece's mark for the space before a word
 VOCABULARY_FILES = ("sentencepiece.bpe.model", "tokenizer.json")
 
 
@@ -74,9 +75,15 @@ class Tokenizer:
         """Return the text of the pieces; special tokens (``<unk>``, too), tags and ``<mask>`` are skipped."""
         return self._pieces.decode([index for index in ids if UNK_ID < index < self._pieces.end]).strip()
 
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """Return the text of each id, with SPACE for the space before a word; special tokens and tags have none."""
+        return [self._pieces.name(index) if UNK_ID < index < self._pieces.end else "" for index in ids]
+
 
 class _Pieces(Protocol):
     end: int  # the first id after the pieces
+
+    def name(self, index: int) -> str: ...
 
     def encode(self, text: str) -> list[int]: ...
 
@@ -113,6 +120,9 @@ class _SentencePieces:
     def decode(self, ids: list[int]) -> str:
         return str(self._model.decode([index - self._OFFSET for index in ids]))
 
+    def name(self, index: int) -> str:
+        return str(self._model.id_to_piece(index - self._OFFSET))
+
 
 class _JsonPieces:
     _SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
@@ -140,6 +150,9 @@ class _JsonPieces:
 
     def decode(self, ids: list[int]) -> str:
         return str(self._model.decode(ids))
+
+    def name(self, index: int) -> str:
+        return str(self._model.id_to_token(index))
 
 
 def _unigram_names(path: Path, model: object) -> list[str]:

@@ -100,6 +100,14 @@ VadThreshold = Annotated[
 MinPause = Annotated[
     float, segmentation_option(metavar="SECONDS", help="Minimum length of a pause at which speech is cut if possible.")
 ]
+CoverageCheck = Annotated[
+    bool,
+    segmentation_option(
+        "--coverage-check/--no-coverage-check",
+        help="Check each translation against what was spoken: cut segments again in which speech seems to be missing, "
+        "and warn of those that stay suspicious.",
+    ),
+]
 Formats = Annotated[
     list[str] | None,
     output_option(
@@ -107,6 +115,12 @@ Formats = Annotated[
         "-f",
         metavar=NAMES,
         help="Output formats, separated by commas: txt, tsv, json, srt, vtt, ass. [default: txt]",
+    ),
+]
+WordTimestamps = Annotated[
+    bool,
+    output_option(
+        "--word-timestamps", help="Write the start and end of each word (json only; subtitles always use them)."
     ),
 ]
 OutputDir = Annotated[

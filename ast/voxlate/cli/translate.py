@@ -52,6 +52,7 @@ def translate(
     vad: options.Vad = True,
     vad_threshold: options.VadThreshold = 0.5,
     min_pause: options.MinPause = 0.1,
+    coverage_check: options.CoverageCheck = True,
     formats: options.Formats = None,
     n_best: Annotated[
         int,
@@ -62,6 +63,7 @@ def translate(
     max_line_width: options.MaxLineWidth = None,
     max_line_count: options.MaxLineCount = 2,
     max_cue_seconds: options.MaxCueSeconds = 7.0,
+    word_timestamps: options.WordTimestamps = False,
     bilingual: Annotated[
         bool,
         options.output_option(

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import _ctypes
 import ctypes
+import re
 from ctypes.util import find_library
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _SYNCHRONOUS, _POSITION_CHARACTER, _UTF8 = 2, 1, 1
 _RATE, _PITCH = 1, 3  # espeak_PARAMETER
+_LIST_TERMINATED, _WORD, _END = 0, 1, 5  # espeak_EVENT_TYPE; END is that of a clause, after its pause
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,15 @@ class Prosody:
     pitch: int = 50
 
 
+@dataclass(frozen=True)
+class SpokenWord:
+    """A word between white space, and when it is spoken, in seconds. The last of a clause ends after its pause."""
+
+    text: str
+    start: float
+    end: float
+
+
 class _VoiceStruct(ctypes.Structure):
     _fields_ = [
         ("name", ctypes.c_char_p),
@@ -60,7 +71,20 @@ class _VoiceStruct(ctypes.Structure):
     ]
 
 
-_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+class _EventStruct(ctypes.Structure):
+    _fields_ = [
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),  # in characters, from 1
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),  # in milliseconds
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", ctypes.c_char * 8),
+    ]
+
+
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_EventStruct))
 
 
 class Espeak:
@@ -71,6 +95,7 @@ class Espeak:
 
     def __init__(self) -> None:
         self._samples: list[Any] = []
+        self._events: list[tuple[int, int, float]] = []  # type, position in the text from 0, seconds
         self._callback = _Callback(self._collect)  # a reference is kept because the library calls it
         self._load()
         self._library.espeak_Info.restype = ctypes.c_char_p
@@ -121,6 +146,7 @@ class Espeak:
         library.espeak_SetParameter(_RATE, prosody.words_per_minute, 0)
         library.espeak_SetParameter(_PITCH, prosody.pitch, 0)
         self._samples.clear()
+        self._events.clear()
         data = text.encode()
         library.espeak_Synth(
             data, ctypes.c_size_t(len(data) + 1), 0, _POSITION_CHARACTER, 0, _UTF8, None, None
@@ -132,9 +158,29 @@ class Espeak:
         frame.sample_rate = self.rate_hz
         return np.concatenate(list(mono_chunks(iter([frame]))))
 
-    def _collect(self, samples: Any, count: int, _: Any) -> int:
+    def speak_words(self, text: str, voice: Voice, prosody: Prosody) -> tuple[Waveform, list[SpokenWord]]:
+        """Return the speech of a text, as `speak` does, and the times of its words from espeak-ng's events.
+
+        A word that espeak-ng speaks as part of the word before it has the times of that word.
+        """
+        waveform_T = self.speak(text, voice, prosody)
+        times = [(position, seconds) for kind, position, seconds in self._events if kind in (_WORD, _END)]
+        words: list[SpokenWord] = []
+        for match in re.finditer(r"\S+", text):
+            inside = [index for index, (position, _) in enumerate(times) if match.start() <= position < match.end()]
+            if inside and inside[-1] + 1 < len(times):
+                words.append(SpokenWord(match[0], times[inside[0]][1], times[inside[-1] + 1][1]))
+            elif words:
+                words.append(replace(words[-1], text=match[0]))
+        return waveform_T, words
+
+    def _collect(self, samples: Any, count: int, events: Any) -> int:
         if samples and count > 0:
             self._samples.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        index = 0
+        while events and events[index].type != _LIST_TERMINATED:
+            event, index = events[index], index + 1
+            self._events.append((event.type, event.text_position - 1, event.audio_position / 1000))
         return 0
 
     def _list_voices(self) -> list[Voice]:

@@ -17,6 +17,7 @@ from voxlate.decoding.result_files import Settings
 from voxlate.decoding.results import Translation
 from voxlate.decoding.run_inputs import InputsCommand, ResultStream, run_inputs
 from voxlate.decoding.segmenting import SegmentationOptions
+from voxlate.decoding.subtitle_formats import SUBTITLE_WRITERS
 from voxlate.decoding.writers import message_line, one_cell
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.languages import find_language
@@ -50,6 +51,7 @@ class TranslateCommand(InputsCommand):
     shortlist: bool
     segmentation_options: SegmentationOptions
     identifier: str | None = None
+    word_timestamps: bool = False
     bilingual: bool = False
 
 
@@ -283,6 +285,7 @@ def _load(
         batch_size=command.batch_size,
         language_tokens=command.language_tokens,
         shortlist=command.shortlist,
+        word_timestamps=command.word_timestamps or bool(SUBTITLE_WRITERS.keys() & command.formats),
         bilingual=command.bilingual,
     )
     if command.model is None:

@@ -50,7 +50,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Word:
-    """A word of a transcript; `start` and `end` are in seconds, as in `Segment`."""
+    """A word of a translation or transcript; `start` and `end` are in seconds, as in `Segment`."""
 
     text: str
     start: float
@@ -64,6 +64,7 @@ class Segment:
     `start` and `end` are in seconds on the file's own clock. Time 0 is the beginning of the container's timeline; in
     MPEG and Ogg streams, whose timestamps begin anywhere, it is the earliest timestamp of all tracks. For an array,
     it is the first sample. `transcript` has the spoken words of a translated segment, if they were asked for.
+    `warnings` say what cannot be right about the translation, for example that speech may be missing in it.
     """
 
     start: float
@@ -71,6 +72,7 @@ class Segment:
     candidates: tuple[Candidate, ...]
     words: tuple[Word, ...] = ()
     transcript: tuple[Word, ...] = field(default=(), kw_only=True)
+    warnings: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def text(self) -> str:

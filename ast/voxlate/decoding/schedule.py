@@ -48,6 +48,19 @@ class AudioSegment:
         return torch.from_numpy(self.audio.waveform_T[slice(*self.span)])
 
 
+@dataclass(frozen=True)
+class SearchedSegment:
+    """A segment, the index of its target language in `tag_ids`, and its hypotheses, best first.
+
+    `cross_attention_cache` is that of the search if the schedule keeps caches, else None.
+    """
+
+    segment: AudioSegment
+    tag: int
+    hypotheses: list[Hypothesis]
+    cross_attention_cache: CrossAttentionCache | None = None
+
+
 def encoder_batches(segments: Sequence[AudioSegment], size: int) -> Iterator[list[AudioSegment]]:
     """Group segments, in their order, into batches of at most `size` and 320 s of padded audio."""
     batch: list[AudioSegment] = []
@@ -62,20 +75,28 @@ def encoder_batches(segments: Sequence[AudioSegment], size: int) -> Iterator[lis
 
 
 class Schedule:
-    """Keeps a search filled with up to `size` segments, batched by length."""
+    """Keeps a search filled with up to `size` segments, batched by length.
 
-    def __init__(self, model: SpeechTranslator, options: SearchOptions, size: int, vocabulary: Vocabulary) -> None:
-        self._model, self._size = model, size
-        self._search = Search(model.decoder, options, vocabulary)
+    With `keep_caches`, results come with the cross-attention cache of their search.
+    """
+
+    def __init__(
+        self,
+        model: SpeechTranslator,
+        options: SearchOptions,
+        size: int,
+        vocabulary: Vocabulary,
+        *,
+        keep_caches: bool = False,
+    ) -> None:
+        self._model, self._size, self._keep_caches = model, size, keep_caches
+        self._search = Search(model.decoder, options, vocabulary, keep_caches=keep_caches)
         self._searched: dict[int, tuple[AudioSegment, int]] = {}  # key in the search -> segment, index of its tag
         self._next_key = 0
         self._longest_first = True
 
-    def translate(self, segments: Sequence[AudioSegment]) -> Iterator[tuple[AudioSegment, int, list[Hypothesis]]]:
-        """Start to translate segments; yield all results completed meanwhile, including those of earlier calls.
-
-        A result is a segment, the index of its target language in `tag_ids`, and the hypotheses, best first.
-        """
+    def translate(self, segments: Sequence[AudioSegment]) -> Iterator[SearchedSegment]:
+        """Start to translate segments; yield all results completed meanwhile, including those of earlier calls."""
         ordered = sorted(segments, key=lambda segment: segment.seconds, reverse=self._longest_first)
         self._longest_first = not self._longest_first  # so that the next window begins with similar lengths
         max_added = max(1, self._size // _GROUPS)
@@ -89,7 +110,7 @@ class Schedule:
                 encoded = encoded or self._encode(batch)
                 self._add([(batch[row], tag) for row, tag in added], _select(encoded, [row for row, _ in added]))
 
-    def finish(self) -> Iterator[tuple[AudioSegment, int, list[Hypothesis]]]:
+    def finish(self) -> Iterator[SearchedSegment]:
         """Yield all remaining results."""
         while self._searched:
             yield from self._step()
@@ -105,10 +126,11 @@ class Schedule:
         longest = max(segment.seconds for segment in in_search)
         return len(in_search) <= self._size and len(in_search) * longest <= self._size * _MEAN_SECONDS
 
-    def _step(self) -> Iterator[tuple[AudioSegment, int, list[Hypothesis]]]:
+    def _step(self) -> Iterator[SearchedSegment]:
         for key, hypotheses in self._search.step():
             segment, tag = self._searched.pop(key)
-            yield segment, tag, hypotheses
+            cache = self._search.take_cache(key) if self._keep_caches else None
+            yield SearchedSegment(segment, tag, hypotheses, cache)
 
     @torch.inference_mode()
     def _encode(self, segments: Sequence[AudioSegment]) -> CrossAttentionCache:

@@ -118,15 +118,25 @@ class Search:
     """A pool of utterances that are searched together. Finished ones leave it, and others may join at any step.
 
     Utterances do not influence each other. The stopping rules are those of transformers 5 (see `_is_finished`). Options
-    that are None take the published setting.
+    that are None take the published setting. With `keep_caches`, `take_cache` returns what an utterance was searched
+    with.
     """
 
-    def __init__(self, decoder: MBartDecoder, options: SearchOptions, vocabulary: Vocabulary | None = None) -> None:
+    def __init__(
+        self,
+        decoder: MBartDecoder,
+        options: SearchOptions,
+        vocabulary: Vocabulary | None = None,
+        *,
+        keep_caches: bool = False,
+    ) -> None:
         self._decoder, self._options = decoder, options.resolve()
         self._vocabulary = vocabulary or Vocabulary(decoder.output_rows())
         self._max_length = min(self._options.max_length, decoder.config.max_positions)
         self._state: _BeamState | None = None
         self._finished: list[tuple[int, list[Hypothesis]]] = []
+        self._keep_caches = keep_caches
+        self._finished_caches: dict[int, CrossAttentionCache] = {}
 
     def __len__(self) -> int:
         """Return the number of utterances still in the search."""
@@ -169,6 +179,10 @@ class Search:
         finished, self._finished = self._finished, []
         return finished
 
+    def take_cache(self, key: int) -> CrossAttentionCache:
+        """Return the cross-attention cache of a finished utterance, once."""
+        return self._finished_caches.pop(key)
+
     def _extend(self, state: _BeamState, states_UKD: Tensor) -> None:
         """Choose the next token of every hypothesis, and remove the utterances that are finished."""
         options = self._options
@@ -191,6 +205,9 @@ class Search:
             if not state.ended[index]:
                 raise nan_scores_error(self._decoder.layer_norm.weight.dtype)
             self._finished.append((state.keys[index], state.ended[index][: options.n_best]))
+            if self._keep_caches:
+                chosen = torch.tensor([index], device=state.lengths_U.device)
+                self._finished_caches[state.keys[index]] = state.cross_attention_cache.select(chosen)
         state.select([index for index, is_done in enumerate(done) if not is_done])
 
     def _candidates(self, state: _BeamState, states_UKD: Tensor) -> tuple[Tensor, Tensor, Tensor]:

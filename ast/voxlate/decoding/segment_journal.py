@@ -146,7 +146,8 @@ def _segment(fields: Mapping[str, object]) -> Segment:
     words = (
         Word(as_text(one["text"]), as_number(one["start"]), as_number(one["end"])) for one in _mappings(fields["words"])
     )
-    return Segment(as_number(fields["start"]), as_number(fields["end"]), candidates, tuple(words))
+    warnings = tuple(map(as_text, as_list(fields["warnings"])))
+    return Segment(as_number(fields["start"]), as_number(fields["end"]), candidates, tuple(words), warnings=warnings)
 
 
 def _span(value: object) -> Span:

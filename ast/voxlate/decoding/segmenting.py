@@ -6,7 +6,7 @@ Shape letters: T samples at 16 kHz, B frames of a sentence boundary head.
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,9 @@ from voxlate.audio.speech_detection import LEVEL_FRAME_SAMPLES, MIN_SPEECH_SECON
 from voxlate.decoding.results import LeftOut
 from voxlate.decoding.segment_journal import KnownSegments, ResumableSegments
 from voxlate.errors import VoxlateError
+
+if TYPE_CHECKING:
+    from voxlate.models.sentence_boundaries import SentenceBoundaries
 
 Segmentation: TypeAlias = float | Literal["auto", "none"]
 
@@ -51,6 +54,8 @@ class SegmentationOptions:
     - `vad`, `vad_threshold`: whether speech is detected, and the probability from which a frame contains speech.
       Without detection, all sound counts as speech.
     - `min_pause`: pauses from this length, in seconds, are preferred places to cut.
+    - `coverage_check`: whether segments whose translation cannot be right are cut again (`voxlate.decoding.review`). It
+      needs speech detection.
 
     VoxlateError if a value is out of its range.
     """
@@ -59,6 +64,7 @@ class SegmentationOptions:
     vad: bool = True
     vad_threshold: float = 0.5
     min_pause: float = DEFAULT_MIN_PAUSE_SECONDS
+    coverage_check: bool = True
 
     def __post_init__(self) -> None:
         _ = self.speech  # checks the threshold
@@ -74,10 +80,16 @@ class SegmentationOptions:
         """The options of speech detection."""
         return SpeechOptions(self.vad, self.vad_threshold)
 
+    @property
+    def checks_coverage(self) -> bool:
+        """Whether suspicious segments are cut again: not without speech detection, nor in one segment on request."""
+        return self.coverage_check and self.vad and self.segmentation != "none"
+
     def recorded(self) -> dict[str, object]:
         """Return the options that results depend on, under the names of recipes."""
         detection = {"vad_threshold": self.vad_threshold} if self.vad else {}
-        return {"segmentation": self.segmentation, "vad": self.vad, **detection, "min_pause": self.min_pause}
+        options = {"segmentation": self.segmentation, "vad": self.vad, **detection, "min_pause": self.min_pause}
+        return {**options, "coverage_check": self.checks_coverage}
 
     def changed(self) -> dict[str, object]:
         """Return the options that differ from the defaults, for journals, whose older entries have none."""
@@ -87,16 +99,6 @@ class SegmentationOptions:
 DEFAULT_SEGMENTATION = SegmentationOptions()
 
 
-class SentenceBoundaries(Protocol):
-    """A head that finds the boundaries between sentences, trained by `voxlate train-segmenter`."""
-
-    frame_samples: int
-
-    def boundary_probabilities(self, waveform_T: Waveform) -> npt.NDArray[np.floating]:
-        """Return the probability that each frame lies between sentences, (B,)."""
-        ...
-
-
 class Segmenter:
     """Yields the segments of inputs, in order; those of a long recording while it is being translated.
 
@@ -104,7 +106,7 @@ class Segmenter:
     """
 
     def __init__(
-        self, options: SegmentationOptions, clip_seconds: ClipSeconds, boundaries: SentenceBoundaries | None = None
+        self, options: SegmentationOptions, clip_seconds: ClipSeconds, boundaries: "SentenceBoundaries | None" = None
     ) -> None:
         self._options, self._boundaries = options, boundaries
         self._lengths = clip_seconds
@@ -177,7 +179,8 @@ def boundary_cuts(
 ) -> list[Cut]:
     """Return cuts with the log-odds of boundary probabilities at `frames_B`, in (fractional) frames of 10 ms.
 
-    A pause has the highest probability in it, and its length counts as well. Each peak of at least 0.5 outside pauses is a cut, too.
+    A pause has the highest probability in it, and its length counts as well. Each peak of at least 0.5 outside pauses
+    is a cut, too.
     """
     spacing = float(frames_B[1] - frames_B[0]) if len(frames_B) > 1 else 1.0
     log_odds_B = np.clip(np.log(probabilities_B + 1e-9) - np.log(1 - probabilities_B + 1e-9), -_MAX_LOG_ODDS, 8.0)

@@ -1,12 +1,13 @@
 """Translate a stream of decoded inputs: cut them into segments, search, assemble."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from voxlate.audio.prefetch import DecodedAudio
-from voxlate.decoding.assembly import PendingTranslation
+from voxlate.decoding.assembly import PendingTranslation, ranked
 from voxlate.decoding.results import Segment, Translation
-from voxlate.decoding.schedule import AudioSegment, Schedule
-from voxlate.decoding.search import Hypothesis
+from voxlate.decoding.review import BATCH_SEGMENTS, Review, ReviewedPart, ReviewedSegment
+from voxlate.decoding.schedule import AudioSegment, Schedule, SearchedSegment
 from voxlate.decoding.segment_journal import KnownSegments, ResumableSegments
 from voxlate.decoding.segmenting import Segmenter
 from voxlate.progress import AudioProgress
@@ -23,9 +24,10 @@ Completed = tuple[int, Translation]  # with the index of its input
 class TranslationStream:
     """Collects the segments of inputs in windows, so that similar lengths share a batch, and assembles their results.
 
-    `finish` assembles a complete translation, and `batch_size` is that of `schedule`. `progress` is called with the
-    seconds of audio done and read so far, `on_segment` with the index of an input, a target language, and its segments
-    in order, as soon as they are done. What `resume` knows is not computed again.
+    `finish` assembles a complete translation, and `batch_size` is that of `schedule`, which must keep caches if there
+    is a `review`. `progress` is called with the seconds of audio done and read so far, `on_segment` with the index of
+    an input, a target language, and its segments in order, as soon as they are done. What `resume` knows is not
+    computed again.
     """
 
     def __init__(
@@ -37,13 +39,14 @@ class TranslationStream:
         finish: Callable[[PendingTranslation], Translation],
         batch_size: int,
         *,
+        review: Review | None = None,
         whole: bool = False,
         progress: Callable[[float, float], None] | None = None,
         on_segment: Callable[[int, str, Segment], None] | None = None,
         resume: ResumableSegments | None = None,
     ) -> None:
         self._schedule, self._segmenter = schedule, segmenter
-        self._finish_translation = finish
+        self._finish_translation, self._review = finish, review
         self._tokenizer, self._settings, self._whole = tokenizer, settings, whole
         self._report, self._on_segment, self._resume = AudioProgress(progress), on_segment, resume
         self._batch_size, self._window = batch_size, batch_size * _WINDOW_BATCHES
@@ -83,8 +86,12 @@ class TranslationStream:
 
     def finish(self) -> Iterator[Completed]:
         """Translate the remaining segments; yield all remaining translations."""
-        yield from self._complete(self._schedule.translate(self._waiting))
-        yield from self._complete(self._schedule.finish())
+        while True:
+            waiting, self._waiting = self._waiting, []
+            yield from self._complete(self._schedule.translate(waiting))
+            yield from self._complete(self._schedule.finish())
+            if not self._waiting:  # parts of suspicious segments
+                return
 
     def _translate_window(self) -> Iterator[Completed]:
         waiting, self._waiting = self._waiting, []
@@ -93,16 +100,35 @@ class TranslationStream:
             yield from self._complete(self._schedule.finish())
         self._window = min(4 * self._window, self._batch_size * _WINDOW_BATCHES)
 
-    def _complete(self, results: Iterator[tuple[AudioSegment, int, list[Hypothesis]]]) -> Iterator[Completed]:
-        for segment, tag, hypotheses in results:
+    def _complete(self, results: Iterator[SearchedSegment]) -> Iterator[Completed]:
+        for found in results:
             self._has_results = True
-            self._report.add(done=segment.seconds / len(segment.tag_ids))
-            translation = self._pending[segment.index, tag]
-            result = translation.add(segment.span, hypotheses, self._tokenizer, self._settings)
-            if self._resume:
-                self._resume.put_span(segment.index, translation.target_language, segment.span, result)
-            self._take_segments(segment.index, tag)
-            yield from self._finish_if_complete(segment.index, tag)
+            searched = replace(found, hypotheses=ranked(found.hypotheses, self._tokenizer, self._settings))
+            if self._review is None:
+                part = ReviewedPart(searched.segment.span, searched.hypotheses)
+                yield from self._store(ReviewedSegment(searched.segment, searched.tag, (part,)))
+                continue
+            self._review.add(searched)
+            if len(self._review) >= BATCH_SEGMENTS:
+                yield from self._finish_review(self._review)
+        if self._review is not None:
+            yield from self._finish_review(self._review)
+
+    def _finish_review(self, review: Review) -> Iterator[Completed]:
+        for reviewed in review.finish_batch():
+            yield from self._store(reviewed)
+        self._waiting += review.retries
+        review.retries.clear()
+
+    def _store(self, reviewed: ReviewedSegment) -> Iterator[Completed]:
+        segment, tag = reviewed.segment, reviewed.tag
+        self._report.add(done=segment.seconds / len(segment.tag_ids))
+        translation = self._pending[segment.index, tag]
+        result = translation.add(reviewed, self._tokenizer, self._settings)
+        if self._resume:
+            self._resume.put_span(segment.index, translation.target_language, segment.span, result)
+        self._take_segments(segment.index, tag)
+        yield from self._finish_if_complete(segment.index, tag)
 
     def _take_segments(self, index: int, tag: int) -> None:
         translation = self._pending[index, tag]

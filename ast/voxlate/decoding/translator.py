@@ -20,9 +20,11 @@ from voxlate.checkpoints.training_statistics import read_training_statistics
 from voxlate.checkpoints.weights import weight_files
 from voxlate.decoding.assembly import PendingTranslation
 from voxlate.decoding.bilingual import BilingualModel, check_bilingual
+from voxlate.decoding.coverage import TokenRates
 from voxlate.decoding.output_layer import Vocabulary, shortlisted
 from voxlate.decoding.recipes import ModelFiles, runtime_recipe, software_recipe
 from voxlate.decoding.results import Recipe, Segment, Translation, result_or_raise
+from voxlate.decoding.review import Review
 from voxlate.decoding.schedule import Schedule
 from voxlate.decoding.segment_journal import ResumableSegments
 from voxlate.decoding.segmenting import DEFAULT_SEGMENTATION, SegmentationOptions, Segmenter, SentenceBoundaries
@@ -66,6 +68,7 @@ class Translator:
     - `language_tokens`: the token of a target language, by id or mBART tag: ``{"lv": 250016}`` or ``{"lv": "lv_LV"}``.
       It overrides that of the model. `slots`, the former name, is deprecated.
     - `shortlist`: search only the vocabulary that `voxlate prepare shortlist` selected for the target language.
+    - `word_timestamps`: also find when each word of a translation is spoken (see `Segment.words`).
     - `bilingual`: also transcribe each segment, for bilingual subtitles. The model must have a CTC head.
 
     VoxlateError if the model cannot be found or loaded, or an argument is wrong.
@@ -86,6 +89,7 @@ class Translator:
         batch_size: int | None = None,
         language_tokens: Mapping[str, int | str] | None = None,
         shortlist: bool = False,
+        word_timestamps: bool = False,
         bilingual: bool = False,
     ) -> None:
         if batch_size is not None and batch_size < 1:
@@ -104,6 +108,7 @@ class Translator:
         install_cpu_path(checkpoint.model, "int8" if dtype == INT8 else "packed")
         self.checkpoint = replace(checkpoint, name=str(model))
         self._files = ModelFiles(str(model), checkpoint.folder, checkpoint.adapter)
+        self._word_timestamps = word_timestamps
         self._bilingual = BilingualModel(self.checkpoint) if bilingual else None
 
     @overload
@@ -225,19 +230,19 @@ class Translator:
         tag_ids = {language: self.checkpoint.target_id(language) for item in languages for language in item}
         recipe = partial(self._recipe_function, options, segmentation=None if whole else segmentation)
         recipes = {language: Recipe(recipe([language], audio_track)) for language in tag_ids}
-        settings = options.resolve(self._model_defaults)
-        settings = replace(
-            settings, max_length=min(settings.max_length, self.checkpoint.model.decoder.config.max_positions)
-        )
+        settings = self._settings(options)
         searched = replace(settings, n_best=settings.beam_size) if settings.mbr else settings
         segmentation = replace(segmentation, vad=segmentation.vad and not whole)
+        review = self._review(settings, segmentation)
+        vocabulary = self._vocabulary(tag_ids)
         stream = TranslationStream(
-            Schedule(self.checkpoint.model, searched, self._batch_size, self._vocabulary(tag_ids)),
+            Schedule(self.checkpoint.model, searched, self._batch_size, vocabulary, keep_caches=review is not None),
             Segmenter(segmentation, self._clip_seconds, self._boundaries),
             self.checkpoint.tokenizer,
             settings,
             partial(self._finish, settings=settings),
             self._batch_size,
+            review=review,
             whole=whole,
             progress=progress,
             on_segment=on_segment,
@@ -302,6 +307,19 @@ class Translator:
 
         return compute
 
+    def _settings(self, options: SearchOptions) -> SearchSettings:
+        settings = options.resolve(self._model_defaults)
+        max_positions = self.checkpoint.model.decoder.config.max_positions
+        return replace(settings, max_length=min(settings.max_length, max_positions))
+
+    def _review(self, settings: SearchSettings, segmentation: SegmentationOptions) -> Review | None:
+        """Return what reviews the segments of a stream, None if there is nothing to do."""
+        if not (segmentation.checks_coverage or self._word_timestamps):
+            return None
+        rates = self._token_rates if segmentation.checks_coverage else None
+        model, tokenizer = self.checkpoint.model, self.checkpoint.tokenizer
+        return Review(model, tokenizer, settings, rates=rates, words=self._word_timestamps)
+
     def _finish(self, pending: PendingTranslation, *, settings: SearchSettings) -> Translation:
         translation = pending.finish(settings)
         return self._bilingual.with_transcripts(translation, pending.audio) if self._bilingual else translation
@@ -317,6 +335,11 @@ class Translator:
     def _clip_seconds(self) -> ClipSeconds:
         statistics = read_training_statistics(self.checkpoint.folder)
         return ClipSeconds(statistics.median_seconds, statistics.q95_seconds, statistics.max_seconds)
+
+    @cached_property
+    def _token_rates(self) -> TokenRates:
+        statistics = read_training_statistics(self.checkpoint.folder)
+        return TokenRates(statistics.q05_tokens_per_second, statistics.q95_tokens_per_second)
 
     @cached_property
     def _boundaries(self) -> SentenceBoundaries | None:

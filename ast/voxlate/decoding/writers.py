@@ -67,6 +67,7 @@ def to_dict(translation: Translation) -> dict[str, object]:
                     {"text": candidate.text, "score": round(candidate.score, 4)} for candidate in segment.candidates
                 ],
                 **({"words": [_word(word) for word in segment.words]} if segment.words else {}),
+                **({"warnings": list(segment.warnings)} if segment.warnings else {}),
                 **({"transcript": [_word(word) for word in segment.transcript]} if segment.transcript else {}),
             }
             for segment in translation.segments

@@ -4,6 +4,7 @@ Shape letters: U utterances, K rows (hypotheses) of each, H heads, S encoder sta
 head.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,6 +47,14 @@ class CrossAttentionCache:
             tuple(concatenate_padded(*pair, 2) for pair in zip(self.values, other.values, strict=True)),
             concatenate_padded(self.mask_U11S, other.mask_U11S, 3),
         )
+
+    @classmethod
+    def join_all(cls, caches: Sequence["CrossAttentionCache"]) -> "CrossAttentionCache":
+        """Return one cache of the utterances of one or more caches."""
+        if len(caches) == 1:
+            return caches[0]
+        middle = len(caches) // 2
+        return cls.join_all(caches[:middle]).join(cls.join_all(caches[middle:]))
 
 
 class KVCache:

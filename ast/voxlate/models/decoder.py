@@ -4,7 +4,7 @@ Shape letters: U utterances, T tokens, K rows (hypotheses) of each utterance in 
 H heads, C channels of a head, V vocabulary.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import cast
@@ -68,6 +68,12 @@ class DecoderAttention(nn.Module):
         attended = self.attention(self._heads(self.q_proj(states)), keys, values, mask, dropout, is_causal=causal)
         return cast("Tensor", self.out_proj(attended.transpose(1, 2).reshape(states.shape)))
 
+    def weights(self, states: Tensor, keys: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the weights with which states (N, Q, D) attend to keys (N, H, M, C), (N, H, Q, M) in float32."""
+        queries = self._heads(self.q_proj(states)).float()
+        scores = queries @ keys.float().transpose(2, 3) / sqrt(queries.shape[3])
+        return (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(3)
+
     def _heads(self, states: Tensor) -> Tensor:
         return states.view(*states.shape[:-1], self.heads, -1).transpose(1, 2)
 
@@ -92,15 +98,7 @@ class DecoderLayer(nn.Module):
         self, states_UTD: Tensor, cross_cache: CrossAttentionCache, index: int, kv_cache: KVCache | None
     ) -> Tensor:
         """Return the states after this layer, the decoder's layer `index`; without a KV cache, attention is causal."""
-        normalized_UTD = layer_norm(self.self_attn_layer_norm, states_UTD)
-        keys, values = self.self_attn.keys_values(normalized_UTD)
-        if kv_cache is None:
-            attended_UTD = self.self_attn.attend(normalized_UTD, keys, values, None, causal=True)
-        else:
-            keys, values = kv_cache.write(index, keys, values)
-            attended_UTD = self.self_attn.attend(normalized_UTD, keys, values, kv_cache.mask(), causal=False)
-        states_UTD = states_UTD + self.dropout(attended_UTD)
-
+        states_UTD = self.attend_to_tokens(states_UTD, index, kv_cache)
         normalized_UTD = layer_norm(self.encoder_attn_layer_norm, states_UTD)
         attended_UTD = self.encoder_attn.attend(
             normalized_UTD, cross_cache.keys[index], cross_cache.values[index], cross_cache.mask_U11S, causal=False
@@ -109,6 +107,17 @@ class DecoderLayer(nn.Module):
 
         hidden = self.activation_dropout(self.activation(self.fc1(layer_norm(self.final_layer_norm, states_UTD))))
         return states_UTD + cast("Tensor", self.dropout(self.fc2(hidden)))
+
+    def attend_to_tokens(self, states_UTD: Tensor, index: int, kv_cache: KVCache | None) -> Tensor:
+        """Return the states after self-attention."""
+        normalized_UTD = layer_norm(self.self_attn_layer_norm, states_UTD)
+        keys, values = self.self_attn.keys_values(normalized_UTD)
+        if kv_cache is None:
+            attended_UTD = self.self_attn.attend(normalized_UTD, keys, values, None, causal=True)
+        else:
+            keys, values = kv_cache.write(index, keys, values)
+            attended_UTD = self.self_attn.attend(normalized_UTD, keys, values, kv_cache.mask(), causal=False)
+        return states_UTD + cast("Tensor", self.dropout(attended_UTD))
 
 
 class MBartDecoder(nn.Module):
@@ -145,6 +154,24 @@ class MBartDecoder(nn.Module):
         """Return the states of the tokens, (U, T, D), with causal attention."""
         return self._states(tokens_UT, torch.arange(tokens_UT.shape[1], device=tokens_UT.device), cross_cache, None)
 
+    def cross_attention(self, tokens_UT: Tensor, cross_cache: CrossAttentionCache, layers: Sequence[int]) -> Tensor:
+        """Return the cross-attention weights of some layers, (U, layers x H, T, S), which fused attention hides.
+
+        Layers after the last of `layers` are not computed.
+        """
+        states_UTD = self._embedded(tokens_UT, torch.arange(tokens_UT.shape[1], device=tokens_UT.device))
+        weights = []
+        for index in range(max(layers) + 1):
+            layer = cast("DecoderLayer", self.layers[index])
+            if index in layers:
+                attending_UTD = layer.attend_to_tokens(states_UTD, index, None)
+                attending_UTD = layer_norm(layer.encoder_attn_layer_norm, attending_UTD)
+                weights.append(
+                    layer.encoder_attn.weights(attending_UTD, cross_cache.keys[index], cross_cache.mask_U11S)
+                )
+            states_UTD = layer(states_UTD, cross_cache, index, None)
+        return torch.cat(weights, dim=1)
+
     def step(
         self, tokens_UK: Tensor, positions_UK: Tensor, cross_cache: CrossAttentionCache, kv_cache: KVCache
     ) -> Tensor:
@@ -158,9 +185,7 @@ class MBartDecoder(nn.Module):
     def _states(
         self, tokens_UT: Tensor, positions: Tensor, cross_cache: CrossAttentionCache, kv_cache: KVCache | None
     ) -> Tensor:
-        states_UTD = self._embed(tokens_UT) * self._scale
-        states_UTD = states_UTD + self.embed_positions(positions + self.POSITION_OFFSET)
-        states_UTD = self.dropout(layer_norm_float32(self.layernorm_embedding, states_UTD))
+        states_UTD = self._embedded(tokens_UT, positions)
         for index, layer in enumerate(self.layers):
             if self.training and self.config.layerdrop and torch.rand(()) < self.config.layerdrop:
                 continue
@@ -169,6 +194,11 @@ class MBartDecoder(nn.Module):
             else:
                 states_UTD = layer(states_UTD, cross_cache, index, kv_cache)
         return layer_norm_float32(self.layer_norm, states_UTD)
+
+    def _embedded(self, tokens_UT: Tensor, positions: Tensor) -> Tensor:
+        states_UTD = self._embed(tokens_UT) * self._scale
+        states_UTD = states_UTD + self.embed_positions(positions + self.POSITION_OFFSET)
+        return cast("Tensor", self.dropout(layer_norm_float32(self.layernorm_embedding, states_UTD)))
 
     def logits(self, states: Tensor) -> Tensor:
         """Return the scores of the vocabulary, (..., V), for states (..., D)."""

@@ -11,6 +11,8 @@ from voxlate.models.caches import CrossAttentionCache
 from voxlate.models.decoder import MBartDecoder
 from voxlate.models.encoder import SpeechEncoder, zero_padding
 
+_SAMPLE_RATE_HZ = 16_000
+
 
 class SpeechTranslator(nn.Module):
     """A network from waveforms to scores of target tokens.
@@ -39,6 +41,12 @@ class SpeechTranslator(nn.Module):
     def dtype(self) -> torch.dtype:
         """Precision of the weights."""
         return self.decoder.layer_norm.weight.dtype
+
+    @property
+    def state_seconds(self) -> float:
+        """Seconds from one state that the decoder attends to, to the next."""
+        config = self.adapter.config
+        return float(self.encoder.frame_samples * config.stride**config.layers) / _SAMPLE_RATE_HZ
 
     def encode(self, waveform_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return the states that the decoder attends to, (B, S, D), and their lengths."""

@@ -95,7 +95,8 @@ def train_segmenter(
         report(line)
     joined = f"{count * WINDOW_SECONDS / 3600:.1f} h of joined clips ({clips:,} in {len(train_clips)} languages)"
     report(
-        f"{output / SEGMENTER_FILE}: {layers} encoder layer{'s' * (layers != 1)}, threshold {threshold:g}, trained on {joined}"
+        f"{output / SEGMENTER_FILE}: {layers} encoder layer{'s' * (layers != 1)}, threshold {threshold:g}, "
+        f"trained on {joined}"
     )
 
 
