@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from voxlate.audio.prefetch import DecodedAudio
-from voxlate.audio.resampling import SAMPLE_RATE_HZ, Waveform
+from voxlate.audio.resampling import SAMPLE_RATE_HZ
 from voxlate.audio.segmentation import (
     DEFAULT_MIN_PAUSE_SECONDS,
     ClipSeconds,

@@ -27,13 +27,14 @@ from voxlate.decoding.results import Recipe, Segment, Translation, result_or_rai
 from voxlate.decoding.review import Review
 from voxlate.decoding.schedule import Schedule
 from voxlate.decoding.segment_journal import ResumableSegments
-from voxlate.decoding.segmenting import DEFAULT_SEGMENTATION, SegmentationOptions, Segmenter, SentenceBoundaries
+from voxlate.decoding.segmenting import DEFAULT_SEGMENTATION, SegmentationOptions, Segmenter
 from voxlate.decoding.translation_stream import TranslationStream
 from voxlate.deprecation import renamed_keywords
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import INT8, choose_device, choose_dtype
 from voxlate.languages import find_language
 from voxlate.models.cpu.install import install_cpu_path
+from voxlate.models.sentence_boundaries import SentenceBoundaries
 from voxlate.search_options import SearchOptions, SearchSettings
 
 DEFAULT_SEARCH = SearchOptions()
