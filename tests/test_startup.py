@@ -68,6 +68,7 @@ def test_public_names_resolve() -> None:
         "SubtitleOptions",
         "VoxlateError",
         "AudioError",
+        "SegmentationOptions",
         "load_audio",
         "read_manifest",
         "write_manifest",

@@ -97,7 +97,7 @@ def test_its_figures_are_printed_and_stored(trained: str, model: Path) -> None:
 
 @pytest.mark.slow
 def test_its_probabilities_are_high_between_sentences(corpus: Path, model: Path, tmp_path: Path) -> None:
-    result = cli("train-segmenter", corpus, "--encoder", model, "--hours", 0.4, "--output", tmp_path)
+    result = cli("train-segmenter", corpus, "--encoder", model, "--hours", 1, "--output", tmp_path)
     assert result.exit_code == 0, result.output
     assert read_about(tmp_path / SEGMENTER_FILE)["scores"]["recall, longer"] >= 0.9
     boundaries = load_segmenter(tmp_path, load_checkpoint(model).model)

@@ -32,7 +32,8 @@ _SOUND_RANGE_DB = 40.0  # levels below the loud parts by more than this count as
 _READ_FRAMES = 1_000  # read at once, of 10 ms; a long waveform may be in a file
 _SPEECH_RANGE_DB = 30.0  # levels below the loudest within 0.75 s by more than this are pauses
 _AROUND_FRAMES = 75
-_ABOVE_NOISE_DB = 6.0  # as are those closer to the noise than this
+_ABOVE_NOISE_DB = 8.0  # as are those closer to the noise than this
+_LEAST_RANGE_DB = 20.0  # unless they are closer to the loudest than this: after music, the noise is not known
 _MIN_SPEECH_FRAMES = round(MIN_SPEECH_SECONDS * 100)
 _SHORT_FRAMES = 3  # the release of a final "t" is longer
 
@@ -133,18 +134,18 @@ def _refine(detected_G: Booleans, levels_G: Floats) -> Booleans:
         smooth = smooth_G[start:end]
         padded = np.pad(smooth, _AROUND_FRAMES, mode="edge")
         loud = np.lib.stride_tricks.sliding_window_view(padded, 2 * _AROUND_FRAMES + 1).max(axis=1)
-        above_noise = np.minimum(noise(start, end) + _ABOVE_NOISE_DB, loud - 10.0)
+        above_noise = np.minimum(noise(start, end) + _ABOVE_NOISE_DB, loud - _LEAST_RANGE_DB)
         speech_G[start:end] = smooth >= np.maximum(loud - _SPEECH_RANGE_DB, above_noise)
     return _without_isolated(speech_G, _SHORT_FRAMES)
 
 
 def _local_noise(detected_G: Booleans, levels_G: Floats) -> Callable[[int, int], float]:
-    """Return a function from a stretch of frames to the level of the noise in the pauses within 5 s around it."""
+    """Return a function from a stretch of frames to the level of the noise in the quiet pauses within 3 s around it."""
 
     def noise(start: int, end: int) -> float:
-        around = slice(max(0, start - 500), end + 500)
+        around = slice(max(0, start - 300), end + 300)
         quiet = levels_G[around][~detected_G[around]]
-        return float(np.median(quiet)) if len(quiet) >= 5 else _FLOOR_DBFS
+        return float(np.percentile(quiet, 20)) if len(quiet) >= 5 else _FLOOR_DBFS
 
     return noise
 

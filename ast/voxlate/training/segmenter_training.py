@@ -94,10 +94,8 @@ def train_segmenter(
     for line in scores.lines():
         report(line)
     joined = f"{count * WINDOW_SECONDS / 3600:.1f} h of joined clips ({clips:,} in {len(train_clips)} languages)"
-    report(
-        f"{output / SEGMENTER_FILE}: {layers} encoder layer{'s' * (layers != 1)}, threshold {threshold:g}, "
-        f"trained on {joined}"
-    )
+    used = f"{layers} encoder layer{'s' * (layers != 1)}"
+    report(f"{output / SEGMENTER_FILE}: {used}, threshold {threshold:g}, trained on {joined}")
 
 
 def boundary_labels(recording: JoinedRecording, frame_samples: int) -> Tensor:
