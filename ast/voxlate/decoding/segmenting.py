@@ -6,7 +6,7 @@ Shape letters: T samples at 16 kHz, B frames of a sentence boundary head.
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -40,8 +40,7 @@ WHOLE_SECONDS = 30.0  # utterances of test sets up to this length are not cut
 _LEFT_OUT_SECONDS = 1.0  # shorter pauses are not reported
 _CONTEXT_SECONDS = 0.3  # around a stretch, for the boundary head
 _MAX_LOG_ODDS = 8.0
-_PAUSE_WEIGHT = 0.5  # of the length of a pause, next to the head's probability
-_SHORT_COST = 0.5  # of a segment that is shorter than usual: the head knows better where sentences end
+_SHORT_COST = 1.0  # of a segment that is shorter than usual: the head knows better where sentences end
 _PEAK_DISTANCE = 30  # frames of 10 ms from a pause, for which the head's probability is high, too
 
 
@@ -171,34 +170,38 @@ class Segmenter:
         probabilities_B = self._boundaries.boundary_probabilities(audio.waveform_T[first:last])
         centers_B = first + (np.arange(len(probabilities_B)) + 0.5) * self._boundaries.frame_samples
         frames_B = centers_B / LEVEL_FRAME_SAMPLES
-        return boundary_cuts(stretch, frames_B, probabilities_B)
+        return boundary_cuts(stretch, frames_B, probabilities_B, self._boundaries.threshold)
 
 
 def boundary_cuts(
-    stretch: Stretch, frames_B: npt.NDArray[np.floating], probabilities_B: npt.NDArray[np.floating]
+    stretch: Stretch, frames_B: npt.NDArray[np.floating], probabilities_B: npt.NDArray[np.floating], threshold: float
 ) -> list[Cut]:
     """Return cuts with the log-odds of boundary probabilities at `frames_B`, in (fractional) frames of 10 ms.
 
-    A pause has the highest probability in it, and its length counts as well. Each peak of at least 0.5 outside pauses
-    is a cut, too.
+    A pause has the highest probability in it, and its length counts as well. Each peak outside pauses that reaches the
+    threshold is a cut, too.
     """
     spacing = float(frames_B[1] - frames_B[0]) if len(frames_B) > 1 else 1.0
-    log_odds_B = np.clip(np.log(probabilities_B + 1e-9) - np.log(1 - probabilities_B + 1e-9), -_MAX_LOG_ODDS, 8.0)
+    log_odds_B = np.clip(_log_odds(probabilities_B) - _log_odds(threshold), -_MAX_LOG_ODDS, _MAX_LOG_ODDS)
     free_B = (frames_B >= stretch.start + _PEAK_DISTANCE) & (frames_B <= stretch.end - _PEAK_DISTANCE)
     cuts = []
     for (_, end), (start, _) in pairwise(stretch.runs):
         inside_B = (frames_B >= end - spacing) & (frames_B <= start + spacing)
         if inside_B.any():
             length_log_odds = pause_log_odds((start - end) * LEVEL_FRAME_SAMPLES / SAMPLE_RATE_HZ)
-            cuts.append(Cut(end, start, float(log_odds_B[inside_B].max()) + _PAUSE_WEIGHT * length_log_odds))
+            cuts.append(Cut(end, start, float(log_odds_B[inside_B].max()) + length_log_odds))
         free_B &= (frames_B <= end - _PEAK_DISTANCE) | (frames_B >= start + _PEAK_DISTANCE)
-    indices = np.flatnonzero(free_B & (probabilities_B >= 0.5))
+    indices = np.flatnonzero(free_B & (probabilities_B >= threshold))
     for group in np.split(indices, np.flatnonzero(np.diff(indices) > 1) + 1):
         if len(group):
             peak = group[np.argmax(probabilities_B[group])]
             frame = round(float(frames_B[peak]))
             cuts.append(Cut(frame, frame, float(log_odds_B[peak])))
     return sorted(cuts, key=lambda cut: cut.start)
+
+
+def _log_odds(probability: Any) -> Any:
+    return np.log(probability + 1e-9) - np.log(1 - probability + 1e-9)
 
 
 def empty_result_note(speech: Speech, options: SegmentationOptions) -> str:
