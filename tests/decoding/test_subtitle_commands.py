@@ -48,7 +48,7 @@ def test_options_reach_every_subtitle_and_a_rerun_notices_them(folder: Path) -> 
 def test_cues_that_break_a_limit_are_notes_of_subtitles_only(folder: Path) -> None:
     command = ["translate", "talk.flac", "--to", "de", "--output-dir", "out"]
     result = run(*command, "--format", "vtt,json", "--max-line-width", "8", "--max-line-count", "1")
-    note = "7 of 7 cues are shorter than 1 s: other speech or the end of the audio follows at once (at 0:00:00.0, "
+    note = "7 of 7 cues are shorter than 1 s: other speech or the end of the audio follows at once (at 0:00:00.5, "
     assert f"note: talk.flac: {note}" in result.stderr
     written = json.loads((folder / "out/talk.flac.de.json").read_text(encoding="utf-8"))
     assert any(note in line for line in written["notes"])

@@ -85,9 +85,10 @@ class Account:
     def warnings(self) -> tuple[str, ...]:
         """Return what cannot be right, as phrases."""
         start, end = self.unattended
+        is_too_short = self.rate < self.rates.q05 * _WARNED_RATE and not self.is_cut_off  # a note says if it is
         problems = {
             f"{end - start:.1f} s of speech may be missing": end - start >= _WARNED_SECONDS,
-            f"only {self.tokens} tokens for {self.seconds:.1f} s of speech": self.rate < self.rates.q05 * _WARNED_RATE,
+            f"only {self.tokens} tokens for {self.seconds:.1f} s of speech": is_too_short,
             f"{self.tokens} tokens for {self.seconds:.1f} s of speech": self.rate > self.rates.q95 * _HIGH_RATE,
             f"a phrase occurs {self.repeats} times in a row": self.repeats > 0,
         }
