@@ -3,7 +3,7 @@
 Shape letters: T samples at 16 kHz, B frames of a sentence boundary head.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -32,13 +32,17 @@ from voxlate.errors import VoxlateError
 if TYPE_CHECKING:
     from voxlate.models.sentence_boundaries import SentenceBoundaries
 
+Floats: TypeAlias = npt.NDArray[np.floating]
 Segmentation: TypeAlias = float | Literal["auto", "none"]
 
 # A CTC head transcribes any number of sentences; its recordings are cut for memory and for cues of readable length.
 CTC_CLIP_SECONDS = ClipSeconds(median=6.0, q95=15.0, max=20.0)
 WHOLE_SECONDS = 30.0  # utterances of test sets up to this length are not cut
 _LEFT_OUT_SECONDS = 1.0  # shorter pauses are not reported
-_CONTEXT_SECONDS = 0.3  # around a stretch, for the boundary head
+_CONTEXT_SECONDS = 0.3  # around the speech that the boundary head sees
+_FIRST_GROUP_SECONDS, _GROUP_SECONDS = 30.0, 150.0  # that it sees at once
+_GROUPED_PAUSE_SECONDS = 5.0
+_FRAMES_PER_SECOND = SAMPLE_RATE_HZ // LEVEL_FRAME_SAMPLES
 _MAX_LOG_ODDS = 8.0
 _SHORT_COST = 1.0  # of a segment that is shorter than usual: the head knows better where sentences end
 _PEAK_DISTANCE = 30  # frames of 10 ms from a pause, for which the head's probability is high, too
@@ -134,10 +138,12 @@ class Segmenter:
             if after < speech.samples:
                 yield [(0, speech.samples)], speech.samples
             return
-        for stretch in speech_stretches(speech):
-            end = stretch.end * LEVEL_FRAME_SAMPLES
-            if after < end:
-                yield to_samples(self._cut(audio, stretch), stretch, speech.samples), end
+        for group in grouped(speech_stretches(speech)):
+            remaining = [stretch for stretch in group if after < stretch.end * LEVEL_FRAME_SAMPLES]
+            found = self._boundary_probabilities(audio, group) if remaining else None
+            for stretch in remaining:
+                segments = self._cut(speech, stretch, found)
+                yield to_samples(segments, stretch, speech.samples), stretch.end * LEVEL_FRAME_SAMPLES
 
     def resumed(
         self,
@@ -155,32 +161,50 @@ class Segmenter:
                 resume.put_spans(index, spans, until)
             yield from spans
 
-    def _cut(self, audio: DecodedAudio, stretch: Stretch) -> list[Span]:
-        needs_boundaries = self._boundaries is not None and stretch.seconds > self._lengths.median
-        if not needs_boundaries:
-            return cut_stretch(audio.speech, stretch, self._lengths, min_pause_seconds=self._options.min_pause)
-        lengths = replace(self._lengths, short_cost=_SHORT_COST)
-        return cut_stretch(audio.speech, stretch, lengths, boundaries=self._find_boundaries(audio, stretch))
+    def _cut(self, speech: Speech, stretch: Stretch, found: tuple[Floats, Floats] | None) -> list[Span]:
+        if found is None or self._boundaries is None:
+            return cut_stretch(speech, stretch, self._lengths, min_pause_seconds=self._options.min_pause)
+        cuts = boundary_cuts(stretch, *found, self._boundaries.threshold)
+        return cut_stretch(speech, stretch, replace(self._lengths, short_cost=_SHORT_COST), boundaries=cuts)
 
-    def _find_boundaries(self, audio: DecodedAudio, stretch: Stretch) -> list[Cut]:
-        """Return the pauses of a stretch, and the peaks between them, with the log-odds of the boundary head."""
-        assert self._boundaries is not None
-        first = max(0, stretch.start * LEVEL_FRAME_SAMPLES - round(_CONTEXT_SECONDS * SAMPLE_RATE_HZ))
-        last = stretch.end * LEVEL_FRAME_SAMPLES + round(_CONTEXT_SECONDS * SAMPLE_RATE_HZ)
+    def _boundary_probabilities(self, audio: DecodedAudio, group: Sequence[Stretch]) -> tuple[Floats, Floats] | None:
+        """Return frames, in (fractional) units of 10 ms, and the boundary head's probabilities at them, each (B,).
+
+        None if there is no head, or nothing to cut.
+        """
+        if self._boundaries is None or all(stretch.seconds <= self._lengths.median for stretch in group):
+            return None
+        context = round(_CONTEXT_SECONDS * SAMPLE_RATE_HZ)
+        first = max(0, group[0].start * LEVEL_FRAME_SAMPLES - context)
+        last = group[-1].end * LEVEL_FRAME_SAMPLES + context
         probabilities_B = self._boundaries.boundary_probabilities(audio.waveform_T[first:last])
         centers_B = first + (np.arange(len(probabilities_B)) + 0.5) * self._boundaries.frame_samples
-        frames_B = centers_B / LEVEL_FRAME_SAMPLES
-        return boundary_cuts(stretch, frames_B, probabilities_B, self._boundaries.threshold)
+        return centers_B / LEVEL_FRAME_SAMPLES, probabilities_B
 
 
-def boundary_cuts(
-    stretch: Stretch, frames_B: npt.NDArray[np.floating], probabilities_B: npt.NDArray[np.floating], threshold: float
-) -> list[Cut]:
+def grouped(stretches: Iterable[Stretch]) -> Iterator[list[Stretch]]:
+    """Group stretches for the boundary head, which is faster on two minutes at once. The first group is short."""
+    group: list[Stretch] = []
+    limit = _FIRST_GROUP_SECONDS
+    for stretch in stretches:
+        if group:
+            is_full = (stretch.end - group[0].start) / _FRAMES_PER_SECOND > limit
+            if is_full or (stretch.start - group[-1].end) / _FRAMES_PER_SECOND > _GROUPED_PAUSE_SECONDS:
+                yield group
+                group, limit = [], _GROUP_SECONDS
+        group.append(stretch)
+    if group:
+        yield group
+
+
+def boundary_cuts(stretch: Stretch, frames_B: Floats, probabilities_B: Floats, threshold: float) -> list[Cut]:
     """Return cuts with the log-odds of boundary probabilities at `frames_B`, in (fractional) frames of 10 ms.
 
     A pause has the highest probability in it, and its length counts as well. Each peak outside pauses that reaches the
     threshold is a cut, too.
     """
+    near_B = (frames_B > stretch.start - _PEAK_DISTANCE) & (frames_B < stretch.end + _PEAK_DISTANCE)
+    frames_B, probabilities_B = frames_B[near_B], probabilities_B[near_B]
     spacing = float(frames_B[1] - frames_B[0]) if len(frames_B) > 1 else 1.0
     log_odds_B = np.clip(_log_odds(probabilities_B) - _log_odds(threshold), -_MAX_LOG_ODDS, _MAX_LOG_ODDS)
     free_B = (frames_B >= stretch.start + _PEAK_DISTANCE) & (frames_B <= stretch.end - _PEAK_DISTANCE)
