@@ -13,7 +13,7 @@ from transformers import SpeechEncoderDecoderModel
 
 from paths import DEMO
 from tiny import transformers_model, write_model, write_tokenizer_json, write_vocabulary
-from voxlate import Translator
+from voxlate import SegmentationOptions, Translator
 from voxlate.checkpoints.convert import convert
 from voxlate.checkpoints.model_folder import load_checkpoint
 from voxlate.checkpoints.shortlist import find_shortlists, prepare_shortlist
@@ -35,8 +35,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+WHOLE = SegmentationOptions("none", coverage_check=False)
+
+
 def best(translator: Translator, clip: Path, language: str) -> tuple[str, float]:
-    [segment] = translator.translate(clip, to=language, options=OPTIONS).segments
+    [segment] = translator.translate(clip, to=language, options=OPTIONS, segmentation=WHOLE).segments
     return segment.text, round(segment.candidates[0].score, 4)
 
 

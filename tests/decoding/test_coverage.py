@@ -79,6 +79,7 @@ def test_an_account_of_attention_and_speech() -> None:
         speech_F,
         4.8,
         RATES,
+        pause_seconds=0.64,
         max_length=5,
         max_repeats=None,
     )

@@ -178,7 +178,7 @@ def test_the_tables_to_extend_are_where_contributing_says() -> None:
     ("file", "code"),
     [
         ("ast/voxlate/decoding/search.py", "length**length_penalty"),
-        ("ast/voxlate/audio/segmentation.py", "def _cut("),
+        ("ast/voxlate/audio/segmentation.py", "def cut_stretch("),
         ("ast/voxlate/training/optimizer.py", "def learning_rate("),
     ],
 )

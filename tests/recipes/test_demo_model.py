@@ -137,8 +137,8 @@ def test_the_demo_shows_source_reference_and_translation_and_writes_subtitles(
             printed,
         )
         subtitles = (tmp_path / "srt" / f"{Path(str(row.audio)).stem}.{row.target_language}.srt").read_text("utf-8")
-        assert re.fullmatch(r"1\n00:00:00,000 --> 00:00:\d\d,\d{3}\n.+\n", subtitles)
-        assert (row.target_text or "") in subtitles
+        assert re.match(r"1\n00:00:00,\d{3} --> 00:00:\d\d,\d{3}\n", subtitles)
+        assert (row.target_text or "") in " ".join(subtitles.split())
     assert f"{len(rows)} of {len(rows)} match the reference exactly" in printed
     assert "small demo model" in printed
     assert "voxlate translate talk.mp3 --to en" in printed

@@ -160,8 +160,7 @@ def transcribe(command: TranscribeCommand) -> int:
                 language=language,
                 segmentation=command.segmentation_options,
                 audio_track=command.audio_track,
-            ),
-            in_pieces=False,
+            )
         )
 
     return run_inputs(command, [language or "transcript"], "transcribed", settings, start)
@@ -196,13 +195,8 @@ def print_languages(
     return 1 if failures else 0
 
 
-def _without_targets(
-    stream: Callable[..., Results], freed: "FreedMemory | None" = None, *, in_pieces: bool = True
-) -> ResultStream:
-    """Adapt a stream without target languages to `ResultStream`, and bound the memory that it frees.
-
-    Without `in_pieces`, it yields only whole results, and neither reports nor resumes segments.
-    """
+def _without_targets(stream: Callable[..., Results], freed: "FreedMemory | None" = None) -> ResultStream:
+    """Adapt a stream without target languages to `ResultStream`, and bound the memory that it frees."""
 
     def without_targets(
         inputs: Iterable[AudioSource],
@@ -212,7 +206,7 @@ def _without_targets(
         **others: Any,
     ) -> Results:
         report = progress if freed is None else bound_freed_memory(freed, progress)
-        return stream(inputs, progress=report, **(others if in_pieces else {}))
+        return stream(inputs, progress=report, **others)
 
     return without_targets
 

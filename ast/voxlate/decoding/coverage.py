@@ -13,6 +13,7 @@ from math import log
 
 import numpy as np
 
+from voxlate.checkpoints.training_statistics import TrainingStatistics
 from voxlate.decoding.alignment import SPEECH_FRAME_SECONDS, Attention, Floats
 from voxlate.decoding.results import Segment
 from voxlate.decoding.search import Hypothesis
@@ -24,8 +25,8 @@ _SUSPICIOUS_SECONDS = 1.5  # of speech without attention
 _WARNED_SECONDS = 2.5
 _WARNED_RATE = 0.6  # of the lowest usual rate
 _HIGH_RATE = 1.5  # of the highest usual rate
-_PAUSE_SECONDS = 0.25  # may lie between two sentences
-_UNSURE = -0.1  # log-probability of a token, on average
+_PAUSE_SECONDS = 0.12  # may lie between two sentences
+_UNSURE = -0.15  # log-probability of a token, on average
 _SHOWN_SEGMENTS = 5  # on standard error; json has all
 _EDGE_SECONDS = 0.3  # around the speech of a training clip
 _RATE_PENALTY = 0.2  # in nats per token, for a rate that is e times too low or too high
@@ -38,6 +39,11 @@ class TokenRates:
 
     q05: float
     q95: float
+
+    @classmethod
+    def of(cls, statistics: TrainingStatistics) -> "TokenRates":
+        """Return the rates of the clips that a model was trained on."""
+        return cls(statistics.q05_tokens_per_second, statistics.q95_tokens_per_second)
 
     def deviation(self, rate: float) -> float:
         """Return by how much a rate is outside of the usual range, as the logarithm of a ratio."""
@@ -113,20 +119,23 @@ def account_for(
     seconds: float,
     rates: TokenRates,
     *,
+    pause_seconds: float,
     max_length: int,
     max_repeats: int | None,
 ) -> Account:
-    """Return the account of a hypothesis for its segment of `seconds`, with the probabilities of speech `speech_F`."""
+    """Return the account of a hypothesis for its segment of `seconds`.
+
+    `speech_F` are the probabilities of speech in it, and `pause_seconds` is its longest inner pause.
+    """
     speech = np.flatnonzero(speech_F >= 0.5)
     first, last = (speech[0], speech[-1] + 1) if len(speech) else (0, len(speech_F))
     extent = min(seconds, (last - first) * SPEECH_FRAME_SECONDS + _EDGE_SECONDS)
-    pause = int(np.diff(speech).max() - 1) * SPEECH_FRAME_SECONDS if len(speech) > 1 else 0.0
     return Account(
         rates=rates,
         tokens=len(hypothesis.ids) - 1,
         log_prob=hypothesis.log_prob,
         seconds=extent,
-        pause_seconds=pause,
+        pause_seconds=pause_seconds,
         unattended=_longest_unattended(attention, speech_F),
         repeats=repeats(hypothesis.ids[1:-1], max_repeats or MAX_REPEATS),
         is_cut_off=1 + len(hypothesis.ids) >= max_length,  # with the start token

@@ -3,6 +3,7 @@
 The parts replace the segment if their hypotheses account better for the speech (see `coverage.joint_score`).
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -126,6 +127,7 @@ class Review:
                 _speech(segment),
                 segment.seconds,
                 self._rates,
+                pause_seconds=longest_pause(segment.audio.speech, segment.span),
                 max_length=self._settings.max_length,
                 max_repeats=self._settings.max_repeats,
             )
@@ -155,13 +157,27 @@ class Review:
             yield from self._resolve(whole)
 
 
+def longest_pause(speech: Speech, span: Span) -> float:
+    """Return the length of the longest inner pause of a span, in seconds."""
+    runs = _runs(speech, span)
+    frames = max((later[0] - earlier[1] for earlier, later in pairwise(runs)), default=0)
+    return frames * LEVEL_FRAME_SAMPLES / SAMPLE_RATE_HZ
+
+
+def _runs(speech: Speech, span: Span) -> list[Span]:
+    """Return the runs of speech inside a span, in frames of 10 ms."""
+    first, last = span[0] // LEVEL_FRAME_SAMPLES, -(-span[1] // LEVEL_FRAME_SAMPLES)
+    beginning = bisect_right(speech.runs, first, key=lambda run: run[1])
+    ending = bisect_left(speech.runs, last, key=lambda run: run[0])
+    return [(max(start, first), min(end, last)) for start, end in speech.runs[beginning:ending]]
+
+
 def cut_in_two(speech: Speech, span: Span) -> tuple[Span, Span] | None:
     """Return the two parts of a span, cut at its longest inner pause, else where speech is least probable.
 
     None if there is too little speech for two parts.
     """
-    first, last = span[0] // LEVEL_FRAME_SAMPLES, -(-span[1] // LEVEL_FRAME_SAMPLES)
-    runs = [(max(start, first), min(end, last)) for start, end in speech.runs if start < last and end > first]
+    runs = _runs(speech, span)
     if not runs:
         return None
     start, end = runs[0][0], runs[-1][1]

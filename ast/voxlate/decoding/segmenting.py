@@ -25,6 +25,7 @@ from voxlate.audio.segmentation import (
     to_samples,
 )
 from voxlate.audio.speech_detection import LEVEL_FRAME_SAMPLES, MIN_SPEECH_SECONDS, Speech, SpeechOptions
+from voxlate.checkpoints.training_statistics import TrainingStatistics
 from voxlate.decoding.results import LeftOut
 from voxlate.decoding.segment_journal import KnownSegments, ResumableSegments
 from voxlate.errors import VoxlateError
@@ -100,6 +101,11 @@ class SegmentationOptions:
 
 
 DEFAULT_SEGMENTATION = SegmentationOptions()
+
+
+def clip_seconds(statistics: TrainingStatistics) -> ClipSeconds:
+    """Return the lengths of the clips that a model was trained on."""
+    return ClipSeconds(statistics.median_seconds, statistics.q95_seconds, statistics.max_seconds)
 
 
 class Segmenter:

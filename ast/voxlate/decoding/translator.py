@@ -9,14 +9,13 @@ from typing import Any, overload
 from voxlate.audio.loading import SAMPLE_RATE_HZ
 from voxlate.audio.prefetch import read_ahead
 from voxlate.audio.python_inputs import AudioInput, check_is_several, is_list
-from voxlate.audio.segmentation import ClipSeconds
 from voxlate.audio.tracks import AudioTrack
 from voxlate.checkpoints.generation_config import read_search_defaults
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.model_folder import load_checkpoint
 from voxlate.checkpoints.segmenter_files import load_segmenter
 from voxlate.checkpoints.shortlist import find_shortlists, shortlists_sha256
-from voxlate.checkpoints.training_statistics import read_training_statistics
+from voxlate.checkpoints.training_statistics import TrainingStatistics, read_training_statistics
 from voxlate.checkpoints.weights import weight_files
 from voxlate.decoding.assembly import PendingTranslation
 from voxlate.decoding.bilingual import BilingualModel, check_bilingual
@@ -27,7 +26,7 @@ from voxlate.decoding.results import Recipe, Segment, Translation, result_or_rai
 from voxlate.decoding.review import Review
 from voxlate.decoding.schedule import Schedule
 from voxlate.decoding.segment_journal import ResumableSegments
-from voxlate.decoding.segmenting import DEFAULT_SEGMENTATION, SegmentationOptions, Segmenter
+from voxlate.decoding.segmenting import DEFAULT_SEGMENTATION, SegmentationOptions, Segmenter, clip_seconds
 from voxlate.decoding.translation_stream import TranslationStream
 from voxlate.deprecation import renamed_keywords
 from voxlate.errors import AudioError, VoxlateError
@@ -238,7 +237,7 @@ class Translator:
         vocabulary = self._vocabulary(tag_ids)
         stream = TranslationStream(
             Schedule(self.checkpoint.model, searched, self._batch_size, vocabulary, keep_caches=review is not None),
-            Segmenter(segmentation, self._clip_seconds, self._boundaries),
+            Segmenter(segmentation, clip_seconds(self._training), self._boundaries),
             self.checkpoint.tokenizer,
             settings,
             partial(self._finish, settings=settings),
@@ -317,7 +316,7 @@ class Translator:
         """Return what reviews the segments of a stream, None if there is nothing to do."""
         if not (segmentation.checks_coverage or self._word_timestamps):
             return None
-        rates = self._token_rates if segmentation.checks_coverage else None
+        rates = TokenRates.of(self._training) if segmentation.checks_coverage else None
         model, tokenizer = self.checkpoint.model, self.checkpoint.tokenizer
         return Review(model, tokenizer, settings, rates=rates, words=self._word_timestamps)
 
@@ -333,14 +332,8 @@ class Translator:
         return shortlisted(self.checkpoint.model.decoder.output_rows(), ids_by_tag)
 
     @cached_property
-    def _clip_seconds(self) -> ClipSeconds:
-        statistics = read_training_statistics(self.checkpoint.folder)
-        return ClipSeconds(statistics.median_seconds, statistics.q95_seconds, statistics.max_seconds)
-
-    @cached_property
-    def _token_rates(self) -> TokenRates:
-        statistics = read_training_statistics(self.checkpoint.folder)
-        return TokenRates(statistics.q05_tokens_per_second, statistics.q95_tokens_per_second)
+    def _training(self) -> TrainingStatistics:
+        return read_training_statistics(self.checkpoint.folder)
 
     @cached_property
     def _boundaries(self) -> SentenceBoundaries | None:
