@@ -101,6 +101,13 @@ class Stretch:
         return (self.end - self.start) / _FRAMES_PER_SECOND
 
 
+def part_of(stretch: Stretch, segment: Span) -> Stretch:
+    """Return a segment of a stretch as a stretch."""
+    start, end = segment
+    runs = [(max(start, first), min(end, last)) for first, last in stretch.runs if first < end and last > start]
+    return Stretch(runs, None, None)
+
+
 def speech_stretches(speech: Speech) -> Iterator[Stretch]:
     """Yield the stretches between pauses of a second or more.
 

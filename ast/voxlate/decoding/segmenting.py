@@ -20,6 +20,7 @@ from voxlate.audio.segmentation import (
     Span,
     Stretch,
     cut_stretch,
+    part_of,
     pause_log_odds,
     speech_stretches,
     to_samples,
@@ -41,8 +42,7 @@ CTC_CLIP_SECONDS = ClipSeconds(median=6.0, q95=15.0, max=20.0)
 WHOLE_SECONDS = 30.0  # utterances of test sets up to this length are not cut
 _LEFT_OUT_SECONDS = 1.0  # shorter pauses are not reported
 _CONTEXT_SECONDS = 0.3  # around the speech that the boundary head sees
-_FIRST_GROUP_SECONDS, _GROUP_SECONDS = 30.0, 150.0  # that it sees at once
-_GROUPED_PAUSE_SECONDS = 5.0
+_FIRST_GROUP_SECONDS, _GROUP_SECONDS = 60.0, 300.0  # of speech that is cut at once
 _FRAMES_PER_SECOND = SAMPLE_RATE_HZ // LEVEL_FRAME_SAMPLES
 _MAX_LOG_ODDS = 8.0
 _SHORT_COST = 1.0  # of a segment that is shorter than usual: the head knows better where sentences end
@@ -144,11 +144,9 @@ class Segmenter:
             if after < speech.samples:
                 yield [(0, speech.samples)], speech.samples
             return
-        for group in grouped(speech_stretches(speech)):
-            remaining = [stretch for stretch in group if after < stretch.end * LEVEL_FRAME_SAMPLES]
-            found = self._boundary_probabilities(audio, group) if remaining else None
-            for stretch in remaining:
-                segments = self._cut(speech, stretch, found)
+        remaining = (stretch for stretch in speech_stretches(speech) if after < stretch.end * LEVEL_FRAME_SAMPLES)
+        for group in grouped(remaining):
+            for stretch, segments in zip(group, self._cut(audio, group), strict=True):
                 yield to_samples(segments, stretch, speech.samples), stretch.end * LEVEL_FRAME_SAMPLES
 
     def resumed(
@@ -167,38 +165,50 @@ class Segmenter:
                 resume.put_spans(index, spans, until)
             yield from spans
 
-    def _cut(self, speech: Speech, stretch: Stretch, found: tuple[Floats, Floats] | None) -> list[Span]:
-        if found is None or self._boundaries is None:
-            return cut_stretch(speech, stretch, self._lengths, min_pause_seconds=self._options.min_pause)
-        cuts = boundary_cuts(stretch, *found, self._boundaries.threshold)
-        return cut_stretch(speech, stretch, replace(self._lengths, short_cost=_SHORT_COST), boundaries=cuts)
+    def _cut(self, audio: DecodedAudio, group: Sequence[Stretch]) -> list[list[Span]]:
+        """Return the segments of each stretch, in frames.
 
-    def _boundary_probabilities(self, audio: DecodedAudio, group: Sequence[Stretch]) -> tuple[Floats, Floats] | None:
-        """Return frames, in (fractional) units of 10 ms, and the boundary head's probabilities at them, each (B,).
-
-        None if there is no head, or nothing to cut.
+        Pauses and lengths decide. A segment that may still hold several sentences is shown to the boundary head.
         """
-        if self._boundaries is None or all(stretch.seconds <= self._lengths.median for stretch in group):
-            return None
+        speech, min_pause = audio.speech, self._options.min_pause
+        cut = [cut_stretch(speech, stretch, self._lengths, min_pause_seconds=min_pause) for stretch in group]
+        if self._boundaries is None:
+            return cut
+        parts = [
+            part_of(stretch, segment) for stretch, segments in zip(group, cut, strict=True) for segment in segments
+        ]
+        unclear = [part for part in parts if self._may_be_several_sentences(part)]
         context = round(_CONTEXT_SECONDS * SAMPLE_RATE_HZ)
-        first = max(0, group[0].start * LEVEL_FRAME_SAMPLES - context)
-        last = group[-1].end * LEVEL_FRAME_SAMPLES + context
-        probabilities_B = self._boundaries.boundary_probabilities(audio.waveform_T[first:last])
-        centers_B = first + (np.arange(len(probabilities_B)) + 0.5) * self._boundaries.frame_samples
-        return centers_B / LEVEL_FRAME_SAMPLES, probabilities_B
+        firsts = [max(0, part.start * LEVEL_FRAME_SAMPLES - context) for part in unclear]
+        lasts = [part.end * LEVEL_FRAME_SAMPLES + context for part in unclear]
+        found = self._boundaries.boundary_probabilities_of(
+            [audio.waveform_T[first:last] for first, last in zip(firsts, lasts, strict=True)]
+        )
+        lengths = replace(self._lengths, short_cost=_SHORT_COST)
+        cut_again: dict[Span, list[Span]] = {}
+        for part, first, probabilities_B in zip(unclear, firsts, found, strict=True):
+            centers_B = first + (np.arange(len(probabilities_B)) + 0.5) * self._boundaries.frame_samples
+            cuts = boundary_cuts(part, centers_B / LEVEL_FRAME_SAMPLES, probabilities_B, self._boundaries.threshold)
+            cut_again[part.start, part.end] = cut_stretch(speech, part, lengths, boundaries=cuts)
+        return [[one for segment in segments for one in cut_again.get(segment, [segment])] for segments in cut]
+
+    def _may_be_several_sentences(self, part: Stretch) -> bool:
+        """Return whether a segment is longer than most clips, or than half of them with a pause inside."""
+        pauses = ((later[0] - earlier[1]) / _FRAMES_PER_SECOND for earlier, later in pairwise(part.runs))
+        has_pause = max(pauses, default=0.0) >= self._options.min_pause
+        return part.seconds > (self._lengths.median if has_pause else self._lengths.q95)
 
 
 def grouped(stretches: Iterable[Stretch]) -> Iterator[list[Stretch]]:
-    """Group stretches for the boundary head, which is faster on two minutes at once. The first group is short."""
+    """Group stretches for the boundary head, which is faster on several segments. The first group is short."""
     group: list[Stretch] = []
-    limit = _FIRST_GROUP_SECONDS
+    limit, seconds = _FIRST_GROUP_SECONDS, 0.0
     for stretch in stretches:
-        if group:
-            is_full = (stretch.end - group[0].start) / _FRAMES_PER_SECOND > limit
-            if is_full or (stretch.start - group[-1].end) / _FRAMES_PER_SECOND > _GROUPED_PAUSE_SECONDS:
-                yield group
-                group, limit = [], _GROUP_SECONDS
+        if group and seconds + stretch.seconds > limit:
+            yield group
+            group, limit, seconds = [], _GROUP_SECONDS, 0.0
         group.append(stretch)
+        seconds += stretch.seconds
     if group:
         yield group
 

@@ -59,25 +59,36 @@ class SentenceBoundaries:
         self.frame_samples = encoder.frame_samples
         self._encoder = first_layers(encoder, layers)
 
-    @torch.inference_mode()
     def boundary_probabilities(self, waveform_T: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the probability of each frame to be outside sentences, (F,), for a 16 kHz waveform of any length.
 
         Frame f covers the samples from ``f * frame_samples``; the last frame may be incomplete.
         """
-        frames = -(-len(waveform_T) // self.frame_samples)
+        return self.boundary_probabilities_of([waveform_T])[0]
+
+    @torch.inference_mode()
+    def boundary_probabilities_of(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+        """Return the probabilities of several waveforms, whose windows share batches."""
         seconds = self.frame_samples / _SAMPLE_RATE_HZ
         size, overlap = round(WINDOW_SECONDS / seconds), round(_OVERLAP_SECONDS / seconds)
-        starts = [*range(0, max(1, frames - overlap), size - overlap)] if frames else []
-        probabilities_F = np.zeros(frames, np.float32)
-        for position in range(0, len(starts), _BATCH):
-            batch = starts[position : position + _BATCH]
-            windows = [window(self._encoder, waveform_T, start, min(size, frames - start)) for start in batch]
-            for start, states_FD in zip(batch, encode(self._encoder, windows), strict=True):
+        probabilities = [np.zeros(-(-len(waveform_T) // self.frame_samples), np.float32) for waveform_T in waveforms]
+        windows = [
+            (index, start)
+            for index, probabilities_F in enumerate(probabilities)
+            for start in range(0, max(1, len(probabilities_F) - overlap), size - overlap)
+            if len(probabilities_F)
+        ]
+        for position in range(0, len(windows), _BATCH):
+            batch = windows[position : position + _BATCH]
+            samples = [
+                window(self._encoder, waveforms[index], start, min(size, len(probabilities[index]) - start))
+                for index, start in batch
+            ]
+            for (index, start), states_FD in zip(batch, encode(self._encoder, samples), strict=True):
                 found_F = self.head(states_FD[None])[0].sigmoid().cpu().numpy()
                 skipped = overlap // 2 if start else 0
-                probabilities_F[start + skipped : start + len(found_F)] = found_F[skipped:]
-        return probabilities_F
+                probabilities[index][start + skipped : start + len(found_F)] = found_F[skipped:]
+        return probabilities
 
 
 def window(encoder: SpeechEncoder, waveform_T: npt.NDArray[np.float32], start: int, frames: int) -> Tensor:
