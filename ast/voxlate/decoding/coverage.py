@@ -25,8 +25,8 @@ _SUSPICIOUS_SECONDS = 1.5  # of speech without attention
 _WARNED_SECONDS = 2.5
 _WARNED_RATE = 0.6  # of the lowest usual rate
 _HIGH_RATE = 1.5  # of the highest usual rate
-_PAUSE_SECONDS = 0.12  # may lie between two sentences
-_UNSURE = -0.15  # log-probability of a token, on average
+# Pauses that may lie between two sentences, in seconds, if a token has a lower log-probability on average.
+_PAUSES = ((0.25, -0.1), (0.12, -0.15))
 _SHOWN_SEGMENTS = 5  # on standard error; json has all
 _EDGE_SECONDS = 0.3  # around the speech of a training clip
 _RATE_PENALTY = 0.2  # in nats per token, for a rate that is e times too low or too high
@@ -108,7 +108,7 @@ class Account:
             or self.is_cut_off
             or self.unattended_seconds >= _SUSPICIOUS_SECONDS
             or self.rate < self.rates.q05
-            or (self.pause_seconds >= _PAUSE_SECONDS and self.log_prob_per_token < _UNSURE)
+            or any(self.pause_seconds >= pause and self.log_prob_per_token < unsure for pause, unsure in _PAUSES)
         )
 
 

@@ -5,7 +5,7 @@ The parts replace the segment if their hypotheses account better for the speech 
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -105,6 +105,7 @@ class Review:
         cache = CrossAttentionCache.join_all([cache for cache in caches if cache is not None])
         attentions = attend(self._model, cache, spoken, with_scores=self._words)
         for attempt, one, attention in zip(attempts, spoken, attentions, strict=True):
+            attempt.searched = replace(attempt.searched, cross_attention_cache=None)  # not kept until parts are found
             self._judge(attempt, one, attention)
             if not attempt.awaited:
                 yield from self._resolve(attempt)
