@@ -84,6 +84,7 @@ def record(
     loudness of each in turn, relative to the first.
     """
     rng = np.random.default_rng([seed, *language.encode()])
+    espeak().restart(seed)  # without it, each process would get other samples
     [voice, *_] = [voice for voice in espeak().voices if voice.language == language]
     prosodies = [
         Prosody(str(variant), int(rng.integers(140, 190)), int(rng.integers(35, 66)))
