@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from evaluating import lines, record_translated, run
 from media import sweep, write_media
 from recordings import Recording, demo_sentences, record
-from voxlate import Translator
+from voxlate import SegmentationOptions, Translator
 from voxlate.cli import app
 from voxlate.errors import VoxlateError
 from voxlate.search_options import SearchOptions
@@ -107,6 +107,30 @@ def test_a_clip_that_becomes_a_recording_is_translated_again(
     assert translated == ["fr-en/0"]
     assert "1 whose audio or kind of reference changed" in done.stderr
     assert lines(tmp_path / "out/fr-en/sentences.jsonl")[-1]["id"] == "clip#1"
+
+
+def test_recordings_are_segmented_as_asked(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    run(tiny_model, data, tmp_path / "out", "--segmentation", "none", "--no-vad")
+    made = {row["id"]: row["text"] for row in lines(tmp_path / "out/fr-en/hypotheses.jsonl")}
+    options = SearchOptions(beam_size=2, max_length=12, max_repeats=None)
+    segmentation = SegmentationOptions(segmentation="none", vad=False)
+    translator = Translator(tiny_model, dtype="float32", device="cpu")
+    talk = translator.translate(data / "fr-en/talk.wav", to="en", options=options, segmentation=segmentation)
+    assert len(talk.segments) == 1
+    assert made["talk"] == talk.text
+    recipe = json.loads((tmp_path / "out/fr-en/hypotheses.meta.json").read_text())
+    assert recipe["recordings"] == {"segmentation": "none", "vad": False, "min_pause": 0.1, "coverage_check": False}
+    with pytest.raises(VoxlateError, match=r"made with other settings \(recordings was .*; use another --output"):
+        run(tiny_model, data, tmp_path / "out")
+
+
+def test_segmentation_of_clips_is_refused(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    manifest = data / "fr-en/test.jsonl"
+    manifest.write_text(json.dumps(lines(manifest)[1]) + "\n")
+    with pytest.raises(VoxlateError, match=r"--min-pause: --data has no recordings, .* clips are translated whole"):
+        run(tiny_model, data, tmp_path / "out", "--min-pause", "0.2")
+    assert run(tiny_model, data, tmp_path / "out").exit_code == 0
+    assert "recordings" not in json.loads((tmp_path / "out/fr-en/hypotheses.meta.json").read_text())
 
 
 def test_lists_in_a_table_are_refused(tiny_model: Path, data: Path, tmp_path: Path) -> None:

@@ -40,6 +40,11 @@ def evaluate(
     mbr: options.Mbr = False,
     shortlist: options.Shortlist = False,
     batch_size: options.BatchSize = None,
+    segmentation: options.Segmentation = "auto",
+    vad: options.Vad = True,
+    vad_threshold: options.VadThreshold = 0.5,
+    min_pause: options.MinPause = 0.1,
+    coverage_check: options.CoverageCheck = True,
     metrics: options.Metrics = "bleu,chrf",
     seen_in: options.SeenIn = None,
     overwrite: options.Overwrite = False,
@@ -55,5 +60,6 @@ def evaluate(
             "scoring": Scoring(options.split_names(metrics), seen_in=seen_in or ()),
             "language_tokens": options.parse_language_tokens(language_token),
             "max_repeats": max_repeats or None,
+            "segmentation": options.parse_segmentation(segmentation),
         }
         return run(options.request(EvaluateCommand, {**arguments, **parsed}))

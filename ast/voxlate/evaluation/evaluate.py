@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from voxlate.checkpoints.hub import find_model
+from voxlate.decoding.segmenting import DEFAULT_SEGMENTATION, SegmentationOptions
 from voxlate.errors import VoxlateError
-from voxlate.evaluation.hypotheses import HYPOTHESES, Task, delete_hypotheses, translate
+from voxlate.evaluation.hypotheses import HYPOTHESES, Task, delete_hypotheses, has_recordings, translate
 from voxlate.evaluation.references import references_of
 from voxlate.evaluation.scoring import Scoring, evaluate_folder, is_chosen, print_scores
 from voxlate.manifest.reading import Manifest, read_manifest
@@ -36,6 +37,7 @@ class EvaluateCommand:
     scoring: Scoring = field(default_factory=Scoring)
     overwrite: bool = False
     language_tokens: Mapping[str, int | str] = field(default_factory=dict)
+    segmentation_options: SegmentationOptions = DEFAULT_SEGMENTATION  # of recordings
 
 
 def run(command: EvaluateCommand) -> int:
@@ -70,7 +72,9 @@ def run(command: EvaluateCommand) -> int:
             translator.checkpoint.target_id(task.target_language)
         failed, scores = 0, []
         for task in tasks:
-            failed += translate(task, translator, command.search, state, bound_freed_memory(freed))
+            failed += translate(
+                task, translator, command.search, command.segmentation_options, state, bound_freed_memory(freed)
+            )
             if state.is_main_process:
                 records = join(read_hypotheses(task.folder / HYPOTHESES), references_of(task.manifest))
                 scores.append(evaluate_folder(records, command.scoring, task.folder))
@@ -108,6 +112,12 @@ def _find_tasks(command: EvaluateCommand) -> list[Task]:
         name = f"{command.split or 'test'}.jsonl"
         folders = ", ".join(map(str, command.data))
         raise VoxlateError(f"--data {folders}: no DIRECTION/{name} (such as fr-en/{name}); name manifests themselves")
+    changed = command.segmentation_options.changed()
+    if changed and not any(has_recordings(task.manifest) for task in tasks.values()):
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in changed)
+        raise VoxlateError(
+            f"{names}: --data has no recordings, whose target_text is a list of sentences; clips are translated whole"
+        )
     return list(tasks.values())
 
 

@@ -24,6 +24,7 @@ from filelock import Timeout
 
 from voxlate.audio.loading import AudioSource
 from voxlate.decoding.results import Translation
+from voxlate.decoding.segmenting import SegmentationOptions
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.files import file_sha256, locked, write_text
 from voxlate.manifest.reading import Manifest
@@ -42,6 +43,7 @@ HYPOTHESES, META = "hypotheses.jsonl", "hypotheses.meta.json"
 _PART = "hypotheses.part-*.jsonl"
 _KEPT = _PART.replace("*", "kept")
 _MAY_DIFFER = ("device", "commit", "manifest", "manifest_sha256")  # may differ when a run is resumed
+_RECORDINGS = "recordings"  # in recipes: how they were segmented
 _MAX_SHOWN = 80  # characters of a value in messages
 
 
@@ -65,15 +67,19 @@ def translate(
     task: Task,
     translator: Translator,
     options: SearchOptions,
+    segmentation: SegmentationOptions,
     state: PartialState,
     progress: Callable[[float, float], None] | None = None,
 ) -> int:
     """Write the hypotheses of a task; return how many clips failed. All processes of a launch must call it.
 
-    A clip that cannot be read gets an empty text and its error. `progress` is passed to `Translator.stream`.
+    A clip that cannot be read gets an empty text and its error. Only recordings are segmented. `progress` is passed to
+    `Translator.stream`.
     VoxlateError if the folder holds hypotheses of other clips or settings.
     """
     recipe = {**translator.recipe(options, task.target_language), **_data_recipe(task)}
+    if has_recordings(task.manifest):
+        recipe[_RECORDINGS] = segmentation.recorded()
     with _exclusive_folder(task.folder, state):
         _check_same(task, recipe)  # in every process, so that an error does not leave the others waiting
         state.wait_for_everyone()  # no process may change files before all have checked them
@@ -84,12 +90,17 @@ def translate(
         done = {row["id"] for row in _read_rows(task.folder / _KEPT)}
         todo = [index for index, name in enumerate(task.manifest.column("id")) if name not in done]
         process_indices = todo[state.process_index :: state.num_processes]
-        _translate(task, process_indices, translator, options, state, progress)
+        _translate(task, process_indices, translator, options, segmentation, state, progress)
         state.wait_for_everyone()
         if state.is_main_process:
             _merge(task)
         state.wait_for_everyone()
     return sum("error" in row for row in _read_rows(task.folder / HYPOTHESES))
+
+
+def has_recordings(manifest: Manifest) -> bool:
+    """Return whether the reference of any row is a list of sentences."""
+    return any(manifest.column("target_sentences"))
 
 
 def _data_recipe(task: Task) -> dict[str, object]:
@@ -136,6 +147,7 @@ def _translate(
     indices: list[int],
     translator: Translator,
     options: SearchOptions,
+    segmentation: SegmentationOptions,
     state: PartialState,
     progress: Callable[[float, float], None] | None,
 ) -> None:
@@ -162,6 +174,7 @@ def _translate(
                 _sources(utterances, digests),
                 to=task.target_language,
                 options=options,
+                segmentation=segmentation,
                 progress=progress,
                 whole=not is_recording,
             ):
@@ -261,6 +274,8 @@ def _check_same(task: Task, recipe: dict[str, object]) -> None:
         recorded = read_object(task.folder / META)
     except EvaluationError as error:
         raise VoxlateError(f"{error}; it holds the recipe of the hypotheses next to it: {advice}") from None
+    if recorded.get(_RECORDINGS) is None:  # the old hypotheses have none
+        recorded[_RECORDINGS] = recipe.get(_RECORDINGS)
     differing = [
         f"{key} was {_shown(recorded.get(key))}, is {_shown(recipe.get(key))}"
         for key in sorted(recorded.keys() | recipe.keys())
