@@ -13,7 +13,7 @@ DEV=${DEV:-60}
 TEST=${TEST:-400}
 PIECES=${PIECES:-1700} # vocabulary size
 JOINED=${JOINED:-1500} # sentences per language from which the sentence boundary head learns; twice as many for English
-HOURS=${HOURS:-6}      # of recordings that are joined from them
+HOURS=${HOURS:-20}     # of recordings that are joined from them
 SETTINGS=${SETTINGS:-}
 LAUNCH=${LAUNCH:-}   # "torchrun --standalone --nproc_per_node 2 --no-python" starts two processes; the result is the same
 BATCHES=${BATCHES:-} # batches per update, by default 2 to 8; use 1 on a GPU, with SETTINGS="data.num_workers=10"
