@@ -126,9 +126,24 @@ def test_a_rerun_does_only_what_is_missing(
     cut.clear()
     done = run(tiny_model, "out", to="de,fr")
     assert done.exit_code == 0
+    assert "talk.wav: continuing after 25 segments that an interrupted run finished\n" in done.stderr
     assert 0 < len(cut) == BURSTS - len(known) < BURSTS
     assert len(searched) in (BURSTS - 12, BURSTS - 11)  # one segment may be done in one language only
     assert files("out") == files("whole")
+
+
+def test_results_in_a_subfolder_are_resumed(tiny_model: Path, talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("rec").mkdir()
+    talk.rename("rec/talk.wav")
+    write_media(Path("other.wav"), bursts(1))
+    command = ("rec/talk.wav", "other.wav", "--model", tiny_model, "--to", "de", "--output-dir", "out", *QUICK)
+    with monkeypatch.context() as patch:
+        interrupt_after(4, patch)
+        stopped = translate(*command, "--batch-size", 2)
+    assert "cannot be written" not in stopped.stderr
+    assert Path("out/rec/.talk.wav.de.jsonl").is_file()
+    assert "rec/talk.wav: continuing after 4 segments" in translate(*command).stderr
+    assert [*map(str, sorted(Path("out").rglob("*.txt")))] == ["out/other.wav.de.txt", "out/rec/talk.wav.de.txt"]
 
 
 @pytest.mark.usefixtures("talk")

@@ -127,7 +127,7 @@ class ResultFiles:
         self._pending[index].refresh()
 
     def known(self, index: int, seconds: float) -> KnownSegments:
-        """Return what an interrupted run has kept of a long input: see `SegmentJournal`."""
+        """Return what an interrupted run has kept of a long input, and say how much: see `SegmentJournal`."""
         files = self._pending[index]
         if seconds >= RESUMABLE_SECONDS and not files.item.is_nameless and files.sha256 is not None:
             software = {"voxlate": __version__, "commit": source_commit()}
@@ -135,6 +135,9 @@ class ResultFiles:
                 origin = settings_digest({"input": files.sha256, **self._settings(language), **software})
                 path = segment_journal_path(self._folder / files.stem, language)
                 files.journals[language] = SegmentJournal(path, origin, self._warn)
+            if done := sum(len(journal.finished) for journal in files.journals.values()):
+                segments = "segment" if done == 1 else "segments"
+                self._warn(f"{files.item.name}: continuing after {done:,} {segments} that an interrupted run finished")
         return known_segments(files.journals)
 
     def put_spans(self, index: int, spans: Sequence[Span], until: int) -> None:

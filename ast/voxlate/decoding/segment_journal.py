@@ -100,6 +100,7 @@ class SegmentJournal:
 
     def _append(self, fields: Mapping[str, object]) -> None:
         try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             append_json_lines(self._path, [{"origin": self._origin, **fields}])
         except OSError as error:
             if not self._failed:
