@@ -6,6 +6,7 @@ learn from the pairs of phrases.
 """
 
 import math
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from functools import cache
 from itertools import islice
 
 from paths import DEMO
-from recordings import LANGUAGES, SentenceSampler, read_phrases
+
+sys.path.insert(0, str(DEMO))
+from make_sentences import LANGUAGES, SentenceSampler, read_phrases
 
 _SENTENCES = 2_000  # whose phrases the models learn from
 _ROUNDS = 6
