@@ -115,6 +115,17 @@ def test_clips_do_not_depend_on_earlier_texts_of_a_process(tmp_path: Path) -> No
     assert [path.read_bytes() for path in one] == before
 
 
+def test_the_times_of_words_follow_one_another_to_the_end_of_the_speech() -> None:
+    [voice, *_] = [voice for voice in espeak().voices if voice.language == "en"]
+    for text in ("I work in Frankfurt, and he is fifty-three.", "Hello. Good morning", "Yes!"):
+        waveform_T, words = espeak().speak_words(text, voice, Prosody("", 160, 50))
+        assert [word.text for word in words] == text.split()
+        assert words[0].start == 0
+        assert [word.end for word in words[:-1]] == [word.start for word in words[1:]]
+        assert words[-1].end == pytest.approx(len(waveform_T) / SAMPLE_RATE_HZ, abs=0.01)
+        assert all(word.end - word.start > 0.05 for word in words)
+
+
 def test_voices_and_variants_can_be_chosen(text: Path, tmp_path: Path) -> None:
     chosen = {"voices": ("fr-be,en-us",), "variants": ("f1", "m3")}
     assert run(spoken(text, tmp_path / "corpus", **chosen)) == 0

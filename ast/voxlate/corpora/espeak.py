@@ -164,12 +164,17 @@ class Espeak:
         A word that espeak-ng speaks as part of the word before it has the times of that word.
         """
         waveform_T = self.speak(text, voice, prosody)
-        times = [(position, seconds) for kind, position, seconds in self._events if kind in (_WORD, _END)]
+        events = [event for event in self._events if event[0] in (_WORD, _END)]
         words: list[SpokenWord] = []
         for match in re.finditer(r"\S+", text):
-            inside = [index for index, (position, _) in enumerate(times) if match.start() <= position < match.end()]
-            if inside and inside[-1] + 1 < len(times):
-                words.append(SpokenWord(match[0], times[inside[0]][1], times[inside[-1] + 1][1]))
+            # An end is at the last character of its clause, inside the last word.
+            inside = [
+                index
+                for index, (kind, position, _) in enumerate(events)
+                if kind == _WORD and match.start() <= position < match.end()
+            ]
+            if inside and inside[-1] + 1 < len(events):
+                words.append(SpokenWord(match[0], events[inside[0]][2], events[inside[-1] + 1][2]))
             elif words:
                 words.append(replace(words[-1], text=match[0]))
         return waveform_T, words
