@@ -181,7 +181,7 @@ class Segmenter:
         context = round(_CONTEXT_SECONDS * SAMPLE_RATE_HZ)
         firsts = [max(0, part.start * LEVEL_FRAME_SAMPLES - context) for part in unclear]
         lasts = [part.end * LEVEL_FRAME_SAMPLES + context for part in unclear]
-        found = self._boundaries.boundary_probabilities_of(
+        found = self._boundaries.boundary_probabilities(
             [audio.waveform_T[first:last] for first, last in zip(firsts, lasts, strict=True)]
         )
         lengths = replace(self._lengths, short_cost=_SHORT_COST)
