@@ -177,7 +177,7 @@ def print_languages(
     if len(paths) != len(inputs.items):
         raise VoxlateError("voxlate identify takes files and folders; '-' is for voxlate translate")
     estimate = TimeEstimate([], f"0 of {len(paths)} inputs identified")
-    with progress_lines(console, estimate):
+    with progress_lines(console, estimate.line):
         results = identifier.stream(paths, audio_track=audio_track, speech=SpeechOptions(vad))
         for number, (index, result) in enumerate(results, start=1):
             estimate.state = f"{number} of {len(paths)} inputs identified"
