@@ -18,7 +18,7 @@ import numpy.typing as npt
 from voxlate.audio.chunks import SpooledWaveform
 from voxlate.audio.resampling import SAMPLE_RATE_HZ, Waveform
 from voxlate.audio.silero import FRAME_SAMPLES, speech_probabilities
-from voxlate.errors import VoxlateError
+from voxlate.errors import OptionError
 
 LEVEL_FRAME_SAMPLES = SAMPLE_RATE_HZ // 100
 SILENCE_DBFS = -93.0  # below this level: digital silence, or its dither in 16 bits
@@ -48,7 +48,7 @@ class SpeechOptions:
     - `vad`: use Silero's network. Without it, all sound counts as speech.
     - `threshold`: its probability from which a frame contains speech, between 0 and 1.
 
-    VoxlateError if the threshold is out of its range.
+    OptionError if the threshold is out of its range.
     """
 
     vad: bool = True
@@ -56,9 +56,8 @@ class SpeechOptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:  # false for NaN, too
-            raise VoxlateError(
-                f"vad_threshold is {self.threshold}, expected a probability between 0 and 1, such as 0.5"
-            )
+            expected = "a probability between 0 and 1, such as 0.5"
+            raise OptionError({"vad_threshold": f"is {self.threshold}, expected {expected}"})
 
 
 DEFAULT_SPEECH_OPTIONS = SpeechOptions()
