@@ -165,6 +165,9 @@ def test_recordings_whose_language_is_identified_are_resumed(
     assert "1 translated, 1 failed" in run(tiny_model, "out", *options, inputs=inputs).stderr
     assert len(searched) == BURSTS - 10
     assert files("out") == files("whole")
+    searched.clear()
+    assert "1 translated, 1 failed" in run(tiny_model, "out", *options, inputs=inputs, to="de,fr").stderr
+    assert {len(segment.tag_ids) for segment in searched} == {1}  # German is done
 
 
 @pytest.mark.usefixtures("talk")
