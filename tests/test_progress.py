@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from voxlate import progress
-from voxlate.progress import TimeEstimate, audio_progress_bar, progress_lines
+from voxlate.progress import TimeEstimate, audio_progress_bar, progress_bar, progress_lines
 
 
 class ManualClock:
@@ -58,12 +58,24 @@ def test_lines_are_printed_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(progress, "REPORT_SECONDS", 0.005)
     stream = io.StringIO()
     estimate = TimeEstimate([1], "loading the model")
-    with progress_lines(Console(file=stream), estimate):
+    with progress_lines(Console(file=stream), estimate.line):
         wait_for("loading the model …\n", stream)
         estimate.begin("translated")
         with audio_progress_bar(Console(file=stream), estimate) as update:
             update(30.0, 60.0)
         wait_for("30 of 60 s of audio translated, less than a minute left\n", stream)
+    assert "\r" not in stream.getvalue()
+
+
+def test_items_are_counted_in_lines_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(progress, "REPORT_SECONDS", 0.005)
+    monkeypatch.setattr("sys.stderr", stream)
+    with progress_bar("recordings", 2000) as advance:
+        wait_for("recordings: 0 of 2,000\n", stream)
+        advance(1000)
+        advance(500)
+        wait_for("recordings: 1,500 of 2,000, less than a minute left\n", stream)
     assert "\r" not in stream.getvalue()
 
 
@@ -73,7 +85,7 @@ def test_a_bar_shows_the_time_left_on_a_terminal(monkeypatch: pytest.MonkeyPatch
     console = Console(file=stream, force_terminal=True, width=120)
     estimate = TimeEstimate([1], "translated", clock)
     threads = threading.active_count()
-    with progress_lines(console, estimate):
+    with progress_lines(console, estimate.line):
         assert threading.active_count() == threads
         with audio_progress_bar(console, estimate) as update:
             clock.seconds = 60.0

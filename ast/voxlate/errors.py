@@ -4,6 +4,7 @@ import errno
 import re
 import reprlib
 import sys
+from collections.abc import Mapping
 
 if sys.platform != "win32":
     import resource  # at import: once memory has run out, importing may fail
@@ -18,6 +19,24 @@ _OUT_OF_MEMORY = re.compile(
 
 class VoxlateError(Exception):
     """A problem that the user can fix. The message is one line: what, got, expected, what to do."""
+
+
+class OptionError(VoxlateError):
+    """Options whose values cannot be used. `problems` says what is wrong, by the name that an option has in Python.
+
+    OptionError({"beam_size": "is 0, expected 1 or more"})
+    """
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return self.message({})
+
+    def message(self, names: Mapping[str, str]) -> str:
+        """Return the problems on one line. `names` are those of the command line, where options have others."""
+        return "; ".join(f"{names.get(option, option)} {problem}" for option, problem in self.problems.items())
 
 
 class AudioError(VoxlateError):

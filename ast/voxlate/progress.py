@@ -66,13 +66,7 @@ class TimeEstimate:
     @property
     def left(self) -> str:
         """The estimated time left, empty until something is done."""
-        if not self.done:
-            return ""
-        seconds = (self._now() - self._started) * max(0.0, self.total / self.done - 1)
-        if seconds < 60:
-            return "less than a minute left"
-        minutes = round(seconds / 60)
-        return f"about {minutes // 60} h {minutes % 60:02} min left" if minutes >= 60 else f"about {minutes} min left"
+        return _time_left(self._now() - self._started, self.done, self.total)
 
     def line(self) -> str:
         """Return the progress as one line."""
@@ -83,14 +77,25 @@ class TimeEstimate:
         return ", ".join(filter(None, parts))
 
 
+def _time_left(elapsed_seconds: float, done: float, total: float) -> str:
+    """Return the time that the rest takes if it is as fast as what is done, in words; empty if nothing is done."""
+    if not done:
+        return ""
+    seconds = elapsed_seconds * max(0.0, total / done - 1)
+    if seconds < 60:
+        return "less than a minute left"
+    minutes = round(seconds / 60)
+    return f"about {minutes // 60} h {minutes % 60:02} min left" if minutes >= 60 else f"about {minutes} min left"
+
+
 @contextmanager
-def progress_lines(console: Console, estimate: TimeEstimate) -> Iterator[None]:
-    """Print a line every 30 s, from a thread, unless the console is a terminal."""
+def progress_lines(console: Console, line: Callable[[], str]) -> Iterator[None]:
+    """Print a line every 30 s, from a thread, unless the console is a terminal. `line` returns the current one."""
     ended = threading.Event()
 
     def report() -> None:
         while not ended.wait(REPORT_SECONDS):
-            console.print(estimate.line())
+            console.print(line())
 
     thread = threading.Thread(target=report, name="progress", daemon=True)
     if not console.is_terminal:
@@ -131,9 +136,26 @@ def audio_progress_bar(console: Console, estimate: TimeEstimate) -> Iterator[Cal
 
 @contextmanager
 def progress_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on standard error if that is a terminal; yield the function that advances it by a count."""
-    console = stderr()
+    """Show a bar on standard error, or a line every 30 s if that is no terminal; yield the function that advances it.
+
+    The function takes the number of items that are newly done, out of `total`.
+    """
+    console, started, done = stderr(), time.monotonic(), 0
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+
+    def line() -> str:
+        left = _time_left(time.monotonic() - started, done, total)
+        return ", ".join(filter(None, [f"{title}: {done:,} of {total:,}", left]))
+
+    with (
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
+        progress_lines(console, line),
+    ):
         task = progress.add_task(title, total=total)
-        yield lambda count: progress.advance(task, count)
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            progress.advance(task, count)
+
+        yield advance

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias
 
 from voxlate.deprecation import renamed_keywords
-from voxlate.errors import VoxlateError
+from voxlate.errors import OptionError
 
 EarlyStopping: TypeAlias = bool | Literal["never"]
 
@@ -25,7 +25,7 @@ class SearchOptions:
     - `max_repeats`: how many times in a row a phrase of up to 12 tokens may occur (None: no limit, as in benchmarks).
     - `mbr`: rerank the beam by minimum Bayes risk (see `voxlate.decoding.mbr`).
 
-    VoxlateError names every value out of its range. `beam`, the former name of `beam_size`, is deprecated.
+    OptionError names every value out of its range. `beam`, the former name of `beam_size`, is deprecated.
     """
 
     beam_size: int | None = None
@@ -37,28 +37,28 @@ class SearchOptions:
     mbr: bool = False
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{name} is {value!r}, expected a whole number"
+        problems = {
+            name: f"is {value!r}, expected a whole number"
             for name in ("beam_size", "max_length", "n_best", "max_repeats")
             if not isinstance(value := getattr(self, name), numbers.Integral | None)
-        ]
+        }
         if not isinstance(self.length_penalty, numbers.Real | None):
-            problems.append(f"length_penalty is {self.length_penalty!r}, expected a number")
+            problems["length_penalty"] = f"is {self.length_penalty!r}, expected a number"
         if problems:
-            raise VoxlateError("; ".join(problems))
+            raise OptionError(problems)
         if self.beam_size is not None and not 1 <= self.beam_size <= 1000:
-            problems.append(f"beam_size is {self.beam_size}, expected 1 (greedy) to 1000")
+            problems["beam_size"] = f"is {self.beam_size}, expected 1 (greedy) to 1000"
         if self.n_best < 1 or (self.beam_size is not None and self.n_best > max(self.beam_size, 1)):
             expected = "1 or more" if self.beam_size is None else f"1 to the beam size, {self.beam_size}"
-            problems.append(f"n_best is {self.n_best}, expected {expected}")
+            problems["n_best"] = f"is {self.n_best}, expected {expected}"
         if self.max_length is not None and self.max_length < 3:
-            problems.append(f"max_length is {self.max_length}, expected 3 tokens or more (start, tag, end)")
+            problems["max_length"] = f"is {self.max_length}, expected 3 tokens or more (start, tag, end)"
         if self.length_penalty is not None and not abs(self.length_penalty) <= 10:  # false for NaN, too
-            problems.append(f"length_penalty is {self.length_penalty}, expected a number between -10 and 10")
+            problems["length_penalty"] = f"is {self.length_penalty}, expected a number between -10 and 10"
         if self.max_repeats is not None and self.max_repeats < 1:
-            problems.append(f"max_repeats is {self.max_repeats}, expected 1 or more, or None")
+            problems["max_repeats"] = f"is {self.max_repeats}, expected 1 or more, or None"
         if problems:
-            raise VoxlateError("; ".join(problems))
+            raise OptionError(problems)
 
     def resolve(self, model_defaults: Mapping[str, Any] | None = None) -> "SearchSettings":
         """Return complete settings: the user's options, else the model's defaults, else the published settings.

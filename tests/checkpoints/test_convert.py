@@ -15,7 +15,7 @@ from paths import DEMO
 from tiny import transformers_model, write_model, write_tokenizer_json, write_vocabulary
 from voxlate import SegmentationOptions, Translator
 from voxlate.checkpoints.convert import convert
-from voxlate.checkpoints.model_folder import load_checkpoint
+from voxlate.checkpoints.model_folder import listed_directions, load_checkpoint
 from voxlate.checkpoints.shortlist import find_shortlists, prepare_shortlist
 from voxlate.errors import VoxlateError
 from voxlate.search_options import SearchOptions
@@ -70,6 +70,15 @@ def test_the_ctc_head_and_the_vocabulary_are_kept(model: Path, tmp_path: Path) -
     text = "Der Zug kommt um acht Uhr."
     assert small.decode(small.encode(text)) == text
     assert len(small.encode(text)) == len(full.encode(text))
+
+
+def test_the_directions_of_the_kept_languages_are_kept(model: Path, tmp_path: Path) -> None:
+    trained = listed_directions(model)
+    assert {"en-de", "en-fr"} <= {*trained}
+    convert(str(model), tmp_path / "small", ["de"], None)
+    assert listed_directions(tmp_path / "small") == [name for name in trained if name.endswith("-de")]
+    convert(str(model), tmp_path / "whole", [], None)
+    assert listed_directions(tmp_path / "whole") == trained
 
 
 def test_an_old_checkpoint_is_converted_to_safetensors(vocabulary: Path, tmp_path: Path) -> None:

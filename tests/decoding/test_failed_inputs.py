@@ -122,7 +122,7 @@ def test_wrong_commands(tiny_model: Path, clips: Path, tmp_path: Path) -> None:
     assert_refused("srt of several inputs needs --output-dir", clips, *model, "--to", "de", "--format", "srt")
     table = ("--format", "tsv")
     assert_refused(
-        "n_best is 3, expected 1 to the beam size, 2",
+        "--n-best is 3, expected 1 to the beam size, 2",
         clips,
         *model,
         *table,
@@ -157,7 +157,14 @@ def test_wrong_commands(tiny_model: Path, clips: Path, tmp_path: Path) -> None:
     assert_refused(
         "unknown dtype 'int3'; expected one of auto, float32", clips, *model, "--to", "de", "--dtype", "int3"
     )
-    assert_refused("batch_size is 0", clips, *model, "--to", "de", "--batch-size", 0)
+    for option, value, expected in (
+        ("--batch-size", 0, "1 or more"),
+        ("--beam-size", 0, "1 (greedy) to 1000"),
+        ("--segmentation", 0.5, "auto, none, or 1 to 3600 seconds"),
+        ("--vad-threshold", 1.5, "a probability between 0 and 1, such as 0.5"),
+        ("--min-pause", 11.0, "0 to 10 seconds"),
+    ):
+        assert_refused(f"{option} is {value}, expected {expected}", clips, *model, "--to", "de", option, value)
     assert_refused("does not translate into Catalan (ca)", clips, *model, "--to", "ca")
     assert_refused("--to 'de,': an empty name; expected languages", clips, *model, "--to", "de,")
     assert_refused(

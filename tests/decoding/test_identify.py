@@ -247,14 +247,14 @@ def auto(inputs: str, target: Any, model: str | None = None) -> tuple[list[Any],
     asked: list[tuple[str, str | None]] = []
     translator: Any = AutoTranslator(
         NameIdentifier(),  # type: ignore[arg-type]
-        target,
         model,
         SearchOptions(),
         SegmentationOptions(),
         lambda name, source: ModelNameTranslator(name.removeprefix("facebook/wav2vec2-xls-r-"), asked, source),  # type: ignore[arg-type, return-value]
         Console(file=io.StringIO()),
     )
-    return list(translator.stream([Path(f"{name}.wav") for name in inputs.split()])), asked
+    paths = [Path(f"{name}.wav") for name in inputs.split()]
+    return list(translator.stream(paths, to=[target] * len(paths))), asked
 
 
 def test_no_model_is_loaded_for_languages_without_one() -> None:
@@ -277,6 +277,7 @@ def test_identified_speech_is_translated_into_several_languages() -> None:
     assert found == [(0, "en", "300m-21-to-en"), (0, "de", "2b-22-to-16"), (1, "de", "300m-en-to-15")]
     assert [(index, type(one)) for index, one in results[3:]] == [(1, AudioError)]
     assert dict(results[0][1].recipe) == {"model": "300m-21-to-en", "identifier": "names"}
+    assert [one.target_language for _, one in auto("fr", "German")[0]] == ["de"]
     results, asked = auto("fr en sw", ["en", "de"], model="mine")
     assert (len(results), asked) == (6, [("mine", None)])
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 from typer.testing import CliRunner
 
 from media import write_media
-from random_encoders import write_ctc_model
+from random_encoders import build, write_ctc_model
 from tiny import KINDS
 from translate_command import translate
 from voxlate import AudioError, SearchOptions, SegmentationOptions, Translator
@@ -19,11 +20,13 @@ from voxlate.audio.resampling import SAMPLE_RATE_HZ, Waveform
 from voxlate.audio.segmentation import Span, Stretch, cut_stretch
 from voxlate.audio.speech_detection import Speech
 from voxlate.checkpoints.ctc_models import CtcCheckpoint
+from voxlate.checkpoints.identifier_files import save_identifier
 from voxlate.cli import app
 from voxlate.decoding import segmenting, transcriber
 from voxlate.decoding.results import Segment
 from voxlate.decoding.schedule import AudioSegment, Schedule
 from voxlate.decoding.segment_journal import SegmentJournal
+from voxlate.models.language_identifier import LanguageIdentifier
 
 FORMATS = ("--format", "txt,tsv,srt,json")
 QUICK = ("--no-vad", "--max-length", 6)
@@ -73,10 +76,10 @@ def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path("talk.wav")
 
 
-def run(model: Path, out: str, *options: object, to: str = "de") -> Any:
+def run(model: Path, out: str, *options: object, inputs: Sequence[str] = ("talk.wav",), to: str = "de") -> Any:
     """Translate the recording into a folder, two segments at a time."""
     common = ("--model", model, "--to", to, "--output-dir", out, *QUICK, "--batch-size", 2)
-    return translate("talk.wav", *common, *FORMATS, *options)
+    return translate(*inputs, *common, *FORMATS, *options)
 
 
 def interrupt_after(count: int, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
@@ -158,6 +161,28 @@ def test_languages_and_formats_are_resumed_separately(
     assert run(tiny_model, "out", to="fr,de").exit_code == 0
     assert len(searched) == BURSTS  # French has no results yet
     assert files("out") == files("whole")
+
+
+@pytest.mark.usefixtures("talk")
+def test_recordings_whose_language_is_identified_are_resumed(
+    tiny_model: Path, searched: list[AudioSegment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder: Any = build(next(iter(KINDS.values())))
+    Path("identifier").mkdir()
+    save_identifier(Path("identifier"), LanguageIdentifier(encoder, nn.Linear(32, 4), nn.Linear(4, 2), ["fr", "de"]))
+    Path("broken.wav").write_text("no sound")  # so that the recording has another number in the stream of its model
+    inputs, options = ("broken.wav", "talk.wav"), ("--from", "auto", "--identifier", "identifier")
+    assert "1 translated, 1 failed" in run(tiny_model, "whole", *options, inputs=inputs).stderr
+    with monkeypatch.context() as patch:
+        interrupt_after(10, patch)
+        assert run(tiny_model, "out", *options, inputs=inputs).exit_code == 130
+    searched.clear()
+    assert "1 translated, 1 failed" in run(tiny_model, "out", *options, inputs=inputs).stderr
+    assert len(searched) == BURSTS - 10
+    assert files("out") == files("whole")
+    searched.clear()
+    assert "1 translated, 1 failed" in run(tiny_model, "out", *options, inputs=inputs, to="de,fr").stderr
+    assert {len(segment.tag_ids) for segment in searched} == {1}  # German is done
 
 
 @pytest.mark.usefixtures("talk")

@@ -57,9 +57,9 @@ def test_cues_that_break_a_limit_are_notes_of_subtitles_only(folder: Path) -> No
 
 def test_wrong_options_are_one_line(folder: Path) -> None:
     for option, value, message in (
-        ("--max-line-width", "2", "max_line_width is 2, expected a whole number from 4 to 1000"),
-        ("--max-line-count", "0", "max_line_count is 0, expected a whole number from 1 to 20"),
-        ("--max-cue-seconds", "0.5", "max_cue_seconds is 0.5, expected 1 to 60"),
+        ("--max-line-width", "2", "--max-line-width is 2, expected a whole number from 4 to 1000"),
+        ("--max-line-count", "0", "--max-line-count is 0, expected a whole number from 1 to 20"),
+        ("--max-cue-seconds", "0.5", "--max-cue-seconds is 0.5, expected 1 to 60"),
     ):
         with pytest.raises(VoxlateError) as error:
             run("translate", "talk.flac", "--to", "de", "--format", "srt", option, value)

@@ -47,10 +47,11 @@ def test_every_frame_has_a_probability_also_on_the_fast_path(
     install_cpu_path(fast)  # type: ignore[arg-type]
     for seconds in (0.0, 0.01, 0.02, 1.234):
         waveform_T = waveforms(2, seconds)[0].numpy()
-        found_F = boundaries(encoder, layers).boundary_probabilities(waveform_T)
+        [found_F] = boundaries(encoder, layers).boundary_probabilities([waveform_T])
         assert found_F.shape == (-(-len(waveform_T) // encoder.frame_samples),)
         assert np.all((found_F > 0) & (found_F < 1))
-        np.testing.assert_allclose(boundaries(fast, layers).boundary_probabilities(waveform_T), found_F, atol=1e-4)
+        [fast_F] = boundaries(fast, layers).boundary_probabilities([waveform_T])
+        np.testing.assert_allclose(fast_F, found_F, atol=1e-4)
 
 
 def test_windows_of_a_long_recording_are_stitched_at_the_right_places() -> None:
@@ -61,10 +62,10 @@ def test_windows_of_a_long_recording_are_stitched_at_the_right_places() -> None:
     found = boundaries(encoder, 1)
     [noise_T] = waveforms(3, 57.77)
     waveform_T = noise_T.numpy()
-    probabilities_F = found.boundary_probabilities(waveform_T)
+    [probabilities_F] = found.boundary_probabilities([waveform_T])
     assert len(probabilities_F) == -(-len(waveform_T) // 320)
     # Frames have the same probabilities in other windows, unless they are close to an edge.
-    alone_F = found.boundary_probabilities(waveform_T[320 * 100 : 320 * 2000])
+    [alone_F] = found.boundary_probabilities([waveform_T[320 * 100 : 320 * 2000]])
     np.testing.assert_allclose(alone_F[60:-60], probabilities_F[160:1940], atol=1e-5)
     assert probabilities_F[100:2000].std() > 0.01
 

@@ -101,7 +101,7 @@ def test_sentence_boundaries_are_found_in_recordings(translator: Translator) -> 
         recording = record(demo_sentences(40, seed), language, seed=seed, speakers=2, level_db=(0, -10))
         edges = [edge for sentence in recording.sentences for edge in (sentence.start, sentence.end)]
         outside = zip([0, *edges[1::2]], [*edges[::2], len(recording.waveform_T)], strict=True)
-        probabilities_F = boundaries.boundary_probabilities(recording.waveform_T)
+        [probabilities_F] = boundaries.boundary_probabilities([recording.waveform_T])
         recordings.append((JoinedRecording(recording.waveform_T, tuple(outside)), probabilities_F))
     scores = score_boundaries(recordings, boundaries.frame_samples, 0.8)
     assert scores.recall("longer") >= 0.98

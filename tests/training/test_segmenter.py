@@ -104,7 +104,7 @@ def test_its_probabilities_are_high_between_sentences(corpus: Path, model: Path,
     assert boundaries is not None
     clips = [spoken_sentence(number) for number in range(100, 108)]
     waveform_T = np.concatenate(clips)
-    probabilities_F = boundaries.boundary_probabilities(waveform_T)
+    [probabilities_F] = boundaries.boundary_probabilities([waveform_T])
     assert len(probabilities_F) == -(-len(waveform_T) // boundaries.frame_samples)
     joints = np.cumsum([len(clip_T) for clip_T in clips])[:-1] // boundaries.frame_samples
     assert np.mean(probabilities_F[joints]) > np.mean(probabilities_F) + 0.2

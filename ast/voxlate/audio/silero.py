@@ -87,7 +87,7 @@ class _Network:
     """A spectrogram, four convolutions, an LSTM cell and a logistic output for each frame."""
 
     def __init__(self, weights: dict[str, Floats]) -> None:
-        self._window = weights["stft_conv.weight"][0, 0]  # its other rows are those of the Fourier transform
+        self._window = weights["stft_conv.weight"][0, 0]  # row 0 is frequency 0: the window alone
         self._convolutions = [
             (_as_matrix(weights[f"conv{number}.weight"]), weights[f"conv{number}.bias"], stride)
             for number, stride in ((1, 1), (2, 2), (3, 2), (4, 1))

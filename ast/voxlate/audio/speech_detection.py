@@ -18,7 +18,7 @@ import numpy.typing as npt
 from voxlate.audio.chunks import SpooledWaveform
 from voxlate.audio.resampling import SAMPLE_RATE_HZ, Waveform
 from voxlate.audio.silero import FRAME_SAMPLES, speech_probabilities
-from voxlate.errors import VoxlateError
+from voxlate.errors import OptionError
 
 LEVEL_FRAME_SAMPLES = SAMPLE_RATE_HZ // 100
 SILENCE_DBFS = -93.0  # below this level: digital silence, or its dither in 16 bits
@@ -48,7 +48,7 @@ class SpeechOptions:
     - `vad`: use Silero's network. Without it, all sound counts as speech.
     - `threshold`: its probability from which a frame contains speech, between 0 and 1.
 
-    VoxlateError if the threshold is out of its range.
+    OptionError if the threshold is out of its range.
     """
 
     vad: bool = True
@@ -56,9 +56,8 @@ class SpeechOptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:  # false for NaN, too
-            raise VoxlateError(
-                f"vad_threshold is {self.threshold}, expected a probability between 0 and 1, such as 0.5"
-            )
+            expected = "a probability between 0 and 1, such as 0.5"
+            raise OptionError({"vad_threshold": f"is {self.threshold}, expected {expected}"})
 
 
 DEFAULT_SPEECH_OPTIONS = SpeechOptions()
@@ -99,7 +98,7 @@ class Speech:
     @cached_property
     def runs(self) -> list[tuple[int, int]]:
         """(start, end) of each run of speech without any pause, in frames of 10 ms."""
-        return _runs(self.speech_G)
+        return true_runs(self.speech_G)
 
 
 def detect_speech(waveform_T: Waveform | SpooledWaveform, options: SpeechOptions) -> Speech:
@@ -130,7 +129,7 @@ def _refine(detected_G: Booleans, levels_G: Floats) -> Booleans:
     speech_G = detected_G.copy()
     smooth_G = np.convolve(levels_G, np.full(3, 1 / 3), mode="same") if len(levels_G) >= 3 else levels_G
     noise = _local_noise(detected_G, levels_G)
-    for start, end in _runs(detected_G):
+    for start, end in true_runs(detected_G):
         smooth = smooth_G[start:end]
         padded = np.pad(smooth, _AROUND_FRAMES, mode="edge")
         loud = np.lib.stride_tricks.sliding_window_view(padded, 2 * _AROUND_FRAMES + 1).max(axis=1)
@@ -153,7 +152,7 @@ def _local_noise(detected_G: Booleans, levels_G: Floats) -> Callable[[int, int],
 def _without_isolated(speech_G: Booleans, min_frames: int) -> Booleans:
     """Remove runs of fewer than `min_frames` frames that are at least 0.1 s from all others."""
     kept_G = speech_G.copy()
-    runs = _runs(speech_G)
+    runs = true_runs(speech_G)
     for index, (start, end) in enumerate(runs):
         before = runs[index - 1][1] if index else -_MIN_SPEECH_FRAMES
         after = runs[index + 1][0] if index + 1 < len(runs) else len(speech_G) + _MIN_SPEECH_FRAMES
@@ -202,7 +201,7 @@ def _decibels(powers: Floats) -> Floats:
     return np.asarray(10 * np.log10(np.maximum(powers, 10 ** (_FLOOR_DBFS / 10))))
 
 
-def _runs(is_true: Booleans) -> list[tuple[int, int]]:
+def true_runs(is_true: Booleans) -> list[tuple[int, int]]:
     """Return (start, end) of each run of true values."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], is_true, [False]]).astype(np.int8)))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))

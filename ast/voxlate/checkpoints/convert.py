@@ -9,7 +9,7 @@ from voxlate.checkpoints.ctc_files import CTC_FILE
 from voxlate.checkpoints.fairseq import load_fairseq
 from voxlate.checkpoints.generation_config import copy_search_defaults
 from voxlate.checkpoints.hub import find_model
-from voxlate.checkpoints.model_folder import Checkpoint, load_checkpoint, save_checkpoint
+from voxlate.checkpoints.model_folder import Checkpoint, listed_directions, load_checkpoint, save_checkpoint
 from voxlate.checkpoints.segmenter_files import SEGMENTER_FILE
 from voxlate.checkpoints.shortlist import find_shortlists
 from voxlate.checkpoints.training_statistics import TRAINING_FILE
@@ -34,7 +34,9 @@ def convert(model: str, output: Path, trim_to: Sequence[str], vocabulary: Path |
     with tempfile.TemporaryDirectory() as temporary:
         if languages:
             checkpoint = _trimmed(checkpoint, languages, Path(temporary))
-        save_checkpoint(output, checkpoint.model, checkpoint.tokenizer, checkpoint.targets)
+        endings = tuple(f"-{target}" for target in checkpoint.targets)
+        directions = [direction for direction in listed_directions(checkpoint.folder) if direction.endswith(endings)]
+        save_checkpoint(output, checkpoint.model, checkpoint.tokenizer, checkpoint.targets, directions=directions)
     copy_search_defaults(checkpoint.folder, output)
     for name in _COPIED:
         if (checkpoint.folder / name).is_file():

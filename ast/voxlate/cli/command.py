@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from voxlate.errors import OptionError, VoxlateError
 from voxlate.registry import unknown_name
 
 # Old names of options -> new names, which are those of whisper, transformers and PyTorch.
@@ -32,6 +33,14 @@ class Command(TyperCommand):
                 print(f"warning: {old} is deprecated; use {renamed[old]}", file=sys.stderr)
         replaced = [_rename(word, renamed) for word in args[:stop]]
         return super().parse_args(ctx, [*replaced, *args[stop:]])
+
+    def invoke(self, ctx: Context) -> Any:
+        """Run the command. An error about options names them as on the command line, such as --beam-size."""
+        try:
+            return super().invoke(ctx)
+        except OptionError as error:
+            names = {name.removeprefix("--").replace("-", "_"): name for name in _option_names(self)}
+            raise VoxlateError(error.message(names)) from None
 
     def format_options(self, ctx: Context, formatter: Any) -> None:
         """Write the arguments, then the options of each panel in order of appearance."""

@@ -13,7 +13,7 @@ without tag and ``</s>``, N of them that are spoken (no punctuation), F frames o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -71,7 +71,7 @@ class SpokenHypothesis:
     ids: Sequence[int]
     characters: Sequence[int]
     seconds: float
-    speech_F: Floats | None = field(default=None)
+    speech_F: Floats | None = None
 
 
 @dataclass(frozen=True)

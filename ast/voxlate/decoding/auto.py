@@ -26,7 +26,6 @@ from voxlate.search_options import SearchOptions
 class AutoTranslator:
     """Identifies the language of each input, then translates it. Each input is read twice.
 
-    - `target`: one language or several.
     - `model`: translates all inputs; if None, the published checkpoint of each input's direction does.
     - `load`: returns the translator for a model and a source language, which is None if its inputs have several.
     """
@@ -34,20 +33,20 @@ class AutoTranslator:
     def __init__(
         self,
         identifier: Identifier,
-        target: str | Sequence[str],
         model: str | None,
         options: SearchOptions,
         segmentation: SegmentationOptions,
         load: Callable[[str, str | None], Translator],
         console: Console,
     ) -> None:
-        self._identifier, self._targets, self._model = identifier, target_codes(target), model
-        self._options, self._segmentation, self._load, self._console = options, segmentation, load, console
+        self._identifier, self._model, self._load, self._console = identifier, model, load, console
+        self._options, self._segmentation = options, segmentation
 
     def stream(
         self,
         inputs: Iterable[AudioSource],
         *,
+        to: str | Sequence[str | Sequence[str]],
         progress: Callable[[float, float], None] | None = None,
         audio_track: AudioTrack | None = None,
         on_segment: Callable[[int, str, Segment], None] | None = None,
@@ -55,9 +54,11 @@ class AutoTranslator:
     ) -> Iterator[tuple[int, Translation | AudioError]]:
         """Yield the index of an input and a result as soon as it is complete, one per target language.
 
-        If a direction has no model, the input yields an AudioError after its other translations.
+        The arguments are those of `Translator.stream`. If a direction has no model, the input yields an AudioError
+        after its other translations.
         """
         items = list(inputs)
+        wanted = [target_codes(item) for item in ([to] * len(items) if isinstance(to, str) else to)]
         targets_by_model: dict[str, dict[int, list[str]]] = {}  # model -> index of an input -> target languages
         languages: list[str | None] = [None] * len(items)
         errors: dict[int, list[str]] = {}
@@ -67,7 +68,7 @@ class AutoTranslator:
                 yield index, identified
                 continue
             languages[index] = identified.language
-            for target in self._targets:
+            for target in wanted[index]:
                 try:
                     model = self._model or default_checkpoint(target, identified.language)
                 except VoxlateError as error:

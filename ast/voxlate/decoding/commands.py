@@ -119,15 +119,23 @@ def translate(command: TranslateCommand) -> int:
             from voxlate.decoding.auto import AutoTranslator  # noqa: PLC0415 (torch takes seconds)
             from voxlate.decoding.identifier import Identifier  # noqa: PLC0415
 
-            identifier = Identifier(command.identifier, device=command.device)
             auto = AutoTranslator(
-                identifier, targets, command.model, command.search, command.segmentation_options, load, console
+                Identifier(command.identifier, device=command.device),
+                command.model,
+                command.search,
+                command.segmentation_options,
+                load,
+                console,
             )
-            return _without_targets(partial(auto.stream, audio_track=command.audio_track), freed)
-        assert model is not None
-        stream = partial(
-            load(model, source).stream, source=source, options=command.search, segmentation=command.segmentation_options
-        )
+            stream: Callable[..., Results] = auto.stream
+        else:
+            assert model is not None
+            stream = partial(
+                load(model, source).stream,
+                source=source,
+                options=command.search,
+                segmentation=command.segmentation_options,
+            )
 
         def bounded_stream(
             inputs: Iterable[AudioSource], *, to: Sequence[str | Sequence[str]], progress: Progress, **others: Any
@@ -177,7 +185,7 @@ def print_languages(
     if len(paths) != len(inputs.items):
         raise VoxlateError("voxlate identify takes files and folders; '-' is for voxlate translate")
     estimate = TimeEstimate([], f"0 of {len(paths)} inputs identified")
-    with progress_lines(console, estimate):
+    with progress_lines(console, estimate.line):
         results = identifier.stream(paths, audio_track=audio_track, speech=SpeechOptions(vad))
         for number, (index, result) in enumerate(results, start=1):
             estimate.state = f"{number} of {len(paths)} inputs identified"
@@ -195,18 +203,16 @@ def print_languages(
     return 1 if failures else 0
 
 
-def _without_targets(stream: Callable[..., Results], freed: "FreedMemory | None" = None) -> ResultStream:
-    """Adapt a stream without target languages to `ResultStream`, and bound the memory that it frees."""
+def _without_targets(stream: Callable[..., Results]) -> ResultStream:
+    """Adapt a stream without target languages to `ResultStream`."""
 
     def without_targets(
         inputs: Iterable[AudioSource],
         *,
         to: Sequence[str | Sequence[str]],  # noqa: ARG001
-        progress: Progress,
         **others: Any,
     ) -> Results:
-        report = progress if freed is None else bound_freed_memory(freed, progress)
-        return stream(inputs, progress=report, **others)
+        return stream(inputs, **others)
 
     return without_targets
 

@@ -13,6 +13,7 @@ from math import log
 
 import numpy as np
 
+from voxlate.audio.speech_detection import true_runs
 from voxlate.checkpoints.training_statistics import TrainingStatistics
 from voxlate.decoding.alignment import SPEECH_FRAME_SECONDS, Attention, Floats
 from voxlate.decoding.results import Segment
@@ -196,7 +197,5 @@ def _longest_unattended(attention: Attention, speech_F: Floats) -> tuple[float, 
     frames_S = ((np.arange(states) + 0.5) * attention.state_seconds / SPEECH_FRAME_SECONDS).astype(int)
     is_speech_S = speech_F[frames_S.clip(max=len(speech_F) - 1)] >= 0.5
     unattended_S = is_speech_S & ((attention.strongest_S < _ATTENDED) | (np.arange(states) == 0))
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], unattended_S, [False]]).astype(int)))
-    stretches = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-    start, end = max(stretches, key=lambda stretch: stretch[1] - stretch[0], default=(0, 0))
+    start, end = max(true_runs(unattended_S), key=lambda stretch: stretch[1] - stretch[0], default=(0, 0))
     return start * attention.state_seconds, end * attention.state_seconds

@@ -159,7 +159,10 @@ class CueSearch:
 
 
 def _after_pause(badness: float, pause: float) -> float:
-    """Return the badness of a break at a pause, in seconds: a long one ends a clause, or lets a bound word go."""
+    """Return the badness of a break at a pause of some seconds.
+
+    A long pause makes it as good as the end of a clause; after a bound word or inside a word, as the end of a word.
+    """
     share = min(1.0, pause / _BREAK_PAUSE_SECONDS)
     lowest = min(badness, CLAUSE_END if badness <= WORD_END else WORD_END)
     return badness - share * (badness - lowest)

@@ -70,11 +70,6 @@ def text_parts(text: str, language: str | None, limits: SubtitleLimits) -> list[
     return _with_badness(parts, language)
 
 
-def is_sentence_end(badness: float) -> bool:
-    """Return whether a break of this badness is at the end of a sentence."""
-    return badness == SENTENCE_END
-
-
 def _pieces(word: str, language: str | None, limits: SubtitleLimits) -> Iterator[tuple[str, float]]:
     """Yield the parts of a word, with the badness of a break after each if no punctuation improves it."""
     for piece in _phrases(word, language):

@@ -104,9 +104,9 @@ class Review:
         spoken = [self._spoken(attempt.searched) for attempt in attempts]
         cache = CrossAttentionCache.join_all([cache for cache in caches if cache is not None])
         attentions = attend(self._model, cache, spoken, with_scores=self._words)
-        for attempt, one, attention in zip(attempts, spoken, attentions, strict=True):
+        for attempt, hypothesis, attention in zip(attempts, spoken, attentions, strict=True):
             attempt.searched = replace(attempt.searched, cross_attention_cache=None)  # not kept until parts are found
-            self._judge(attempt, one, attention)
+            self._judge(attempt, hypothesis, attention)
             if not attempt.awaited:
                 yield from self._resolve(attempt)
 

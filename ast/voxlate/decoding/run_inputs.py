@@ -100,7 +100,7 @@ def run_inputs(
         elif work.pending:
             _check_stdin(work.pending)
             estimate = TimeEstimate([_size(pending.item) for pending in work.pending], "loading the model")
-            with progress_lines(console, estimate):
+            with progress_lines(console, estimate.line):
                 stream = start(console)
                 estimate.begin(done)
                 _ResultWriter(command, work.pending, outputs, summary, estimate).write_results(stream)

@@ -1,16 +1,16 @@
 """Batches of segments from many inputs, for models whose results come from one forward pass."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from voxlate.audio.prefetch import DecodedAudio
 from voxlate.audio.segmentation import Span
 from voxlate.decoding.schedule import AudioSegment, encoder_batches
-from voxlate.errors import AudioError, VoxlateError
+from voxlate.errors import AudioError, OptionError
 from voxlate.hardware import without_cudnn_attention
 from voxlate.progress import AudioProgress
 
-_BATCH_SIZES = {"cpu": 16, "cuda": 64}
+_BATCH_SIZES = {"cpu": 16, "cuda": 64}  # segments, by type of device
 _WINDOW_BATCHES = 4  # batches that are read before the first is computed, so that similar lengths share a batch
 
 _FIRST_WINDOW = 4  # segments of a recording, so that its first results come soon
@@ -19,11 +19,11 @@ _RECORDING_SECONDS = 60.0
 SegmentResult = TypeVar("SegmentResult")
 
 
-def choose_batch_size(batch_size: int | None, device: str) -> int:
-    """Return the batch size given, else the default for the type of device. VoxlateError if it is below 1."""
+def choose_batch_size(batch_size: int | None, device: str, defaults: Mapping[str, int] = _BATCH_SIZES) -> int:
+    """Return the batch size given, else the default for the type of device. OptionError if it is below 1."""
     if batch_size is not None and batch_size < 1:
-        raise VoxlateError(f"batch_size is {batch_size}, expected 1 or more")
-    return batch_size or _BATCH_SIZES.get(device, _BATCH_SIZES["cpu"])
+        raise OptionError({"batch_size": f"is {batch_size}, expected 1 or more"})
+    return batch_size or defaults.get(device, defaults["cpu"])
 
 
 def compute_segments(

@@ -29,7 +29,7 @@ from voxlate.audio.speech_detection import LEVEL_FRAME_SAMPLES, MIN_SPEECH_SECON
 from voxlate.checkpoints.training_statistics import TrainingStatistics
 from voxlate.decoding.results import LeftOut
 from voxlate.decoding.segment_journal import KnownSegments, ResumableSegments
-from voxlate.errors import VoxlateError
+from voxlate.errors import OptionError
 
 if TYPE_CHECKING:
     from voxlate.models.sentence_boundaries import SentenceBoundaries
@@ -61,7 +61,7 @@ class SegmentationOptions:
     - `coverage_check`: whether segments whose translation cannot be right are cut again (`voxlate.decoding.review`). It
       needs speech detection.
 
-    VoxlateError if a value is out of its range.
+    OptionError if a value is out of its range.
     """
 
     segmentation: Segmentation = "auto"
@@ -75,9 +75,9 @@ class SegmentationOptions:
         if self.segmentation not in ("auto", "none"):
             seconds = self.segmentation
             if isinstance(seconds, str | bool) or not 1 <= seconds <= 3600:
-                raise VoxlateError(f"segmentation is {seconds!r}, expected auto, none, or 1 to 3600 seconds")
+                raise OptionError({"segmentation": f"is {seconds!r}, expected auto, none, or 1 to 3600 seconds"})
         if not 0 <= self.min_pause <= 10:  # false for NaN, too
-            raise VoxlateError(f"min_pause is {self.min_pause}, expected 0 to 10 seconds")
+            raise OptionError({"min_pause": f"is {self.min_pause}, expected 0 to 10 seconds"})
 
     @property
     def speech(self) -> SpeechOptions:
@@ -181,7 +181,7 @@ class Segmenter:
         context = round(_CONTEXT_SECONDS * SAMPLE_RATE_HZ)
         firsts = [max(0, part.start * LEVEL_FRAME_SAMPLES - context) for part in unclear]
         lasts = [part.end * LEVEL_FRAME_SAMPLES + context for part in unclear]
-        found = self._boundaries.boundary_probabilities_of(
+        found = self._boundaries.boundary_probabilities(
             [audio.waveform_T[first:last] for first, last in zip(firsts, lasts, strict=True)]
         )
         lengths = replace(self._lengths, short_cost=_SHORT_COST)

@@ -3,7 +3,7 @@
 import numbers
 from dataclasses import dataclass, replace
 
-from voxlate.errors import VoxlateError
+from voxlate.errors import OptionError
 from voxlate_eval.subtitle_limits import SubtitleLimits, subtitle_limits
 
 _RANGES = {"max_line_width": (4, 1000), "max_line_count": (1, 20)}
@@ -19,7 +19,7 @@ class SubtitleOptions:
     - `max_line_count`: lines per cue.
     - `max_cue_seconds`: the longest time that a cue is shown.
 
-    VoxlateError names every value out of its range.
+    OptionError names every value out of its range.
     """
 
     max_line_width: int | None = None
@@ -27,18 +27,18 @@ class SubtitleOptions:
     max_cue_seconds: float = 7.0
 
     def __post_init__(self) -> None:
-        problems = []
+        problems = {}
         for name, (least, most) in _RANGES.items():
             value = getattr(self, name)
             if value is None and name == "max_line_width":
                 continue
             if not isinstance(value, numbers.Integral) or not least <= int(value) <= most:
-                problems.append(f"{name} is {value!r}, expected a whole number from {least} to {most}")
+                problems[name] = f"is {value!r}, expected a whole number from {least} to {most}"
         seconds = self.max_cue_seconds
         if not isinstance(seconds, numbers.Real) or not _CUE_SECONDS[0] <= seconds <= _CUE_SECONDS[1]:  # NaN, too
-            problems.append(f"max_cue_seconds is {seconds!r}, expected {_CUE_SECONDS[0]:g} to {_CUE_SECONDS[1]:g}")
+            problems["max_cue_seconds"] = f"is {seconds!r}, expected {_CUE_SECONDS[0]:g} to {_CUE_SECONDS[1]:g}"
         if problems:
-            raise VoxlateError("; ".join(problems))
+            raise OptionError(problems)
 
     def limits(self, language: str | None) -> SubtitleLimits:
         """Return all limits for a language: these options, and the customs of the language."""

@@ -68,7 +68,7 @@ def subtitle_notes(translation: Translation, options: SubtitleOptions = DEFAULT_
     return tuple(notes)
 
 
-@lru_cache(maxsize=1)  # the formats of one result follow each other
+@lru_cache(maxsize=1)  # the formats of a result are written one after another
 def _make_cues(
     segments: tuple[Segment, ...], language: str | None, source: str | None, seconds: float, options: SubtitleOptions
 ) -> tuple[Cue, ...]:
@@ -113,7 +113,7 @@ def _timed_parts(segment: Segment, language: str | None, limits: SubtitleLimits)
 
 
 def _letter_times(segment: Segment) -> list[tuple[float, float]]:
-    """Return start and end of each letter that is not a space."""
+    """Return the start and end, in seconds, of each letter that is not a space; those of a word share its time."""
     words = segment.words or (Word(segment.text, segment.start, segment.end),)
     times: list[tuple[float, float]] = []
     for word in words:
@@ -127,7 +127,7 @@ def _letter_times(segment: Segment) -> list[tuple[float, float]]:
 
 
 def _increasing(segments: Sequence[Sequence[TimedPart]], language: str | None) -> list[TimedPart]:
-    """Return the parts of all segments. None begins or ends before the one before it."""
+    """Return the parts of all segments, with starts and ends that never decrease."""
     parts: list[TimedPart] = []
     start = end = 0.0
     for segment in segments:

@@ -25,6 +25,7 @@ from voxlate.decoding.recipes import ModelFiles, runtime_recipe, software_recipe
 from voxlate.decoding.results import Recipe, Segment, Translation, result_or_raise
 from voxlate.decoding.review import Review
 from voxlate.decoding.schedule import Schedule
+from voxlate.decoding.segment_batches import choose_batch_size
 from voxlate.decoding.segment_journal import ResumableSegments
 from voxlate.decoding.segmenting import DEFAULT_SEGMENTATION, SegmentationOptions, Segmenter, clip_seconds
 from voxlate.decoding.translation_stream import TranslationStream
@@ -92,10 +93,8 @@ class Translator:
         word_timestamps: bool = False,
         bilingual: bool = False,
     ) -> None:
-        if batch_size is not None and batch_size < 1:
-            raise VoxlateError(f"batch_size is {batch_size}, expected 1 or more")
         self._device = choose_device(device)
-        self._batch_size = batch_size or _BATCH_SIZES.get(self._device.type, _BATCH_SIZES["cpu"])
+        self._batch_size = choose_batch_size(batch_size, self._device.type, _BATCH_SIZES)
         self._shortlist = shortlist
         folder = find_model(model)
         if bilingual:

@@ -6,12 +6,14 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeAlias
 
 from voxlate.decoding.results import Translation, Word
 from voxlate.decoding.subtitle_formats import SUBTITLE_WRITERS, to_ass, to_srt, to_vtt
 from voxlate.decoding.subtitle_options import DEFAULT_SUBTITLES, SubtitleOptions
 from voxlate.files import write_text
+
+TextOutput: TypeAlias = str | os.PathLike[str] | TextIO  # a path, or an open text file
 
 # All characters that Python, spreadsheets or pandas treat as the end of a line.
 _LINE_ENDS = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
@@ -112,49 +114,37 @@ def writers(subtitles: SubtitleOptions = DEFAULT_SUBTITLES) -> dict[str, Callabl
     return WRITERS | {name: partial(write, options=subtitles) for name, write in SUBTITLE_WRITERS.items()}
 
 
-def write_txt(translation: Translation, output: str | os.PathLike[str] | TextIO) -> None:
+def write_txt(translation: Translation, output: TextOutput) -> None:
     """Write one line per segment to a path or an open text file."""
     _write(to_txt(translation), output)
 
 
-def write_tsv(translation: Translation, output: str | os.PathLike[str] | TextIO) -> None:
+def write_tsv(translation: Translation, output: TextOutput) -> None:
     """Write a table with a header and one row per segment and hypothesis to a path or an open text file."""
     _write(to_tsv(translation), output)
 
 
-def write_json(translation: Translation, output: str | os.PathLike[str] | TextIO) -> None:
+def write_json(translation: Translation, output: TextOutput) -> None:
     """Write one JSON object with all hypotheses, times and the recipe to a path or an open text file."""
     _write(to_json(translation), output)
 
 
-def write_srt(
-    translation: Translation,
-    output: str | os.PathLike[str] | TextIO,
-    options: SubtitleOptions = DEFAULT_SUBTITLES,
-) -> None:
+def write_srt(translation: Translation, output: TextOutput, options: SubtitleOptions = DEFAULT_SUBTITLES) -> None:
     """Write SubRip subtitles to a path or an open text file."""
     _write(to_srt(translation, options), output)
 
 
-def write_vtt(
-    translation: Translation,
-    output: str | os.PathLike[str] | TextIO,
-    options: SubtitleOptions = DEFAULT_SUBTITLES,
-) -> None:
+def write_vtt(translation: Translation, output: TextOutput, options: SubtitleOptions = DEFAULT_SUBTITLES) -> None:
     """Write WebVTT subtitles to a path or an open text file."""
     _write(to_vtt(translation, options), output)
 
 
-def write_ass(
-    translation: Translation,
-    output: str | os.PathLike[str] | TextIO,
-    options: SubtitleOptions = DEFAULT_SUBTITLES,
-) -> None:
+def write_ass(translation: Translation, output: TextOutput, options: SubtitleOptions = DEFAULT_SUBTITLES) -> None:
     """Write Advanced SubStation Alpha subtitles to a path or an open text file."""
     _write(to_ass(translation, options), output)
 
 
-def _write(text: str, output: str | os.PathLike[str] | TextIO) -> None:
+def _write(text: str, output: TextOutput) -> None:
     """Write to a path, atomically and as UTF-8, or to an open file, which stays open."""
     if isinstance(output, (str, os.PathLike)):
         write_text(Path(output), text)

@@ -59,16 +59,13 @@ class SentenceBoundaries:
         self.frame_samples = encoder.frame_samples
         self._encoder = first_layers(encoder, layers)
 
-    def boundary_probabilities(self, waveform_T: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return the probability of each frame to be outside sentences, (F,), for a 16 kHz waveform of any length.
-
-        Frame f covers the samples from ``f * frame_samples``; the last frame may be incomplete.
-        """
-        return self.boundary_probabilities_of([waveform_T])[0]
-
     @torch.inference_mode()
-    def boundary_probabilities_of(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
-        """Return the probabilities of several waveforms, whose windows share batches."""
+    def boundary_probabilities(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+        """Return for each 16 kHz waveform, (T,), the probability of each frame to be outside sentences, (F,).
+
+        Frame f covers the samples from ``f * frame_samples``; the last frame may be incomplete. Waveforms may have any
+        length. Their windows share batches.
+        """
         seconds = self.frame_samples / _SAMPLE_RATE_HZ
         size, overlap = round(WINDOW_SECONDS / seconds), round(_OVERLAP_SECONDS / seconds)
         probabilities = [np.zeros(-(-len(waveform_T) // self.frame_samples), np.float32) for waveform_T in waveforms]

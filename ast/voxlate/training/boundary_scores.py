@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from voxlate.audio.loading import SAMPLE_RATE_HZ
+from voxlate.audio.speech_detection import true_runs
 from voxlate.training.boundary_recordings import JoinedRecording
 
 TOLERANCE_SECONDS = 0.1
@@ -62,12 +63,6 @@ class BoundaryScores:
         return 2 * self.precision * self.recall() / max(1e-9, self.precision + self.recall())
 
 
-def runs_above(probabilities_F: Floats, threshold: float) -> list[tuple[int, int]]:
-    """Return the stretches of frames above a threshold, as first frame and the one after the last."""
-    edges = np.flatnonzero(np.diff(np.pad(probabilities_F > threshold, 1).astype(np.int8)))
-    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
-
-
 def score_boundaries(
     recordings: Sequence[tuple[JoinedRecording, Floats]], frame_samples: int, threshold: float
 ) -> BoundaryScores:
@@ -79,7 +74,8 @@ def score_boundaries(
     scores = BoundaryScores()
     tolerance = round(TOLERANCE_SECONDS * SAMPLE_RATE_HZ)
     for recording, probabilities_F in recordings:
-        found = [(start * frame_samples, end * frame_samples) for start, end in runs_above(probabilities_F, threshold)]
+        runs = true_runs(probabilities_F > threshold)
+        found = [(start * frame_samples, end * frame_samples) for start, end in runs]
         for start, end in recording.outside:
             far = [run for run in found if run[1] < start - tolerance or run[0] > end + tolerance]
             if start > 0 and end < len(recording.waveform_T):  # not an end of the recording

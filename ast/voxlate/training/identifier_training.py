@@ -25,6 +25,7 @@ from voxlate.manifest.utterance import Utterance
 from voxlate.models.cpu.install import install_cpu_path
 from voxlate.models.encoder import SpeechEncoder
 from voxlate.models.language_identifier import LanguageIdentifier, mean_state
+from voxlate.progress import progress_bar
 
 _MAX_SAMPLES = 30 * SAMPLE_RATE_HZ  # of a clip; the rest is ignored
 
@@ -118,11 +119,13 @@ def _mean_states(
     encoder: SpeechEncoder, utterances: Sequence[Utterance], device: torch.device
 ) -> Iterator[tuple[str, Tensor | AudioError]]:
     """Yield the language of each utterance, and its mean encoder state (D,) or the error of its audio."""
-    for utterance in utterances:
-        try:
-            waveform_T = read_waveform(utterance)[:_MAX_SAMPLES]
-        except AudioError as error:
-            yield str(utterance.source_language), error
-            continue
-        batch_BT, lengths_B = collate_waveforms([waveform_T], normalize=encoder.normalize_waveform)
-        yield str(utterance.source_language), mean_state(encoder, batch_BT.to(device), lengths_B)[0].cpu()
+    with progress_bar("clips", len(utterances)) as advance:
+        for utterance in utterances:
+            advance(1)
+            try:
+                waveform_T = read_waveform(utterance)[:_MAX_SAMPLES]
+            except AudioError as error:
+                yield str(utterance.source_language), error
+                continue
+            batch_BT, lengths_B = collate_waveforms([waveform_T], normalize=encoder.normalize_waveform)
+            yield str(utterance.source_language), mean_state(encoder, batch_BT.to(device), lengths_B)[0].cpu()
