@@ -177,7 +177,7 @@ def test_sound_without_speech_is_reported() -> None:
     options = SegmentationOptions()
     audio = decoded(noise(12.0), options)
     assert segments_of(audio, options) == []
-    note = "no speech in its 12.0 s of sound; its result is empty; use --no-vad to process it anyway"
+    note = "no speech in its 12.0 s; its result is empty; use --no-vad to process it anyway"
     assert empty_result_note(audio.speech, options) == note
     [stretch] = left_out(audio, [])
     assert (stretch.start, stretch.end, stretch.reason) == (0.0, 12.0, "no speech")

@@ -145,15 +145,15 @@ def test_wrong_commands(tiny_model: Path, clips: Path, tmp_path: Path) -> None:
         )
     assert_refused("an input or --model is an empty string; is a shell variable unset?", "", *model, "--to", "de")
     assert_refused("is an empty string", clips, "--model", "", "--to", "de")
-    assert_refused(
-        "--n-best 2 needs --format json or tsv; txt can hold only the best hypothesis",
-        clips,
-        *model,
-        "--to",
-        "de",
-        "--n-best",
-        2,
-    )
+    for options, needed in (
+        (("--n-best", 2), "--n-best 2 needs --format json or tsv; txt"),
+        (
+            ("--word-timestamps", "--format", "txt,tsv"),
+            "--word-timestamps needs --format json, srt, vtt or ass; txt, tsv",
+        ),
+        (("--bilingual",), "--bilingual needs --format json, srt, vtt or ass; txt"),
+    ):
+        assert_refused(f"{needed} cannot hold it", clips, *model, "--to", "de", *options)
     assert_refused(
         "unknown dtype 'int3'; expected one of auto, float32", clips, *model, "--to", "de", "--dtype", "int3"
     )

@@ -87,7 +87,7 @@ Segmentation = Annotated[
     segmentation_option(
         metavar="auto|none|SECONDS",
         help="Segments of a recording: like the clips that the model was trained on, the whole input, or at most so "
-        "many seconds long.",
+        "many seconds long (1 to 3600).",
     ),
 ]
 Vad = Annotated[
@@ -95,10 +95,13 @@ Vad = Annotated[
     segmentation_option("--vad/--no-vad", help="Detect speech, and leave out music, noise and silence."),
 ]
 VadThreshold = Annotated[
-    float, segmentation_option(metavar="P", help="Probability from which a sound counts as speech, between 0 and 1.")
+    float, segmentation_option(metavar="P", help="Probability from which a sound counts as speech: over 0 and under 1.")
 ]
 MinPause = Annotated[
-    float, segmentation_option(metavar="SECONDS", help="Minimum length of a pause at which speech is cut if possible.")
+    float,
+    segmentation_option(
+        metavar="SECONDS", help="Minimum length of a pause at which speech is cut if possible: 0 to 10."
+    ),
 ]
 CoverageCheck = Annotated[
     bool,
@@ -141,12 +144,14 @@ MaxLineWidth = Annotated[
     int | None,
     output_option(
         metavar="N",
-        help="Maximum number of characters in a line of subtitles. [default: the language's: 42; 16 full-width ones in "
-        "Chinese, Japanese and Korean]",
+        help="Maximum number of characters in a line of subtitles: 4 to 1000. [default: the language's: 42; 16 "
+        "full-width ones in Chinese, Japanese and Korean]",
     ),
 ]
-MaxLineCount = Annotated[int, output_option(metavar="N", help="Maximum number of lines in a subtitle.")]
-MaxCueSeconds = Annotated[float, output_option(metavar="X", help="Maximum number of seconds that a subtitle is shown.")]
+MaxLineCount = Annotated[int, output_option(metavar="N", help="Maximum number of lines in a subtitle: 1 to 20.")]
+MaxCueSeconds = Annotated[
+    float, output_option(metavar="X", help="Maximum number of seconds that a subtitle is shown: 1 to 60.")
+]
 OutputFolder = Annotated[
     Path,
     output_option("--output", "-o", metavar="FOLDER", help="Folder for the results; rerun the same command to resume."),
@@ -229,21 +234,30 @@ def scorer_errors() -> Iterator[None]:
         raise VoxlateError(str(error)) from None
 
 
-def parse_formats(items: Sequence[str] | None, n_best: int = 1) -> list[str]:
+def parse_formats(
+    items: Sequence[str] | None, n_best: int = 1, *, word_timestamps: bool = False, bilingual: bool = False
+) -> list[str]:
     """Return the names of output formats, each once; txt by default.
 
-    VoxlateError if one is unknown, or if none can hold `n_best` hypotheses.
+    VoxlateError if one is unknown, or if none can hold what the other options ask for.
     """
+    from voxlate.decoding.subtitle_formats import SUBTITLE_WRITERS
     from voxlate.decoding.writers import WRITERS
 
     names = list(dict.fromkeys(name.strip().lower() for item in items or ["txt"] for name in item.split(",")))
     unknown = [repr(name) for name in names if name not in WRITERS]
     if unknown:
         raise VoxlateError(f"unknown format {', '.join(unknown)}; expected {', '.join(WRITERS)}")
-    if n_best > 1 and not {"json", "tsv"} & set(names):
-        raise VoxlateError(
-            f"--n-best {n_best} needs --format json or tsv; {', '.join(names)} can hold only the best hypothesis"
-        )
+    subtitles = tuple(SUBTITLE_WRITERS)
+    for asked, option, able in (
+        (n_best > 1, f"--n-best {n_best}", ("json", "tsv")),
+        (word_timestamps, "--word-timestamps", ("json", *subtitles)),
+        (bilingual, "--bilingual", ("json", *subtitles)),
+    ):
+        if asked and not {*able} & {*names}:
+            raise VoxlateError(
+                f"{option} needs --format {', '.join(able[:-1])} or {able[-1]}; {', '.join(names)} cannot hold it"
+            )
     return names
 
 

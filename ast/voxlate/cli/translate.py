@@ -78,7 +78,7 @@ def translate(
         raise VoxlateError("an input or --model is an empty string; is a shell variable unset?")
     parsed = {
         "to": _parse_languages(to),
-        "formats": options.parse_formats(formats, n_best),
+        "formats": options.parse_formats(formats, n_best, word_timestamps=word_timestamps, bilingual=bilingual),
         "language_tokens": options.parse_language_tokens(language_token),
         "max_repeats": max_repeats or None,
         "segmentation": options.parse_segmentation(segmentation),

@@ -248,10 +248,10 @@ def empty_result_note(speech: Speech, options: SegmentationOptions) -> str:
     """Return why an input without segments has none."""
     if speech.is_silent:
         return "only silence; its result is empty"
-    seconds = speech.sound_seconds
-    if seconds < MIN_SPEECH_SECONDS or not options.vad:
+    if speech.sound_seconds < MIN_SPEECH_SECONDS or not options.vad:
         return f"its sound lasts less than {MIN_SPEECH_SECONDS} s, too short for a word; its result is empty"
-    return f"no speech in its {seconds:.1f} s of sound; its result is empty; use --no-vad to process it anyway"
+    seconds = speech.samples / SAMPLE_RATE_HZ
+    return f"no speech in its {seconds:.1f} s; its result is empty; use --no-vad to process it anyway"
 
 
 def left_out(audio: DecodedAudio, spans: Sequence[Span]) -> tuple[LeftOut, ...]:
