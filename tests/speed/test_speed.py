@@ -69,7 +69,7 @@ def test_time_and_memory_are_measured_by_number_of_files(model: Path) -> None:
 def test_start_up_is_measured(model: Path, tmp_path: Path) -> None:
     lines = run("startup.py", model, write_media(tmp_path / "clip.wav", sine(300, 1.0)), "--runs", 1)
     assert len(lines) == 7
-    assert all(0.005 < float(line[36:].split()[0]) < 60 for line in lines)
+    assert all(0.005 < float(line[36:].split()[0]) < 600 for line in lines)
 
 
 def test_memory_is_measured_on_both_sides(model: Path, tmp_path: Path) -> None:
