@@ -1,11 +1,11 @@
 """The top k of the output layer: the most probable next ids of each hypothesis, without a full softmax.
 
-Shape letters: R rows (hypotheses), D width, V vocabulary, B ids of a block, G groups of ids, M ids of the best groups,
-N candidates.
+Shape letters: R rows (hypotheses), D width, V vocabulary, B ids of a block, G groups of ids (of masks: language tags),
+M ids of the best groups, N candidates.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,35 +20,46 @@ _GROUP = 64  # ids; divides the size of a block
 class Vocabulary:
     """The ids that can be generated: rows of the output layer, their ids, and those allowed for each language tag.
 
-    `ids_V` is None if the vocabulary is complete. `allowed` has a boolean (V,) mask for each language tag, and is
-    empty if all tags allow the same ids.
+    `ids_V` is None if the vocabulary is complete. `allowed_GV` has a boolean mask for each of the sorted language tags
+    `tags_G`; both are None if all tags allow the same ids.
     """
 
     rows: OutputRows
     ids_V: Tensor | None = None
-    allowed: Mapping[int, Tensor] = field(default_factory=dict)
+    tags_G: Tensor | None = None
+    allowed_GV: Tensor | None = None
+
+    def allowed(self, tags_R: Tensor | None) -> Tensor | None:
+        """Return the mask of the ids that are allowed for the language tag of each row, (R, V); None if all are."""
+        if self.tags_G is None or self.allowed_GV is None:
+            return None
+        assert tags_R is not None
+        return self.allowed_GV[torch.searchsorted(self.tags_G, tags_R.contiguous())]
 
 
 def shortlisted(rows: OutputRows, ids_by_tag: Mapping[int, Sequence[int]]) -> Vocabulary:
     """Return the vocabulary of all ids that are allowed for any of the language tags."""
     device = rows.weight_VD.device
     ids_V = torch.tensor(sorted(set().union(*ids_by_tag.values())), device=device)
-    allowed = {tag_id: torch.isin(ids_V, torch.tensor([*ids]).to(ids_V)) for tag_id, ids in ids_by_tag.items()}
-    return Vocabulary(rows.select(ids_V), ids_V, allowed if len(allowed) > 1 else {})
+    if len(ids_by_tag) == 1:
+        return Vocabulary(rows.select(ids_V), ids_V)
+    tags = sorted(ids_by_tag)
+    allowed_GV = torch.stack([torch.isin(ids_V, torch.tensor([*ids_by_tag[tag]]).to(ids_V)) for tag in tags])
+    return Vocabulary(rows.select(ids_V), ids_V, torch.tensor(tags, device=device), allowed_GV)
 
 
 def top_k_ids(
-    states_RD: Tensor, vocabulary: Vocabulary, count: int, tag_ids: Sequence[int] = ()
+    states_RD: Tensor, vocabulary: Vocabulary, count: int, tags_R: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return the log-probabilities and ids of the `count` best next ids of each row, (R, N) both, best first.
 
-    `tag_ids` are the language tags of the rows. With weights of less than float32, twice as many candidates are
+    `tags_R` are the language tags of the rows. With weights of less than float32, twice as many candidates are
     rescored in float32, since rounded scores would tie.
     """
     weight_VD = vocabulary.rows.weight_VD
     exact = weight_VD.dtype == torch.float32
     count = min(count, len(weight_VD))
-    allowed_RV = torch.stack([vocabulary.allowed[tag_id] for tag_id in tag_ids]) if vocabulary.allowed else None
+    allowed_RV = vocabulary.allowed(tags_R)
     candidates = min(count if exact else 2 * count, len(weight_VD))
     scores_RN, ids_RN, normalizer_R1 = _top(vocabulary.rows.score(states_RD), allowed_RV, candidates)
     if not exact:

@@ -15,6 +15,7 @@ from voxlate.audio.segmentation import Span
 from voxlate.data.batching import collate_waveforms
 from voxlate.decoding.output_layer import Vocabulary
 from voxlate.decoding.search import Hypothesis, Search
+from voxlate.hardware import to_device
 from voxlate.models.caches import CrossAttentionCache
 from voxlate.models.speech_translator import SpeechTranslator
 from voxlate.search_options import SearchOptions
@@ -143,4 +144,5 @@ def _select(cross_attention_cache: CrossAttentionCache, rows: list[int]) -> Cros
     """Return the cache of the given rows, which may repeat; the cache itself if they are all rows in order."""
     if rows == [*range(cross_attention_cache.utterances)]:
         return cross_attention_cache
-    return cross_attention_cache.select(torch.tensor(rows, device=cross_attention_cache.mask_U11S.device))
+    rows_U = to_device(rows, cross_attention_cache.mask_U11S.device)
+    return cross_attention_cache.select(rows_U, cross_attention_cache.states)
