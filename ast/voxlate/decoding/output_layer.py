@@ -1,7 +1,7 @@
 """The top k of the output layer: the most probable next ids of each hypothesis, without a full softmax.
 
-Shape letters: R rows (hypotheses), D width, V vocabulary, B ids of a block, G groups of ids (of masks: language tags),
-M ids of the best groups, N candidates.
+Shape letters: R rows (hypotheses), D width, V vocabulary, G groups of ids (in masks: language tags), M ids of the best
+groups, N candidates.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,11 +9,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from voxlate.models.score_table import OutputRows, ScoreTable
-
-_GROUP = 64  # ids; divides the size of a block
+from voxlate.models.score_table import GROUP_IDS, OutputRows, ScoreTable
 
 
 @dataclass(frozen=True)
@@ -78,23 +75,12 @@ def _top(scores: ScoreTable, allowed_RV: Tensor | None, count: int) -> tuple[Ten
 
     The global top k lie in the k groups with the largest maxima.
     """
-    normalizers, groups = [], []
-    for block, scores_RB in scores.blocks():
-        if allowed_RV is not None:
-            scores_RB.masked_fill_(~allowed_RV[:, block], -torch.inf)
-        padding = -scores_RB.shape[1] % _GROUP
-        padded_RB = F.pad(scores_RB, (0, padding), value=-torch.inf) if padding else scores_RB  # pad always copies
-        groups.append(padded_RB.view(scores.rows, -1, _GROUP).amax(2))
-        largest_R1 = groups[-1].amax(1, keepdim=True)
-        # The largest probability is the inverse of the sum of exponentials; softmax takes half the time of logsumexp.
-        probability_R1 = torch.softmax(scores_RB, 1).amax(1, keepdim=True)
-        normalizers.append((largest_R1 - probability_R1.log_()).masked_fill_(largest_R1 == -torch.inf, -torch.inf))
-    groups_RG = torch.cat(groups, 1)
+    groups_RG, normalizer_R1 = scores.summary(allowed_RV)
     chosen_RN = groups_RG.topk(min(count, groups_RG.shape[1]), dim=1).indices
-    columns_RM = (chosen_RN[:, :, None] * _GROUP + torch.arange(_GROUP, device=chosen_RN.device)).flatten(1)
+    columns_RM = (chosen_RN[:, :, None] * GROUP_IDS + torch.arange(GROUP_IDS, device=chosen_RN.device)).flatten(1)
     valid_RM = columns_RM < scores.size
     columns_RM = columns_RM.clamp(max=scores.size - 1)
     if allowed_RV is not None:
         valid_RM &= allowed_RV.gather(1, columns_RM)
     best_RN, order_RN = scores.gather(columns_RM).masked_fill_(~valid_RM, -torch.inf).topk(count, dim=1)
-    return best_RN, columns_RM.gather(1, order_RN), torch.cat(normalizers, 1).logsumexp(1, keepdim=True)
+    return best_RN, columns_RM.gather(1, order_RN), normalizer_R1

@@ -34,6 +34,7 @@ from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import INT8, choose_device, choose_dtype
 from voxlate.languages import find_language
 from voxlate.models.cpu.install import install_cpu_path
+from voxlate.models.gpu.fused_scores import install_fused_scores
 from voxlate.models.sentence_boundaries import SentenceBoundaries
 from voxlate.search_options import SearchOptions, SearchSettings
 
@@ -105,6 +106,7 @@ class Translator:
         self._dtype = INT8 if dtype == INT8 else str(precision).removeprefix("torch.")
         checkpoint = load_checkpoint(folder, device=self._device, dtype=precision, language_tokens=language_tokens)
         install_cpu_path(checkpoint.model, "int8" if dtype == INT8 else "packed")
+        install_fused_scores(checkpoint.model.decoder)
         self.checkpoint = replace(checkpoint, name=str(model))
         self._files = ModelFiles(str(model), checkpoint.folder, checkpoint.adapter)
         self._word_timestamps = word_timestamps
