@@ -47,9 +47,9 @@ def choose_dtype(name: str, device: torch.device, weight_bytes: int = 0) -> torc
     return torch.bfloat16 if prefers_bfloat16 and has_bfloat16_products() else torch.float32
 
 
-def to_device(values: Sequence[int], device: torch.device) -> Tensor:
-    """Return whole numbers as a tensor, which a GPU gets without waiting for its earlier work."""
-    tensor = torch.tensor(values, dtype=torch.long)
+def to_device(values: Sequence[int] | Tensor, device: torch.device) -> Tensor:
+    """Return a tensor, or a list of whole numbers, on a device; a GPU gets it without waiting for its earlier work."""
+    tensor = values if isinstance(values, Tensor) else torch.tensor(values, dtype=torch.long)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 

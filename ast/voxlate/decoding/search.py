@@ -16,7 +16,7 @@ from voxlate.decoding.look import Look
 from voxlate.decoding.output_layer import Vocabulary
 from voxlate.decoding.search_state import PREFIX, SearchState
 from voxlate.decoding.search_step import SearchStep
-from voxlate.hardware import to_device
+from voxlate.hardware import to_device, without_cudnn_attention
 from voxlate.models.caches import CrossAttentionCache
 from voxlate.models.decoder import MBartDecoder
 from voxlate.models.precision import nan_scores_error
@@ -133,6 +133,7 @@ class Search:
         return len(self._rows)
 
     @torch.inference_mode()
+    @without_cudnn_attention()
     def add(self, keys: Iterable[int], cross_attention_cache: CrossAttentionCache, tag_ids: Sequence[int]) -> None:
         """Begin to search utterances, identified by the caller's `keys`, for translations with the tags `tag_ids`."""
         if not tag_ids:
@@ -150,6 +151,7 @@ class Search:
             self._state = self._fitted()
 
     @torch.inference_mode()
+    @without_cudnn_attention()
     def step(self) -> list[tuple[int, list[Hypothesis]]]:
         """Extend every hypothesis by one token; return the keys and hypotheses of utterances that are finished."""
         if not self._rows:

@@ -90,10 +90,8 @@ class SearchState:
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """All tensors, whose first dimension is U."""
-        cross, kv = self.cross_attention_cache, self.kv_cache
         own = (self.ids_UKT, self.lengths_U, self.log_probs_UK, self.matches_UKP, self.is_done_U)
-        caches = (*cross.keys, *cross.values, cross.mask_U11S, *kv.keys, *kv.values, kv.visible_UKL)
-        return (*own, *self.ended.tensors, *caches)
+        return (*own, *self.ended.tensors, *self.cross_attention_cache.tensors, *self.kv_cache.tensors)
 
     def ids_before(self, counts_P: Tensor) -> Tensor:
         """Return the ids some positions before the next one, (U, K, P); the first id if there are fewer."""

@@ -86,12 +86,9 @@ class TranslationStream:
 
     def finish(self) -> Iterator[Completed]:
         """Translate the remaining segments; yield all remaining translations."""
-        while True:
-            waiting, self._waiting = self._waiting, []
-            yield from self._complete(self._schedule.translate(waiting))
-            yield from self._complete(self._schedule.finish())
-            if not self._waiting:  # parts of suspicious segments
-                return
+        waiting, self._waiting = self._waiting, []
+        yield from self._complete(self._schedule.translate(waiting))
+        yield from self._complete(self._schedule.finish())
 
     def _translate_window(self) -> Iterator[Completed]:
         waiting, self._waiting = self._waiting, []
@@ -109,15 +106,13 @@ class TranslationStream:
                 yield from self._store(ReviewedSegment(searched.segment, searched.tag, (part,)))
                 continue
             self._review.add(searched)
-            if len(self._review) >= BATCH_SEGMENTS:
+            if len(self._review) >= min(BATCH_SEGMENTS, len(self._schedule)):
                 yield from self._finish_review(self._review)
-        if self._review is not None:
-            yield from self._finish_review(self._review)
 
     def _finish_review(self, review: Review) -> Iterator[Completed]:
         for reviewed in review.finish_batch():
             yield from self._store(reviewed)
-        self._waiting += review.retries
+        self._schedule.put(review.retries)  # parts of suspicious segments join the running search
         review.retries.clear()
 
     def _store(self, reviewed: ReviewedSegment) -> Iterator[Completed]:

@@ -33,6 +33,11 @@ class CrossAttentionCache:
         """Number of encoder states, S, with padding."""
         return self.mask_U11S.shape[3]
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All tensors, whose first dimension is U."""
+        return (*self.keys, *self.values, self.mask_U11S)
+
     def select(self, utterances: Tensor | int, states: int) -> "CrossAttentionCache":
         """Return the cache of the given utterances, or the first ones, cut or padded to a number of states."""
         return CrossAttentionCache(
@@ -84,6 +89,11 @@ class KVCache:
         newest_UK = first_U[:, None] + torch.arange(self.visible_UKL.shape[1], device=first_U.device)
         visible_UKL = self.visible_UKL.scatter(2, newest_UK[:, :, None], value=True)
         return replace(self, visible_UKL=visible_UKL, newest_UK=newest_UK)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All tensors that outlast a step, whose first dimension is U."""
+        return (*self.keys, *self.values, self.visible_UKL)
 
     @property
     def mask(self) -> Tensor:
