@@ -19,7 +19,9 @@ class BackgroundEncoder:
 
     def __init__(self, model: SpeechTranslator) -> None:
         self._model = model
-        self._stream = torch.cuda.Stream(model.device) if model.device.type == "cuda" else None
+        self._stream: torch.cuda.Stream | None = None
+        if model.device.type == "cuda":
+            self._stream = torch.cuda.Stream(model.device)  # type: ignore[no-untyped-call]
 
     def start(self, waveforms: Sequence[Tensor]) -> Encoded:
         """Begin to encode waveforms, (T,) each; return a function that gives their cross-attention cache."""

@@ -17,6 +17,7 @@ from voxlate.audio.segmentation import Span
 from voxlate.decoding.background_encoder import BackgroundEncoder, Encoded
 from voxlate.decoding.output_layer import Vocabulary
 from voxlate.decoding.search import Hypothesis, Search
+from voxlate.decoding.step_graphs import StepGraphs
 from voxlate.hardware import to_device
 from voxlate.models.caches import CrossAttentionCache
 from voxlate.models.speech_translator import SpeechTranslator
@@ -107,13 +108,14 @@ class Schedule:
         vocabulary: Vocabulary,
         *,
         keep_caches: bool = False,
+        graphs: StepGraphs | None = None,
     ) -> None:
         is_cpu = model.device.type == "cpu"
         self._size, self._keep_caches = size, keep_caches
         self._max_added = max(1, size // (_CPU_GROUPS if is_cpu else _GPU_GROUPS))
         self._max_padding = inf if is_cpu else MAX_PADDING_SECONDS
         self._encoder = BackgroundEncoder(model)
-        self._search = Search(model.decoder, options, vocabulary, keep_caches=keep_caches)
+        self._search = Search(model.decoder, options, vocabulary, keep_caches=keep_caches, graphs=graphs)
         self._waiting: list[AudioSegment] = []
         self._encoded: Encoded | None = None  # the next batch, from which `_targets` have not joined the search yet
         self._targets: list[_Target] = []

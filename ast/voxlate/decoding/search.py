@@ -9,6 +9,7 @@ Shape letters: U utterances in the pool, K hypotheses of each (the beam), T toke
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -16,6 +17,7 @@ from voxlate.decoding.look import Look
 from voxlate.decoding.output_layer import Vocabulary
 from voxlate.decoding.search_state import PREFIX, SearchState
 from voxlate.decoding.search_step import SearchStep
+from voxlate.decoding.step_graphs import StepGraphs
 from voxlate.hardware import to_device, without_cudnn_attention
 from voxlate.models.caches import CrossAttentionCache
 from voxlate.models.decoder import MBartDecoder
@@ -59,13 +61,16 @@ def search(
     return [results[index] for index in range(len(tag_ids))]
 
 
+_SMALL_SIZES = (1, 4, 16, 64)
+
+
 @dataclass(frozen=True)
 class PoolLayout:
     """How the pool of a search uses a type of device.
 
     - `steps_ahead`: steps that are queued on the device before the host looks at what an earlier one has finished, so
       that the device never waits for the host.
-    - `has_fixed_sizes`: the number of utterances in the tensors is a power of two, and rows that are not used are
+    - `has_fixed_sizes`: the number of utterances in the tensors is one of a few, and rows that are not used are
       computed in vain: it is cheaper than to move the caches of all others, and permits CUDA graphs.
     - `token_block`, `state_block`: tokens and encoder states to allocate at a time.
     """
@@ -77,7 +82,9 @@ class PoolLayout:
 
     def utterances(self, used: int) -> int:
         """Return the number of utterances in the tensors of a pool that has `used` ones."""
-        return 1 << (used - 1).bit_length() if self.has_fixed_sizes else used
+        if not self.has_fixed_sizes:
+            return used
+        return next((size for size in _SMALL_SIZES if size >= used), 1 << (used - 1).bit_length())
 
     def tokens(self, used: int) -> int:
         """Return the number of tokens to allocate."""
@@ -106,7 +113,7 @@ class Search:
 
     Utterances do not influence each other. The stopping rules are those of transformers 5 (see `SearchStep`). Options
     that are None take the published setting. With `keep_caches`, `take_cache` returns what an utterance was searched
-    with.
+    with. `graphs` are for a GPU.
     """
 
     def __init__(
@@ -117,11 +124,13 @@ class Search:
         *,
         keep_caches: bool = False,
         layout: PoolLayout | None = None,
+        graphs: StepGraphs | None = None,
     ) -> None:
         self._settings, weight = options.resolve(), decoder.layer_norm.weight
         self._device, self._dtype = weight.device, weight.dtype
         self._step = SearchStep(decoder, vocabulary or Vocabulary(decoder.output_rows()), self._settings)
         self._layout = layout or (CPU_LAYOUT if self._device.type == "cpu" else GPU_LAYOUT)
+        self._run = self._step if graphs is None else partial(graphs.run, self._step)
         self._state: SearchState | None = None
         self._rows: dict[int, _Row] = {}  # by row of the state
         self._looks: deque[Look] = deque()
@@ -156,7 +165,7 @@ class Search:
         """Extend every hypothesis by one token; return the keys and hypotheses of utterances that are finished."""
         if not self._rows:
             return []
-        self._state = self._step(self._fitted())
+        self._state = self._run(self._fitted())
         for row in self._rows.values():
             row.tokens = min(row.tokens + 1, self._step.max_length)
         self._looks.append(Look.at(self._state, {row: one.key for row, one in self._rows.items()}))
@@ -174,13 +183,15 @@ class Search:
         count = layout.utterances(len(everything))
         tokens = layout.tokens(max(one.tokens for one in everything) + 1)
         states = layout.states(max(one.states for one in everything))
-        if count > state.utterances:
+        if count == state.utterances and tokens <= state.tokens and states <= state.cross_attention_cache.states:
+            return state
+        if count > state.utterances or layout.has_fixed_sizes:
             used = [*self._rows]
             unused = [used[0]] * (count - len(used))
             state = state.select(to_device([*used, *unused], self._device), tokens, states)
             state.is_done_U[len(used) :] = True
             self._rows = dict(enumerate(self._rows.values()))
-        elif count < state.utterances or tokens > state.tokens or states > state.cross_attention_cache.states:
+        else:
             self._move_rows(state, count)
             state = state.select(count, tokens, states)
         self._state = state

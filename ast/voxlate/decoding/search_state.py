@@ -93,6 +93,16 @@ class SearchState:
         own = (self.ids_UKT, self.lengths_U, self.log_probs_UK, self.matches_UKP, self.is_done_U)
         return (*own, *self.ended.tensors, *self.cross_attention_cache.tensors, *self.kv_cache.tensors)
 
+    @property
+    def bytes(self) -> int:
+        """Size of all tensors."""
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+    def clone(self) -> "SearchState":
+        """Return a state with tensors of its own."""
+        rows_U = torch.arange(self.utterances, device=self.lengths_U.device)
+        return self.select(rows_U, self.tokens, self.cross_attention_cache.states)
+
     def ids_before(self, counts_P: Tensor) -> Tensor:
         """Return the ids some positions before the next one, (U, K, P); the first id if there are fewer."""
         positions_UP = (self.lengths_U[:, None] - counts_P).clamp(min=0)

@@ -28,6 +28,7 @@ class SearchStep:
 
     def __init__(self, decoder: MBartDecoder, vocabulary: Vocabulary, settings: SearchSettings) -> None:
         self._decoder, self._vocabulary, self._settings = decoder, vocabulary, settings
+        self.key = (id(decoder), id(vocabulary), settings)  # steps with the same key do the same
         self.max_length = min(settings.max_length, decoder.config.max_positions)
         guarded = 0 if settings.max_repeats is None else _MAX_PHRASE_TOKENS
         self._periods_P = torch.arange(1, guarded + 1, device=vocabulary.rows.weight_VD.device)
