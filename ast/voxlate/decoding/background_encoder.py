@@ -23,6 +23,11 @@ class BackgroundEncoder:
         if model.device.type == "cuda":
             self._stream = torch.cuda.Stream(model.device)  # type: ignore[no-untyped-call]
 
+    @property
+    def works_ahead(self) -> bool:
+        """Whether a batch is encoded as soon as it is started."""
+        return self._stream is not None
+
     def start(self, waveforms: Sequence[Tensor]) -> Encoded:
         """Begin to encode waveforms, (T,) each; return a function that gives their cross-attention cache."""
         if self._stream is None:

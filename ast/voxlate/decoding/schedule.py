@@ -137,7 +137,7 @@ class Schedule:
         """Start to translate segments; yield all results completed meanwhile, including those of earlier calls."""
         self._longest_first = not self._longest_first  # so that this window begins with lengths as the last one ended
         self.put(segments)
-        while self._waiting:
+        while self._waiting or (self._targets and not self._encoder.works_ahead):
             yield from self._advance()
 
     def finish(self) -> Iterator[SearchedSegment]:

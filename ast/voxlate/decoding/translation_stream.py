@@ -107,9 +107,11 @@ class TranslationStream:
                 yield from self._store(ReviewedSegment(searched.segment, searched.tag, (part,)))
                 continue
             self._review.add(searched)
-            left = len(self._schedule)
-            if not left or len(self._review) >= (min(BATCH_SEGMENTS, left) if self._is_last_window else BATCH_SEGMENTS):
+            enough = min(BATCH_SEGMENTS, len(self._schedule)) if self._is_last_window else BATCH_SEGMENTS
+            if len(self._review) >= enough:
                 yield from self._finish_review(self._review)
+        if self._review is not None:
+            yield from self._finish_review(self._review)
 
     def _finish_review(self, review: Review) -> Iterator[Completed]:
         for reviewed in review.finish_batch():
