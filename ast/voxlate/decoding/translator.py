@@ -28,12 +28,14 @@ from voxlate.decoding.schedule import Schedule
 from voxlate.decoding.segment_batches import choose_batch_size
 from voxlate.decoding.segment_journal import ResumableSegments
 from voxlate.decoding.segmenting import DEFAULT_SEGMENTATION, SegmentationOptions, Segmenter, clip_seconds
+from voxlate.decoding.step_graphs import step_graphs
 from voxlate.decoding.translation_stream import TranslationStream
 from voxlate.deprecation import renamed_keywords
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import INT8, choose_device, choose_dtype
 from voxlate.languages import find_language
 from voxlate.models.cpu.install import install_cpu_path
+from voxlate.models.gpu.fused_scores import install_fused_scores
 from voxlate.models.sentence_boundaries import SentenceBoundaries
 from voxlate.search_options import SearchOptions, SearchSettings
 
@@ -105,6 +107,8 @@ class Translator:
         self._dtype = INT8 if dtype == INT8 else str(precision).removeprefix("torch.")
         checkpoint = load_checkpoint(folder, device=self._device, dtype=precision, language_tokens=language_tokens)
         install_cpu_path(checkpoint.model, "int8" if dtype == INT8 else "packed")
+        install_fused_scores(checkpoint.model.decoder)
+        self._graphs = step_graphs(self._device)
         self.checkpoint = replace(checkpoint, name=str(model))
         self._files = ModelFiles(str(model), checkpoint.folder, checkpoint.adapter)
         self._word_timestamps = word_timestamps
@@ -230,12 +234,10 @@ class Translator:
         recipe = partial(self._recipe_function, options, segmentation=None if whole else segmentation)
         recipes = {language: Recipe(recipe([language], audio_track)) for language in tag_ids}
         settings = self._settings(options)
-        searched = replace(settings, n_best=settings.beam_size) if settings.mbr else settings
         segmentation = replace(segmentation, vad=segmentation.vad and not whole)
         review = self._review(settings, segmentation)
-        vocabulary = self._vocabulary(tag_ids)
         stream = TranslationStream(
-            Schedule(self.checkpoint.model, searched, self._batch_size, vocabulary, keep_caches=review is not None),
+            self._schedule(settings, self._vocabulary(tag_ids), keep_caches=review is not None),
             Segmenter(segmentation, clip_seconds(self._training), self._boundaries),
             self.checkpoint.tokenizer,
             settings,
@@ -310,6 +312,10 @@ class Translator:
         settings = options.resolve(self._model_defaults)
         max_positions = self.checkpoint.model.decoder.config.max_positions
         return replace(settings, max_length=min(settings.max_length, max_positions))
+
+    def _schedule(self, settings: SearchSettings, vocabulary: Vocabulary, *, keep_caches: bool) -> Schedule:
+        model, searched = self.checkpoint.model, settings.before_reranking()
+        return Schedule(model, searched, self._batch_size, vocabulary, keep_caches=keep_caches, graphs=self._graphs)
 
     def _review(self, settings: SearchSettings, segmentation: SegmentationOptions) -> Review | None:
         """Return what reviews the segments of a stream, None if there is nothing to do."""

@@ -116,7 +116,7 @@ class DecoderLayer(nn.Module):
             attended_UTD = self.self_attn.attend(normalized_UTD, keys, values, None, causal=True)
         else:
             keys, values = kv_cache.write(index, keys, values)
-            attended_UTD = self.self_attn.attend(normalized_UTD, keys, values, kv_cache.mask(), causal=False)
+            attended_UTD = self.self_attn.attend(normalized_UTD, keys, values, kv_cache.mask, causal=False)
         return states_UTD + cast("Tensor", self.dropout(attended_UTD))
 
 
@@ -175,11 +175,10 @@ class MBartDecoder(nn.Module):
     def step(
         self, tokens_UK: Tensor, positions_UK: Tensor, cross_cache: CrossAttentionCache, kv_cache: KVCache
     ) -> Tensor:
-        """Return the states of the newest token of every row, (U, K, D), and add its keys and values to the KV cache.
+        """Return the states of the newest token of every row, (U, K, D), and write its keys and values to the KV cache.
 
-        With an empty cache, the K tokens are the first of one hypothesis: the start token and the language tag.
+        With a new cache, the K tokens are the first of one hypothesis: the start token and the language tag.
         """
-        kv_cache.begin(tokens_UK.shape[1])
         return self._states(tokens_UK, positions_UK, cross_cache, kv_cache)
 
     def _states(
