@@ -1,12 +1,15 @@
 """voxlate's side of `training.py`: run `voxlate train`; print its speed and the time of each part as one JSON line.
 
-    python eval/speed/training_voxlate.py MODEL MANIFEST OUTPUT --updates 6 --warmup 2 [key=value ...]
+    python eval/speed/training_voxlate.py MODEL MANIFEST OUTPUT --updates 6 --warmup 2 [--device cuda] [key=value ...]
 
-The time of each part is measured by torch's global hooks for modules and optimizers, so the training loop is unchanged.
+On a CPU, the time of each part is measured by torch's global hooks for modules and optimizers, so the training loop is
+unchanged. On a GPU, the host is ahead of the device, and only the whole is measured: all updates after the warm-up,
+between two lines of the log.
 """
 
 import argparse
 import json
+import math
 import statistics
 import time
 from collections import defaultdict
@@ -26,6 +29,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from voxlate.config.schema import TrainConfig, read_config
 from voxlate.data.batch_sampler import SamplerState
+from voxlate.training import train as train_module
 from voxlate.training.run_log import LOG
 from voxlate.training.setup import read_data
 from voxlate.training.train import train
@@ -100,12 +104,16 @@ def settings(arguments: argparse.Namespace) -> TrainConfig:
                 "data": {"train": [str(arguments.manifest)]},
                 "optimizer": {"max_updates": arguments.warmup + arguments.updates, "lr": 1e-5},
                 "precision": "bfloat16",
-                "device": "cpu",
-                "log_every": 1,
+                "device": arguments.device,
+                "log_every": 1 if arguments.device == "cpu" else math.gcd(arguments.warmup, arguments.updates),
             }
         )
     )
     return read_config(path, arguments.overrides)
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    """Take the place of what writes the trained model."""
 
 
 def main() -> None:
@@ -116,26 +124,31 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--updates", type=int, default=6)
     parser.add_argument("--warmup", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--discard", action="store_true", help="do not write the trained model")
     parser.add_argument("overrides", nargs="*")
     arguments = parser.parse_intermixed_args()
     config = settings(arguments)
-    timer = TrainingTimer()
+    timer = TrainingTimer() if arguments.device == "cpu" else None
+    if arguments.discard:
+        vars(train_module).update(write_checkpoint=_nothing, write_frozen_weights=_nothing, export_model=_nothing)
     train(config, Console(stderr=True), keep_freed_memory=True)
 
     events = [json.loads(line) for line in (arguments.output / LOG).read_text().splitlines()]
     speeds = [event["audio_s/s"] for event in events if event["event"] == "train"]
     sampler = read_data(config).batch_sampler
-    batches = zip(range(len(speeds) * config.data.batches_per_update), sampler.batches(SamplerState()), strict=False)
+    batches_per_line = config.data.batches_per_update * config.log_every
+    batches = zip(range(len(speeds) * batches_per_line), sampler.batches(SamplerState()), strict=False)
     audio = [0.0] * len(speeds)
     for number, (_, indices) in batches:
-        audio[number // config.data.batches_per_update] += float(sampler.seconds_N[indices].sum())
-    measured = list(zip(audio, speeds, strict=True))[arguments.warmup :]
+        audio[number // batches_per_line] += float(sampler.seconds_N[indices].sum())
+    measured = list(zip(audio, speeds, strict=True))[arguments.warmup // config.log_every :]
     result = {
         "speed": sum(seconds for seconds, _ in measured) / sum(seconds / speed for seconds, speed in measured),
-        "seconds_per_update": statistics.median(seconds / speed for seconds, speed in measured),
-        "sound_per_update": statistics.mean(seconds for seconds, _ in measured),
+        "seconds_per_update": statistics.median(seconds / speed for seconds, speed in measured) / config.log_every,
+        "sound_per_update": statistics.mean(seconds for seconds, _ in measured) / config.log_every,
         "loss": [event["loss"] for event in events if event["event"] == "train"],
-        "parts": timer.medians(arguments.warmup),
+        "parts": timer.medians(arguments.warmup) if timer else {},
         "threads": torch.get_num_threads(),
     }
     print(json.dumps(result))
