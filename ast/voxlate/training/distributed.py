@@ -19,7 +19,7 @@ from torch.distributed.tensor import DTensor, Shard
 from voxlate.config.schema import TrainConfig
 from voxlate.errors import VoxlateError
 from voxlate.hardware import SMALL_BYTES, choose_device, choose_dtype
-from voxlate.models.cpu.install import install_cpu_path
+from voxlate.models.fast_path import install_fast_path
 from voxlate.training.objective import Objective
 
 
@@ -48,6 +48,13 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     return accelerator
 
 
+def make_host_group(accelerator: Accelerator) -> Any:
+    """Return a process group for sums on the host, which do not wait for a GPU; None stands for the default group."""
+    if accelerator.num_processes == 1 or accelerator.device.type == "cpu":
+        return None
+    return torch.distributed.new_group(backend="gloo")
+
+
 def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
     """Return the autocast context for computing losses, which is disabled unless the precision is bfloat16."""
     return torch.autocast(device.type, torch.bfloat16, enabled=_dtype(config, device) == torch.bfloat16)
@@ -70,11 +77,11 @@ def distribute(objective: Objective, config: TrainConfig, accelerator: Accelerat
                 "the model's own config has layerdrop, which cannot be sharded: processes would skip different layers; "
                 "set regularization.encoder_layerdrop and decoder_layerdrop to 0"
             )
-        install_cpu_path(objective)
+        install_fast_path(objective)
         skeleton = _copy_without_weights(objective)
         shard(objective, dtype=_dtype(config, accelerator.device))
         return objective, skeleton
-    install_cpu_path(objective)
+    install_fast_path(objective)
     if accelerator.num_processes == 1:
         return objective, None
     # In these cases some parameters get no gradient in some updates.

@@ -144,7 +144,8 @@ def _compute_part(
         stack.enter_context(autocast(config, accelerator.device))
         main = accelerator.is_main_process
         advance = stack.enter_context(progress_bar("encoder states", len(requests))) if main else None
-        for batch in read_batches(maker, requests, workers=config.data.num_workers):
+        pin_memory = accelerator.device.type == "cuda"
+        for batch in read_batches(maker, requests, workers=config.data.num_workers, pin_memory=pin_memory):
             unreadable |= {str(index): reason for index, reason in batch.skipped}
             if advance is not None:
                 advance(1)

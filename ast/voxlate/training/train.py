@@ -15,6 +15,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from rich.console import Console
+from torch import Tensor
 
 from voxlate.config.schema import TrainConfig
 from voxlate.data.batch_sampler import SamplerState
@@ -30,7 +31,7 @@ from voxlate.training.checkpoint import (
     load_weights,
     write_checkpoint,
 )
-from voxlate.training.distributed import autocast, distribute, gathered_objective, make_accelerator
+from voxlate.training.distributed import autocast, distribute, gathered_objective, make_accelerator, make_host_group
 from voxlate.training.encoder_states import compute_encoder_states
 from voxlate.training.export import export_model
 from voxlate.training.freezing import choose_trainable
@@ -45,7 +46,7 @@ from voxlate.training.setup import build_batch_makers, build_batch_sampler, buil
 from voxlate.training.trackers import check_trackers
 from voxlate.training.training_run import TrainingRun
 from voxlate.training.training_state import TrainingState
-from voxlate.training.update import sum_over_processes, train_update
+from voxlate.training.update import read_updates, sum_over_processes, train_update
 from voxlate.training.validation import DirectionScore, mean_bleu, scores_as_dicts, validate
 
 _MAX_SKIPPED = 10  # consecutive updates without a finite gradient after which training stops
@@ -108,7 +109,7 @@ def _set_up_and_train(
             output_dir, objective, checkpoint, characters, state.frozen_fingerprint, accelerator, verify=True
         )
     wrapped, skeleton = distribute(objective, config, accelerator)
-    optimizer = make_optimizer(objective, config.optimizer, fused=not config.sharded)
+    optimizer = make_optimizer(objective, config.optimizer)
     if newest is not None:
         load_optimizer_state(newest, objective, optimizer)
 
@@ -148,6 +149,7 @@ def _set_up_and_train(
             batch_maker,
             dev_batch_maker,
             log,
+            make_host_group(accelerator),
         )
         return _train_loop(
             run, state, interrupts, FreedMemory(keep=keep_freed_memory and accelerator.device.type == "cpu")
@@ -161,6 +163,7 @@ def _train_loop(run: TrainingRun, state: TrainingState, interrupts: InterruptCou
     if state.update == 0 and run.dev_batch_maker is not None and scores_initially:
         state.initial_scores = scores_as_dicts(_score(run, state, "before training"))
     log_sums = LogSums.from_dict(state.log_sums)
+    pending: list[tuple[Tensor, dict[str, float]]] = []  # updates whose results the host has not read
     all_batches = _process_batches(run, state.sampler_state)
     consecutive_empty = 0
     while state.update < max_updates and not _stops_early(config, state):
@@ -171,21 +174,23 @@ def _train_loop(run: TrainingRun, state: TrainingState, interrupts: InterruptCou
         if totals["skipped"]:
             _report_skipped(run, state, batches, consecutive_empty)
         lr = learning_rate(state.update, config.optimizer, second_warmup=config.loss.ctc_only_updates)
-        losses, gradient_norm = train_update(run, state.update, batches, totals, lr)
+        pending.append((train_update(run, state.update, batches, totals, lr), totals))
         freed.bound()
         state.update += 1
         state.sampler_state = batches[-1].next_state
         state.audio_seconds += totals["seconds"]
         last = state.update == max_updates
 
-        # Log.
-        log_sums.add(losses, totals, gradient_norm)
+        # Log. The results are read when they are needed, and at the first update that training might have to stop at.
+        logs = state.update % config.log_every == 0 or last
+        if logs or len(pending) >= _MAX_SKIPPED - log_sums.consecutive_skipped:
+            read_updates(run, pending, log_sums)
         if log_sums.consecutive_skipped >= _MAX_SKIPPED:
             raise VoxlateError(
                 f"the loss was not finite in {_MAX_SKIPPED} consecutive updates, up to update {state.update}; lower "
                 "optimizer.lr, or check the data: log.jsonl has the last finite losses"
             )
-        if state.update % config.log_every == 0 or last:
+        if logs:
             means = log_sums.means(lr)
             run.log.event("train", state.update, {**means, "epoch": state.sampler_state.epoch})
             run.log.progress(state.update, means)
@@ -201,6 +206,7 @@ def _train_loop(run: TrainingRun, state: TrainingState, interrupts: InterruptCou
         finished = last or _stops_early(config, state)
         state.scheduled = finished or state.update % config.checkpoints.every_updates == 0
         if state.scheduled or totals["interrupts"]:
+            read_updates(run, pending, log_sums)
             state.finished, state.log_sums = finished, log_sums.as_dict()
             _save(run, state)
         if totals["interrupts"] and not finished:
