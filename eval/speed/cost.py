@@ -88,13 +88,14 @@ def estimate_cost(path: Path) -> RecipeCost:
     config: TrainConfig = read_config(path)
     size, factor, parameters = next(ENCODERS[name] for name in ENCODERS if str(config.model.encoder).endswith(name))
     flops = training_flops(size, factor, passes=4 if config.gradient_checkpointing else 3)
-    update_seconds = config.data.batch_seconds * config.data.batches_per_update
+    batch_seconds = config.data.known_batch_seconds
+    update_seconds = batch_seconds * config.data.batches_per_update
     total = parameters + _DECODER_PARAMETERS + _ADAPTER_PARAMETERS
     trained_share = 0.35 if config.trainable.preset == "lna-ed" else 1.0
     width, count, _ = SIZES[size]
-    frames = config.data.batch_seconds * 50
+    frames = batch_seconds * 50
     activations = 2 * frames * width * (count if config.gradient_checkpointing else 16 * count)
-    inner = 2 * frames * width * 34 + config.data.batch_seconds * 3200 * 512 * 2 * 2  # one layer, and the convolutions
+    inner = 2 * frames * width * 34 + batch_seconds * 3200 * 512 * 2 * 2  # one layer, and the convolutions
     return RecipeCost(
         path.stem,
         config.optimizer.max_updates,

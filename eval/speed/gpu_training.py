@@ -20,7 +20,7 @@ _HERE = Path(__file__).resolve().parent
 def training(run: CardRun) -> dict[str, Any]:
     """Measure `voxlate train`: with several batch sizes, and compiled."""
     plain = [(f"batch_seconds={size}", [f"data.batch_seconds={size}"]) for size in run.amounts.batch_seconds]
-    compiled = (f"{plain[0][0]}, compiled", [*plain[0][1], "compile=true"])
+    compiled = (f"{plain[0][0]}, compiled", [*plain[0][1], "compile_encoder=true"])
     results: dict[str, Any] = {}
     for name, overrides in [*plain, *([] if run.arguments.quick else [compiled])]:
         if results and run.seconds_left() < 0:

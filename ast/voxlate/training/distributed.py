@@ -20,6 +20,7 @@ from voxlate.config.schema import TrainConfig
 from voxlate.errors import VoxlateError
 from voxlate.hardware import SMALL_BYTES, choose_device, choose_dtype
 from voxlate.models.fast_path import install_fast_path
+from voxlate.models.gpu.gpu_path import compile_encoders
 from voxlate.training.objective import Objective
 
 
@@ -71,17 +72,18 @@ def distribute(objective: Objective, config: TrainConfig, accelerator: Accelerat
     The second value is a copy without weights for `gathered_objective` if the objective is sharded, otherwise None.
     """
     objective.to(accelerator.device)
+    install_fast_path(objective)
+    if config.compile_encoder:
+        compile_encoders(objective)
     if config.sharded:
         if _uses_layerdrop(objective):
             raise VoxlateError(
                 "the model's own config has layerdrop, which cannot be sharded: processes would skip different layers; "
                 "set regularization.encoder_layerdrop and decoder_layerdrop to 0"
             )
-        install_fast_path(objective)
         skeleton = _copy_without_weights(objective)
         shard(objective, dtype=_dtype(config, accelerator.device))
         return objective, skeleton
-    install_fast_path(objective)
     if accelerator.num_processes == 1:
         return objective, None
     # In these cases some parameters get no gradient in some updates.

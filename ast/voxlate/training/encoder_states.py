@@ -126,7 +126,8 @@ def _compute_part(
     selected = np.zeros(len(maker.corpus), dtype=bool)
     selected[clips] = True
     on_cpu = accelerator.device.type == "cpu"
-    seconds = min(config.data.batch_seconds, _CPU_BATCH_SECONDS) if on_cpu else config.data.batch_seconds
+    batch_seconds = config.data.known_batch_seconds
+    seconds = min(batch_seconds, _CPU_BATCH_SECONDS) if on_cpu else batch_seconds
     requests = [
         request._replace(indices=request.indices[selected[request.indices]])
         for request in requests_by_length(maker.corpus, seconds)

@@ -23,6 +23,7 @@ from voxlate.data.batching import Batch, BatchRequest, CachedStatesBatchMaker, r
 from voxlate.errors import VoxlateError
 from voxlate.hardware import without_cudnn_attention
 from voxlate.models.cpu.malloc import FreedMemory
+from voxlate.training.batch_size import with_batch_size
 from voxlate.training.checkpoint import (
     find_newest_intact,
     frozen_fingerprint,
@@ -77,7 +78,7 @@ def train(config: TrainConfig, console: Console, *, keep_freed_memory: bool = Fa
     except torch.OutOfMemoryError as error:
         raise VoxlateError(
             f"the device is out of memory ({str(error).splitlines()[0]}); use a smaller data.batch_seconds (now "
-            f"{config.data.batch_seconds:g}) and more data.batches_per_update, or gradient_checkpointing=true, "
+            f"{config.data.shown_batch_seconds}) and more data.batches_per_update, or gradient_checkpointing=true, "
             "trainable.preset=lna-ed or lora, or several processes with sharded=true"
         ) from None
 
@@ -109,6 +110,7 @@ def _set_up_and_train(
             output_dir, objective, checkpoint, characters, state.frozen_fingerprint, accelerator, verify=True
         )
     wrapped, skeleton = distribute(objective, config, accelerator)
+    config, data, batch_size = with_batch_size(config, data, objective, accelerator, resumes=newest is not None)
     optimizer = make_optimizer(objective, config.optimizer)
     if newest is not None:
         load_optimizer_state(newest, objective, optimizer)
@@ -136,6 +138,8 @@ def _set_up_and_train(
             )
             batch_maker = CachedStatesBatchMaker(**vars(batch_maker), states=states)
         batch_maker = replace(batch_maker, round_sizes=accelerator.device.type == "cuda")
+        if batch_size is not None:
+            log.message(batch_size)
         print_setup(log, config, data, checkpoint, objective, state, accelerator)
         run = TrainingRun(
             config,
