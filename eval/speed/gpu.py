@@ -30,7 +30,7 @@ from speed.gpu_translation import (
     translation,
 )
 from speed.record import RESULTS, machine
-from voxlate.hardware import choose_device
+from voxlate.hardware import choose_device, device_name
 
 # In this order: what matters most comes first, and what does not fit into the time is left out.
 STAGES: dict[str, Callable[[CardRun], dict[str, Any]]] = {
@@ -50,7 +50,7 @@ STAGES: dict[str, Callable[[CardRun], dict[str, Any]]] = {
 
 def card_name(device: torch.device) -> str:
     """Return the name of the card, "CPU" without one."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+    return "CPU" if device.type == "cpu" else device_name(device)
 
 
 def run_stages(run: CardRun, output: Path) -> list[str]:

@@ -33,6 +33,10 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
         cpu=device.type == "cpu",
         mixed_precision="no",  # `autocast` below follows our settings, not accelerate's configuration
     )
+    if accelerator.device.type != device.type:
+        raise VoxlateError(
+            f"device is {config.device}, but accelerate uses {accelerator.device.type} here; set device to auto or cpu"
+        )
     if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
         raise VoxlateError(
             f"accelerate is configured for {accelerator.distributed_type.value}, but voxlate does its own sharding: "

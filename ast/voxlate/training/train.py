@@ -65,9 +65,10 @@ def train(config: TrainConfig, console: Console, *, keep_freed_memory: bool = Fa
     check_trackers(config.log_with)
     accelerator = make_accelerator(config)
     lock = open_run(config) if accelerator.is_main_process else nullcontext()
-    gpus = [accelerator.device] if accelerator.device.type == "cuda" else []
+    kind = accelerator.device.type if accelerator.device.type in ("cuda", "xpu") else "cuda"
+    gpus = [accelerator.device] if accelerator.device.type == kind else []
     try:
-        with lock, InterruptCounter() as interrupts, torch.random.fork_rng(gpus):
+        with lock, InterruptCounter() as interrupts, torch.random.fork_rng(gpus, device_type=kind):
             return _set_up_and_train(config, console, accelerator, interrupts, keep_freed_memory=keep_freed_memory)
     except OSError as error:
         reason = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
