@@ -24,7 +24,7 @@ TO = "de"
 class Amounts:
     """How much a run measures."""
 
-    limit_seconds: float  # no stage starts later
+    limit_seconds: float  # of the whole run
     clips: int  # in a translation
     batch_sizes: tuple[int | None, ...]  # of voxlate; None is the default
     transformers_batch_sizes: tuple[int, ...]
@@ -37,15 +37,53 @@ class Amounts:
     trainer_batch_sizes: tuple[int, ...]
     sizes: tuple[str, ...]  # of the other models to translate with
     workers: int = 8
+    training_repeats: int = 12  # of each clip in an epoch of voxlate, which has as many buckets as for a real corpus
 
 
-AMOUNTS = {
-    "full": Amounts(
-        350, 1024, (None, 64, 512), (128, 256, 64), 48, 20, 256, 768, 6, (480.0, "auto"), (32, 64), ("2b",)
-    ),
-    "quick": Amounts(165, 512, (None,), (128,), 16, 10, 128, 384, 4, (480.0,), (32,), ()),
-    "tiny": Amounts(3600, 6, (None,), (4,), 3, 2, 4, 12, 1, (15.0,), (4,), (), 0),
-}
+_TINY = Amounts(
+    limit_seconds=3600,
+    clips=6,
+    batch_sizes=(None,),
+    transformers_batch_sizes=(4,),
+    parity_clips=3,
+    latency_runs=2,
+    profiled_clips=4,
+    training_clips=12,
+    updates=1,
+    batch_seconds=(15.0, "auto"),
+    trainer_batch_sizes=(4,),
+    sizes=("tiny",),
+    workers=0,
+    training_repeats=2,
+)
+_QUICK = Amounts(
+    limit_seconds=180,
+    clips=512,
+    batch_sizes=(None,),
+    transformers_batch_sizes=(128,),
+    parity_clips=16,
+    latency_runs=10,
+    profiled_clips=128,
+    training_clips=384,
+    updates=4,
+    batch_seconds=(480.0,),
+    trainer_batch_sizes=(32,),
+    sizes=(),
+)
+_FULL = Amounts(
+    limit_seconds=360,
+    clips=1024,
+    batch_sizes=(None, 512),
+    transformers_batch_sizes=(128, 256),
+    parity_clips=48,
+    latency_runs=20,
+    profiled_clips=256,
+    training_clips=768,
+    updates=6,
+    batch_seconds=(480.0, "auto"),
+    trainer_batch_sizes=(32, 64),
+    sizes=("2b",),
+)
 
 
 @dataclass
@@ -66,7 +104,7 @@ class CardRun:
     @property
     def amounts(self) -> Amounts:
         """How much is measured."""
-        return AMOUNTS["tiny" if self.is_tiny else "quick" if self.arguments.quick else "full"]
+        return _TINY if self.is_tiny else _QUICK if self.arguments.quick else _FULL
 
     def seconds_left(self) -> float:
         """Return the seconds until the limit."""

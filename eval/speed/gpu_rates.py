@@ -78,11 +78,11 @@ def busy(run: CardRun) -> dict[str, Any]:
         "clips": len(waveforms),
         "seconds": seconds,
         "speed": audio_seconds(waveforms) / seconds,
-        **_kernels(profiler, seconds),
+        **kernel_summary(profiler, seconds),
     }
 
 
-def _kernels(profiler: Any, seconds: float) -> dict[str, Any]:
+def kernel_summary(profiler: Any, seconds: float) -> dict[str, Any]:
     """Return the time of kernels by name, the share of `seconds` in which one runs, and the host's waits."""
     events = profiler.profiler.kineto_results.events()
     waits = Counter(event.name() for event in events if event.name() in _WAITS)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +14,51 @@ from speed.card_run import CardRun
 from speed.cost import training_flops
 from speed.gpu_rates import gemm_flops_per_s
 from speed.training import write_data
+from voxlate.manifest.reading import read_manifest
+from voxlate.manifest.writing import write_manifest
 
 _HERE = Path(__file__).resolve().parent
 
 
 def training(run: CardRun) -> dict[str, Any]:
-    """Measure `voxlate train`: with several batch sizes, and compiled."""
-    plain = [(f"batch_seconds={size}", [f"data.batch_seconds={size}"]) for size in run.amounts.batch_seconds]
-    compiled = (f"{plain[0][0]}, compiled", [*plain[0][1], "compile_encoder=true"])
-    results: dict[str, Any] = {}
-    for name, overrides in [*plain, *([] if run.arguments.quick else [compiled])]:
-        if results and run.seconds_left() < 0:
-            results[name] = {"skipped": "no time left"}
-            continue
-        command = ["training_voxlate.py", *_places(run), "--discard", f"data.num_workers={run.amounts.workers}"]
-        results[name] = _run(run, [*command, *overrides])
-        if "speed" in results[name] and not run.is_tiny:
-            flops = training_flops(run.arguments.size) * results[name]["speed"]
-            results[name] |= {"tflop_per_s": flops / 1e12, "share_of_gemm_rate": flops / gemm_flops_per_s(run)}
-    return results
+    """Measure `voxlate train` with several batch sizes."""
+    return {f"batch_seconds={size}": _train(run, size) for size in run.amounts.batch_seconds}
+
+
+def training_busy(run: CardRun) -> dict[str, Any]:
+    """Profile the measured updates, which makes them slower."""
+    return _train(run, run.amounts.batch_seconds[0], "--profile")
+
+
+def training_compiled(run: CardRun) -> dict[str, Any]:
+    """Measure training with a compiled encoder; not in a quick run."""
+    if run.arguments.quick:
+        return {"skipped": "compiling takes too long for a quick run"}
+    return _train(run, run.amounts.batch_seconds[0], "compile_encoder=true")
+
+
+def _train(run: CardRun, batch_seconds: float | str, *more: str) -> dict[str, Any]:
+    """Run `voxlate train`; return its result, with the share of the card's rate."""
+    manifest = run.work / "data" / "repeated.jsonl"
+    places = _places(run)
+    if not manifest.exists():
+        clips = [*read_manifest(places[1])]
+        numbers = range(run.amounts.training_repeats)
+        write_manifest(manifest, [replace(clip, id=f"{clip.id}-{number}") for number in numbers for clip in clips])
+    places[1] = str(manifest)
+    settings = [f"data.num_workers={run.amounts.workers}", f"data.batch_seconds={batch_seconds}"]
+    result = _run(run, ["training_voxlate.py", *places, "--discard", *settings, *more])
+    if "speed" in result and not run.is_tiny:
+        flops = training_flops(run.arguments.size) * result["speed"]
+        result |= {"tflop_per_s": flops / 1e12, "share_of_gemm_rate": flops / gemm_flops_per_s(run)}
+    return result
 
 
 def trainer(run: CardRun) -> dict[str, Any]:
     """Measure Trainer with its best settings at several batch sizes."""
     results: dict[str, Any] = {}
     for size in run.amounts.trainer_batch_sizes:
-        if results and run.seconds_left() < 0:
+        if results and run.seconds_left() < 40:
             results[f"batch {size}"] = {"skipped": "no time left"}
             continue
         command = ["training_trainer.py", *_places(run), "--best", "--batch-size", str(size)]

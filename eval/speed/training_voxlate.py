@@ -13,6 +13,7 @@ import math
 import statistics
 import time
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,13 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.profiler import profile
 
+from speed.gpu_rates import kernel_summary
 from voxlate.config.schema import TrainConfig, read_config
 from voxlate.data.batch_sampler import SamplerState
 from voxlate.training import train as train_module
+from voxlate.training.batch_size import BATCH_SIZE_FILE
 from voxlate.training.run_log import LOG
 from voxlate.training.setup import read_data
 from voxlate.training.train import train
@@ -93,6 +97,33 @@ class TrainingTimer:
         return {part: statistics.median(update.get(part, 0.0) for update in measured) for part in measured[0]}
 
 
+class UpdateProfiler:
+    """Profiles the updates after the warm-up, between two optimizer steps."""
+
+    def __init__(self, warmup: int, updates: int) -> None:
+        self._steps, self._warmup, self._updates = 0, warmup, updates
+        self._started = 0.0
+        self.summary: dict[str, Any] = {}
+        self._profile = profile()
+        register_optimizer_step_post_hook(lambda *_: self._step())
+
+    def _step(self) -> None:
+        self._steps += 1
+        if self._steps == self._warmup:
+            self._synchronize()
+            self._profile.start()
+            self._started = time.perf_counter()
+        elif self._steps == self._warmup + self._updates:
+            self._synchronize()
+            seconds = time.perf_counter() - self._started
+            self._profile.stop()
+            self.summary = kernel_summary(self._profile, seconds)
+
+    def _synchronize(self) -> None:
+        if torch.accelerator.is_available():
+            torch.accelerator.synchronize()
+
+
 def settings(arguments: argparse.Namespace) -> TrainConfig:
     """Return the configuration of the run: the defaults, except for what a benchmark must set."""
     path = arguments.output.with_suffix(".yaml")
@@ -126,10 +157,12 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--discard", action="store_true", help="do not write the trained model")
+    parser.add_argument("--profile", action="store_true", help="measure how busy a GPU is, which slows training down")
     parser.add_argument("overrides", nargs="*")
     arguments = parser.parse_intermixed_args()
     config = settings(arguments)
     timer = TrainingTimer() if arguments.device == "cpu" else None
+    profiler = UpdateProfiler(arguments.warmup, arguments.updates) if arguments.profile else None
     if arguments.discard:
         vars(train_module).update(write_checkpoint=_nothing, write_frozen_weights=_nothing, export_model=_nothing)
     train(config, Console(stderr=True), keep_freed_memory=True)
@@ -137,6 +170,9 @@ def main() -> None:
     events = [json.loads(line) for line in (arguments.output / LOG).read_text().splitlines()]
     speeds = [event["audio_s/s"] for event in events if event["event"] == "train"]
     sampler = read_data(config).batch_sampler
+    if config.data.batch_seconds == "auto":
+        chosen = json.loads((arguments.output / BATCH_SIZE_FILE).read_text())["batch_seconds"]
+        sampler = replace(sampler, batch_seconds=chosen)
     batches_per_line = config.data.batches_per_update * config.log_every
     batches = zip(range(len(speeds) * batches_per_line), sampler.batches(SamplerState()), strict=False)
     audio = [0.0] * len(speeds)
@@ -150,6 +186,8 @@ def main() -> None:
         "loss": [event["loss"] for event in events if event["event"] == "train"],
         "parts": timer.medians(arguments.warmup) if timer else {},
         "threads": torch.get_num_threads(),
+        "batch_seconds": sampler.batch_seconds,
+        **(profiler.summary if profiler else {}),
     }
     print(json.dumps(result))
 

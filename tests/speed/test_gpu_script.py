@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 STAGES = {
     "rates", "parity_with_cpu", "parity_with_transformers", "translation", "transformers", "training", "trainer",
-    "latency", "busy", "roofline", "other_sizes",
+    "latency", "busy", "roofline", "other_sizes", "training_busy", "training_compiled",
 }  # fmt: skip
 
 
@@ -38,9 +38,12 @@ def test_the_whole_script_runs_on_a_cpu(tmp_path: Path) -> None:
     assert result["transformers"]["batch 4, beam 5"]["speed"] > 0
     assert result["transformers"]["voxlate is as fast, times"]["batch default, beam 1"] > 0
     assert result["training"]["batch_seconds=15.0"]["loss"] > 0
+    assert result["training"]["batch_seconds=auto"]["batch_seconds"] == 120
+    assert result["other_sizes"]["tiny"]["speed"] > 0
     assert result["trainer"]["voxlate is as fast, times"]["batch_seconds=15.0"] > 0
     assert result["latency"]["beam 5"]["median_ms"] > 0
     assert result["busy"]["busy_share"] is None  # there are no kernels on a CPU
+    assert result["training_busy"]["host_waits"]["aten::_local_scalar_dense"] > 0
 
 
 def test_a_failed_stage_is_reported_and_the_others_run(tmp_path: Path) -> None:

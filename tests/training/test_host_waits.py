@@ -1,5 +1,6 @@
 """An update of training never waits for the device, and results are read late without changing what training does."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from toy import log, write_toy, write_vocabulary
 from training_runs import config, run, same_files
 from voxlate.data.batching import Batch
 from voxlate.errors import VoxlateError
-from voxlate.models.gpu.gpu_path import replace_parts
+from voxlate.models.gpu.gpu_path import compile_encoders, replace_parts
 from voxlate.training.training_run import TrainingRun
 from voxlate.training.update import train_update
 
@@ -60,6 +61,27 @@ def test_an_update_does_not_wait_for_the_device(toy: Path, tmp_path: Path, monke
     monkeypatch.setattr("voxlate.training.distributed.install_fast_path", lambda _: None)
     with pytest.raises(HostWaitError, match="__bool__"):  # transformers looks at the mask
         run(config(toy, tmp_path / "plain", **CHANGES))
+
+
+def test_a_compiled_encoder_trains_the_same(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[object] = []
+
+    def backend(graph: Any, _: object) -> Any:
+        compiled.append(graph)
+        return graph.forward
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The .grad attribute of a Tensor")  # torch.compile looks at it
+        monkeypatch.setattr("voxlate.training.distributed.install_fast_path", replace_parts)
+        monkeypatch.setattr(
+            "voxlate.training.distributed.compile_encoders", lambda model: compile_encoders(model, backend)
+        )
+        run(config(toy, tmp_path / "plain"))
+        assert not compiled
+        run(config(toy, tmp_path / "compiled", compile_encoder=True))
+    assert compiled
+    for one, other in zip(log(tmp_path / "plain"), log(tmp_path / "compiled"), strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
 
 
 def breaking(first: int, last: int) -> Callable[..., Any]:

@@ -38,7 +38,7 @@ def estimate_memory(
     tokens = batch_seconds * 3
     per_token = decoder.config.width * (1 if config.gradient_checkpointing else 44)
     activations = (frames * layers * per_frame + tokens * decoder.config.layers * per_token) * value_bytes
-    front_end = batch_seconds * 3200 * 512 * value_bytes * (12 if config.trainable.feature_encoder else 2)
+    front_end = batch_seconds * 3200 * 512 * value_bytes * (12 if config.trainable.feature_encoder else 3)
     return {
         "weights": total * 4 / shards / 2**30,
         "gradients": trained * 4 / shards / 2**30,

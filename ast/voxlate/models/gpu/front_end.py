@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
+from torch.utils.checkpoint import checkpoint
 
 _LOG = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ _LOG = logging.getLogger(__name__)
 # the job turns out to be.
 COMPILE_AFTER_SECONDS = 1_000_000.0
 _SAMPLE_RATE_HZ = 16_000
+Backend = str | Callable[..., Any]  # of torch.compile
 _ALIGNMENT = 8  # values: tensor cores need rows of 16 bytes
 
 
@@ -42,7 +44,7 @@ class FrontEnd:
     """
 
     extractor: Any
-    backend: str = "inductor"
+    backend: Backend = "inductor"
     compile_after_seconds: float = COMPILE_AFTER_SECONDS
     seconds: float = 0.0  # of audio so far, with padding
     _compiled: Callable[..., Tensor] | None = field(default=None, repr=False)
@@ -58,12 +60,17 @@ class FrontEnd:
         with torch.autocast(device, enabled=False):
             states_BSI = waveform_BT.to(dtype)[:, :, None]
             for layer in self.extractor.conv_layers:
-                states_BNO = convolve(states_BSI, layer.conv)
-                norm = layer.layer_norm
-                states_BSI = self._normalize(
-                    states_BNO, norm.weight.to(dtype), norm.bias.to(dtype), norm.eps, layer.activation
-                )
+                if layer.training and layer.gradient_checkpointing and layer.conv.weight.requires_grad:
+                    states_BSI = checkpoint(self._layer, layer, states_BSI, use_reentrant=False)
+                else:
+                    states_BSI = self._layer(layer, states_BSI)
         return states_BSI.transpose(1, 2)
+
+    def _layer(self, layer: Any, states_BSI: Tensor) -> Tensor:
+        """Return the states after a layer, (B, N, O)."""
+        norm, dtype = layer.layer_norm, states_BSI.dtype
+        states_BNO = convolve(states_BSI, layer.conv)
+        return self._normalize(states_BNO, norm.weight.to(dtype), norm.bias.to(dtype), norm.eps, layer.activation)
 
     def _normalize(self, *arguments: Any) -> Tensor:
         """Apply norm and activation, compiled if that is possible."""

@@ -9,7 +9,7 @@ from typing import Any, cast
 from torch import nn
 
 from voxlate.models.gpu.encoder_layers import transformer
-from voxlate.models.gpu.front_end import FrontEnd
+from voxlate.models.gpu.front_end import Backend, FrontEnd
 from voxlate.models.wav2vec2 import Wav2Vec2Encoder
 
 
@@ -29,7 +29,7 @@ def replace_parts(model: nn.Module) -> None:
                 module.model.feature_extractor.forward = FrontEnd(module.model.feature_extractor)
 
 
-def compile_encoders(model: nn.Module, backend: str = "inductor") -> None:
+def compile_encoders(model: nn.Module, backend: Backend = "inductor") -> None:
     """Compile the transformer layers of all encoders, in place, and the norms of their front ends.
 
     Each layer is compiled by itself and for any batch, so that all layers share the compiled code.
