@@ -1,5 +1,6 @@
 """The device and the precision chosen automatically, where torch finds accelerators of several kinds."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -72,6 +73,29 @@ def test_the_doctor_says_nothing_like_that_of_a_cpu(monkeypatch: pytest.MonkeyPa
     pretend(monkeypatch)
     assert "NOT TRIED" not in CliRunner().invoke(app, ["doctor"]).stdout
     assert device_name(torch.device("cpu")).startswith("CPU (")
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "processes", "workers"),
+    [("cpu", 16, 1, 1), ("cuda", 16, 1, 8), ("cuda", 16, 4, 4), ("cuda", 2, 4, 1), ("cuda", None, 1, 1)],
+)
+def test_a_gpu_gets_its_share_of_the_cores_to_decode_audio(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, device: str, cores: int | None, processes: int, workers: int
+) -> None:
+    from toy import settings
+    from voxlate.config.schema import TrainConfig
+    from voxlate.training.distributed import data_workers
+
+    raw = settings(tmp_path, data__num_workers=None)
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    accelerator: Any = SimpleNamespace(device=torch.device(device), num_processes=processes)
+    assert data_workers(TrainConfig(**raw), accelerator) == workers
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")  # on each of several machines
+    assert data_workers(TrainConfig(**raw), accelerator) == (
+        1 if device == "cpu" else min(8, max(1, (cores or 1) // 2))
+    )
+    raw["data"]["num_workers"] = 3
+    assert data_workers(TrainConfig(**raw), accelerator) == 3
 
 
 def test_training_needs_the_device_that_accelerate_uses(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

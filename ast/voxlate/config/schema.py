@@ -115,7 +115,7 @@ class DataConfig(_ClosedModel):
     token_seconds: NonNegativeFloat = 0.03
     buckets: PositiveInt = 16
     batches_per_update: int = Field(default=1, gt=0, le=10_000)
-    num_workers: int = Field(default=1, ge=0, le=256)
+    num_workers: Annotated[int, Field(ge=0, le=256)] | None = None  # per process; default: 1, on a GPU up to 8
 
     @property
     def known_batch_seconds(self) -> float:

@@ -5,6 +5,7 @@ on CPU.
 """
 
 import copy
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -22,6 +23,8 @@ from voxlate.hardware import SMALL_BYTES, choose_device, choose_dtype
 from voxlate.models.fast_path import install_fast_path
 from voxlate.models.gpu.gpu_path import compile_encoders
 from voxlate.training.objective import Objective
+
+_MAX_WORKERS = 8  # decode more FLAC than an H100 has been seen to train on
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
@@ -58,6 +61,19 @@ def make_host_group(accelerator: Accelerator) -> Any:
     if accelerator.num_processes == 1 or accelerator.device.type == "cpu":
         return None
     return torch.distributed.new_group(backend="gloo")
+
+
+def data_workers(config: TrainConfig, accelerator: Accelerator) -> int:
+    """Return the number of worker processes that prepare the batches of this process.
+
+    By default one for a CPU, which needs its cores for the model; for a GPU this process's share of the cores, up to 8.
+    """
+    if config.data.num_workers is not None:
+        return config.data.num_workers
+    if accelerator.device.type == "cpu":
+        return 1
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))  # of this machine
+    return max(1, min(_MAX_WORKERS, (os.cpu_count() or 1) // processes))
 
 
 def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:

@@ -28,7 +28,7 @@ from voxlate.errors import AudioError, VoxlateError
 from voxlate.files import file_sha256, write_text
 from voxlate.models.cpu.malloc import FreedMemory
 from voxlate.progress import progress_bar
-from voxlate.training.distributed import autocast
+from voxlate.training.distributed import autocast, data_workers
 from voxlate.training.run_log import RunLog
 
 STATES = "states"
@@ -146,7 +146,7 @@ def _compute_part(
         main = accelerator.is_main_process
         advance = stack.enter_context(progress_bar("encoder states", len(requests))) if main else None
         pin_memory = accelerator.device.type == "cuda"
-        for batch in read_batches(maker, requests, workers=config.data.num_workers, pin_memory=pin_memory):
+        for batch in read_batches(maker, requests, workers=data_workers(config, accelerator), pin_memory=pin_memory):
             unreadable |= {str(index): reason for index, reason in batch.skipped}
             if advance is not None:
                 advance(1)

@@ -32,7 +32,14 @@ from voxlate.training.checkpoint import (
     load_weights,
     write_checkpoint,
 )
-from voxlate.training.distributed import autocast, distribute, gathered_objective, make_accelerator, make_host_group
+from voxlate.training.distributed import (
+    autocast,
+    data_workers,
+    distribute,
+    gathered_objective,
+    make_accelerator,
+    make_host_group,
+)
 from voxlate.training.encoder_states import compute_encoder_states
 from voxlate.training.export import export_model
 from voxlate.training.freezing import choose_trainable
@@ -235,7 +242,9 @@ def _process_batches(run: TrainingRun, start: SamplerState) -> Iterator[Batch]:
                 yield BatchRequest(sampler_state, next_state, indices)
 
     pin_memory = accelerator.device.type == "cuda"
-    return read_batches(run.batch_maker, requests(), workers=data.num_workers, pin_memory=pin_memory)
+    return read_batches(
+        run.batch_maker, requests(), workers=data_workers(run.config, accelerator), pin_memory=pin_memory
+    )
 
 
 def _report_skipped(run: TrainingRun, state: TrainingState, batches: Sequence[Batch], consecutive_empty: int) -> None:
@@ -263,7 +272,7 @@ def _score(run: TrainingRun, state: TrainingState, title: str) -> dict[str, Dire
             run.dev_batch_maker,
             config.validation,
             accelerator,
-            workers=config.data.num_workers,
+            workers=data_workers(config, accelerator),
             output=config.output_dir / "dev" / f"update-{state.update:08}.jsonl",
         )
     values = {"mean_bleu": mean_bleu(scores), "directions": scores_as_dicts(scores)}

@@ -91,6 +91,6 @@ def convolve(states_BSI: Tensor, convolution: Any) -> Tensor:
     extra = -weight_OW.shape[1] % _ALIGNMENT if channels == 1 else 0
     if extra:  # zeros in the weights, and windows that are longer by as much
         weight_OW, states_BSI = F.pad(weight_OW, (0, extra)), F.pad(states_BSI, (0, 0, 0, extra))
-    windows_BNW = states_BSI.unfold(1, kernel + extra, stride).transpose(2, 3).flatten(2)
+    windows_BNW = states_BSI.unfold(1, kernel + extra, stride).transpose(2, 3).flatten(2).contiguous()
     bias_O = None if convolution.bias is None else convolution.bias.to(states_BSI.dtype)
     return F.linear(windows_BNW, weight_OW, bias_O)
