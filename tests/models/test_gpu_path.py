@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from host_waits import ForbidHostWaits
 from random_encoders import build
 from tiny import KINDS, waveforms
 from voxlate.data.batching import collate_waveforms
@@ -95,6 +96,16 @@ def test_lengths_on_the_host_are_those_of_the_states() -> None:
         with torch.inference_mode():
             _, frames_B = encoder(waveform_BT, lengths_B)
         assert encoder.frame_lengths(lengths_B).tolist() == frames_B.tolist()
+
+
+@pytest.mark.parametrize("kind", ["XLS-R, XLSR-53, wav2vec 2.0 LV-60", "HuBERT base"])
+def test_encoding_does_not_wait_for_the_device(kind: str) -> None:
+    encoder: Any = build(KINDS[kind])
+    replace_parts(encoder)
+    waveform_BT, lengths_B = collate_waveforms(waveforms(3, 0.7, 1.3), normalize=True)
+    with torch.inference_mode(), ForbidHostWaits([waveform_BT, *encoder.parameters()]) as mode:
+        encoder(waveform_BT, lengths_B)
+    assert mode.calls > 50
 
 
 def test_nothing_is_compiled_for_short_jobs_and_all_layers_for_long_ones() -> None:

@@ -144,6 +144,7 @@ def _choose(config: TrainConfig, data: TrainingData, objective: Objective, accel
     def trial(seconds: float) -> float | None:
         taken = peak_memory(device, lambda: backward(seconds))
         objective.zero_grad(set_to_none=True)
+        torch.cuda.empty_cache()
         return None if taken is None else max(1.0, taken - estimate(seconds)["gradients"] * 2**30)
 
     if config.sharded:
