@@ -95,7 +95,11 @@ def breaking(first: int, last: int) -> Callable[..., Any]:
     return update
 
 
-def test_updates_that_are_not_finite_change_nothing(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("skipping", [("cpu", "cuda"), ()])
+def test_updates_that_are_not_finite_change_nothing(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skipping: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("voxlate.training.optimizer.SKIPPING_DEVICES", skipping)
     changes = {"optimizer__max_updates": 6, "log_every": 3, "checkpoints": {"every_updates": 1, "keep_last": 9}}
     monkeypatch.setattr("voxlate.training.train.train_update", breaking(4, 5))
     run(config(toy, tmp_path / "run", **changes))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from voxlate.config.schema import OptimizerConfig
 
+SKIPPING_DEVICES = ("cpu", "cuda")  # whose fused AdamW reads `found_inf`
 _INITIAL_SCALE = 0.01  # of the peak, at the start of tri_stage; as in fairseq
 
 
@@ -38,9 +39,13 @@ def make_optimizer(model: nn.Module, settings: OptimizerConfig) -> torch.optim.A
 def skip_step(optimizer: torch.optim.Optimizer, skip: Tensor) -> None:
     """Let the next step of a fused optimizer change nothing if `skip`, a scalar on its device, is true.
 
-    The device decides, as after an overflow of torch's GradScaler: the host need not know the value.
+    The device decides, as after an overflow of torch's GradScaler: the host need not know the value. Elsewhere than on
+    the devices where this is known to work, the host looks.
     """
-    vars(optimizer)["found_inf"] = skip.float()
+    if skip.device.type in SKIPPING_DEVICES:
+        vars(optimizer)["found_inf"] = skip.float()
+    elif skip:
+        optimizer.zero_grad(set_to_none=True)  # parameters without a gradient are left alone
 
 
 def learning_rate(update: int, settings: OptimizerConfig, *, second_warmup: int = 0) -> float:
