@@ -36,14 +36,14 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
         cpu=device.type == "cpu",
         mixed_precision="no",  # `autocast` below follows our settings, not accelerate's configuration
     )
-    if accelerator.device.type != device.type:
-        raise VoxlateError(
-            f"device is {config.device}, but accelerate uses {accelerator.device.type} here; set device to auto or cpu"
-        )
     if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
         raise VoxlateError(
             f"accelerate is configured for {accelerator.distributed_type.value}, but voxlate does its own sharding: "
             "choose plain multi-GPU in accelerate config, and set sharded=true"
+        )
+    if accelerator.device.type != device.type:
+        raise VoxlateError(
+            f"device is {config.device}, but accelerate uses {accelerator.device.type} here; set device to auto or cpu"
         )
     processes, batches = accelerator.num_processes, config.data.batches_per_update
     if batches % processes:
@@ -91,16 +91,16 @@ def distribute(objective: Objective, config: TrainConfig, accelerator: Accelerat
 
     The second value is a copy without weights for `gathered_objective` if the objective is sharded, otherwise None.
     """
+    if config.sharded and _uses_layerdrop(objective):
+        raise VoxlateError(
+            "the model's own config has layerdrop, which cannot be sharded: processes would skip different layers; "
+            "set regularization.encoder_layerdrop and decoder_layerdrop to 0"
+        )
     objective.to(accelerator.device)
     install_fast_path(objective)
     if config.compile_encoder:
         compile_encoders(objective)
     if config.sharded:
-        if _uses_layerdrop(objective):
-            raise VoxlateError(
-                "the model's own config has layerdrop, which cannot be sharded: processes would skip different layers; "
-                "set regularization.encoder_layerdrop and decoder_layerdrop to 0"
-            )
         skeleton = _copy_without_weights(objective)
         shard(objective, dtype=_dtype(config, accelerator.device))
         return objective, skeleton
