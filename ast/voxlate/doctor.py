@@ -1,6 +1,5 @@
 """The report of ``voxlate doctor``: installed packages, device, precision, and a check of the audio decoder."""
 
-import os
 import platform
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -11,7 +10,7 @@ from huggingface_hub.errors import CacheNotFound
 
 import voxlate
 from voxlate.audio.decoder_check import check_decoder, decoder_fingerprint
-from voxlate.hardware import SMALL_BYTES, choose_device, choose_dtype
+from voxlate.hardware import NEVER_RUN, SMALL_BYTES, choose_device, choose_dtype, device_name
 from voxlate.published_checkpoints import PUBLISHED_TARGETS
 
 _PACKAGES = ("torch", "transformers", "safetensors", "huggingface-hub", "sentencepiece", "av", "numpy")
@@ -34,7 +33,10 @@ def report() -> Iterator[tuple[str, str]]:
     yield "voxlate", f"{voxlate.__version__} on Python {platform.python_version()}, {platform.platform()}"
     yield "packages", ", ".join(f"{name} {_version(name)}" for name in _PACKAGES)
     device = choose_device("auto")
-    yield "device", f"{_device_name(device)}; {torch.get_num_threads()} CPU threads"
+    yield "device", f"{_describe(device)}; {torch.get_num_threads()} CPU threads"
+    if device.type in NEVER_RUN:
+        advice = "compare its results with those of --device cpu before you rely on them, and report what differs"
+        yield "NOT TRIED", f"Voxlate has never been run on {NEVER_RUN[device.type]}: {advice}"
     precision = str(choose_dtype("auto", device, SMALL_BYTES)).removeprefix("torch.")
     yield "precision", f"{precision} (--dtype auto; small models on a CPU: float32)"
     yield "audio decoder", ", ".join(f"{name} {value}" for name, value in decoder_fingerprint().items())
@@ -52,11 +54,10 @@ def _version(package: str) -> str:
         return "MISSING"
 
 
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        properties = torch.cuda.get_device_properties(device)
-        return f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
-    return f"CPU ({platform.processor() or platform.machine()}, {os.cpu_count()} cores)"
+def _describe(device: torch.device) -> str:
+    name = device_name(device)
+    memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0
+    return f"{name}, {memory / 2**30:.0f} GiB" if memory else name
 
 
 def _cached_checkpoints() -> list[str]:

@@ -23,23 +23,33 @@ from voxlate.tokenizer import Tokenizer
 SIZES = {"300m": (1024, 24, 4096), "1b": (1280, 48, 5120), "2b": (1920, 48, 7680)}
 
 
-def build(size: str) -> SpeechTranslator:
-    """Return a randomly initialized model of a published size: 793M, 1441M or 2639M parameters."""
-    width, layers, ffn_width = SIZES[size]
+def random_model(width: int, layers: int, decoder: DecoderConfig, *, convolution_width: int = 512) -> SpeechTranslator:
+    """Return a randomly initialized model with an encoder of a width and a number of layers, for XLS-R's settings.
+
+    No layer is skipped in training: in transformers, `layerdrop` would also apply to the strides of the adapter.
+    """
     encoder = Wav2Vec2Config(
         hidden_size=width,
         num_hidden_layers=layers,
         num_attention_heads=16,
-        intermediate_size=ffn_width,
+        intermediate_size=4 * width,
+        conv_dim=[convolution_width] * 7,
+        num_conv_pos_embedding_groups=16,
         feat_extract_norm="layer",
         do_stable_layer_norm=True,
         conv_bias=True,
         mask_time_prob=0.075,
+        layerdrop=0.0,
     )
-    decoder = DecoderConfig()
     return SpeechTranslator(
         Wav2Vec2Encoder(encoder), LengthAdapter(AdapterConfig(width, decoder.width)), MBartDecoder(decoder)
     )
+
+
+def build(size: str) -> SpeechTranslator:
+    """Return a randomly initialized model of a published size: 793M, 1441M or 2639M parameters."""
+    width, layers, _ = SIZES[size]
+    return random_model(width, layers, DecoderConfig())
 
 
 def main() -> None:

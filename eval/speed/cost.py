@@ -1,10 +1,11 @@
-"""Estimate the cost of the recipes: hours on 1, 8 and 64 GPUs, memory per GPU, and price. Nothing is measured.
+"""Estimate the cost of the recipes from a measured speed: hours on 1, 8 and 64 GPUs, memory per GPU, and price.
 
-    python eval/speed/cost.py [--gpu H100] [--share 0.35] [--price 2.5] [RECIPE ...]
+    python eval/speed/cost.py [--gpu H100] [--share 0.06] [--price 2.5] [RECIPE ...]
 
 The FLOPs of an update follow from the shapes: three times the forward pass for trained layers, four times with gradient
-checkpointing, once for the frozen convolutions. They are divided by a share of the GPU's peak rate. Communication is
-estimated from the bandwidth between GPUs, and overlaps with the backward pass.
+checkpointing, once for the frozen convolutions. They are divided by a share of the GPU's peak rate, by default the one
+that training reached on an H100 (`measured_share`). Communication is estimated from the bandwidth between GPUs, and
+overlaps with the backward pass.
 """
 
 import argparse
@@ -22,6 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "recipes" / "covost2"
 # bfloat16 FLOP/s without sparsity, bytes of memory, bytes/s between GPUs of a machine, from the vendors' data sheets.
 GPUS = {"A100": (312e12, 80e9, 300e9), "H100": (989e12, 80e9, 450e9), "H200": (989e12, 141e9, 450e9)}
+# Seconds of audio per second of training the 300M model with mBART in batches of 240 s, without gradient checkpointing,
+# on one H100 80GB (PyTorch 2.11, commit 2fa6e9b). Other sizes and GPUs were not measured.
+MEASURED_SPEED = 492.0
 _NETWORK = 50e9  # bytes/s between machines: 400 Gbit/s per GPU
 _GPUS_PER_MACHINE = 8
 _DECODER_PARAMETERS, _ADAPTER_PARAMETERS = 459e6, 19e6
@@ -63,25 +67,35 @@ class RecipeCost:
         return self.state_bytes / (gpus if self.sharded else 1) + self.batch_bytes
 
 
-def estimate_cost(path: Path) -> RecipeCost:
-    """Estimate the cost of one recipe."""
-    config: TrainConfig = read_config(path)
-    size, factor, parameters = next(ENCODERS[name] for name in ENCODERS if str(config.model.encoder).endswith(name))
+def training_flops(size: str, factor: float = 1.0, passes: int = 3) -> float:
+    """Return the FLOPs of training per second of audio; `passes` of the layers are four with gradient checkpointing."""
     seconds_N = clip_seconds(2000, np.random.default_rng(0))
     stages = count_work(size, seconds_N, _TOKENS, 1, len(seconds_N), 2)
     audio_seconds = float(seconds_N.sum())
     convolutions = convolution_flops(audio_seconds)
-    passes = 4 if config.gradient_checkpointing else 3
     encoder = factor * (stages["encoder and adapter"].flops - convolutions)
     layers = encoder + stages["decoder"].flops + stages["cross-attention keys and values"].flops
-    flops = (convolutions + passes * layers + 3 * stages["output layer"].flops) / audio_seconds
-    update_seconds = config.data.batch_seconds * config.data.batches_per_update
+    return (convolutions + passes * layers + 3 * stages["output layer"].flops) / audio_seconds
+
+
+def measured_share() -> float:
+    """Return the share of an H100's peak that training reached."""
+    return training_flops("300m") * MEASURED_SPEED / GPUS["H100"][0]
+
+
+def estimate_cost(path: Path) -> RecipeCost:
+    """Estimate the cost of one recipe."""
+    config: TrainConfig = read_config(path)
+    size, factor, parameters = next(ENCODERS[name] for name in ENCODERS if str(config.model.encoder).endswith(name))
+    flops = training_flops(size, factor, passes=4 if config.gradient_checkpointing else 3)
+    batch_seconds = config.data.known_batch_seconds
+    update_seconds = batch_seconds * config.data.batches_per_update
     total = parameters + _DECODER_PARAMETERS + _ADAPTER_PARAMETERS
     trained_share = 0.35 if config.trainable.preset == "lna-ed" else 1.0
     width, count, _ = SIZES[size]
-    frames = config.data.batch_seconds * 50
+    frames = batch_seconds * 50
     activations = 2 * frames * width * (count if config.gradient_checkpointing else 16 * count)
-    inner = 2 * frames * width * 34 + config.data.batch_seconds * 3200 * 512 * 2 * 2  # one layer, and the convolutions
+    inner = 2 * frames * width * 34 + batch_seconds * 3200 * 512 * 2 * 2  # one layer, and the convolutions
     return RecipeCost(
         path.stem,
         config.optimizer.max_updates,
@@ -118,7 +132,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("recipes", type=Path, nargs="*", default=sorted(RECIPES.glob("*-*.yaml")))
     parser.add_argument("--gpu", choices=GPUS, default="H100")
-    parser.add_argument("--share", type=float, default=0.35, help="share of the peak FLOP/s that training reaches")
+    parser.add_argument(
+        "--share", type=float, default=measured_share(), help="share of the peak FLOP/s that training reaches"
+    )
     parser.add_argument("--price", type=float, default=2.5, help="price of a GPU in dollars per hour")
     arguments = parser.parse_args()
     print("\n".join(table(arguments.recipes, arguments.gpu, arguments.share, arguments.price)))

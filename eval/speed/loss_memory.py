@@ -1,9 +1,10 @@
 """Compare the memory of the loss over the vocabulary, forward and backward: voxlate and plain torch.
 
-    python eval/speed/loss_memory.py [--tokens 2000] [--vocabulary-size 250054] [--width 1024]
+    python eval/speed/loss_memory.py [--tokens 2000] [--vocabulary-size 250054] [--width 1024] [--device cuda]
 
-Each side runs in its own process. The peak is the growth of the resident set beyond states, weight and labels: logits,
-what is computed from them, and the gradients of states and weight. Loss and gradients of both sides are compared.
+Each side runs in its own process. The peak is the growth of the resident set, or of a GPU's allocated memory, beyond
+states, weight and labels: logits, what is computed from them, and the gradients of states and weight. Loss and
+gradients of both sides are compared.
 """
 
 import argparse
@@ -64,16 +65,22 @@ def measure(side: str, arguments: argparse.Namespace) -> None:
     """Run one side; print its peak in bytes and its seconds; save loss and gradients."""
     generator = torch.Generator().manual_seed(0)
     shape = (arguments.vocabulary_size, arguments.width)
-    weight_VD = (torch.randn(shape, generator=generator) * 0.02).requires_grad_()
-    states_ND = torch.randn((arguments.tokens, arguments.width), generator=generator).requires_grad_()
-    labels_N = torch.randint(0, arguments.vocabulary_size, (arguments.tokens,), generator=generator)
+    device = torch.device(arguments.device)
+    weight_VD = (torch.randn(shape, generator=generator) * 0.02).to(device).requires_grad_()
+    states_ND = torch.randn((arguments.tokens, arguments.width), generator=generator).to(device).requires_grad_()
+    labels_N = torch.randint(0, arguments.vocabulary_size, (arguments.tokens,), generator=generator).to(device)
+    before = torch.cuda.memory_allocated() if device.type == "cuda" else 0
     started = time.perf_counter()
     with PeakMemory() as memory:
         loss = {"voxlate": chunked, "plain": plain}[side](states_ND, weight_VD, labels_N)
         (loss / arguments.tokens).backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
     seconds = time.perf_counter() - started
-    print(memory.peak - memory.before, seconds)
-    torch.save([loss.detach(), states_ND.grad, weight_VD.grad], arguments.result)
+    print(torch.cuda.max_memory_allocated() - before if before else memory.peak - memory.before, seconds)
+    assert states_ND.grad is not None
+    assert weight_VD.grad is not None
+    torch.save([loss.detach().cpu(), states_ND.grad.cpu(), weight_VD.grad.cpu()], arguments.result)
 
 
 def difference(first: Tensor, second: Tensor) -> float:
@@ -87,6 +94,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=2000)
     parser.add_argument("--vocabulary-size", type=int, default=250_054)
     parser.add_argument("--width", type=int, default=1024)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--side", choices=["voxlate", "plain"], help="run only this side, in this process")
     parser.add_argument("--result", type=Path, help="file for loss and gradients of --side")
     arguments = parser.parse_args()
@@ -94,7 +102,8 @@ def main() -> None:
         measure(arguments.side, arguments)
         return
     sizes = [
-        f"--{name}={getattr(arguments, name.replace('-', '_'))}" for name in ("tokens", "vocabulary-size", "width")
+        f"--{name}={getattr(arguments, name.replace('-', '_'))}"
+        for name in ("tokens", "vocabulary-size", "width", "device")
     ]
     peaks: dict[str, float] = {}
     results: dict[str, list[Tensor]] = {}

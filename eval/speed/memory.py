@@ -1,6 +1,6 @@
 """Compare peak memory and time of one translation by voxlate and by transformers, as complete processes.
 
-    python eval/speed/memory.py FOLDER CLIP [--runs 3] [--max-length 20]
+    python eval/speed/memory.py FOLDER CLIP [--runs 3] [--max-length 20] [--device cuda]
 
 Both sides load the same folder in float32 and search with beam size 5, alternating. A random model rarely ends a
 hypothesis, so both have the same maximum length. Peak memory is the maximum resident set, file mappings included.
@@ -20,10 +20,10 @@ import json, sys, torch
 from pathlib import Path
 from transformers import SpeechEncoderDecoderModel
 from voxlate.audio.loading import load_audio
-folder, clip, max_length, language = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+folder, clip, max_length, language, device = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5]
 waveform = torch.from_numpy(load_audio(clip).waveform)
-waveform = ((waveform - waveform.mean()) / (waveform.var(correction=0) + 1e-7).sqrt())[None]
-model = SpeechEncoderDecoderModel.from_pretrained(folder, dtype=torch.float32).eval()
+waveform = ((waveform - waveform.mean()) / (waveform.var(correction=0) + 1e-7).sqrt())[None].to(device)
+model = SpeechEncoderDecoderModel.from_pretrained(folder, dtype=torch.float32).eval().to(device)
 tag_id = json.loads(Path(folder, "languages.json").read_text())["targets"][language]
 ids = model.generate(input_values=waveform, attention_mask=torch.ones_like(waveform).long(), num_beams=5,
     max_length=max_length, early_stopping=True, length_penalty=1.0, forced_bos_token_id=tag_id)
@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("clip", type=Path)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--max-length", type=int, default=20)
+    parser.add_argument("--device", default="cpu", help="memory is that of the process, not of a GPU")
     arguments = parser.parse_args()
     folder, clip, length = str(arguments.folder), str(arguments.clip), str(arguments.max_length)
     command = [
@@ -62,10 +63,12 @@ def main() -> None:
         "de",
         "--max-length",
         length,
+        "--device",
+        arguments.device,
     ]
     sides = {
         "voxlate": [*command, "--max-repeats", "0", "--dtype", "float32"],
-        "transformers": [sys.executable, "-c", TRANSFORMERS, folder, clip, length, "de"],
+        "transformers": [sys.executable, "-c", TRANSFORMERS, folder, clip, length, "de", arguments.device],
     }
     results: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     for _ in range(arguments.runs):

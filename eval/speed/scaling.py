@@ -1,6 +1,6 @@
 """Measure time and memory of translation by number and length of files.
 
-    python eval/speed/scaling.py MODEL [--counts 100 1000 10000] [--hours 2] [--short 5000] [--keep]
+    python eval/speed/scaling.py MODEL [--counts 100 1000 10000] [--hours 2] [--short 5000] [--device cuda] [--keep]
 
 Each run is a process of its own, `voxlate translate` into an empty folder; peak memory is its maximum resident set.
 Use a small model, such as the demo's, to measure the costs that do not depend on the model. The inputs are folders with
@@ -58,6 +58,7 @@ def measure(arguments: argparse.Namespace, source: Path, output: Path) -> tuple[
     """Translate a folder; return seconds and peak memory in MiB."""
     command = [sys.executable, "-m", "voxlate", "translate", str(source), "--model", str(arguments.model)]
     command += ["--to", arguments.to, "--output-dir", str(output), "--max-length", "24"]
+    command += ["--device", arguments.device]
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -75,6 +76,7 @@ def main() -> None:
     parser.add_argument("--counts", type=int, nargs="*", default=[100, 1000, 10_000])
     parser.add_argument("--hours", type=float, default=2.0)
     parser.add_argument("--short", type=int, default=5000)
+    parser.add_argument("--device", default="cpu", help="memory is that of the process, not of a GPU")
     parser.add_argument("--keep", action="store_true", help="write results/scaling.json")
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []

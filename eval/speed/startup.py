@@ -1,6 +1,6 @@
 """Measure start-up as complete processes: `--help`, imports, and a first translation by voxlate and transformers.
 
-    python eval/speed/startup.py MODEL CLIP [--to de] [--runs 5] [--keep]
+    python eval/speed/startup.py MODEL CLIP [--to de] [--runs 5] [--device cuda] [--keep]
 
 Files and bytecode are in the page cache. The first translation is limited to 4 tokens, so that loading dominates.
 """
@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("clip", type=Path)
     parser.add_argument("--to", default="de")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--keep", action="store_true", help="write results/startup.json")
     arguments = parser.parse_args()
     model, clip, python = str(arguments.model), str(arguments.clip), sys.executable
@@ -36,6 +37,8 @@ def main() -> None:
         arguments.to,
         "--max-length",
         "4",
+        "--device",
+        arguments.device,
     ]
     sides = {
         "python -c pass": [python, "-c", "pass"],
@@ -48,7 +51,16 @@ def main() -> None:
         ],
         "first translation, float32": [*translate, "--dtype", "float32"],
         "first translation, auto": translate,
-        "first translation by transformers": [python, "-c", TRANSFORMERS, model, clip, "4", arguments.to],
+        "first translation by transformers": [
+            python,
+            "-c",
+            TRANSFORMERS,
+            model,
+            clip,
+            "4",
+            arguments.to,
+            arguments.device,
+        ],
     }
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
     for number in range(arguments.runs + (arguments.runs > 1)):

@@ -26,16 +26,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import Wav2Vec2Config
 
+from speed.build_full_size import random_model
 from speed.synthetic import clip_seconds, sentence, write_clips
 from voxlate.checkpoints.model_folder import save_checkpoint
 from voxlate.manifest.utterance import Utterance
 from voxlate.manifest.writing import write_manifest
-from voxlate.models.adapter import AdapterConfig, LengthAdapter
-from voxlate.models.decoder import DecoderConfig, MBartDecoder
-from voxlate.models.speech_translator import SpeechTranslator
-from voxlate.models.wav2vec2 import Wav2Vec2Encoder
+from voxlate.models.decoder import DecoderConfig
 from voxlate.tokenizer import Tokenizer
 
 _HERE = Path(__file__).resolve().parent
@@ -46,23 +43,8 @@ def write_model(folder: Path, arguments: argparse.Namespace) -> int:
     torch.manual_seed(0)
     tokenizer = Tokenizer(arguments.vocabulary)
     width = arguments.width
-    encoder = Wav2Vec2Config(
-        hidden_size=width,
-        num_hidden_layers=arguments.encoder_layers,
-        num_attention_heads=16,
-        intermediate_size=4 * width,
-        conv_dim=[arguments.convolution_width] * 7,
-        num_conv_pos_embedding_groups=16,
-        feat_extract_norm="layer",
-        do_stable_layer_norm=True,
-        conv_bias=True,
-        mask_time_prob=0.075,
-        layerdrop=0.0,  # no layer is skipped; in transformers it would also apply to the adapter's strides
-    )
     decoder = DecoderConfig(tokenizer.vocabulary_size, width, arguments.decoder_layers, 16, 4 * width)
-    model = SpeechTranslator(
-        Wav2Vec2Encoder(encoder), LengthAdapter(AdapterConfig(width, width)), MBartDecoder(decoder)
-    )
+    model = random_model(width, arguments.encoder_layers, decoder, convolution_width=arguments.convolution_width)
     save_checkpoint(folder, model, tokenizer, {"en": tokenizer.tag_id("en_XX")})
     return sum(parameter.numel() for parameter in model.parameters())
 
@@ -104,11 +86,12 @@ def show(results: dict[str, list[dict[str, Any]]]) -> None:
         )
         ratio = f"   voxlate is {speeds['voxlate'] / speeds[name]:.2f} x" if name != "voxlate" else ""
         print(f"{name:16} {speeds[name]:7.2f} audio-s/s   {audio:5.0f} s of audio in {seconds:6.2f} s ({each}){ratio}")
-    print("\nparts of an update of voxlate (medians)")
     parts = {
         part: statistics.median(one["parts"][part] for one in results["voxlate"])
         for part in results["voxlate"][0]["parts"]
     }
+    if parts:  # measured on a CPU only
+        print("\nparts of an update of voxlate (medians)")
     for part, seconds in parts.items():
         print(f"  {part:44} {seconds:6.3f} s  {seconds / sum(parts.values()):4.0%}")
 
@@ -129,6 +112,8 @@ def main() -> None:
         "--batch-size", type=int, nargs="+", default=[24], help="batch sizes of Trainer's best settings"
     )
     parser.add_argument("--sides", nargs="+", default=["defaults", "best"], help="sides of Trainer to run")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=1, help="workers that load data, of both sides")
     parser.add_argument("--work", type=Path, help="folder for model and clips, which are kept and reused")
     parser.add_argument("overrides", nargs="*", help="settings of voxlate train, such as data.workers=0")
     arguments = parser.parse_intermixed_args()
@@ -139,11 +124,12 @@ def main() -> None:
             print(f"{write_model(model, arguments) / 1e6:.0f}M parameters", flush=True)
         manifest, seconds = write_data(data, arguments.clips)
         print(f"{arguments.clips} clips, {seconds:.0f} s", flush=True)
-        counts = ["--updates", str(arguments.updates), "--warmup", str(arguments.warmup)]
+        counts = ["--updates", str(arguments.updates), "--warmup", str(arguments.warmup), "--device", arguments.device]
         places = [str(model), str(manifest), str(work / f"output-{os.getpid()}"), *counts]
-        trainer = [sys.executable, str(_HERE / "training_trainer.py"), *places]
+        trainer = [sys.executable, str(_HERE / "training_trainer.py"), *places, "--workers", str(arguments.workers)]
+        overrides = [f"data.num_workers={arguments.workers}", *arguments.overrides]
         sides = {
-            "voxlate": [sys.executable, str(_HERE / "training_voxlate.py"), *places, *arguments.overrides],
+            "voxlate": [sys.executable, str(_HERE / "training_voxlate.py"), *places, *overrides],
             "defaults": trainer,
         } | {f"best, batch {size}": [*trainer, "--best", "--batch-size", str(size)] for size in arguments.batch_size}
         sides = {

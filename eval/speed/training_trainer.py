@@ -1,6 +1,6 @@
 """Trainer's side of `training.py`: train the same model on the same clips; print the result as one JSON line.
 
-    python eval/speed/training_trainer.py MODEL MANIFEST OUTPUT --updates 6 --warmup 2 [--best] [--batch-size 24]
+    python eval/speed/training_trainer.py MODEL MANIFEST OUTPUT --updates 6 --warmup 2 [--best] [--device cuda]
 
 The code follows transformers' examples for speech recognition. Choices are in favor of Trainer: clips are decoded and
 normalized, and texts are tokenized, before timing starts, and labels are not smoothed. The convolutions on the waveform
@@ -70,13 +70,17 @@ class PaddingCollator:
 
 
 class Stopwatch(TrainerCallback):  # type: ignore[misc]
-    """Records the end time of each update."""
+    """Records the end time of each update; of the last one before measuring and the last one, when it is computed."""
 
-    def __init__(self) -> None:
+    def __init__(self, arguments: argparse.Namespace) -> None:
         self.ends: list[float] = []
+        self._arguments = arguments
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         """Record the time."""
+        ends = (self._arguments.warmup, self._arguments.warmup + self._arguments.updates)
+        if self._arguments.device != "cpu" and len(self.ends) + 1 in ends:
+            torch.accelerator.synchronize()
         self.ends.append(time.perf_counter())
 
 
@@ -84,13 +88,13 @@ class CountingTrainer(Trainer):  # type: ignore[misc]
     """A Trainer that records the loss and the seconds of audio of each update, without padding."""
 
     audio_seconds: list[float]
-    losses: list[float]
+    losses: list[Tensor]
 
     def training_step(self, model: Any, inputs: Any, *further: Any, **named: Any) -> Tensor:
         """Run the inherited step and record its batch."""
         self.audio_seconds.append(int(inputs["attention_mask"].sum()) / 16_000)
         loss: Tensor = super().training_step(model, inputs, *further, **named)
-        self.losses.append(float(loss))
+        self.losses.append(loss.detach())  # read at the end: the host need not wait here
         return loss
 
 
@@ -100,14 +104,14 @@ def training_arguments(arguments: argparse.Namespace) -> TrainingArguments:
         "bf16": True,
         "train_sampling_strategy": "group_by_length",
         "per_device_train_batch_size": arguments.batch_size,
-        "dataloader_num_workers": 1,
-        "dataloader_persistent_workers": True,
-        "dataloader_pin_memory": False,
+        "dataloader_num_workers": arguments.workers,
+        "dataloader_persistent_workers": arguments.workers > 0,
+        "dataloader_pin_memory": arguments.device != "cpu",
     }
     return TrainingArguments(
         output_dir=str(arguments.output),
         max_steps=arguments.warmup + arguments.updates,
-        use_cpu=True,
+        use_cpu=arguments.device == "cpu",
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
@@ -127,12 +131,16 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--best", action="store_true", help="use the best settings instead of the defaults")
     parser.add_argument("--batch-size", type=int, default=24, help="batch size of the best settings")
+    parser.add_argument("--workers", type=int, default=1, help="workers of the best settings that load data")
+    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
+    if arguments.device != "cpu":  # Trainer takes the current one
+        torch.accelerator.set_device_index(torch.device(arguments.device).index or 0)
     model = SpeechEncoderDecoderModel.from_pretrained(arguments.model, dtype=torch.float32)
     model.config.pad_token_id, model.config.decoder_start_token_id = PAD_ID, 2
     model.freeze_feature_encoder()
     extractor = Wav2Vec2FeatureExtractor.from_pretrained(arguments.model)
-    stopwatch = Stopwatch()
+    stopwatch = Stopwatch(arguments)
     trainer = CountingTrainer(
         model=model,
         args=training_arguments(arguments),
@@ -150,7 +158,7 @@ def main() -> None:
         "speed": sum(audio) / (ends[-1] - ends[0]),
         "seconds_per_update": statistics.median(late - early for early, late in pairwise(ends)),
         "sound_per_update": statistics.mean(audio),
-        "loss": trainer.losses,
+        "loss": [float(loss) for loss in trainer.losses],
         "threads": torch.get_num_threads(),
     }
     print(json.dumps(result))

@@ -1,6 +1,6 @@
 """Compare translation speed of voxlate and transformers in seconds of audio per second, with the same weights.
 
-    python eval/speed/translation.py MODEL [--clips 64] [--rounds 3] [--keep]
+    python eval/speed/translation.py MODEL [--clips 64] [--rounds 3] [--device cuda] [--keep]
 
 MODEL is a folder, such as a random model of a published size from `build_full_size.py`. All sides translate the same
 clips with the same maximum length. Each run is a process of its own, the sides alternate, and the results are medians
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from speed.record import median, save_result
 from speed.synthetic import clip_seconds, write_clips
@@ -50,6 +51,7 @@ def main() -> None:
         "--max-length", type=int, default=20, help="maximum number of tokens; a random model rarely ends a hypothesis"
     )
     parser.add_argument("--batch-size", type=int, nargs="+", default=[8], help="batch sizes of tuned transformers")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--shortlist", action="store_true", help="also measure voxlate with the model's shortlist")
     parser.add_argument(
         "--float32",
@@ -71,6 +73,8 @@ def main() -> None:
             str(arguments.beam_size),
             "--max-length",
             str(arguments.max_length),
+            "--device",
+            arguments.device,
         ]
         common = [str(arguments.model), str(clips), *options]
         voxlate = [sys.executable, str(_HERE / "translation_voxlate.py"), *common]

@@ -19,12 +19,13 @@ from voxlate.config.schema import TrainableConfig
 from voxlate.models import ENCODERS
 from voxlate.models.cpu.install import install_cpu_path
 from voxlate.models.encoder import SpeechEncoder
+from voxlate.models.gpu.gpu_path import replace_parts
 from voxlate.tokenizer import Tokenizer
 from voxlate.training.freezing import PRESETS, choose_trainable
 from voxlate.training.objective import Objective
 
 SECONDS = (1.03, 0.31, 2.5, 0.02, 1.77)  # one of them shorter than a frame
-MODES = ["plain", "gradients", "fast CPU path"]
+MODES = ["plain", "gradients", "fast CPU path", "GPU path"]
 
 
 def built(kind: tuple[str, dict[str, Any], bool], mode: str) -> SpeechEncoder:
@@ -32,6 +33,8 @@ def built(kind: tuple[str, dict[str, Any], bool], mode: str) -> SpeechEncoder:
     encoder: Any = build(kind)
     if mode == "fast CPU path":
         install_cpu_path(encoder)
+    if mode == "GPU path":
+        replace_parts(encoder)
     result: SpeechEncoder = encoder
     return result
 

@@ -11,7 +11,6 @@ from voxlate.models import loss
 from voxlate.models.ctc_head import CtcHead
 from voxlate.models.loss import smoothed_cross_entropy
 from voxlate.models.masking import span_mask
-from voxlate.tokenizer import IGNORED_ID
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
@@ -23,14 +22,13 @@ def test_the_chunked_loss_equals_that_of_torch(smoothing: float, rows: int, monk
     torch.manual_seed(0)
     states_ND, weight_VD = torch.randn(50, 16, requires_grad=True), torch.randn(301, 16, requires_grad=True)
     labels_N = torch.randint(0, 301, (50,))
-    labels_N[::5] = IGNORED_ID
     found = []
     for function in (
         lambda: smoothed_cross_entropy(states_ND, weight_VD, labels_N, smoothing),
         lambda: F.cross_entropy(states_ND @ weight_VD.T, labels_N, label_smoothing=smoothing, reduction="sum"),
     ):
         value = function()  # type: ignore[no-untyped-call]
-        (value / 40).backward()  # type: ignore[no-untyped-call]
+        (value / 50).backward()  # type: ignore[no-untyped-call]
         assert states_ND.grad is not None
         assert weight_VD.grad is not None
         found.append((value.detach(), states_ND.grad.clone(), weight_VD.grad.clone()))
@@ -46,7 +44,7 @@ def test_frozen_embeddings_get_no_gradient() -> None:
     assert states_ND.grad is not None
     with torch.no_grad():
         assert torch.equal(smoothed_cross_entropy(states_ND, weight_VD, torch.arange(5), 0.1), value)
-    nothing = smoothed_cross_entropy(states_ND, weight_VD, torch.full((5,), IGNORED_ID), 0.1)
+    nothing = smoothed_cross_entropy(states_ND[:0], weight_VD, torch.arange(0), 0.1)
     assert nothing.item() == 0
 
 

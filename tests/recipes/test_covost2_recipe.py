@@ -1,6 +1,7 @@
 """recipes/covost2/run.sh on a micro corpus, from archives to a report, and a second run; the table of costs."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -59,3 +60,9 @@ def test_the_readme_lists_every_recipe_and_the_computed_costs() -> None:
         [sys.executable, ROOT / "eval/speed/cost.py"], capture_output=True, text=True, check=True
     ).stdout
     assert costs in readme
+    cost = runpy.run_path(str(ROOT / "eval/speed/cost.py"))
+    share, speed = f"{100 * cost['measured_share']():.1f} %", f"{cost['MEASURED_SPEED']:.0f} s of speech per second"
+    scaling = (RECIPES / "scaling.md").read_text(encoding="utf-8")
+    assert share in readme
+    assert f"a share of {share}" in scaling
+    assert speed in scaling

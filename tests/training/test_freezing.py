@@ -106,7 +106,7 @@ def test_the_other_schedules() -> None:
 
 def test_norms_biases_and_embeddings_have_no_weight_decay(objective: Objective) -> None:
     settings = OptimizerConfig.model_validate({"max_updates": 1, "lr": 1.0, "weight_decay": 0.1})
-    decayed, other = make_optimizer(objective, settings, fused=True).param_groups
+    decayed, other = make_optimizer(objective, settings).param_groups
     assert decayed["weight_decay"] == 0.1
     assert other["weight_decay"] == 0.0
     assert all(parameter.ndim > 1 for parameter in decayed["params"])

@@ -35,7 +35,7 @@ Model = Annotated[
     str,
     model_option("--model", metavar="MODEL", help="Model folder, Hub id or id@revision."),
 ]
-Device = Annotated[str, model_option(metavar="DEVICE", help="Device to run on: auto, cpu, cuda, cuda:1, …")]
+Device = Annotated[str, model_option(metavar="DEVICE", help="Device to run on: auto, cpu, cuda, cuda:1, mps, xpu.")]
 DType = Annotated[str, model_option(metavar="DTYPE", help="Precision: auto, float32, bfloat16 or float16.")]
 DTypeOrInt8 = Annotated[
     str,

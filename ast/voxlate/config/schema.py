@@ -12,6 +12,7 @@ from pydantic import (
     Field,
     NonNegativeFloat,
     PositiveFloat,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -29,6 +30,14 @@ def _nonempty_path(value: object) -> object:
     return value
 
 
+def _auto_or_positive(value: object) -> object:
+    try:
+        return value if value == "auto" else TypeAdapter(PositiveFloat).validate_python(value)
+    except ValidationError:
+        raise ValueError("expected auto, or a number above 0") from None
+
+
+DEFAULT_BATCH_SECONDS = 120.0
 PositiveInt = Annotated[int, Field(gt=0, lt=2**31)]
 NonNegativeInt = Annotated[int, Field(ge=0, lt=2**31)]
 AdapterSize = Annotated[int, Field(gt=0, le=100)]
@@ -36,6 +45,7 @@ SettingsPath = Annotated[Path, BeforeValidator(_nonempty_path), AfterValidator(P
 ModelName = Annotated[str, Field(min_length=1)]
 LanguageToken = str | Annotated[int, Field(strict=True)]  # an mBART tag or a token id; `true` is not id 1
 Decibels = Annotated[float, Field(ge=-200.0, le=200.0)]
+BatchSeconds = Annotated[float | Literal["auto"], BeforeValidator(_auto_or_positive)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 Preset = Literal["all", "lna-e", "lna-d", "lna-ed", "adapter-only", "decoder-only", "lora"]
 
@@ -100,12 +110,22 @@ class DataConfig(_ClosedModel):
     teacher: list[SettingsPath] = []  # JSON lines with id and text: targets that replace those of the manifests
     sampling_temperature: float = Field(default=1.0, ge=1.0)
     sample_by: Literal["utterances", "hours"] = "utterances"
-    batch_seconds: PositiveFloat = 120.0
+    batch_seconds: BatchSeconds = DEFAULT_BATCH_SECONDS  # auto: as much as a GPU's memory holds; else 120
     quadratic_seconds: PositiveFloat = 120.0
     token_seconds: NonNegativeFloat = 0.03
     buckets: PositiveInt = 16
     batches_per_update: int = Field(default=1, gt=0, le=10_000)
-    num_workers: int = Field(default=1, ge=0, le=256)
+    num_workers: Annotated[int, Field(ge=0, le=256)] | None = None  # per process; default: 1, on a GPU up to 8
+
+    @property
+    def known_batch_seconds(self) -> float:
+        """`batch_seconds`, or the default while a run has not replaced "auto"."""
+        return DEFAULT_BATCH_SECONDS if self.batch_seconds == "auto" else self.batch_seconds
+
+    @property
+    def shown_batch_seconds(self) -> str:
+        """`batch_seconds` for a message."""
+        return "auto" if self.batch_seconds == "auto" else f"{self.batch_seconds:g}"
 
 
 class AugmentationConfig(_ClosedModel):
@@ -219,6 +239,7 @@ class TrainConfig(_ClosedModel):
     checkpoints: CheckpointConfig = CheckpointConfig()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     gradient_checkpointing: bool = False
+    compile_encoder: bool = False  # with torch.compile, which takes a minute or so at every start
     sharded: bool = False  # shard parameters, gradients and optimizer state over the processes (FSDP)
     device: str = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1

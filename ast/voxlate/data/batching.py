@@ -24,6 +24,7 @@ from voxlate.text import join_texts
 from voxlate.tokenizer import EOS_ID, IGNORED_ID, PAD_ID, Tokenizer
 from voxlate_eval.text_normalization import normalize_words
 
+_ON_HOST = ("lengths_B", "characters_BL", "character_lengths_B")  # see Batch
 _PREFETCH = 4  # batches that each worker prepares ahead
 
 
@@ -40,7 +41,8 @@ class Batch:
     """Padded utterances as input of the model, and the utterances of the request that were skipped.
 
     tokens_BT is the decoder's input (``</s>``, tag, pieces), labels_BT its targets: pieces, ``</s>``. The tag is not a
-    target because it is given at inference. characters_BL are CTC labels, padded with 0.
+    target because it is given at inference. characters_BL are CTC labels, padded with 0. Lengths and characters stay on
+    the host when a batch is moved to a device, so that the host can read them without waiting for it.
     """
 
     sampler_state: SamplerState
@@ -51,6 +53,7 @@ class Batch:
     lengths_B: Tensor  # samples, or encoder frames if there are states_BSD
     tokens_BT: Tensor
     labels_BT: Tensor
+    targets_N: Tensor  # positions in the flattened labels_BT that have a label
     characters_BL: Tensor
     character_lengths_B: Tensor
     skipped: tuple[tuple[int, str], ...] = ()  # index and reason
@@ -60,7 +63,7 @@ class Batch:
     @property
     def target_tokens(self) -> int:
         """Number of positions with a label."""
-        return int((self.labels_BT != IGNORED_ID).sum())
+        return len(self.targets_N)
 
     @property
     def characters(self) -> int:
@@ -68,8 +71,9 @@ class Batch:
         return int(self.character_lengths_B.sum())
 
     def to(self, device: torch.device) -> "Batch":
-        """Return the batch with its tensors on a device."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+        """Return the batch with its tensors on a device, except lengths and characters."""
+        on_host = {name: getattr(self, name) for name in _ON_HOST}
+        return replace(self._map(lambda tensor: tensor.to(device, non_blocking=True)), **on_host)
 
     def pin_memory(self) -> "Batch":
         """Return the batch in page-locked memory, from which copies to a GPU are asynchronous."""
@@ -139,6 +143,7 @@ class BatchMaker(Dataset[Batch]):
         targets = [self._target(utterance) for utterance in utterances] or [[]]
         labels = [self._ctc_labels(utterance.source_text) for utterance in utterances] or [[]]
         waveform_BT, lengths_B, states_BSD = self.collate([example.features for example in examples])
+        labels_BT = _pad([[IGNORED_ID, *target[1:]] for target in targets], IGNORED_ID)
         batch = Batch(
             sampler_state=request.sampler_state,
             next_state=request.next_state,
@@ -147,7 +152,8 @@ class BatchMaker(Dataset[Batch]):
             waveform_BT=waveform_BT,
             lengths_B=lengths_B,
             tokens_BT=_pad([[EOS_ID, *target[:-1]] for target in targets], PAD_ID),
-            labels_BT=_pad([[IGNORED_ID, *target[1:]] for target in targets], IGNORED_ID),
+            labels_BT=labels_BT,
+            targets_N=(labels_BT.flatten() != IGNORED_ID).nonzero()[:, 0],
             characters_BL=_pad(labels, 0),
             character_lengths_B=torch.tensor([len(row) for row in labels]),
             skipped=tuple(skipped),

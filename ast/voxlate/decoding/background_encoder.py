@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from voxlate.data.batching import collate_waveforms
-from voxlate.hardware import to_device, without_cudnn_attention
+from voxlate.hardware import without_cudnn_attention
 from voxlate.models.caches import CrossAttentionCache
+from voxlate.models.encoder import on_device
 from voxlate.models.speech_translator import SpeechTranslator
 
 Encoded = Callable[[], CrossAttentionCache]
@@ -53,4 +54,4 @@ class BackgroundEncoder:
     def _encode(self, waveforms: Sequence[Tensor]) -> CrossAttentionCache:
         waveform_BT, lengths_B = collate_waveforms(waveforms, normalize=self._model.encoder.normalize_waveform)
         device = self._model.device
-        return self._model.cross_attention_cache(to_device(waveform_BT, device), to_device(lengths_B, device))
+        return self._model.cross_attention_cache(on_device(waveform_BT, device), on_device(lengths_B, device))

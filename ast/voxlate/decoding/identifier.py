@@ -29,7 +29,7 @@ from voxlate.decoding.segment_batches import choose_batch_size, compute_segments
 from voxlate.decoding.segmenting import CTC_CLIP_SECONDS, SegmentationOptions, Segmenter, empty_result_note
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import INT8, choose_device, choose_dtype
-from voxlate.models.cpu.install import install_cpu_path
+from voxlate.models.fast_path import install_fast_path
 from voxlate.models.precision import nan_scores_error
 
 _MAX_SECONDS = 30.0  # of speech from the beginning of an input
@@ -75,7 +75,7 @@ class Identifier:
         weight_bytes = sum(path.stat().st_size for path in weight_files(folder))
         precision = choose_dtype(dtype, self._device, weight_bytes)
         self.model = load_identifier(folder, device=self._device, dtype=precision)
-        install_cpu_path(self.model)
+        install_fast_path(self.model)
         self._dtype = str(precision).removeprefix("torch.")
         self._files = ModelFiles(str(model), folder, adapter=folder)
 

@@ -18,8 +18,8 @@ from voxlate.decoding.background_encoder import BackgroundEncoder, Encoded
 from voxlate.decoding.output_layer import Vocabulary
 from voxlate.decoding.search import Hypothesis, Search
 from voxlate.decoding.step_graphs import StepGraphs
-from voxlate.hardware import to_device
 from voxlate.models.caches import CrossAttentionCache
+from voxlate.models.encoder import on_device
 from voxlate.models.speech_translator import SpeechTranslator
 from voxlate.search_options import SearchOptions
 
@@ -186,5 +186,5 @@ def _select(cross_attention_cache: CrossAttentionCache, rows: list[int]) -> Cros
     """Return the cache of the given rows, which may repeat; the cache itself if they are all rows in order."""
     if rows == [*range(cross_attention_cache.utterances)]:
         return cross_attention_cache
-    rows_U = to_device(rows, cross_attention_cache.mask_U11S.device)
+    rows_U = on_device(rows, cross_attention_cache.mask_U11S.device)
     return cross_attention_cache.select(rows_U, cross_attention_cache.states)

@@ -18,9 +18,10 @@ from voxlate.decoding.output_layer import Vocabulary
 from voxlate.decoding.search_state import PREFIX, SearchState
 from voxlate.decoding.search_step import SearchStep
 from voxlate.decoding.step_graphs import StepGraphs
-from voxlate.hardware import to_device, without_cudnn_attention
+from voxlate.hardware import without_cudnn_attention
 from voxlate.models.caches import CrossAttentionCache
 from voxlate.models.decoder import MBartDecoder
+from voxlate.models.encoder import on_device
 from voxlate.models.precision import nan_scores_error
 from voxlate.search_options import SearchOptions
 
@@ -148,12 +149,12 @@ class Search:
         if not tag_ids:
             return
         added = [_Row(key, PREFIX + 1, cross_attention_cache.states) for key in keys]
-        tags_U = to_device(tag_ids, self._device)
+        tags_U = on_device(tag_ids, self._device)
         new = self._step.first(cross_attention_cache, tags_U, self._layout.tokens(PREFIX + 2))
         if self._rows:
             state = self._fitted(added)
             rows = [row for row in range(state.utterances) if row not in self._rows][: len(added)]
-            state.put(to_device(rows, self._device), new)
+            state.put(on_device(rows, self._device), new)
             self._rows.update(zip(rows, added, strict=True))
         else:
             self._state, self._rows = new, dict(enumerate(added))
@@ -188,7 +189,7 @@ class Search:
         if count > state.utterances or layout.has_fixed_sizes:
             used = [*self._rows]
             unused = [used[0]] * (count - len(used))
-            state = state.select(to_device([*used, *unused], self._device), tokens, states)
+            state = state.select(on_device([*used, *unused], self._device), tokens, states)
             state.is_done_U[len(used) :] = True
             self._rows = dict(enumerate(self._rows.values()))
         else:
@@ -202,8 +203,8 @@ class Search:
         free = (row for row in range(count) if row not in self._rows)
         moves = {row: next(free) for row in [*self._rows] if row >= count}
         if moves:
-            moved = state.select(to_device([*moves], self._device), state.tokens, state.cross_attention_cache.states)
-            state.put(to_device([*moves.values()], self._device), moved)
+            moved = state.select(on_device([*moves], self._device), state.tokens, state.cross_attention_cache.states)
+            state.put(on_device([*moves.values()], self._device), moved)
             self._rows = {moves.get(row, row): one for row, one in self._rows.items()}
 
     def _finished(self, look: Look) -> list[tuple[int, list[Hypothesis]]]:
@@ -216,7 +217,7 @@ class Search:
                 raise nan_scores_error(self._dtype)
             states = self._rows.pop(rows[key]).states
             if self._keep_caches:
-                row_1 = to_device([rows[key]], self._device)
+                row_1 = on_device([rows[key]], self._device)
                 self._finished_caches[key] = self._state.cross_attention_cache.select(row_1, states)
         if not self._rows:
             self._state = None

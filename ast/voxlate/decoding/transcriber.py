@@ -35,7 +35,7 @@ from voxlate.decoding.segmenting import (
 )
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import INT8, choose_device, choose_dtype
-from voxlate.models.cpu.install import install_cpu_path
+from voxlate.models.fast_path import install_fast_path
 from voxlate.models.precision import nan_scores_error
 
 
@@ -66,7 +66,7 @@ class Transcriber:
         precision = choose_dtype(dtype, self._device, weight_bytes)
         checkpoint = load_ctc_checkpoint(folder, device=self._device, dtype=precision)
         self.model, self._checkpoint = checkpoint.model, checkpoint
-        install_cpu_path(self.model)
+        install_fast_path(self.model)
         self._dtype = str(precision).removeprefix("torch.")
         self._files = ModelFiles(str(model), folder, adapter=folder)
 

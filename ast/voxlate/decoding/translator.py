@@ -34,8 +34,7 @@ from voxlate.deprecation import renamed_keywords
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import INT8, choose_device, choose_dtype
 from voxlate.languages import find_language
-from voxlate.models.cpu.install import install_cpu_path
-from voxlate.models.gpu.fused_scores import install_fused_scores
+from voxlate.models.fast_path import install_fast_path
 from voxlate.models.sentence_boundaries import SentenceBoundaries
 from voxlate.search_options import SearchOptions, SearchSettings
 
@@ -106,8 +105,7 @@ class Translator:
         precision = choose_dtype(dtype, self._device, weight_bytes)
         self._dtype = INT8 if dtype == INT8 else str(precision).removeprefix("torch.")
         checkpoint = load_checkpoint(folder, device=self._device, dtype=precision, language_tokens=language_tokens)
-        install_cpu_path(checkpoint.model, "int8" if dtype == INT8 else "packed")
-        install_fused_scores(checkpoint.model.decoder)
+        install_fast_path(checkpoint.model, "int8" if dtype == INT8 else "packed")
         self._graphs = step_graphs(self._device)
         self.checkpoint = replace(checkpoint, name=str(model))
         self._files = ModelFiles(str(model), checkpoint.folder, checkpoint.adapter)

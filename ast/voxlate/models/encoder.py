@@ -3,6 +3,7 @@
 Shape letters: B utterances, T samples at 16 kHz, S encoder frames, D width.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -24,7 +25,8 @@ class SpeechEncoder(Protocol):
     """An `nn.Module` from waveforms to states, with true lengths in and out.
 
     The content of the padding (even NaN) affects no output, and the states of an utterance do not depend on the other
-    utterances of the batch. A clip shorter than the receptive field counts as one frame.
+    utterances of the batch. A clip shorter than the receptive field counts as one frame. Lengths may be on the
+    host even if the waveforms are on a device; those that are returned are on the device.
     """
 
     PREPROCESSOR: ClassVar[dict[str, Any]]  # fields of preprocessor_config.json
@@ -50,6 +52,10 @@ class SpeechEncoder(Protocol):
         """Return states_BSD and the number of valid frames of each utterance."""
         ...
 
+    def frame_lengths(self, lengths_B: Tensor) -> Tensor:
+        """Return the number of valid frames of utterances of the given lengths, on the same device."""
+        ...
+
     def checkpoint_gradients(self) -> None:
         """Recompute activations in the backward pass instead of storing them (Chen et al. 2016)."""
         ...
@@ -60,6 +66,14 @@ def enable_checkpointing(network: Any, **settings: Any) -> None:
     # Older releases of transformers 5 only have the second name.
     enable = getattr(network, "activation_checkpointing_enable", None) or network.gradient_checkpointing_enable
     enable({"use_reentrant": False, **settings})
+
+
+def on_device(values: Tensor | Sequence[int], device: torch.device) -> Tensor:
+    """Return a tensor, or whole numbers as one, on a device without waiting for what the device is computing."""
+    tensor = values if isinstance(values, Tensor) else torch.tensor(values, dtype=torch.long)
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()  # other memory is copied only after the device has finished
+    return tensor.to(device, non_blocking=True)
 
 
 def valid_mask(lengths_B: Tensor, size: int) -> Tensor:

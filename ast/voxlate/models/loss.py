@@ -9,24 +9,22 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from voxlate.tokenizer import IGNORED_ID
-
 CHUNK_SCORES = 1 << 26  # logits in memory at a time: 256 MiB in float32; fewer would take more passes over the gradient
+GPU_CHUNK_SCORES = 1 << 28
 PART_SCORES = 1 << 22  # of these in float32 at a time on a CPU, to stay in its cache and reuse the same memory
-WEIGHT_ROWS = 8192  # rows of the weight's gradient at a time, for the same reason
+WEIGHT_ROWS = 8192  # rows of the weight's gradient at a time on a CPU, for the same reason
 
 
 def smoothed_cross_entropy(states_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, smoothing: float) -> Tensor:
     """Return the sum over rows of the label-smoothed cross-entropy (Szegedy et al. 2016) of `states @ weight.T`.
 
     The target distribution has 1 - smoothing on the label and smoothing spread over the whole vocabulary, as in
-    `torch.nn.functional.cross_entropy` (fairseq spreads it over all other pieces: a factor of V / (V - 1)). Rows
-    labeled `IGNORED_ID` are skipped. Logits and their gradients are computed in chunks of rows, so that N × V
-    logits never exist (as in Liger Kernel's fused linear cross-entropy, Hsu et al. 2024). Under autocast, products
-    have its precision; probabilities are always in float32. Second derivatives are not supported.
+    `torch.nn.functional.cross_entropy` (fairseq spreads it over all other pieces: a factor of V / (V - 1)). Every row
+    has a label: selecting rows here would make the host wait for a GPU. Logits and their gradients are computed in
+    chunks of rows, so that N × V logits never exist (as in Liger Kernel's fused linear cross-entropy, Hsu et al. 2024).
+    Under autocast, products have its precision; probabilities are always in float32. Second derivatives are not
+    supported.
     """
-    kept_N = labels_N != IGNORED_ID
-    states_ND, labels_N = states_ND[kept_N], labels_N[kept_N]
     return cast("Tensor", _SmoothedCrossEntropy.apply(states_ND, weight_VD, labels_N, smoothing))  # type: ignore[no-untyped-call]
 
 
@@ -41,7 +39,7 @@ class _SmoothedCrossEntropy(Function):
             grad_states_ND = torch.empty_like(states_ND) if needs_states else None
             grad_weight_VD = torch.empty_like(weight_VD, dtype=torch.float32) if needs_weight else None
             total = torch.zeros((), dtype=torch.float32, device=states_ND.device)
-            rows = max(1, CHUNK_SCORES // len(weight))
+            rows = max(1, (CHUNK_SCORES if device == "cpu" else GPU_CHUNK_SCORES) // len(weight))
             for first in range(0, len(labels_N), rows):
                 states_CD = states_ND[first : first + rows].to(dtype)
                 scores_CV = states_CD @ weight.T
@@ -72,8 +70,9 @@ def _add_product(sum_VD: Tensor, scores_CV: Tensor, states_CD: Tensor, *, overwr
     if scores_CV.dtype == sum_VD.dtype:
         sum_VD.addmm_(scores_CV.T, states_CD, beta=0.0 if overwrite else 1.0)
         return
-    for first in range(0, len(sum_VD), WEIGHT_ROWS):
-        part = slice(first, first + WEIGHT_ROWS)
+    rows = WEIGHT_ROWS if sum_VD.device.type == "cpu" else len(sum_VD)
+    for first in range(0, len(sum_VD), rows):
+        part = slice(first, first + rows)
         product = scores_CV[:, part].T @ states_CD
         sum_VD[part] = product if overwrite else sum_VD[part] + product
 

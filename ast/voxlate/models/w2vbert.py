@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
 from transformers.audio_utils import mel_filter_bank, window_function
 
-from voxlate.models.encoder import enable_checkpointing, valid_mask, zero_padding
+from voxlate.models.encoder import enable_checkpointing, on_device, valid_mask, zero_padding
 from voxlate.models.masking import mask_states
 
 _WINDOW, _HOP, _FFT, _BINS = 400, 160, 512, 80  # samples, samples, points, mel bins
@@ -67,8 +67,12 @@ class Wav2Vec2BertEncoder(nn.Module):
             self.mel_features(waveform_T[:length])
             for waveform_T, length in zip(waveform_BT, lengths_B.tolist(), strict=True)
         ]
-        lengths_B = torch.tensor([len(features_SM) for features_SM in features], device=waveform_BT.device)
+        lengths_B = on_device(self.frame_lengths(lengths_B), waveform_BT.device)
         return self.encode(nn.utils.rnn.pad_sequence(features, batch_first=True), lengths_B), lengths_B
+
+    def frame_lengths(self, lengths_B: Tensor) -> Tensor:
+        """Return the number of states of waveforms; see `SpeechEncoder`."""
+        return ((lengths_B.clamp(min=_MIN_SAMPLES) - _WINDOW) // _HOP + 1) // _STACKED
 
     def encode(self, features_BSM: Tensor, lengths_B: Tensor) -> Tensor:
         """Return the states of padded mel features, (B, S, D)."""

@@ -11,7 +11,14 @@ from typing import Any, ClassVar, cast
 from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-from voxlate.models.encoder import PREPROCESSOR, conv_lengths, enable_checkpointing, valid_mask, zero_padding
+from voxlate.models.encoder import (
+    PREPROCESSOR,
+    conv_lengths,
+    enable_checkpointing,
+    on_device,
+    valid_mask,
+    zero_padding,
+)
 from voxlate.models.masking import mask_states
 
 
@@ -44,12 +51,12 @@ class Wav2Vec2Encoder(nn.Module):
 
     def forward(self, waveform_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return states_BSD and frame lengths; see `SpeechEncoder`."""
-        waveform_BT = waveform_BT.masked_fill(~valid_mask(lengths_B, waveform_BT.shape[1]), 0.0)
+        valid_BT = valid_mask(on_device(lengths_B, waveform_BT.device), waveform_BT.shape[1])
+        waveform_BT = waveform_BT.masked_fill(~valid_BT, 0.0)
         waveform_BT = nn.functional.pad(waveform_BT, (0, max(0, self.min_samples - waveform_BT.shape[1])))
-        lengths_B = lengths_B.clamp(min=self.min_samples)
 
-        states_BSD = self.project(self.features(waveform_BT, lengths_B))
-        lengths_B = self.frame_lengths(lengths_B)
+        states_BSD = self.project(self.features(waveform_BT, lengths_B.clamp(min=self.min_samples)))
+        lengths_B = on_device(self.frame_lengths(lengths_B), states_BSD.device)
         if self.training and self.config.apply_spec_augment:
             states_BSD = mask_states(states_BSD, lengths_B, self.model)
         states_BSD = self.transformer(states_BSD, valid_mask(lengths_B, states_BSD.shape[1]))
@@ -70,7 +77,8 @@ class Wav2Vec2Encoder(nn.Module):
         return nn.utils.rnn.pad_sequence(features, batch_first=True)
 
     def frame_lengths(self, lengths_B: Tensor) -> Tensor:
-        """Return the number of frames of waveforms with at least `min_samples` samples."""
+        """Return the number of frames of waveforms; see `SpeechEncoder`."""
+        lengths_B = lengths_B.clamp(min=self.min_samples)
         for layer in self.model.feature_extractor.conv_layers:
             lengths_B = conv_lengths(lengths_B, layer.conv)
         return lengths_B

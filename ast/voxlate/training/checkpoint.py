@@ -192,7 +192,8 @@ def load_optimizer_state(folder: Path, model: nn.Module, optimizer: torch.optim.
             if parameter.requires_grad and name in parts:
                 first, end = local_rows(parameter)
                 key = stored_names[name]
-                state: dict[str, Tensor] = {"step": _read_tensor(parts[name][0][2], f"{key}.step")}
+                step = _read_tensor(parts[name][0][2], f"{key}.step")
+                state: dict[str, Tensor] = {"step": step.to(parameter.device)}  # where the fused optimizer counts
                 for moment in _MOMENTS:
                     rows = _read_rows(parts[name], f"{key}.{moment}", first, end, local_part(parameter))
                     state[moment] = shard_like(parameter, rows)

@@ -5,6 +5,7 @@ on CPU.
 """
 
 import copy
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -19,8 +20,11 @@ from torch.distributed.tensor import DTensor, Shard
 from voxlate.config.schema import TrainConfig
 from voxlate.errors import VoxlateError
 from voxlate.hardware import SMALL_BYTES, choose_device, choose_dtype
-from voxlate.models.cpu.install import install_cpu_path
+from voxlate.models.fast_path import install_fast_path
+from voxlate.models.gpu.gpu_path import compile_encoders
 from voxlate.training.objective import Objective
+
+_MAX_WORKERS = 8  # decode more FLAC than an H100 has been seen to train on
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
@@ -37,6 +41,10 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
             f"accelerate is configured for {accelerator.distributed_type.value}, but voxlate does its own sharding: "
             "choose plain multi-GPU in accelerate config, and set sharded=true"
         )
+    if accelerator.device.type != device.type:
+        raise VoxlateError(
+            f"device is {config.device}, but accelerate uses {accelerator.device.type} here; set device to auto or cpu"
+        )
     processes, batches = accelerator.num_processes, config.data.batches_per_update
     if batches % processes:
         raise VoxlateError(
@@ -46,6 +54,26 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     if config.sharded and processes == 1:
         raise VoxlateError("sharded needs several processes; start them with accelerate launch, or set sharded=false")
     return accelerator
+
+
+def make_host_group(accelerator: Accelerator) -> Any:
+    """Return a process group for sums on the host, which do not wait for a GPU; None stands for the default group."""
+    if accelerator.num_processes == 1 or accelerator.device.type == "cpu":
+        return None
+    return torch.distributed.new_group(backend="gloo")
+
+
+def data_workers(config: TrainConfig, accelerator: Accelerator) -> int:
+    """Return the number of worker processes that prepare the batches of this process.
+
+    By default one for a CPU, which needs its cores for the model; for a GPU this process's share of the cores, up to 8.
+    """
+    if config.data.num_workers is not None:
+        return config.data.num_workers
+    if accelerator.device.type == "cpu":
+        return 1
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))  # of this machine
+    return max(1, min(_MAX_WORKERS, (os.cpu_count() or 1) // processes))
 
 
 def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
@@ -63,18 +91,19 @@ def distribute(objective: Objective, config: TrainConfig, accelerator: Accelerat
 
     The second value is a copy without weights for `gathered_objective` if the objective is sharded, otherwise None.
     """
+    if config.sharded and _uses_layerdrop(objective):
+        raise VoxlateError(
+            "the model's own config has layerdrop, which cannot be sharded: processes would skip different layers; "
+            "set regularization.encoder_layerdrop and decoder_layerdrop to 0"
+        )
     objective.to(accelerator.device)
+    install_fast_path(objective)
+    if config.compile_encoder:
+        compile_encoders(objective)
     if config.sharded:
-        if _uses_layerdrop(objective):
-            raise VoxlateError(
-                "the model's own config has layerdrop, which cannot be sharded: processes would skip different layers; "
-                "set regularization.encoder_layerdrop and decoder_layerdrop to 0"
-            )
-        install_cpu_path(objective)
         skeleton = _copy_without_weights(objective)
         shard(objective, dtype=_dtype(config, accelerator.device))
         return objective, skeleton
-    install_cpu_path(objective)
     if accelerator.num_processes == 1:
         return objective, None
     # In these cases some parameters get no gradient in some updates.

@@ -28,7 +28,7 @@ from voxlate.errors import AudioError, VoxlateError
 from voxlate.files import file_sha256, write_text
 from voxlate.models.cpu.malloc import FreedMemory
 from voxlate.progress import progress_bar
-from voxlate.training.distributed import autocast
+from voxlate.training.distributed import autocast, data_workers
 from voxlate.training.run_log import RunLog
 
 STATES = "states"
@@ -126,7 +126,8 @@ def _compute_part(
     selected = np.zeros(len(maker.corpus), dtype=bool)
     selected[clips] = True
     on_cpu = accelerator.device.type == "cpu"
-    seconds = min(config.data.batch_seconds, _CPU_BATCH_SECONDS) if on_cpu else config.data.batch_seconds
+    batch_seconds = config.data.known_batch_seconds
+    seconds = min(batch_seconds, _CPU_BATCH_SECONDS) if on_cpu else batch_seconds
     requests = [
         request._replace(indices=request.indices[selected[request.indices]])
         for request in requests_by_length(maker.corpus, seconds)
@@ -144,7 +145,8 @@ def _compute_part(
         stack.enter_context(autocast(config, accelerator.device))
         main = accelerator.is_main_process
         advance = stack.enter_context(progress_bar("encoder states", len(requests))) if main else None
-        for batch in read_batches(maker, requests, workers=config.data.num_workers):
+        pin_memory = accelerator.device.type == "cuda"
+        for batch in read_batches(maker, requests, workers=data_workers(config, accelerator), pin_memory=pin_memory):
             unreadable |= {str(index): reason for index, reason in batch.skipped}
             if advance is not None:
                 advance(1)

@@ -22,8 +22,8 @@ from voxlate.errors import AudioError, VoxlateError
 from voxlate.hardware import choose_device, without_cudnn_attention
 from voxlate.manifest.reading import read_manifest
 from voxlate.manifest.utterance import Utterance
-from voxlate.models.cpu.install import install_cpu_path
 from voxlate.models.encoder import SpeechEncoder
+from voxlate.models.fast_path import install_fast_path
 from voxlate.models.language_identifier import LanguageIdentifier, mean_state
 from voxlate.progress import progress_bar
 
@@ -51,7 +51,7 @@ def train_identifier(
     speech_encoder = read_encoder(encoder)
     torch_device = choose_device(device)
     network = cast("nn.Module", speech_encoder).to(torch_device).eval()
-    install_cpu_path(network)
+    install_fast_path(network)
     means: list[Tensor] = []
     languages: list[str] = []
     failed = 0

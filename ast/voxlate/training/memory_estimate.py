@@ -19,7 +19,9 @@ def count_parameters(objective: nn.Module) -> list[tuple[str, int, int]]:
     return [(part, total, trained) for part, (total, trained) in rows.items()]
 
 
-def estimate_memory(config: TrainConfig, objective: Objective, processes: int) -> dict[str, float]:
+def estimate_memory(
+    config: TrainConfig, objective: Objective, processes: int, batch_seconds: float
+) -> dict[str, float]:
     """Estimate the GiB that each process needs: weights, gradients and moments exactly, activations roughly.
 
     Activations are about 34 values of the layer's width per frame and transformer layer, and 44 per token in layers
@@ -30,13 +32,13 @@ def estimate_memory(config: TrainConfig, objective: Objective, processes: int) -
     shards = processes if config.sharded else 1
     value_bytes = 4 if config.precision == "float32" else 2
     encoder, decoder = objective.translator.encoder, objective.translator.decoder
-    frames = config.data.batch_seconds * 50
+    frames = batch_seconds * 50
     layers = int(encoder.config.num_hidden_layers)
     per_frame = encoder.output_dim * (1 if config.gradient_checkpointing else 34)
-    tokens = config.data.batch_seconds * 3
+    tokens = batch_seconds * 3
     per_token = decoder.config.width * (1 if config.gradient_checkpointing else 44)
     activations = (frames * layers * per_frame + tokens * decoder.config.layers * per_token) * value_bytes
-    front_end = config.data.batch_seconds * 3200 * 512 * value_bytes * (12 if config.trainable.feature_encoder else 2)
+    front_end = batch_seconds * 3200 * 512 * value_bytes * (12 if config.trainable.feature_encoder else 3)
     return {
         "weights": total * 4 / shards / 2**30,
         "gradients": trained * 4 / shards / 2**30,

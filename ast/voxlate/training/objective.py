@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from voxlate.data.batching import Batch
 from voxlate.models.ctc_head import CtcHead
+from voxlate.models.encoder import on_device
 from voxlate.models.loss import smoothed_cross_entropy
 from voxlate.models.speech_translator import SpeechTranslator
 
@@ -25,7 +26,7 @@ class Objective(nn.Module):
         With `ctc_only`, the decoder does not run, and the first sum is 0.
         """
         if batch.states_BSD is not None:
-            frames_BSD, frame_lengths_B = batch.states_BSD, batch.lengths_B
+            frames_BSD, frame_lengths_B = batch.states_BSD, on_device(batch.lengths_B, batch.states_BSD.device)
         else:
             with torch.set_grad_enabled(torch.is_grad_enabled() and not freeze_encoder):
                 frames_BSD, frame_lengths_B = self.translator.encoder(batch.waveform_BT, batch.lengths_B)
@@ -35,8 +36,13 @@ class Objective(nn.Module):
             cache = decoder.cross_attention_cache(*self.translator.adapt(frames_BSD, frame_lengths_B))
             states_BTD = decoder(batch.tokens_BT, cache)
             cross_entropy = smoothed_cross_entropy(
-                states_BTD.flatten(0, 1), decoder.output_weight, batch.labels_BT.flatten(), self.label_smoothing
+                states_BTD.flatten(0, 1).index_select(0, batch.targets_N),
+                decoder.output_weight,
+                batch.labels_BT.flatten().index_select(0, batch.targets_N),
+                self.label_smoothing,
             )
         if self.ctc is not None:
-            ctc_loss = self.ctc(frames_BSD, frame_lengths_B, batch.characters_BL, batch.character_lengths_B)
+            cached = batch.states_BSD is not None
+            lengths_B = batch.lengths_B if cached else self.translator.encoder.frame_lengths(batch.lengths_B)
+            ctc_loss = self.ctc(frames_BSD, lengths_B, batch.characters_BL, batch.character_lengths_B)
         return torch.stack([cross_entropy, ctc_loss])

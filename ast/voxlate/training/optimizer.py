@@ -5,15 +5,19 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from voxlate.config.schema import OptimizerConfig
 
+SKIPPING_DEVICES = ("cpu", "cuda")  # whose fused AdamW reads `found_inf`
 _INITIAL_SCALE = 0.01  # of the peak, at the start of tri_stage; as in fairseq
 
 
-def make_optimizer(model: nn.Module, settings: OptimizerConfig, *, fused: bool) -> torch.optim.AdamW:
-    """Return AdamW over the trained parameters, without weight decay for norms, biases and embeddings."""
+def make_optimizer(model: nn.Module, settings: OptimizerConfig) -> torch.optim.AdamW:
+    """Return AdamW over the trained parameters, without weight decay for norms, biases and embeddings.
+
+    It is torch's fused one, a single pass over parameters and moments, which `skip_step` relies on.
+    """
     decayed: list[nn.Parameter] = []
     not_decayed: list[nn.Parameter] = []
     for module in model.modules():
@@ -28,8 +32,20 @@ def make_optimizer(model: nn.Module, settings: OptimizerConfig, *, fused: bool) 
         betas=settings.betas,
         eps=settings.eps,
         weight_decay=settings.weight_decay,
-        fused=fused,
+        fused=True,
     )
+
+
+def skip_step(optimizer: torch.optim.Optimizer, skip: Tensor) -> None:
+    """Let the next step of a fused optimizer change nothing if `skip`, a scalar on its device, is true.
+
+    The device decides, as after an overflow of torch's GradScaler: the host need not know the value. Elsewhere than on
+    the devices where this is known to work, the host looks.
+    """
+    if skip.device.type in SKIPPING_DEVICES:
+        vars(optimizer)["found_inf"] = skip.float()
+    elif skip:
+        optimizer.zero_grad(set_to_none=True)  # parameters without a gradient are left alone
 
 
 def learning_rate(update: int, settings: OptimizerConfig, *, second_warmup: int = 0) -> float:

@@ -40,7 +40,7 @@ def print_setup(
     ]
     log.table(f"parameters (preset {config.trainable.preset})", ("part", "all", "trained", "share"), parameters)
     processes = accelerator.num_processes
-    estimate = estimate_memory(config, objective, processes)
+    estimate = estimate_memory(config, objective, processes, config.data.known_batch_seconds)
     parts = ", ".join(f"{name} {gibibytes:.2f}" for name, gibibytes in estimate.items())
     log.message(f"estimated memory per process: {sum(estimate.values()):.2f} GiB ({parts})")
     if config.precision == "bfloat16" and accelerator.device.type == "cpu" and not has_bfloat16_products():

@@ -21,8 +21,8 @@ from voxlate.errors import VoxlateError
 from voxlate.hardware import choose_device, without_cudnn_attention
 from voxlate.manifest.reading import read_manifest
 from voxlate.manifest.utterance import Utterance
-from voxlate.models.cpu.install import install_cpu_path
 from voxlate.models.encoder import SpeechEncoder
+from voxlate.models.fast_path import install_fast_path
 from voxlate.models.sentence_boundaries import (
     WINDOW_SECONDS,
     BoundaryHead,
@@ -64,7 +64,7 @@ def train_segmenter(
     if not 0 <= layers <= available:
         raise VoxlateError(f"--layers is {layers}; expected 0 to {available}, the number of layers of {encoder}")
     network = cast("nn.Module", speech_encoder).to(choose_device(device)).eval()
-    install_cpu_path(network)
+    install_fast_path(network)
     shorter, frame_samples = first_layers(speech_encoder, layers), speech_encoder.frame_samples
     count = max(_BATCH, math.ceil(hours * 3600 / WINDOW_SECONDS))
     makers = [

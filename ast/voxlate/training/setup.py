@@ -85,7 +85,7 @@ def read_data(config: TrainConfig) -> TrainingData:
         sampling.group_N,
         sampling.shares_G,
         UtteranceCost(settings.quadratic_seconds, settings.token_seconds),
-        settings.batch_seconds,
+        settings.known_batch_seconds,
         settings.buckets,
         config.seed,
     )

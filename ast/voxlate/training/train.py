@@ -15,6 +15,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from rich.console import Console
+from torch import Tensor
 
 from voxlate.config.schema import TrainConfig
 from voxlate.data.batch_sampler import SamplerState
@@ -22,6 +23,7 @@ from voxlate.data.batching import Batch, BatchRequest, CachedStatesBatchMaker, r
 from voxlate.errors import VoxlateError
 from voxlate.hardware import without_cudnn_attention
 from voxlate.models.cpu.malloc import FreedMemory
+from voxlate.training.batch_size import with_batch_size
 from voxlate.training.checkpoint import (
     find_newest_intact,
     frozen_fingerprint,
@@ -30,7 +32,14 @@ from voxlate.training.checkpoint import (
     load_weights,
     write_checkpoint,
 )
-from voxlate.training.distributed import autocast, distribute, gathered_objective, make_accelerator
+from voxlate.training.distributed import (
+    autocast,
+    data_workers,
+    distribute,
+    gathered_objective,
+    make_accelerator,
+    make_host_group,
+)
 from voxlate.training.encoder_states import compute_encoder_states
 from voxlate.training.export import export_model
 from voxlate.training.freezing import choose_trainable
@@ -45,7 +54,7 @@ from voxlate.training.setup import build_batch_makers, build_batch_sampler, buil
 from voxlate.training.trackers import check_trackers
 from voxlate.training.training_run import TrainingRun
 from voxlate.training.training_state import TrainingState
-from voxlate.training.update import sum_over_processes, train_update
+from voxlate.training.update import read_updates, sum_over_processes, train_update
 from voxlate.training.validation import DirectionScore, mean_bleu, scores_as_dicts, validate
 
 _MAX_SKIPPED = 10  # consecutive updates without a finite gradient after which training stops
@@ -63,9 +72,10 @@ def train(config: TrainConfig, console: Console, *, keep_freed_memory: bool = Fa
     check_trackers(config.log_with)
     accelerator = make_accelerator(config)
     lock = open_run(config) if accelerator.is_main_process else nullcontext()
-    gpus = [accelerator.device] if accelerator.device.type == "cuda" else []
+    kind = accelerator.device.type if accelerator.device.type in ("cuda", "xpu") else "cuda"
+    gpus = [accelerator.device] if accelerator.device.type == kind else []
     try:
-        with lock, InterruptCounter() as interrupts, torch.random.fork_rng(gpus):
+        with lock, InterruptCounter() as interrupts, torch.random.fork_rng(gpus, device_type=kind):
             return _set_up_and_train(config, console, accelerator, interrupts, keep_freed_memory=keep_freed_memory)
     except OSError as error:
         reason = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
@@ -76,7 +86,7 @@ def train(config: TrainConfig, console: Console, *, keep_freed_memory: bool = Fa
     except torch.OutOfMemoryError as error:
         raise VoxlateError(
             f"the device is out of memory ({str(error).splitlines()[0]}); use a smaller data.batch_seconds (now "
-            f"{config.data.batch_seconds:g}) and more data.batches_per_update, or gradient_checkpointing=true, "
+            f"{config.data.shown_batch_seconds}) and more data.batches_per_update, or gradient_checkpointing=true, "
             "trainable.preset=lna-ed or lora, or several processes with sharded=true"
         ) from None
 
@@ -108,7 +118,8 @@ def _set_up_and_train(
             output_dir, objective, checkpoint, characters, state.frozen_fingerprint, accelerator, verify=True
         )
     wrapped, skeleton = distribute(objective, config, accelerator)
-    optimizer = make_optimizer(objective, config.optimizer, fused=not config.sharded)
+    config, data, batch_size = with_batch_size(config, data, objective, accelerator, resumes=newest is not None)
+    optimizer = make_optimizer(objective, config.optimizer)
     if newest is not None:
         load_optimizer_state(newest, objective, optimizer)
 
@@ -135,6 +146,8 @@ def _set_up_and_train(
             )
             batch_maker = CachedStatesBatchMaker(**vars(batch_maker), states=states)
         batch_maker = replace(batch_maker, round_sizes=accelerator.device.type == "cuda")
+        if batch_size is not None:
+            log.message(batch_size)
         print_setup(log, config, data, checkpoint, objective, state, accelerator)
         run = TrainingRun(
             config,
@@ -148,6 +161,7 @@ def _set_up_and_train(
             batch_maker,
             dev_batch_maker,
             log,
+            make_host_group(accelerator),
         )
         return _train_loop(
             run, state, interrupts, FreedMemory(keep=keep_freed_memory and accelerator.device.type == "cpu")
@@ -161,6 +175,7 @@ def _train_loop(run: TrainingRun, state: TrainingState, interrupts: InterruptCou
     if state.update == 0 and run.dev_batch_maker is not None and scores_initially:
         state.initial_scores = scores_as_dicts(_score(run, state, "before training"))
     log_sums = LogSums.from_dict(state.log_sums)
+    pending: list[tuple[Tensor, dict[str, float]]] = []  # updates whose results the host has not read
     all_batches = _process_batches(run, state.sampler_state)
     consecutive_empty = 0
     while state.update < max_updates and not _stops_early(config, state):
@@ -171,21 +186,23 @@ def _train_loop(run: TrainingRun, state: TrainingState, interrupts: InterruptCou
         if totals["skipped"]:
             _report_skipped(run, state, batches, consecutive_empty)
         lr = learning_rate(state.update, config.optimizer, second_warmup=config.loss.ctc_only_updates)
-        losses, gradient_norm = train_update(run, state.update, batches, totals, lr)
+        pending.append((train_update(run, state.update, batches, totals, lr), totals))
         freed.bound()
         state.update += 1
         state.sampler_state = batches[-1].next_state
         state.audio_seconds += totals["seconds"]
         last = state.update == max_updates
 
-        # Log.
-        log_sums.add(losses, totals, gradient_norm)
+        # Log. The results are read when they are needed, and at the first update that training might have to stop at.
+        logs = state.update % config.log_every == 0 or last
+        if logs or len(pending) >= _MAX_SKIPPED - log_sums.consecutive_skipped:
+            read_updates(run, pending, log_sums)
         if log_sums.consecutive_skipped >= _MAX_SKIPPED:
             raise VoxlateError(
                 f"the loss was not finite in {_MAX_SKIPPED} consecutive updates, up to update {state.update}; lower "
                 "optimizer.lr, or check the data: log.jsonl has the last finite losses"
             )
-        if state.update % config.log_every == 0 or last:
+        if logs:
             means = log_sums.means(lr)
             run.log.event("train", state.update, {**means, "epoch": state.sampler_state.epoch})
             run.log.progress(state.update, means)
@@ -201,6 +218,7 @@ def _train_loop(run: TrainingRun, state: TrainingState, interrupts: InterruptCou
         finished = last or _stops_early(config, state)
         state.scheduled = finished or state.update % config.checkpoints.every_updates == 0
         if state.scheduled or totals["interrupts"]:
+            read_updates(run, pending, log_sums)
             state.finished, state.log_sums = finished, log_sums.as_dict()
             _save(run, state)
         if totals["interrupts"] and not finished:
@@ -224,7 +242,9 @@ def _process_batches(run: TrainingRun, start: SamplerState) -> Iterator[Batch]:
                 yield BatchRequest(sampler_state, next_state, indices)
 
     pin_memory = accelerator.device.type == "cuda"
-    return read_batches(run.batch_maker, requests(), workers=data.num_workers, pin_memory=pin_memory)
+    return read_batches(
+        run.batch_maker, requests(), workers=data_workers(run.config, accelerator), pin_memory=pin_memory
+    )
 
 
 def _report_skipped(run: TrainingRun, state: TrainingState, batches: Sequence[Batch], consecutive_empty: int) -> None:
@@ -252,7 +272,7 @@ def _score(run: TrainingRun, state: TrainingState, title: str) -> dict[str, Dire
             run.dev_batch_maker,
             config.validation,
             accelerator,
-            workers=config.data.num_workers,
+            workers=data_workers(config, accelerator),
             output=config.output_dir / "dev" / f"update-{state.update:08}.jsonl",
         )
     values = {"mean_bleu": mean_bleu(scores), "directions": scores_as_dicts(scores)}

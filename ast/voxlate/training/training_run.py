@@ -29,3 +29,4 @@ class TrainingRun:
     batch_maker: BatchMaker
     dev_batch_maker: BatchMaker | None
     log: RunLog
+    host_group: Any = None  # see `make_host_group`

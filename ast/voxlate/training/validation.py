@@ -95,12 +95,13 @@ def _score_batch(
     states_BTD = translator.decoder(batch.tokens_BT[:, positions], cache)
     for direction in sorted(set(batch.directions)):
         selected_B = torch.tensor([name == direction for name in batch.directions], device=states_BTD.device)
-        labels_BT = batch.labels_BT[:, positions].masked_fill(~selected_B[:, None], IGNORED_ID)
+        labels_BT = batch.labels_BT[:, positions]
+        counted_BT = (labels_BT != IGNORED_ID) & selected_B[:, None]
         loss = smoothed_cross_entropy(
-            states_BTD.flatten(0, 1), translator.decoder.output_weight, labels_BT.flatten(), 0.0
+            states_BTD[counted_BT], translator.decoder.output_weight, labels_BT[counted_BT], 0.0
         )
         total, count = sums.get(direction, (0.0, 0))
-        sums[direction] = (total + float(loss), count + int((labels_BT != IGNORED_ID).sum()))
+        sums[direction] = (total + float(loss), count + int(counted_BT.sum()))
     tags = [maker.targets[direction.split("-")[1]] for direction in batch.directions]
     results = search(translator.decoder, cache, tags, options)
     return {

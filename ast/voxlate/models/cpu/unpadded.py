@@ -53,7 +53,7 @@ def _choose_attention(encoder: Wav2Vec2Encoder, samples: int) -> None:
     """Train on short clips with unfused attention: the fused kernel's backward pass is several times slower."""
     if encoder.HAS_POSITION_BIAS:  # transformers has only one implementation of it
         return
-    frames = int(encoder.frame_lengths(torch.tensor(max(samples, encoder.min_samples))))
+    frames = int(encoder.frame_lengths(torch.tensor(samples)))
     implementation = "eager" if encoder.training and frames <= _SHORT_FRAMES else encoder.default_attention
     if encoder.model.config._attn_implementation != implementation:
         encoder.model.set_attn_implementation(implementation)
