@@ -92,7 +92,7 @@ def test_a_gpu_encodes_on_a_stream_of_its_own(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: current[-1])
     monkeypatch.setattr(torch.Tensor, "record_stream", lambda _, stream: log.append(f"kept for {stream.name}"))
     monkeypatch.setattr(type(model), "device", torch.device("cuda"))
-    monkeypatch.setattr("voxlate.decoding.background_encoder.to_device", lambda tensor, _: tensor)
+    monkeypatch.setattr("voxlate.decoding.background_encoder.on_device", lambda tensor, _: tensor)
 
     def encode(*batch: torch.Tensor) -> Any:
         log.append(f"encodes on {current[-1].name}")
