@@ -119,8 +119,16 @@ def test_recordings_are_segmented_as_asked(tiny_model: Path, data: Path, tmp_pat
     assert len(talk.segments) == 1
     assert made["talk"] == talk.text
     recipe = json.loads((tmp_path / "out/fr-en/hypotheses.meta.json").read_text())
-    assert recipe["recordings"] == {"segmentation": "none", "vad": False, "min_pause": 0.1, "coverage_check": False}
-    with pytest.raises(VoxlateError, match=r"made with other settings \(recordings was .*; use another --output"):
+    recorded = {name: value for name, value in recipe.items() if name.startswith("recordings_")}
+    assert recorded == {
+        "recordings_segmentation": "none",
+        "recordings_vad": False,
+        "recordings_min_pause": 0.1,
+        "recordings_coverage_check": False,
+    }
+    with pytest.raises(
+        VoxlateError, match=r"other settings .*recordings_segmentation was 'none', is 'auto'; .*--outpu"
+    ):
         run(tiny_model, data, tmp_path / "out")
 
 
@@ -130,7 +138,7 @@ def test_segmentation_of_clips_is_refused(tiny_model: Path, data: Path, tmp_path
     with pytest.raises(VoxlateError, match=r"--min-pause: --data has no recordings, .* clips are translated whole"):
         run(tiny_model, data, tmp_path / "out", "--min-pause", "0.2")
     assert run(tiny_model, data, tmp_path / "out").exit_code == 0
-    assert "recordings" not in json.loads((tmp_path / "out/fr-en/hypotheses.meta.json").read_text())
+    assert "recordings_vad" not in json.loads((tmp_path / "out/fr-en/hypotheses.meta.json").read_text())
 
 
 def test_lists_in_a_table_are_refused(tiny_model: Path, data: Path, tmp_path: Path) -> None:

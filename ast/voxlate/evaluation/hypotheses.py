@@ -43,7 +43,7 @@ HYPOTHESES, META = "hypotheses.jsonl", "hypotheses.meta.json"
 _PART = "hypotheses.part-*.jsonl"
 _KEPT = _PART.replace("*", "kept")
 _MAY_DIFFER = ("device", "commit", "manifest", "manifest_sha256")  # may differ when a run is resumed
-_RECORDINGS = "recordings"  # in recipes: how they were segmented
+_RECORDINGS = "recordings_"  # of names in recipes: how recordings were segmented
 _MAX_SHOWN = 80  # characters of a value in messages
 
 
@@ -79,7 +79,7 @@ def translate(
     """
     recipe = {**translator.recipe(options, task.target_language), **_data_recipe(task)}
     if has_recordings(task.manifest):
-        recipe[_RECORDINGS] = segmentation.recorded()
+        recipe |= {f"{_RECORDINGS}{name}": value for name, value in segmentation.recorded().items()}
     with _exclusive_folder(task.folder, state):
         _check_same(task, recipe)  # in every process, so that an error does not leave the others waiting
         state.wait_for_everyone()  # no process may change files before all have checked them
@@ -274,8 +274,8 @@ def _check_same(task: Task, recipe: dict[str, object]) -> None:
         recorded = read_object(task.folder / META)
     except EvaluationError as error:
         raise VoxlateError(f"{error}; it holds the recipe of the hypotheses next to it: {advice}") from None
-    if recorded.get(_RECORDINGS) is None:  # the old hypotheses have none
-        recorded[_RECORDINGS] = recipe.get(_RECORDINGS)
+    if not any(name.startswith(_RECORDINGS) for name in recorded):  # the old hypotheses are of clips
+        recorded |= {name: value for name, value in recipe.items() if name.startswith(_RECORDINGS)}
     differing = [
         f"{key} was {_shown(recorded.get(key))}, is {_shown(recipe.get(key))}"
         for key in sorted(recorded.keys() | recipe.keys())
