@@ -121,6 +121,19 @@ def test_utterances_added_later_change_no_result(beam_size: int, layout: PoolLay
         assert [one.score for one in found[index]] == pytest.approx([one.score for one in alone], abs=1e-5)
 
 
+@pytest.mark.parametrize("layout", [CPU_LAYOUT, GPU_LAYOUT], ids=["cpu", "gpu"])
+def test_a_search_leaves_the_cache_of_its_caller_unchanged(layout: PoolLayout) -> None:
+    model = ours(transformers_model(4))
+    with torch.inference_mode():
+        memory = model.cross_attention_cache(*collate_waveforms(waveforms(2, 0.4, 2.0, 1.1, 1.6), normalize=True))
+    before = memory.clone()
+    pool = Search(model.decoder, SearchOptions(beam_size=3, max_length=24), layout=layout)
+    pool.add(range(4), memory, [52, 53, 52, 53])
+    while len(pool):
+        pool.step()
+    assert all(torch.equal(one, other) for one, other in zip(memory.tensors, before.tensors, strict=True))
+
+
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_all_ids_that_would_repeat_a_phrase_are_forbidden(most: int) -> None:
     """Random guarded sequences of few ids, in which several phrases are often about to repeat at the same time."""

@@ -8,7 +8,7 @@ Shape letters: U utterances in the pool, K hypotheses of each (the beam), T toke
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -157,7 +157,9 @@ class Search:
             state.put(on_device(rows, self._device), new)
             self._rows.update(zip(rows, added, strict=True))
         else:
-            self._state, self._rows = new, dict(enumerate(added))
+            # The pool changes its tensors in place, and the cache belongs to the caller.
+            self._state = replace(new, cross_attention_cache=cross_attention_cache.clone())
+            self._rows = dict(enumerate(added))
             self._state = self._fitted()
 
     @torch.inference_mode()

@@ -38,6 +38,11 @@ class CrossAttentionCache:
         """All tensors, whose first dimension is U."""
         return (*self.keys, *self.values, self.mask_U11S)
 
+    def clone(self) -> "CrossAttentionCache":
+        """Return a copy."""
+        keys, values = (tuple(table.clone() for table in tables) for tables in (self.keys, self.values))
+        return CrossAttentionCache(keys, values, self.mask_U11S.clone())
+
     def select(self, utterances: Tensor | int, states: int) -> "CrossAttentionCache":
         """Return the cache of the given utterances, or the first ones, cut or padded to a number of states."""
         return CrossAttentionCache(
