@@ -17,8 +17,23 @@ _OUT_OF_MEMORY = re.compile(
 )
 
 
+# Errors of a disk: nothing more can be written, whatever the command.
+STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+
 class VoxlateError(Exception):
-    """A problem that the user can fix. The message is one line: what, got, expected, what to do."""
+    """A problem that the user can fix. The message is one line: what, got, expected, what to do.
+
+    `exit_code` is that of the command line: 2, because most errors are those of the command.
+    """
+
+    exit_code = 2
+
+
+class StorageError(VoxlateError):
+    """Results that cannot be written, because the disk is full, say."""
+
+    exit_code = 1
 
 
 class OptionError(VoxlateError):
@@ -41,6 +56,12 @@ class OptionError(VoxlateError):
 
 class AudioError(VoxlateError):
     """An audio input that cannot be read. The message names the input and the reason."""
+
+
+def check_type(name: str, value: object, expected: type) -> None:
+    """Raise VoxlateError if an argument of a Python function is not of the expected type."""
+    if not isinstance(value, expected):
+        raise VoxlateError(f"`{name}` is {short_repr(value)}, expected {expected.__name__}")
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:

@@ -179,6 +179,8 @@ def find_language(name: str) -> Language:
     Regional variants such as `pt-BR` and `es_419` are treated as the language of their first part. VoxlateError with
     suggestions if the language is unknown.
     """
+    if not isinstance(name, str):
+        raise VoxlateError(f"a language is {name!r}, expected a code such as de, or a name")
     language = look_up_language(name)
     if language is not None:
         return language

@@ -85,7 +85,7 @@ def run_stages(run: CardRun, output: Path) -> list[str]:
 def main() -> None:
     """Run the stages and write the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="measure less, within three minutes")
+    parser.add_argument("--quick", action="store_true", help="measure less, in about half the time")
     parser.add_argument("--device", default="auto")
     parser.add_argument(
         "--size", choices=["tiny", *SIZES], help="size of the random model; default: 300m, tiny on a CPU"

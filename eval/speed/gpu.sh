@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measure everything about the speed of one card, within six minutes (--quick: three), without network:
+# Measure everything about the speed of one card, in six minutes (--quick: three; estimates), without network:
 #
 #     bash eval/speed/gpu.sh [--quick] [--output FILE.json] [--device cuda:0] [--parity-data MANIFEST]
 #

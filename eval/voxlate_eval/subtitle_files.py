@@ -11,6 +11,7 @@ from pysubs2.exceptions import Pysubs2Error
 from voxlate_eval import EvaluationError
 
 _EXPECTED = "expected subtitles in srt, vtt, ass or another format that pysubs2 reads"
+_TIME_LINE = re.compile(r"[\d:.,]+ *-->")
 _TAG = re.compile(r"</?[a-zA-Z0-9.][^<>\n]*>")
 
 
@@ -40,6 +41,10 @@ def read_subtitles(path: Path) -> list[SubtitleCue]:
         raise EvaluationError(f"{path}: {_EXPECTED} ({reason})") from None
     lines_of = _HTML_LINES.get(subtitles.format or "", _ass_lines)
     cues = [SubtitleCue(event.start / 1000, event.end / 1000, lines_of(event)) for event in subtitles.get_text_events()]
+    lines = (line for event in subtitles.get_text_events() for line in event.text.replace(r"\N", "\n").split("\n"))
+    for line in lines if subtitles.format in _HTML_LINES else ():
+        if _TIME_LINE.match(line):  # pysubs2 takes it for text
+            raise EvaluationError(f"{path}: {line!r} is not a time, expected such as '00:00:01,000 --> 00:00:02,500'")
     return sorted((cue for cue in cues if cue.lines), key=lambda cue: cue.start)
 
 

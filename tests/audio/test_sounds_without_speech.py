@@ -1,6 +1,7 @@
 """Music, office noise and silence give no text; quiet speech and pauses of any length give all of theirs."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +36,16 @@ def test_ten_minutes_without_speech(name: str, tmp_path: Path, monkeypatch: pyte
     reason = "silence" if is_silent else "sound without speech"
     assert f"1 translated, 0 failed; left out 600.0 s of {reason}; wrote out/sound.flac.en.json" in result.stderr
     assert "its result is empty" in result.stderr
+
+
+def test_standard_output_reports_what_was_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recording = record(demo_sentences(1), "fr")
+    write_media(Path("clip.wav"), np.concatenate([recording.waveform_T, np.zeros(20 * SAMPLE_RATE_HZ, np.float32)]))
+    result = translate("clip.wav", "--format", "txt")
+    assert result.code == 0
+    assert result.stdout.count("\n") == 1
+    assert re.search(r"^1 translated, 0 failed; left out [12]\d\.\d s of silence$", result.stderr, re.MULTILINE)
 
 
 @pytest.mark.parametrize("sound", [*MUSIC.values(), *NOISES.values()], ids=[*MUSIC, *NOISES])

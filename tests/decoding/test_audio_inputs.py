@@ -64,6 +64,7 @@ def test_arrays_and_tensors_give_the_samples_of_a_file(tmp_path: Path, rate: int
         np.testing.assert_allclose(decode(audio), expected_T, atol=1e-6)
     np.testing.assert_array_equal(decode({"bytes": path.read_bytes(), "path": "clip.wav"}), expected_T)
     np.testing.assert_array_equal(decode({"bytes": None, "path": str(path)}), expected_T)
+    np.testing.assert_array_equal(decode(load_audio(path)), expected_T)
     stereo = torch.from_numpy(np.stack([float_T, float_T]).astype(np.float32))
     decoder = SimpleNamespace(get_all_samples=lambda: SimpleNamespace(data=stereo, sample_rate=rate))
     np.testing.assert_allclose(decode(decoder), expected_T, atol=1e-6)
@@ -114,6 +115,24 @@ def test_one_input_gives_one_result_and_a_list_gives_a_list(tiny_model: Path, cl
 def test_a_stream_takes_several_inputs(tiny_model: Path, inputs: Any) -> None:
     with pytest.raises(VoxlateError, match=r"inputs is one \w+, expected several; put it in a list"):
         next(Translator(tiny_model).stream(inputs, to="de"))
+
+
+def test_arguments_of_a_wrong_type_are_one_line(tiny_model: Path, clips: Path, tmp_path: Path) -> None:
+    translator: Any = Translator(tiny_model)
+    for arguments, message in (
+        (
+            {"to": "de", "options": SegmentationOptions()},
+            r"`options` is SegmentationOptions\(.*, expected SearchOptions",
+        ),
+        ({"to": "de", "segmentation": 20}, "`segmentation` is 20, expected SegmentationOptions"),
+        ({"to": None}, "a language is None, expected a code such as de, or a name"),
+    ):
+        with pytest.raises(VoxlateError, match=message):
+            translator.translate(clips / "0.wav", **arguments)
+    with pytest.raises(VoxlateError, match="batch_size is '3', expected 1 or more"):
+        Translator(tiny_model, batch_size="3")  # type: ignore[arg-type]
+    with pytest.raises(VoxlateError, match=r"`translation` is 'a\.srt', expected Translation"):
+        write_srt("a.srt", Translation("a", 1.0, "de", ()))  # type: ignore[arg-type]
 
 
 def test_results_carry_their_recipe(tiny_model: Path, clips: Path, tmp_path: Path) -> None:

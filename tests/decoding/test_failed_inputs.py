@@ -187,17 +187,17 @@ def shell(rest: str, probe: Path) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.parametrize(
-    ("command", "message"),
+    ("command", "code", "message"),
     [
-        ("CLIP --output-dir /dev/null/x", "--output-dir /dev/null/x: cannot be created (Not a directory)"),
-        ("CLIP > /dev/full", "results cannot be written (No space left on device: standard output); 0 translated, "),
-        ("CLIP >&-", "standard output is closed; open it, or name an --output-dir"),
-        ("- <&-", "'-' reads audio from standard input, but that is closed; pipe a file into it"),
+        ("CLIP --output-dir /dev/null/x", 2, "--output-dir /dev/null/x: cannot be created (Not a directory)"),
+        ("CLIP > /dev/full", 1, "results cannot be written (No space left on device: standard output); 0 translated, "),
+        ("CLIP >&-", 2, "standard output is closed; open it, or name an --output-dir"),
+        ("- <&-", 2, "'-' reads audio from standard input, but that is closed; pipe a file into it"),
     ],
 )
-def test_outputs_and_inputs_that_cannot_be_opened(probe: Path, command: str, message: str) -> None:
+def test_outputs_and_inputs_that_cannot_be_opened(probe: Path, command: str, code: int, message: str) -> None:
     result = shell(command, probe)
-    assert result.returncode == 2
+    assert result.returncode == code
     assert result.stderr.startswith(f"error: {message}")
     assert result.stderr.count("\n") == 1
 

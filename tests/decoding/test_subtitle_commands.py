@@ -53,6 +53,16 @@ def test_cues_that_break_a_limit_are_notes_of_subtitles_only(folder: Path) -> No
     written = json.loads((folder / "out/talk.flac.de.json").read_text(encoding="utf-8"))
     assert any(note in line for line in written["notes"])
     assert note not in run(*command, "--format", "txt").stderr
+    assert note.count(" cues") == 1
+    assert ", and 2 more)" in result.stderr
+
+
+def test_options_of_subtitles_need_subtitles(folder: Path) -> None:
+    options = ["--format", "txt,json", "--max-line-width", "20", "--max-cue-seconds", "5"]
+    with pytest.raises(VoxlateError) as raised:
+        run("translate", "talk.flac", "--to", "de", *options)
+    needs = "needs --format srt, vtt or ass; txt, json has no cues"
+    assert str(raised.value) == f"--max-line-width {needs}; --max-cue-seconds {needs}"
 
 
 def test_wrong_options_are_one_line(folder: Path) -> None:

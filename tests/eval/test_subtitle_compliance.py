@@ -122,6 +122,13 @@ def test_other_files_are_errors_of_one_line(tmp_path: Path) -> None:
         read_subtitles(tmp_path / "a.txt")
     with pytest.raises(EvaluationError, match=r"b\.srt: not UTF-8 \(byte 2\); convert it to UTF-8"):
         read_subtitles(tmp_path / "b.srt")
+    for name in ("d.srt", "d.vtt"):
+        text = SRT if name == "d.srt" else VTT
+        (tmp_path / name).write_text(text + "\n00:00:05,000 --> oops\nLost\n")
+        with pytest.raises(EvaluationError, match=rf"{name}: '00:00:05,000 --> oops' is not a time, expected such as"):
+            read_subtitles(tmp_path / name)
+    (tmp_path / "e.srt").write_text(SRT + "A --> B is text\n")
+    assert read_subtitles(tmp_path / "e.srt")[1].lines == ("Up here {literally}", "A --> B is text")
     with pytest.raises(EvaluationError, match=r"c\.srt: cannot be read \(No such file or directory\)"):
         read_subtitles(tmp_path / "c.srt")
 
@@ -144,6 +151,12 @@ def test_the_message_about_missing_suber_has_the_install_command(monkeypatch: py
     monkeypatch.setenv("VOXLATE_SUBER", "no-such-command")
     with pytest.raises(EvaluationError, match=r"^SubER: no command no-such-command; install it .*subtitle-edit-rate"):
         subtitle_edit_rate([], [], None)
+
+
+def test_a_file_without_cues_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "a.de.srt").write_text("\n")
+    assert CliRunner().invoke(app, ["score", "--subtitles", str(tmp_path / "a.de.srt")]).exit_code == 0
+    assert "a.de.srt: no cues with text; it is scored as an empty file" in caplog.text
 
 
 @pytest.mark.usefixtures("suber")

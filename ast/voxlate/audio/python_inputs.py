@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeAlias
 import av
 import numpy as np
 
+from voxlate.audio.loading import Audio
 from voxlate.audio.resampling import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, SAMPLE_RATE_HZ, Waveform, mono_chunks
 from voxlate.audio.sources import AudioSource
 from voxlate.errors import AudioError, VoxlateError
@@ -31,7 +32,7 @@ class SampleDecoder(Protocol):
     def get_all_samples(self) -> Any: ...
 
 
-AudioInput: TypeAlias = AudioSource | np.ndarray | TensorLike | SampleDecoder | Mapping[str, Any]
+AudioInput: TypeAlias = AudioSource | Audio | np.ndarray | TensorLike | SampleDecoder | Mapping[str, Any]
 EXPECTED = "a path, bytes, a binary file, a NumPy array, a PyTorch tensor or an audio dict of `datasets`"
 
 
@@ -41,12 +42,15 @@ def to_audio_source(audio: object, sampling_rate: int = SAMPLE_RATE_HZ) -> Audio
     - An array or tensor has the shape (T,) or (1, T) and holds floats in [-1, 1] or 16-bit integers. It is resampled
       from `sampling_rate`, in Hz.
     - An audio dict of `datasets` has its own rate ({"array", "sampling_rate"}), or it holds a file ({"bytes", "path"}).
+    - The result of `load_audio` is at 16 kHz.
     - An AudioDecoder of datasets 4 is decoded and mixed to mono.
 
     Raises AudioError for anything else.
     """
     if isinstance(audio, (str, bytes, os.PathLike)) or hasattr(audio, "read"):
         return audio  # type: ignore[return-value]  # the type checker does not understand hasattr
+    if isinstance(audio, Audio):
+        return audio.waveform
     if isinstance(audio, np.ndarray):
         return _resample(_to_float(audio), sampling_rate)
     if hasattr(audio, "detach"):

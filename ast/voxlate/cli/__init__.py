@@ -27,7 +27,7 @@ from voxlate.cli import (
     translate,
 )
 from voxlate.cli.command import Command, CommandGroup, example
-from voxlate.errors import VoxlateError, is_out_of_memory, memory_advice
+from voxlate.errors import STORAGE_ERRORS, VoxlateError, is_out_of_memory, memory_advice
 from voxlate.models.cpu.malloc import ask_for_huge_pages
 
 # The panels of `voxlate --help`. Each module defines a function with the name of the module, and an EXAMPLE.
@@ -64,6 +64,7 @@ def _build_app() -> typer.Typer:
 
 def main() -> None:
     """Run the command line. Exit codes: 0 all done, 1 some inputs failed, 2 wrong command, 130 interrupted."""
+    logging.addLevelName(logging.WARNING, "warning")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     ask_for_huge_pages()
     try:
@@ -71,7 +72,7 @@ def main() -> None:
     except VoxlateError as error:
         process = os.environ.get("RANK", "0")  # one of several that accelerate launch or torchrun started
         print(f"error{'' if process == '0' else f' (process {process})'}: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -79,11 +80,10 @@ def main() -> None:
         if is_out_of_memory(error):
             print(f"error: {memory_advice()}", file=sys.stderr, flush=True)
             os._exit(2)  # libraries may crash on exit when memory is exhausted
-        elif isinstance(error, OSError):
-            print(f"error: {error.strerror}: {error.filename2 or error.filename or 'standard output'}", file=sys.stderr)
-        else:
+        if not isinstance(error, OSError):
             raise
-        sys.exit(2)
+        print(f"error: {error.strerror}: {error.filename2 or error.filename or 'standard output'}", file=sys.stderr)
+        sys.exit(1 if error.errno in STORAGE_ERRORS else 2)
 
 
 def _print_version(is_given: bool) -> None:

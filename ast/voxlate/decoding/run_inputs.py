@@ -1,6 +1,5 @@
 """Process the inputs of a command and write the results. The model is loaded only if any results are missing."""
 
-import errno
 import io
 import os
 import sys
@@ -23,11 +22,8 @@ from voxlate.decoding.subtitle_formats import SUBTITLE_WRITERS
 from voxlate.decoding.subtitle_options import DEFAULT_SUBTITLES, SubtitleOptions
 from voxlate.decoding.subtitles import subtitle_notes
 from voxlate.decoding.writers import message_line
-from voxlate.errors import AudioError, VoxlateError
+from voxlate.errors import STORAGE_ERRORS, AudioError, OptionError, StorageError, VoxlateError
 from voxlate.progress import TimeEstimate, audio_progress_bar, progress_lines, stderr
-
-# Errors that would also prevent all further results from being written.
-_FATAL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class ResultStream(Protocol):
@@ -59,6 +55,14 @@ class InputsCommand:
     overwrite: bool
     audio_track: str | None = field(default=None, kw_only=True)
     subtitles: SubtitleOptions = field(default=DEFAULT_SUBTITLES, kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Raise OptionError for options of subtitles without a format of subtitles."""
+        given = self.subtitles.recorded()
+        if given and not SUBTITLE_WRITERS.keys() & self.formats:
+            *others, last = SUBTITLE_WRITERS
+            needs = f"needs --format {', '.join(others)} or {last}; {', '.join(self.formats)} has no cues"
+            raise OptionError(dict.fromkeys(given, needs))
 
     def with_subtitle_notes(self, result: Translation) -> Translation:
         """Add notes about cues that break limits, if subtitles are written."""
@@ -117,7 +121,7 @@ def run_inputs(
         if summary.complete or summary.incomplete:
             summary.print(f"stopped by an error: {summary.counts()}{outputs.summary()}")
         raise
-    if command.output_dir is not None or len(inputs.items) != 1 or summary.complete != 1:
+    if command.output_dir is not None or len(inputs.items) != 1 or summary.complete != 1 or summary.left_out:
         summary.print(f"{summary.counts()}{outputs.summary()}")
     return 1 if summary.failed or summary.incomplete or work.incomplete else 0
 
@@ -208,9 +212,9 @@ class _ResultWriter:
         except BrokenPipeError:
             raise
         except OSError as error:
-            if error.errno in _FATAL_ERRORS:
+            if error.errno in STORAGE_ERRORS:
                 where = f"{error.strerror}: {error.filename or 'standard output'}"
-                raise VoxlateError(f"results cannot be written ({where}); {self._summary.counts()}") from None
+                raise StorageError(f"results cannot be written ({where}); {self._summary.counts()}") from None
             self._fail(index, f"{self._pending[index].item.name}: its result cannot be written ({error.strerror})")
 
     def _fail(self, index: int, message: str) -> None:
@@ -301,11 +305,16 @@ class RunSummary:
             hint = f"rerun the same command to process the remaining {others}{kept}"
         self.print(f"interrupted: {self.counts()}; {hint}", "bold")
 
+    @property
+    def left_out(self) -> str:
+        """How much audio was left out, and why; empty if nothing was."""
+        return _left_out(self._left_out_seconds) if any(self._left_out_seconds.values()) else ""
+
     def counts(self) -> str:
         """Return the counts as text."""
         incomplete = f", {self.incomplete} in part" if self.incomplete else ""
         skipped = f", {self.skipped} already done (--overwrite redoes them)" if self.skipped else ""
-        left_out = f"; {_left_out(self._left_out_seconds)}" if any(self._left_out_seconds.values()) else ""
+        left_out = f"; {self.left_out}" if self.left_out else ""
         return f"{self.complete} {self.done}{incomplete}, {self.failed} failed{skipped}{left_out}"
 
 

@@ -21,8 +21,8 @@ SegmentResult = TypeVar("SegmentResult")
 
 def choose_batch_size(batch_size: int | None, device: str, defaults: Mapping[str, int] = _BATCH_SIZES) -> int:
     """Return the batch size given, else the default for the type of device. OptionError if it is below 1."""
-    if batch_size is not None and batch_size < 1:
-        raise OptionError({"batch_size": f"is {batch_size}, expected 1 or more"})
+    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+        raise OptionError({"batch_size": f"is {batch_size!r}, expected 1 or more"})
     return batch_size or defaults.get(device, defaults["cpu"])
 
 

@@ -21,6 +21,7 @@ from voxlate_eval.subtitle_limits import READING_SPEED, TOO_SHORT, SubtitleLimit
 LONG_TRANSCRIPT = "lines of the transcript"
 
 _SHORTEST_SECONDS = 0.2  # of a cue whose words have no duration
+_LISTED = 5  # times of cues in a note
 _LATE_SECONDS = 0.25  # that a cue may begin after its first word, so that the one before can be read
 
 
@@ -54,17 +55,19 @@ def subtitle_notes(translation: Translation, options: SubtitleOptions = DEFAULT_
     """Return a note for each kind of limit that some cues break: how many, why, and when they begin."""
     cues = make_cues(translation, options)
     limits = options.limits(translation.target_language or translation.source_language)
+    lines = "line" if limits.max_line_count == 1 else "lines"
     counts = Counter(problem for cue in cues for problem in cue.problems)
     reasons = {
         READING_SPEED: f"exceed {limits.max_characters_per_second:g} characters a second: speech is faster there",
-        LONG_TRANSCRIPT: f"have over {limits.max_line_count} lines of transcript: more was said than is translated",
+        LONG_TRANSCRIPT: f"have over {limits.max_line_count} {lines} of transcript: more was said than is translated",
         TOO_SHORT: f"are shorter than {limits.min_seconds:g} s: other speech or the end of the audio follows at once",
     }
     notes = []
     for problem, count in counts.items():
         times = [_clock(cue.start) for cue in cues if problem in cue.problems]
         reason = reasons.get(problem, f"break the limit of {problem}")
-        notes.append(f"{count} of {len(cues)} cues {reason} (at {', '.join(times)})")
+        more = f", and {len(times) - _LISTED:,} more" if len(times) > _LISTED else ""
+        notes.append(f"{count} of {len(cues)} cues {reason} (at {', '.join(times[:_LISTED])}{more})")
     return tuple(notes)
 
 

@@ -33,7 +33,7 @@ from voxlate.decoding.segmenting import (
     empty_result_note,
     left_out,
 )
-from voxlate.errors import AudioError, VoxlateError
+from voxlate.errors import AudioError, VoxlateError, check_type
 from voxlate.hardware import INT8, choose_device, choose_dtype
 from voxlate.models.fast_path import install_fast_path
 from voxlate.models.precision import nan_scores_error
@@ -140,6 +140,7 @@ class Transcriber:
         An input that cannot be read yields an AudioError.
         """
         check_is_several(inputs)
+        check_type("segmentation", segmentation, SegmentationOptions)
         audio = read_ahead(inputs, sampling_rate=sampling_rate, audio_track=audio_track, speech=segmentation.speech)
         pending = PendingTranscripts(Segmenter(segmentation, CTC_CLIP_SECONDS), on_segment, resume)
         recipe = Recipe(partial(_recipe, self._files, self._dtype, self._device.type, audio_track))

@@ -31,7 +31,7 @@ from voxlate.decoding.segmenting import DEFAULT_SEGMENTATION, SegmentationOption
 from voxlate.decoding.step_graphs import step_graphs
 from voxlate.decoding.translation_stream import TranslationStream
 from voxlate.deprecation import renamed_keywords
-from voxlate.errors import AudioError, VoxlateError
+from voxlate.errors import AudioError, VoxlateError, check_type
 from voxlate.hardware import INT8, choose_device, choose_dtype
 from voxlate.languages import find_language
 from voxlate.models.fast_path import install_fast_path
@@ -44,7 +44,7 @@ _BATCH_SIZES = {"cpu": 64, "cuda": 256}
 
 def target_codes(to: str | Sequence[str]) -> tuple[str, ...]:
     """Return the codes of one or several languages, each once. VoxlateError if one is unknown, or there is none."""
-    codes = dict.fromkeys(find_language(name).code for name in ([to] if isinstance(to, str) else to))
+    codes = dict.fromkeys(find_language(name).code for name in ([to] if to is None or isinstance(to, str) else to))
     if not codes:
         raise VoxlateError("an input has no language to translate into; expected one or more")
     return tuple(codes)
@@ -225,9 +225,11 @@ class Translator:
         which does not change results.
         """
         check_is_several(inputs)
+        check_type("options", options, SearchOptions)
+        check_type("segmentation", segmentation, SegmentationOptions)
         if is_list(inputs):
             _check_one_for_each(len(inputs), to=to, source=source)  # type: ignore[arg-type]
-        languages = [target_codes(item) for item in ([to] if isinstance(to, str) else to)]
+        languages = [target_codes(item) for item in ([to] if to is None or isinstance(to, str) else to)]
         tag_ids = {language: self.checkpoint.target_id(language) for item in languages for language in item}
         recipe = partial(self._recipe_function, options, segmentation=None if whole else segmentation)
         recipes = {language: Recipe(recipe([language], audio_track)) for language in tag_ids}

@@ -11,6 +11,7 @@ from typing import TextIO, TypeAlias
 from voxlate.decoding.results import Translation, Word
 from voxlate.decoding.subtitle_formats import SUBTITLE_WRITERS, to_ass, to_srt, to_vtt
 from voxlate.decoding.subtitle_options import DEFAULT_SUBTITLES, SubtitleOptions
+from voxlate.errors import check_type
 from voxlate.files import write_text
 
 TextOutput: TypeAlias = str | os.PathLike[str] | TextIO  # a path, or an open text file
@@ -116,36 +117,38 @@ def writers(subtitles: SubtitleOptions = DEFAULT_SUBTITLES) -> dict[str, Callabl
 
 def write_txt(translation: Translation, output: TextOutput) -> None:
     """Write one line per segment to a path or an open text file."""
-    _write(to_txt(translation), output)
+    _write(to_txt, translation, output)
 
 
 def write_tsv(translation: Translation, output: TextOutput) -> None:
     """Write a table with a header and one row per segment and hypothesis to a path or an open text file."""
-    _write(to_tsv(translation), output)
+    _write(to_tsv, translation, output)
 
 
 def write_json(translation: Translation, output: TextOutput) -> None:
     """Write one JSON object with all hypotheses, times and the recipe to a path or an open text file."""
-    _write(to_json(translation), output)
+    _write(to_json, translation, output)
 
 
 def write_srt(translation: Translation, output: TextOutput, options: SubtitleOptions = DEFAULT_SUBTITLES) -> None:
     """Write SubRip subtitles to a path or an open text file."""
-    _write(to_srt(translation, options), output)
+    _write(partial(to_srt, options=options), translation, output)
 
 
 def write_vtt(translation: Translation, output: TextOutput, options: SubtitleOptions = DEFAULT_SUBTITLES) -> None:
     """Write WebVTT subtitles to a path or an open text file."""
-    _write(to_vtt(translation, options), output)
+    _write(partial(to_vtt, options=options), translation, output)
 
 
 def write_ass(translation: Translation, output: TextOutput, options: SubtitleOptions = DEFAULT_SUBTITLES) -> None:
     """Write Advanced SubStation Alpha subtitles to a path or an open text file."""
-    _write(to_ass(translation, options), output)
+    _write(partial(to_ass, options=options), translation, output)
 
 
-def _write(text: str, output: TextOutput) -> None:
+def _write(format_: Callable[[Translation], str], translation: Translation, output: TextOutput) -> None:
     """Write to a path, atomically and as UTF-8, or to an open file, which stays open."""
+    check_type("translation", translation, Translation)
+    text = format_(translation)
     if isinstance(output, (str, os.PathLike)):
         write_text(Path(output), text)
     else:

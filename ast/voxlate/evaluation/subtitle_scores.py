@@ -1,5 +1,6 @@
 """Score subtitles for ``voxlate score --subtitles``: compliance with the limits, and SubER against references."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from voxlate_eval.subtitle_compliance import ALL, compliance
 from voxlate_eval.subtitle_edit_rate import subtitle_edit_rate
 from voxlate_eval.subtitle_files import SubtitleCue, read_subtitles
 from voxlate_eval.subtitle_limits import KINDS, SubtitleLimits, subtitle_limits
+
+_LOG = logging.getLogger(__name__)
 
 # Titles of columns for the names of limits.
 _TITLES = dict(zip((*KINDS, ALL), ("width", "lines", "short", "long", "speed", "gap", "overlap", "all"), strict=True))
@@ -34,6 +37,9 @@ def score_subtitles(
             f"{len(paths)} files of subtitles, but {len(references)} of references; expected one --references for each"
         )
     files = [(path, read_subtitles(path)) for path in paths]
+    for path, cues in files:
+        if not cues:
+            _LOG.warning("%s: no cues with text; it is scored as an empty file", path)
     languages = [language_code(language) or _language_of(path) for path in paths]
     results = []
     for (path, cues), code in zip(files, languages, strict=True):
@@ -67,7 +73,7 @@ def _language_of(path: Path) -> str | None:
 
 def _print(scores: dict[str, Any], limits: Sequence[SubtitleLimits]) -> None:
     kinds = list(scores["subtitles"][0]["within"])
-    table = Table("file", "", "cues", *(_TITLES[kind] for kind in kinds), padding=(0, 0), pad_edge=False)
+    table = Table("file", "language", "cues", *(_TITLES[kind] for kind in kinds), padding=(0, 0), pad_edge=False)
     for result in scores["subtitles"]:
         shares = [result["within"][kind]["share"] for kind in kinds]
         cells = ["" if share is None else f"{100 * share:.1f}" for share in shares]

@@ -52,7 +52,7 @@ def train_segmenter(
     device: str = "auto",
     report: Callable[[str], None] = print,
 ) -> None:
-    """Train on `hours` of joined clips; write segmenter.safetensors into `output`, by default the model's folder.
+    """Train on about `hours` of joined clips; write segmenter.safetensors into `output`, by default the model's folder.
 
     `layers` is the number of transformer layers of the encoder that are used. `report` is called with each line of
     output. VoxlateError if an argument is wrong or there are too few clips.
@@ -67,6 +67,7 @@ def train_segmenter(
     install_fast_path(network)
     shorter, frame_samples = first_layers(speech_encoder, layers), speech_encoder.frame_samples
     count = max(_BATCH, math.ceil(hours * 3600 / WINDOW_SECONDS))
+    trained_hours = count * WINDOW_SECONDS / 3600
     makers = [
         RecordingMaker(train_clips, WINDOW_SECONDS, seed),
         RecordingMaker(held_out_clips, WINDOW_SECONDS, seed + 1),
@@ -87,13 +88,19 @@ def train_segmenter(
     output = output or folder
     output.mkdir(parents=True, exist_ok=True)
     clips = sum(map(len, train_clips.values()))
-    about = {"clips": clips, "languages": sorted(train_clips), "hours": hours, "seed": seed, "scores": scores.figures()}
+    about = {
+        "clips": clips,
+        "languages": sorted(train_clips),
+        "hours": round(trained_hours, 2),
+        "seed": seed,
+        "scores": scores.figures(),
+    }
     save_segmenter(output, SentenceBoundaries(speech_encoder, head, layers, threshold), about)
     for line in [f"left out: {reason}" for maker in makers for reason in maker.failed.values()]:
         report(line)
     for line in scores.lines():
         report(line)
-    joined = f"{count * WINDOW_SECONDS / 3600:.1f} h of joined clips ({clips:,} in {len(train_clips)} languages)"
+    joined = f"{trained_hours:.1f} h of joined clips ({clips:,} in {len(train_clips)} languages)"
     used = f"{layers} encoder layer{'s' * (layers != 1)}"
     report(f"{output / SEGMENTER_FILE}: {used}, threshold {threshold:g}, trained on {joined}")
 
