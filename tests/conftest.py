@@ -27,7 +27,7 @@ def _tones_are_speech(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
     """Let all sound count as speech, except in tests marked `vad`: most tests translate tones."""
     if request.node.get_closest_marker("vad") is None:
         monkeypatch.setattr(
-            "voxlate.audio.prefetch.detect_speech",
+            "voxlate.audio.decoded_audio.detect_speech",
             lambda waveform_T, options: detect_speech(waveform_T, replace(options, vad=False)),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from voxlate.audio.chunks import SpooledWaveform
-from voxlate.audio.prefetch import DecodedAudio
+from voxlate.audio.decoded_audio import DecodedAudio
 from voxlate.audio.resampling import Waveform
 from voxlate.audio.segmentation import ClipSeconds, Span
 from voxlate.audio.speech_detection import detect_speech

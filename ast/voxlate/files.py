@@ -1,4 +1,4 @@
-"""File system helpers: atomic writes, locks, hashes."""
+"""File system helpers: atomic writes, temporary files, locks, hashes."""
 
 import errno
 import hashlib
@@ -7,9 +7,11 @@ import re
 import socket
 import stat
 import tempfile
+import threading
 import time
+import weakref
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -98,6 +100,55 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+class ScratchFile:
+    """A nameless temporary file, which disappears with the last process that has it open, however that ends.
+
+    It is pickled with its contents, so that another machine can read it.
+    """
+
+    def __init__(self, descriptor: int | None = None) -> None:
+        """Create a file, or take over the descriptor of one. OSError if there is no folder for temporary files."""
+        self._file = (
+            tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (open as long as this object exists)
+            if descriptor is None
+            else os.fdopen(descriptor, "r+b", buffering=0)
+        )
+        self._lock = threading.Lock()
+        weakref.finalize(self, self._file.close)
+
+    def fileno(self) -> int:
+        """Return the descriptor of the file."""
+        return self._file.fileno()
+
+    def append(self, data: bytes | bytearray) -> None:
+        """Write bytes to the end of the file. OSError if there is no space."""
+        remaining = memoryview(data)
+        with self._lock:
+            self._file.seek(0, os.SEEK_END)
+            while remaining:
+                remaining = remaining[self._file.write(remaining) :]
+
+    def read(self, start: int, size: int) -> bytearray:
+        """Return up to `size` bytes from `start`, fewer at the end of the file."""
+        data = bytearray(size)
+        remaining = memoryview(data)
+        with self._lock:
+            self._file.seek(start)
+            while remaining and (count := self._file.readinto(remaining)):  # a call reads at most 2 GB
+                remaining = remaining[count:]
+        return data[: size - len(remaining)]
+
+    def __reduce__(self) -> tuple[Callable[[bytearray], "ScratchFile"], tuple[bytearray]]:
+        """Pickle the contents."""
+        return _scratch_file, (self.read(0, os.fstat(self.fileno()).st_size),)
+
+
+def _scratch_file(contents: bytearray) -> ScratchFile:
+    file = ScratchFile()
+    file.append(contents)
+    return file
 
 
 def special_file_kind(path: Path) -> str | None:

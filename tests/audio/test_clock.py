@@ -18,8 +18,9 @@ from av.audio.stream import AudioStream
 from media import shift_and_error, sine, sweep, write_media
 from segments import segments_of
 from voxlate.audio.clock import Clock, Timeline
+from voxlate.audio.decoded_audio import DecodedAudio
 from voxlate.audio.loading import SAMPLE_RATE_HZ, load_audio, spool_audio
-from voxlate.audio.prefetch import DecodedAudio, read_ahead
+from voxlate.audio.prefetch import read_ahead
 from voxlate.decoding.translator import Translator
 from voxlate.decoding.writers import WRITERS
 

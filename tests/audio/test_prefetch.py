@@ -14,11 +14,12 @@ import pytest
 
 from media import sine, write_media
 from segments import segments_of
-from voxlate.audio import chunks, prefetch
+from voxlate.audio import chunks, decoded_audio
 from voxlate.audio.chunks import SpooledWaveform
 from voxlate.audio.clock import FROM_ZERO
+from voxlate.audio.decoded_audio import DecodedAudio
 from voxlate.audio.loading import load_audio, spool_audio
-from voxlate.audio.prefetch import DecodedAudio, read_ahead
+from voxlate.audio.prefetch import read_ahead
 from voxlate.errors import AudioError
 
 
@@ -51,7 +52,7 @@ def test_a_limited_number_of_seconds_is_decoded_ahead(monkeypatch: pytest.Monkey
         decoded.append(source)
         return spool_audio(source, **options)
 
-    monkeypatch.setattr(prefetch, "spool_audio", record)
+    monkeypatch.setattr(decoded_audio, "spool_audio", record)
     results = read_ahead([wav(1.0)] * 30, seconds=3.0)
     for taken in range(1, 20):
         next(results)
@@ -69,7 +70,7 @@ def test_exceptions_of_the_thread_are_raised_in_the_caller(monkeypatch: pytest.M
         raise RuntimeError("a defect of the decoder")
 
     with monkeypatch.context() as patch:
-        patch.setattr(prefetch, "spool_audio", fail)
+        patch.setattr(decoded_audio, "spool_audio", fail)
         with pytest.raises(RuntimeError, match="a defect of the decoder"):
             list(read_ahead([b""]))
 
@@ -138,7 +139,7 @@ def test_running_out_of_memory_affects_only_that_input(monkeypatch: pytest.Monke
     def spool(item: bytes, **_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(prefetch, "spool_audio", spool)
+    monkeypatch.setattr(decoded_audio, "spool_audio", spool)
     assert [str(one) for one in read_ahead([b"", "a.wav"])] == [
         "bytes: not enough memory to decode it",
         "a.wav: not enough memory to decode it",

@@ -27,7 +27,8 @@ from voxlate import (
     write_srt,
     write_txt,
 )
-from voxlate.audio.prefetch import DecodedAudio, read_ahead
+from voxlate.audio.decoded_audio import DecodedAudio
+from voxlate.audio.prefetch import read_ahead
 from voxlate.manifest.utterance import Utterance
 
 OPTIONS = SearchOptions(beam_size=1, max_length=12)

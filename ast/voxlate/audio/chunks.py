@@ -5,33 +5,31 @@ Shape letters: T samples at 16 kHz.
 
 from __future__ import annotations
 
-import os
 import tempfile
-import weakref
 
 import numpy as np
 
 from voxlate.audio.resampling import SAMPLE_RATE_HZ, Waveform
 from voxlate.errors import AudioError
+from voxlate.files import ScratchFile
 
 SILENT_RANGE = 2.0**-15  # largest peak-to-peak range that counts as silence: one step of 16 bits
 SPOOLED_SECONDS = 60.0  # longer audio is moved to a temporary file
 
 
 class SpooledWaveform:
-    """A float32 waveform of shape (T,) in a temporary file, from which slices are read on demand."""
+    """A float32 waveform of shape (T,) in a temporary file, from which slices are read on demand.
+
+    A pickle holds the samples, so that another machine can read them.
+    """
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (open as long as the waveform exists)
+        self._file = ScratchFile()
         self._samples = 0
-        weakref.finalize(self, self._file.close)
 
     def append(self, chunk_T: Waveform) -> None:
         """Append samples, float32 of shape (T,)."""
-        self._file.seek(0, os.SEEK_END)
-        remaining = memoryview(chunk_T.tobytes())
-        while remaining:
-            remaining = remaining[self._file.write(remaining) :]
+        self._file.append(chunk_T.tobytes())
         self._samples += len(chunk_T)
 
     def __len__(self) -> int:
@@ -41,8 +39,7 @@ class SpooledWaveform:
     def __getitem__(self, span: slice) -> Waveform:
         """Return a copy of the samples of a slice."""
         start, end, _ = span.indices(self._samples)
-        self._file.seek(4 * start)
-        return np.frombuffer(bytearray(self._file.read(4 * max(0, end - start))), np.float32)
+        return np.frombuffer(self._file.read(4 * start, 4 * max(0, end - start)), np.float32)
 
 
 class Chunks:

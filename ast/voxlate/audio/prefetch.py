@@ -6,48 +6,18 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
-from os import PathLike
 from queue import SimpleQueue
 
-import numpy as np
-
-from voxlate.audio.chunks import SpooledWaveform
-from voxlate.audio.clock import FROM_ZERO, Clock
-from voxlate.audio.loading import SAMPLE_RATE_HZ, Waveform, spool_audio
-from voxlate.audio.python_inputs import AudioInput, to_audio_source
-from voxlate.audio.speech_detection import DEFAULT_SPEECH_OPTIONS, Speech, SpeechOptions, detect_speech
+from voxlate.audio.decoded_audio import DecodedAudio, decode_input
+from voxlate.audio.loading import SAMPLE_RATE_HZ
+from voxlate.audio.python_inputs import AudioInput
+from voxlate.audio.speech_detection import DEFAULT_SPEECH_OPTIONS, SpeechOptions
 from voxlate.audio.tracks import AudioTrack
 from voxlate.errors import AudioError
 
 AHEAD_SECONDS = 600.0  # of decoded audio that may wait for the caller
 _AHEAD_INPUTS = 16
-
-
-@dataclass(frozen=True)
-class DecodedAudio:
-    """A decoded input: its samples at 16 kHz, the speech that was detected in it, and its clock.
-
-    `warnings` describe lost audio, `notes` automatic choices.
-    """
-
-    name: str
-    waveform_T: Waveform | SpooledWaveform
-    speech: Speech
-    warnings: tuple[str, ...] = ()
-    clock: Clock = FROM_ZERO
-    notes: tuple[str, ...] = ()
-
-    @property
-    def seconds(self) -> float:
-        """Duration of the input, including gaps."""
-        return self.end_seconds - self.clock.seconds(0)
-
-    @property
-    def end_seconds(self) -> float:
-        """End of the input on the file's clock."""
-        return self.clock.seconds(len(self.waveform_T))
 
 
 def read_ahead(
@@ -65,7 +35,9 @@ def read_ahead(
     parts by silence, as for `load_audio`. `speech` are the options of speech detection. Decoding and detection run in a
     daemon thread, so an interruption does not wait for a long file.
     """
-    read = partial(_read, sampling_rate=sampling_rate, audio_track=audio_track, speech=speech, fill_gaps=fill_gaps)
+    read = partial(
+        decode_input, sampling_rate=sampling_rate, audio_track=audio_track, speech=speech, fill_gaps=fill_gaps
+    )
     reader = _Reader(seconds, read)
     threading.Thread(target=reader.work, name="audio", daemon=True).start()
     waiting: deque[Future[DecodedAudio | AudioError]] = deque()
@@ -129,22 +101,3 @@ class _Reader:
 
 def _seconds(result: DecodedAudio | AudioError) -> float:
     return result.seconds if isinstance(result, DecodedAudio) else 0.0
-
-
-def _read(
-    item: AudioInput, sampling_rate: int, audio_track: AudioTrack | None, speech: SpeechOptions, fill_gaps: bool
-) -> DecodedAudio | AudioError:
-    try:
-        source = to_audio_source(item, sampling_rate)
-        if isinstance(source, np.ndarray):
-            return DecodedAudio(type(item).__name__, source, detect_speech(source, speech))
-        waveform_T, warnings, clock, notes = spool_audio(source, audio_track=audio_track, fill_gaps=fill_gaps)
-        return DecodedAudio(_name(source), waveform_T, detect_speech(waveform_T, speech), warnings, clock, notes)
-    except AudioError as error:
-        return error
-    except MemoryError:  # continue, because other inputs may be shorter
-        return AudioError(f"{_name(item)}: not enough memory to decode it")
-
-
-def _name(item: AudioInput) -> str:
-    return str(item) if isinstance(item, str | PathLike) else str(getattr(item, "name", type(item).__name__))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from voxlate.audio.prefetch import DecodedAudio
+from voxlate.audio.decoded_audio import DecodedAudio
 from voxlate.audio.resampling import SAMPLE_RATE_HZ
 from voxlate.audio.segmentation import Span
 from voxlate.decoding.aligned_words import group_words

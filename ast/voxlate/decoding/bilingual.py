@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from voxlate.audio.prefetch import DecodedAudio
+from voxlate.audio.decoded_audio import DecodedAudio
 from voxlate.audio.segmentation import Span
 from voxlate.checkpoints.ctc_models import load_ctc_head, read_ctc_head
 from voxlate.checkpoints.model_folder import Checkpoint

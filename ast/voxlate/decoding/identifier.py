@@ -12,8 +12,9 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
+from voxlate.audio.decoded_audio import DecodedAudio
 from voxlate.audio.loading import SAMPLE_RATE_HZ
-from voxlate.audio.prefetch import DecodedAudio, read_ahead
+from voxlate.audio.prefetch import read_ahead
 from voxlate.audio.python_inputs import AudioInput, check_is_several, is_list
 from voxlate.audio.segmentation import Span
 from voxlate.audio.speech_detection import DEFAULT_SPEECH_OPTIONS, SpeechOptions

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from voxlate.audio.prefetch import DecodedAudio
+from voxlate.audio.decoded_audio import DecodedAudio
 from voxlate.audio.segmentation import Span
 from voxlate.decoding.results import Segment, SpanResult
 from voxlate.decoding.schedule import AudioSegment

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from voxlate.audio.decoded_audio import DecodedAudio
 from voxlate.audio.loading import SAMPLE_RATE_HZ
-from voxlate.audio.prefetch import DecodedAudio
 from voxlate.audio.segmentation import Span
 from voxlate.decoding.background_encoder import BackgroundEncoder, Encoded
 from voxlate.decoding.output_layer import Vocabulary

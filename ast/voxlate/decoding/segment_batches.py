@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from voxlate.audio.prefetch import DecodedAudio
+from voxlate.audio.decoded_audio import DecodedAudio
 from voxlate.audio.segmentation import Span
 from voxlate.decoding.schedule import AudioSegment, encoder_batches
 from voxlate.errors import AudioError, OptionError

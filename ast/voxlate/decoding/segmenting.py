@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from voxlate.audio.prefetch import DecodedAudio
+from voxlate.audio.decoded_audio import DecodedAudio
 from voxlate.audio.resampling import SAMPLE_RATE_HZ
 from voxlate.audio.segmentation import (
     DEFAULT_MIN_PAUSE_SECONDS,

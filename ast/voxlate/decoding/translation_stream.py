@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from voxlate.audio.prefetch import DecodedAudio
+from voxlate.audio.decoded_audio import DecodedAudio
 from voxlate.decoding.assembly import PendingTranslation, ranked
 from voxlate.decoding.results import Segment, Translation
 from voxlate.decoding.review import BATCH_SEGMENTS, Review, ReviewedPart, ReviewedSegment
