@@ -39,7 +39,8 @@ MAY_IMPORT = {
     | {"audio", "checkpoints", "config", "data", "decoding", "hardware", "manifest", "models", "progress"}
     | {"search_options", "tokenizer", "__init__"},
     "evaluation": _BASE
-    | {"audio", "checkpoints", "corpora", "decoding", "hardware", "manifest", "progress", "search_options"},
+    | {"audio", "checkpoints", "config", "corpora", "decoding", "hardware", "manifest", "progress", "search_options"}
+    | {"__init__"},
     "doctor": {"audio", "errors", "hardware", "published_checkpoints", "__init__"},
     "cli": _BASE
     | {"doctor"}
