@@ -58,6 +58,7 @@ class InputsCommand:
     output_dir: Path | None
     overwrite: bool
     audio_track: str | None = field(default=None, kw_only=True)
+    num_workers: int | None = field(default=None, kw_only=True)
     subtitles: SubtitleOptions = field(default=DEFAULT_SUBTITLES, kw_only=True)
 
     def with_subtitle_notes(self, result: Translation) -> Translation:
