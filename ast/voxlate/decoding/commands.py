@@ -69,7 +69,7 @@ class TranscribeCommand(InputsCommand):
 
 # Options that do not change results, and those that `_settings` and `translate` record in another form.
 _NOT_RECORDED = {
-    *("audio", "formats", "output_dir", "overwrite", "batch_size"),
+    *("audio", "formats", "output_dir", "overwrite", "batch_size", "num_workers"),
     *(
         "to",
         "language",
@@ -141,7 +141,8 @@ def translate(command: TranslateCommand) -> int:
             inputs: Iterable[AudioSource], *, to: Sequence[str | Sequence[str]], progress: Progress, **others: Any
         ) -> Results:
             report = bound_freed_memory(freed, progress)
-            return stream(inputs, to=to, progress=report, audio_track=command.audio_track, **others)
+            track, num_workers = command.audio_track, command.num_workers
+            return stream(inputs, to=to, progress=report, audio_track=track, num_workers=num_workers, **others)
 
         return bounded_stream
 
@@ -168,6 +169,7 @@ def transcribe(command: TranscribeCommand) -> int:
                 language=language,
                 segmentation=command.segmentation_options,
                 audio_track=command.audio_track,
+                num_workers=command.num_workers,
             )
         )
 
@@ -175,7 +177,12 @@ def transcribe(command: TranscribeCommand) -> int:
 
 
 def print_languages(
-    audio: Sequence[str], identifier: "Identifier", audio_track: int | str | None = None, *, vad: bool = True
+    audio: Sequence[str],
+    identifier: "Identifier",
+    audio_track: int | str | None = None,
+    *,
+    vad: bool = True,
+    num_workers: int | None = None,
 ) -> int:
     """Print the name, language and probability of each input, tab-separated; return 0, or 1 if any input failed."""
     console = stderr()
@@ -186,7 +193,7 @@ def print_languages(
         raise VoxlateError("voxlate identify takes files and folders; '-' is for voxlate translate")
     estimate = TimeEstimate([], f"0 of {len(paths)} inputs identified")
     with progress_lines(console, estimate.line):
-        results = identifier.stream(paths, audio_track=audio_track, speech=SpeechOptions(vad))
+        results = identifier.stream(paths, audio_track=audio_track, speech=SpeechOptions(vad), num_workers=num_workers)
         for number, (index, result) in enumerate(results, start=1):
             estimate.state = f"{number} of {len(paths)} inputs identified"
             if isinstance(result, AudioError):

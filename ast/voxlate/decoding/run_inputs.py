@@ -54,6 +54,7 @@ class InputsCommand:
     output_dir: Path | None
     overwrite: bool
     audio_track: str | None = field(default=None, kw_only=True)
+    num_workers: int | None = field(default=None, kw_only=True)
     subtitles: SubtitleOptions = field(default=DEFAULT_SUBTITLES, kw_only=True)
 
     def __post_init__(self) -> None:

@@ -204,6 +204,7 @@ class Translator:
         whole: bool = False,
         on_segment: Callable[[int, str, Segment], None] | None = None,
         resume: ResumableSegments | None = None,
+        num_workers: int | None = 0,
     ) -> Iterator[tuple[int, Translation | AudioError]]:
         """Translate many inputs; yield the index and the result of each as soon as it is complete.
 
@@ -212,11 +213,11 @@ class Translator:
         - `to`: one language for all inputs, or for each input one language or several. Several share one encoding, and
           each yields a translation.
         - `source`: the spoken language of all inputs, or of each. It is only recorded.
-        - `options`: search options.
-        - `segmentation`: how the inputs are cut into segments.
+        - `options`, `segmentation`: how to search, and how to cut the inputs into segments.
         - `progress`: called with the seconds of audio that are translated and read so far.
         - `sampling_rate`: sampling rate of arrays and tensors, in Hz.
         - `audio_track`: which track to read from files with several, by number (from 1) or language.
+        - `num_workers`: number of processes that decode files; 0 for a thread, None for as many as are needed.
         - `whole`: each input is an utterance, as in test sets: speech is not detected, and audio of up to 30 s not cut.
         - `on_segment`: called with the index of an input, a target language and the next segment, when it is done.
         - `resume`: keeps what is done of inputs, and knows what an interrupted run has done.
@@ -255,6 +256,7 @@ class Translator:
             audio_track=audio_track,
             speech=segmentation.speech,
             fill_gaps=not whole,
+            num_workers=num_workers,
         )
         for index, audio in enumerate(decoded):
             if not isinstance(to, str) and index >= len(languages):

@@ -38,6 +38,7 @@ class EvaluateCommand:
     overwrite: bool = False
     language_tokens: Mapping[str, int | str] = field(default_factory=dict)
     segmentation_options: SegmentationOptions = DEFAULT_SEGMENTATION  # of recordings
+    num_workers: int | None = None
 
 
 def run(command: EvaluateCommand) -> int:
@@ -73,7 +74,13 @@ def run(command: EvaluateCommand) -> int:
         failed, scores = 0, []
         for task in tasks:
             failed += translate(
-                task, translator, command.search, command.segmentation_options, state, bound_freed_memory(freed)
+                task,
+                translator,
+                command.search,
+                command.segmentation_options,
+                state,
+                bound_freed_memory(freed),
+                command.num_workers,
             )
             if state.is_main_process:
                 records = join(read_hypotheses(task.folder / HYPOTHESES), references_of(task.manifest))
