@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from voxlate.models.cpu.attention import attention, plain_attention
 from voxlate.models.cpu.convolutions import convolve
-from voxlate.models.cpu.int8_linears import Int8Linear
+from voxlate.models.cpu.int8_linears import Int8Linear, quantize_states
 from voxlate.models.cpu.linears import PackedLinear
 from voxlate.models.cpu.operators import (
     INT8_SHIFT,
@@ -54,6 +54,7 @@ def test_an_int8_layer_is_near_the_exact_one(rows: int, activation: str) -> None
     assert layer(states.bfloat16()).dtype == torch.bfloat16
     for row, own in zip(states, found, strict=True):  # no row depends on the others
         torch.testing.assert_close(layer(row), own)
+    assert torch.equal(layer(quantize_states(states)), found)
 
 
 @torch.inference_mode()
