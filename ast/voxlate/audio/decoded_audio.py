@@ -42,18 +42,20 @@ class DecodedAudio:
 
 
 def decode_input(
-    item: AudioInput,
+    item: AudioInput | DecodedAudio,
     *,
     sampling_rate: int = SAMPLE_RATE_HZ,
     audio_track: AudioTrack | None = None,
     speech: SpeechOptions = DEFAULT_SPEECH_OPTIONS,
     fill_gaps: bool = True,
 ) -> DecodedAudio | AudioError:
-    """Decode an input; return its audio, or the error that names it.
+    """Decode an input unless it is decoded; return its audio, or the error that names it.
 
     `sampling_rate` is that of arrays and tensors, `audio_track` the track of files, and `fill_gaps` replaces missing
     parts by silence. `speech` are the options of speech detection.
     """
+    if isinstance(item, DecodedAudio):
+        return item
     try:
         source = to_audio_source(item, sampling_rate)
         if isinstance(source, np.ndarray):

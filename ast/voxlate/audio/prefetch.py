@@ -21,7 +21,7 @@ _AHEAD_INPUTS = 16
 
 
 def read_ahead(
-    inputs: Iterable[AudioInput],
+    inputs: Iterable[AudioInput | DecodedAudio],
     seconds: float = AHEAD_SECONDS,
     *,
     sampling_rate: int = SAMPLE_RATE_HZ,
@@ -57,14 +57,16 @@ def read_ahead(
 class _Reader:
     """Decodes submitted inputs one after another, and pauses while too much decoded audio is waiting."""
 
-    def __init__(self, seconds: float, read: Callable[[AudioInput], DecodedAudio | AudioError]) -> None:
+    def __init__(self, seconds: float, read: Callable[[AudioInput | DecodedAudio], DecodedAudio | AudioError]) -> None:
         self._read = read
-        self._requests: SimpleQueue[tuple[AudioInput, Future[DecodedAudio | AudioError]] | None] = SimpleQueue()
+        self._requests: SimpleQueue[tuple[AudioInput | DecodedAudio, Future[DecodedAudio | AudioError]] | None] = (
+            SimpleQueue()
+        )
         self._limit, self._ahead = seconds, 0.0
         self._changed = threading.Condition()
         self._stopped = False
 
-    def submit(self, item: AudioInput) -> Future[DecodedAudio | AudioError]:
+    def submit(self, item: AudioInput | DecodedAudio) -> Future[DecodedAudio | AudioError]:
         future: Future[DecodedAudio | AudioError] = Future()
         self._requests.put((item, future))
         return future

@@ -49,6 +49,14 @@ LanguageTokens = Annotated[
         help="Token that the model uses for a target language: lv=250016 or lv=lv_LV. Can be repeated.",
     ),
 ]
+Ray = Annotated[
+    str | None,
+    model_option(
+        metavar="[ADDRESS]",
+        help="Run on Ray: alone, on all GPUs or cores of this machine; with auto, ray://HOST:PORT or HOST:PORT, on the "
+        "cluster there.",
+    ),
+]
 BatchSize = Annotated[
     int | None,
     search_option(metavar="N", help="Number of segments to translate together. [default: 64; 256 on a GPU]"),

@@ -47,7 +47,7 @@ def run(command: EvaluateCommand) -> int:
         find_model(command.model)
         from accelerate import PartialState  # noqa: PLC0415 (options are checked before torch is imported)
 
-        from voxlate.decoding.commands import bound_freed_memory, keep_freed_memory  # noqa: PLC0415
+        from voxlate.decoding.command_streams import bound_freed_memory, keep_freed_memory  # noqa: PLC0415
         from voxlate.decoding.translator import Translator  # noqa: PLC0415
         from voxlate.hardware import choose_device  # noqa: PLC0415
 
