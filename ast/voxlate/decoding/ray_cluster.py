@@ -59,6 +59,7 @@ def check_ray(device: str) -> None:
 def ray_cluster(address: str) -> Iterator[Any]:
     """Start a cluster on this machine, or join the one at `address`; yield the module `ray`, and leave it at the end.
 
+    Inside another such context, its cluster is used.
     VoxlateError if there is none at the address. Ray's own reports are off: those to its makers, and those on standard
     error.
     """
@@ -68,6 +69,9 @@ def ray_cluster(address: str) -> Iterator[Any]:
     import ray  # noqa: PLC0415 (an extra, which takes seconds)
     import ray.data  # noqa: PLC0415
 
+    if ray.is_initialized():  # by a command that uses it several times
+        yield ray
+        return
     own: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)

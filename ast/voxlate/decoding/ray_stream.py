@@ -172,7 +172,7 @@ def _sendable(source: AudioSource) -> Path | NamedBytes:
         except (OSError, ValueError):  # reported when it is read there
             return path
     data = source if isinstance(source, bytes) else source.read()
-    return NamedBytes(data, str(getattr(source, "name", "bytes")))
+    return NamedBytes(data, str(getattr(source, "name", "<bytes>")))
 
 
 def _name(item: RemoteInput) -> str:

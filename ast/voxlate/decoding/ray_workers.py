@@ -90,7 +90,7 @@ class DecodingTask:
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         """Yield tables of decoded inputs, each of about `block_bytes`."""
-        _enter(self.folder)
+        enter_folder(self.folder)
         decoded: list[bytes] = []
         for item in unpack(table):
             decoded.append(pickle.dumps(replace(item, audio=self._decode(item.audio)), protocol=5))
@@ -121,7 +121,7 @@ class TranslationActor:
     """
 
     def __init__(self, load: LoadStream, device: str, cores: int, folder: str) -> None:
-        _enter(folder)
+        enter_folder(folder)
         self._arrived: SimpleQueue[_Waiting] = SimpleQueue()
         self._messages = io.StringIO()
         self._failure: str | None = None
@@ -239,7 +239,7 @@ def _size(audio: Path | NamedBytes) -> int:
         return 0
 
 
-def _enter(folder: str) -> None:
+def enter_folder(folder: str) -> None:
     """Change to the working directory of the command, which relative paths refer to, if this machine has it."""
     with suppress(OSError):
         os.chdir(folder)
