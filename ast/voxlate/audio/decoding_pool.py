@@ -13,20 +13,19 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TypeAlias
 
-from voxlate.audio.decoded_audio import DecodedAudio, input_name
-from voxlate.audio.python_inputs import AudioInput
+from voxlate.audio.decoded_audio import Decodable, DecodedAudio, input_name
 from voxlate.errors import AudioError
 from voxlate.processes import CAN_START, FunctionProcess, ProcessDiedError, core_count
 
 Result: TypeAlias = DecodedAudio | AudioError
-Decode: TypeAlias = Callable[[AudioInput], Result]
+Decode: TypeAlias = Callable[[Decodable], Result]
 
 _THREAD_INPUTS = 16  # that wait for the thread
 _PROCESS_INPUTS = 128  # that wait for each process
 _PATIENCE_SECONDS = 0.25  # for which the caller waits before more processes are started
 
 
-def is_for_processes(item: AudioInput) -> bool:
+def is_for_processes(item: Decodable) -> bool:
     """Return whether another process can decode an input as well: a regular file, or bytes.
 
     Pipes and what is named by its descriptor, such as /dev/fd/63, exist only in this process.
@@ -46,7 +45,7 @@ class _Lane:
     """The requests, with their numbers, for which the same threads wait."""
 
     changed: threading.Condition
-    requests: deque[tuple[int, AudioInput, Future[Result]]] = field(default_factory=deque)
+    requests: deque[tuple[int, Decodable, Future[Result]]] = field(default_factory=deque)
 
 
 class DecodingPool:
@@ -64,7 +63,7 @@ class DecodingPool:
             self._max_workers = 0
         self._lock = threading.Lock()
         self._local, self._files = (_Lane(threading.Condition(self._lock)) for _ in range(2))
-        self._processes: list[FunctionProcess[AudioInput, Result]] = []
+        self._processes: list[FunctionProcess[Decodable, Result]] = []
         self._has_ready_process = False
         self._submitted = self._taken = 0
         self._ahead = self._waited = 0.0  # seconds: of audio that waits, and of waiting for it
@@ -89,7 +88,7 @@ class DecodingPool:
         """Number of inputs that may be submitted ahead of the caller."""
         return max(_THREAD_INPUTS, _PROCESS_INPUTS * len(self._processes))
 
-    def submit(self, item: AudioInput) -> Future[Result]:
+    def submit(self, item: Decodable) -> Future[Result]:
         """Add an input."""
         future: Future[Result] = Future()
         is_file = self._max_workers > 0 and is_for_processes(item)
@@ -131,10 +130,10 @@ class DecodingPool:
             self._processes.append(process)
             threading.Thread(target=self._work_in, args=(process,), name="audio process", daemon=True).start()
 
-    def _work_in(self, process: FunctionProcess[AudioInput, Result]) -> None:
+    def _work_in(self, process: FunctionProcess[Decodable, Result]) -> None:
         """Decode files in a process. In an adaptive pool, the thread leaves them to the first one that is ready."""
 
-        def decode(item: AudioInput) -> Result:
+        def decode(item: Decodable) -> Result:
             try:
                 return process.call(item)
             except ProcessDiedError as error:

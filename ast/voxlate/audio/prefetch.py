@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from functools import partial
 
-from voxlate.audio.decoded_audio import DecodedAudio, decode_input
+from voxlate.audio.decoded_audio import Decodable, DecodedAudio, decode_input
 from voxlate.audio.decoding_pool import DecodingPool
 from voxlate.audio.loading import SAMPLE_RATE_HZ
-from voxlate.audio.python_inputs import AudioInput
 from voxlate.audio.speech_detection import DEFAULT_SPEECH_OPTIONS, SpeechOptions
 from voxlate.audio.tracks import AudioTrack
 from voxlate.errors import AudioError
@@ -19,7 +18,7 @@ AHEAD_SECONDS = 600.0  # of decoded audio that may wait for the caller, for the 
 
 
 def read_ahead(
-    inputs: Iterable[AudioInput],
+    inputs: Iterable[Decodable],
     seconds: float = AHEAD_SECONDS,
     *,
     sampling_rate: int = SAMPLE_RATE_HZ,

@@ -59,6 +59,14 @@ NumWorkers = Annotated[
         "the model would wait for, up to one for each core but one]",
     ),
 ]
+Ray = Annotated[
+    str | None,
+    model_option(
+        metavar="[ADDRESS]",
+        help="Run on Ray: alone, on all GPUs or cores of this machine; with auto, ray://HOST:PORT or HOST:PORT, on the "
+        "cluster there.",
+    ),
+]
 BatchSize = Annotated[
     int | None,
     search_option(metavar="N", help="Number of segments to translate together. [default: 64; 256 on a GPU]"),

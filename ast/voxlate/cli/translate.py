@@ -41,6 +41,7 @@ def translate(
     ] = None,
     device: options.Device = "auto",
     dtype: options.DTypeOrInt8 = "auto",
+    ray: options.Ray = None,
     language_token: options.LanguageTokens = None,
     beam_size: options.BeamSize = None,
     length_penalty: options.LengthPenalty = None,

@@ -6,6 +6,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, overload
 
+from voxlate.audio.decoded_audio import DecodedAudio
 from voxlate.audio.loading import SAMPLE_RATE_HZ
 from voxlate.audio.prefetch import read_ahead
 from voxlate.audio.python_inputs import AudioInput, check_is_several, is_list
@@ -192,7 +193,7 @@ class Translator:
 
     def stream(
         self,
-        inputs: Iterable[AudioInput],
+        inputs: Iterable[AudioInput | DecodedAudio],
         *,
         to: str | Sequence[str | Sequence[str]],
         source: str | Sequence[str | None] | None = None,
@@ -208,8 +209,8 @@ class Translator:
     ) -> Iterator[tuple[int, Translation | AudioError]]:
         """Translate many inputs; yield the index and the result of each as soon as it is complete.
 
-        - `inputs`: paths, bytes, binary files, arrays or tensors of shape (T,) or (1, T), or audio dicts of `datasets`.
-          They are read when they are needed.
+        - `inputs`: paths, bytes, binary files, arrays or tensors of shape (T,) or (1, T), audio dicts of `datasets`, or
+          `DecodedAudio`. They are read when they are needed.
         - `to`: one language for all inputs, or for each input one language or several. Several share one encoding, and
           each yields a translation.
         - `source`: the spoken language of all inputs, or of each. It is only recorded.

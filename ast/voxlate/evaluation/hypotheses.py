@@ -37,6 +37,7 @@ from voxlate_eval.strict_json import parse_objects, read_object
 if TYPE_CHECKING:
     from accelerate import PartialState
 
+    from voxlate.decoding.ray_translator import RayTranslator
     from voxlate.decoding.translator import Translator
 
 HYPOTHESES, META = "hypotheses.jsonl", "hypotheses.meta.json"
@@ -65,7 +66,7 @@ def delete_hypotheses(task: Task) -> None:
 
 def translate(
     task: Task,
-    translator: Translator,
+    translator: Translator | RayTranslator,
     options: SearchOptions,
     segmentation: SegmentationOptions,
     state: PartialState,
@@ -146,7 +147,7 @@ def _keep_valid_rows(task: Task) -> None:
 def _translate(
     task: Task,
     indices: list[int],
-    translator: Translator,
+    translator: Translator | RayTranslator,
     options: SearchOptions,
     segmentation: SegmentationOptions,
     state: PartialState,
