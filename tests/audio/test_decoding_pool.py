@@ -15,10 +15,9 @@ import pytest
 from media import sine, write_media
 from voxlate.audio import decoded_audio, decoding_pool
 from voxlate.audio.chunks import SpooledWaveform
-from voxlate.audio.decoded_audio import DecodedAudio, decode_input
+from voxlate.audio.decoded_audio import Decodable, DecodedAudio, decode_input
 from voxlate.audio.decoding_pool import DecodingPool, is_for_processes
 from voxlate.audio.prefetch import read_ahead
-from voxlate.audio.python_inputs import AudioInput
 from voxlate.audio.resampling import Waveform
 from voxlate.audio.speech_detection import Speech, SpeechOptions, detect_speech
 from voxlate.errors import AudioError
@@ -67,7 +66,7 @@ def open_files() -> int:
 @LINUX
 def test_results_do_not_depend_on_the_number_of_processes(files: list[Path]) -> None:
     array, opened = sine(600, 1.5).astype(np.float32), io.BytesIO(files[0].read_bytes())
-    inputs: list[AudioInput] = [*files, array, files[2].read_bytes(), str(files[0]), opened, b"noise"]
+    inputs: list[Decodable] = [*files, array, files[2].read_bytes(), str(files[0]), opened, b"noise"]
     before = children(), open_files()
     expected = [described(result) for result in read_ahead(inputs, num_workers=0)]
     for workers in (1, 2):
@@ -92,7 +91,7 @@ def test_only_regular_files_and_bytes_are_for_processes(files: list[Path], tmp_p
     assert [is_for_processes(item) for item in (files[0], str(files[0]), b"x")] == [True] * 3
 
 
-def decode_or_die(item: AudioInput) -> DecodedAudio | AudioError:
+def decode_or_die(item: Decodable) -> DecodedAudio | AudioError:
     """Decode an input; one with a certain name kills the process, and one is larger than the memory."""
     if str(item).endswith("400.flac"):
         os.kill(os.getpid(), signal.SIGKILL)

@@ -16,7 +16,8 @@ from voxlate.decoding.identifier import Identifier
 from voxlate.decoding.results import Recipe, Segment, SpanResult, Translation
 from voxlate.decoding.segment_journal import KnownSegments, ResumableSegments
 from voxlate.decoding.segmenting import SegmentationOptions
-from voxlate.decoding.translator import Translator, target_codes
+from voxlate.decoding.target_languages import target_codes
+from voxlate.decoding.translator import Translator
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.languages import find_language
 from voxlate.published_checkpoints import default_checkpoint

@@ -30,35 +30,17 @@ from voxlate.decoding.segment_batches import choose_batch_size
 from voxlate.decoding.segment_journal import ResumableSegments
 from voxlate.decoding.segmenting import DEFAULT_SEGMENTATION, SegmentationOptions, Segmenter, clip_seconds
 from voxlate.decoding.step_graphs import step_graphs
+from voxlate.decoding.target_languages import check_one_for_each, target_codes
 from voxlate.decoding.translation_stream import TranslationStream
 from voxlate.deprecation import renamed_keywords
 from voxlate.errors import AudioError, VoxlateError, check_type
 from voxlate.hardware import INT8, choose_device, choose_dtype
-from voxlate.languages import find_language
 from voxlate.models.fast_path import install_fast_path
 from voxlate.models.sentence_boundaries import SentenceBoundaries
 from voxlate.search_options import SearchOptions, SearchSettings
 
 DEFAULT_SEARCH = SearchOptions()
 _BATCH_SIZES = {"cpu": 64, "cuda": 256}
-
-
-def target_codes(to: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the codes of one or several languages, each once. VoxlateError if one is unknown, or there is none."""
-    codes = dict.fromkeys(find_language(name).code for name in ([to] if to is None or isinstance(to, str) else to))
-    if not codes:
-        raise VoxlateError("an input has no language to translate into; expected one or more")
-    return tuple(codes)
-
-
-def _check_one_for_each(count: int, **arguments: object) -> None:
-    """Raise VoxlateError if a list of languages does not have one for each input."""
-    for name, value in arguments.items():
-        if is_list(value) and len(value) != count:  # type: ignore[arg-type]
-            raise VoxlateError(
-                f"`{name}` has {len(value)} languages, expected one for each input, or one string for all; "  # type: ignore[arg-type]
-                f"number of inputs: {count}"
-            )
 
 
 class Translator:
@@ -230,7 +212,7 @@ class Translator:
         check_type("options", options, SearchOptions)
         check_type("segmentation", segmentation, SegmentationOptions)
         if is_list(inputs):
-            _check_one_for_each(len(inputs), to=to, source=source)  # type: ignore[arg-type]
+            check_one_for_each(len(inputs), to=to, source=source)  # type: ignore[arg-type]
         languages = [target_codes(item) for item in ([to] if to is None or isinstance(to, str) else to)]
         tag_ids = {language: self.checkpoint.target_id(language) for item in languages for language in item}
         recipe = partial(self._recipe_function, options, segmentation=None if whole else segmentation)
