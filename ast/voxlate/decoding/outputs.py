@@ -58,7 +58,7 @@ class Outputs(ResumableSegments, Protocol):
         """Write the results that were held back until earlier inputs are complete."""
 
     def select(self, indices: Sequence[int]) -> None:
-        """Keep only some inputs of the work list, which are numbered anew. The others are those of other processes."""
+        """Keep only some inputs of the work list, numbered from 0. The others are those of other processes."""
 
     def written(self) -> list[Path]:
         """Return the files that were written."""

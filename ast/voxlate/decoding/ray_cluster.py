@@ -65,6 +65,7 @@ def ray_cluster(address: str) -> Iterator[Any]:
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or Ray prints a notice about it
+    os.environ.setdefault("RAY_worker_niceness", "0")  # as the command itself
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or its C++ code writes to standard error
     import ray  # noqa: PLC0415 (an extra, which takes seconds)
     import ray.data  # noqa: PLC0415

@@ -220,7 +220,7 @@ class ResultFiles:
         return sum(len(journal.finished) for files in self._pending for journal in files.journals.values())
 
     def select(self, indices: Sequence[int]) -> None:
-        """Keep only some inputs of the work list, which are numbered anew."""
+        """Keep only some inputs of the work list, numbered from 0."""
         self._pending = [self._pending[index] for index in indices]
 
     def written(self) -> list[Path]:
