@@ -15,8 +15,8 @@ from rich.console import Console
 from voxlate.audio.sources import OPEN_REASONS, AudioSource
 from voxlate.decoding.inputs import Input, Inputs, find_inputs
 from voxlate.decoding.inputs_summary import RunSummary
+from voxlate.decoding.launched_processes import ALONE, Processes, share_of
 from voxlate.decoding.outputs import Outputs, PendingInput, StandardOutput, WorkList
-from voxlate.decoding.processes import ALONE, Processes, share_of
 from voxlate.decoding.result_files import ResultFiles, Settings
 from voxlate.decoding.results import Segment, Translation
 from voxlate.decoding.segment_journal import ResumableSegments
