@@ -17,7 +17,7 @@ from voxlate.decoding.writers import to_json_line, to_line, tsv_header, tsv_rows
 from voxlate.errors import VoxlateError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PendingInput:
     """An input, and the languages of its missing results, one or more."""
 
