@@ -12,6 +12,7 @@ import yaml
 from transformers import Wav2Vec2Model
 
 from documentation import blocks, commands, run
+from local_hub import serve_hub
 from micro_corpus import write_covost2
 from preparing import mirror_of
 from tiny import write_encoder, write_mbart
@@ -48,16 +49,20 @@ def folder(tmp_path: Path, vocabulary: Path, monkeypatch: pytest.MonkeyPatch) ->
     return tmp_path
 
 
-def test_the_commands_of_the_data_page(folder: Path) -> None:
+def test_the_commands_of_the_data_page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clips = sorted((folder / "common_voice" / "en" / "clips").iterdir())
     rows = [f"{i}\t{clips[i % len(clips)]}\tspeaker {i}\ttext {i}" for i in range(40)]
     Path("table.tsv").write_text("\n".join(["id\taudio\tspeaker\ttarget_text", *rows]) + "\n")
     mirror_of(folder / "covost2_mirror")
     Path("sentences.tsv").write_text("cy\ten\nBore da.\tGood morning.\nDiolch yn fawr.\tMany thanks.\n")
     *prepare, vocabulary = commands("docs/data.md")
-    codes = [(command.split()[2], run(command).exit_code) for command in prepare]
-    assert codes == [("covost2", 0), ("manifest", 0), ("parquet", 1), ("spoken", 0), ("covost2", 0)]  # 1: broken clips
-    manifests = ("data/fr-en/train", "data/en-de/test", "mine/train", "from_mirror/fr-en/dev", "synthetic/cy-en/train")
+    hub_files = mirror_of(folder / "hub").joinpath("fr_en").rename(folder / "hub" / "de_en").parent
+    with serve_hub({("fixie-ai/covost2", "main"): hub_files}, monkeypatch):
+        codes = [(command.split()[2], run(command).exit_code) for command in prepare]
+    expected = {"covost2": [1, 0, 0], "manifest": [0], "parquet": [1], "spoken": [0]}  # 1: broken clips
+    assert {name: [code for other, code in codes if other == name] for name, _ in codes} == expected
+    manifests = ["data/de-en/test", "data/fr-en/train", "data/en-de/test", "mine/train", "from_mirror/fr-en/dev"]
+    manifests.append("synthetic/cy-en/train")
     for path in manifests:
         assert Path(f"{path}.jsonl").is_file()
     small = vocabulary.replace("--size 8000", "--size 30")  # the texts of this corpus have no more pieces

@@ -25,26 +25,33 @@ app = typer.Typer(
 
 @app.command(cls=Command, epilog=example(EXAMPLE))
 def covost2(
-    common_voice: Annotated[
-        Path,
-        input_option(metavar="FOLDER", help="Common Voice in the source languages, as folders or archives (.tar.gz)."),
-    ],
-    covost: Annotated[
-        Path,
-        input_option(metavar="FOLDER", help="CoVoST 2 translations: covost_v2.SOURCE_TARGET.tsv files."),
-    ],
     pairs: Annotated[
         list[str],
         input_option(metavar="PAIR[,PAIR]...", help="Directions to prepare: fr-en, en-de, …, x-en, en-x or all."),
     ],
     output: Output,
+    common_voice: Annotated[
+        Path | None,
+        input_option(metavar="FOLDER", help="Common Voice in the source languages, as folders or archives (.tar.gz)."),
+    ] = None,
+    covost: Annotated[
+        Path | None,
+        input_option(metavar="FOLDER", help="CoVoST 2 translations: covost_v2.SOURCE_TARGET.tsv files."),
+    ] = None,
+    hub: Annotated[
+        str | None,
+        input_option(
+            metavar="NAME",
+            help="Dataset on the Hub with clips and translations, such as fixie-ai/covost2, instead of both folders.",
+        ),
+    ] = None,
     transcode: Transcode = None,
     workers: Workers = None,
     overwrite: Overwrite = False,
 ) -> int:
     """Prepare CoVoST 2 with its official splits.
 
-    The sources are Common Voice and the translations of CoVoST 2.
+    The sources are Common Voice and the translations of CoVoST 2, or a copy of both on the Hub.
     """
     return prepare_corpus("covost2", locals())
 
@@ -106,8 +113,12 @@ def manifest(
 @app.command(cls=Command, epilog=example("voxlate prepare parquet covost2-es-en --pair es-en -o data"))
 def parquet(
     sources: Annotated[
-        list[Path],
-        typer.Argument(metavar="FOLDER|FILE", help="Parquet files that contain the clips, or folders of them."),
+        list[str],
+        typer.Argument(
+            metavar="FOLDER|FILE|URL",
+            help="Parquet files that contain the clips, folders of them, or datasets on the Hub: "
+            "hf://datasets/OWNER/NAME, optionally @REVISION or /FOLDER.",
+        ),
     ],
     pair: Annotated[str, input_option(metavar="PAIR", help="Direction, such as fr-en.")],
     output: Output,
@@ -122,7 +133,7 @@ def parquet(
     workers: Workers = None,
     overwrite: Overwrite = False,
 ) -> int:
-    """Prepare parquet mirrors of CoVoST 2.
+    """Prepare parquet copies of CoVoST 2 and datasets in their form.
 
     Columns: audio, sentence, translation; optionally client_id, id, file.
     """
