@@ -133,9 +133,9 @@ def parquet(
     workers: Workers = None,
     overwrite: Overwrite = False,
 ) -> int:
-    """Prepare parquet copies of CoVoST 2 and datasets in their form.
+    """Prepare parquet copies of CoVoST 2.
 
-    Columns: audio, sentence, translation; optionally client_id, id, file.
+    Other datasets must have the same columns: audio, sentence, translation; optionally client_id, id, file.
     """
     return prepare_corpus("parquet", locals())
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from filelock import Timeout
 
@@ -22,8 +22,9 @@ from voxlate.progress import stderr
 
 @dataclass(frozen=True)
 class Preparation:
-    """The options of every command that prepares a corpus."""
+    """The options of every command that prepares a corpus. EXAMPLE shows those of a command built from its fields."""
 
+    EXAMPLE: ClassVar[str] = ""
     output: Path
     transcode: bool = False  # to 16 kHz FLAC; otherwise manifests refer to the original clips
     workers: int = 1
