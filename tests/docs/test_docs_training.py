@@ -63,6 +63,8 @@ def test_the_commands_of_the_data_page(folder: Path, monkeypatch: pytest.MonkeyP
     clips = sorted((folder / "common_voice" / "en" / "clips").iterdir())
     rows = [f"{i}\t{clips[i % len(clips)]}\tspeaker {i}\ttext {i}" for i in range(40)]
     Path("table.tsv").write_text("\n".join(["id\taudio\tspeaker\ttarget_text", *rows]) + "\n")
+    others = [f"{clip},translation {i}" for i, clip in enumerate(clips)]
+    Path("others.csv").write_text("\n".join(["path,translation", *others]) + "\n")
     mirror_of(folder / "covost2_mirror")
     Path("sentences.tsv").write_text("cy\ten\nBore da.\tGood morning.\nDiolch yn fawr.\tMany thanks.\n")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0}, raising=False)  # small corpora need no processes
@@ -75,7 +77,7 @@ def test_the_commands_of_the_data_page(folder: Path, monkeypatch: pytest.MonkeyP
     expected = {
         "covost2": [1, 0, 0],
         **{name: [1] for name in LAYOUTS},
-        "manifest": [0],
+        "manifest": [0, 0],
         "parquet": [1],
         "spoken": [0],
     }  # 1: broken clips

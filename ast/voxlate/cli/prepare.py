@@ -73,6 +73,13 @@ def manifest(
             help="A .jsonl or .parquet file, or a folder for train, dev and test.",
         ),
     ],
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=COLUMN[,NAME=COLUMN]...",
+            help="Columns that have other names in the table, such as audio=path,target_text=translation.",
+        ),
+    ] = None,
     source_language: Annotated[
         str | None, typer.Option(metavar="LANGUAGE", help="Source language of rows that state none.")
     ] = None,
@@ -107,7 +114,7 @@ def manifest(
     """
     arguments = locals()
     allowed = tuple(name.strip() for names in allow or () for name in names.split(",") if name.strip())
-    return prepare_corpus("manifest", {**arguments, "allow": allowed})
+    return prepare_corpus("manifest", {**arguments, "allow": allowed, "columns": tuple(columns or ())})
 
 
 @app.command(cls=Command, epilog=example("voxlate prepare parquet covost2-es-en --pair es-en -o data"))
