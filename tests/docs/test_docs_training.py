@@ -80,6 +80,7 @@ def test_the_commands_of_the_data_page(folder: Path, monkeypatch: pytest.MonkeyP
         "manifest": [0, 0],
         "parquet": [1],
         "spoken": [0],
+        "statistics": [0],
     }  # 1: broken clips
     assert {name: [code for other, code in codes if other == name] for name, _ in codes} == expected
     manifests = ["data/de-en/test", "data/fr-en/train", "data/en-de/test", "mine/train", "from_mirror/fr-en/dev"]
@@ -91,6 +92,7 @@ def test_the_commands_of_the_data_page(folder: Path, monkeypatch: pytest.MonkeyP
     assert small != vocabulary
     assert run(small).exit_code == 0
     assert Path("sentencepiece.bpe.model").is_file()
+    assert Path("statistics.svg").is_file()
 
 
 def test_the_commands_of_the_readme_and_the_training_page(folder: Path) -> None:

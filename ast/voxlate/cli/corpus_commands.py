@@ -53,7 +53,7 @@ def prepare_corpus(corpus: str, options: Mapping[str, Any]) -> int:
         raise VoxlateError(f"--transcode {options['transcode']}: expected flac")
     prepare, kind = _function_and_options(corpus)
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-    parsed = {"transcode": values.get("transcode") == "flac", "workers": values.get("workers") or _core_count()}
+    parsed = {"transcode": values.get("transcode") == "flac", "workers": values.get("workers") or core_count()}
     return prepare(request(kind, {**values, **parsed}))
 
 
@@ -101,5 +101,6 @@ def _default(field: Field[Any]) -> Any:
     return ... if field.default is MISSING else field.default
 
 
-def _core_count() -> int:
+def core_count() -> int:
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

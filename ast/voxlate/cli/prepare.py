@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from voxlate.cli.command import Command, example
-from voxlate.cli.corpus_commands import CorpusGroup, Output, Overwrite, Transcode, Workers, prepare_corpus
+from voxlate.cli.corpus_commands import CorpusGroup, Output, Overwrite, Transcode, Workers, core_count, prepare_corpus
 from voxlate.cli.options import input_option, output_option
 
 EXAMPLE = "voxlate prepare covost2 --common-voice cv-corpus --covost covost2 --pairs fr-en -o data"
@@ -216,6 +216,27 @@ def spoken(
     arguments = locals()
     spans = {name: arguments[name] for name in ("speed", "pitch", "silence", "snr", "volume")}
     return prepare_corpus("spoken", {**arguments, "spans": spans, "voices": voices or [], "variants": variants or []})
+
+
+@app.command(cls=Command, epilog=example("voxlate prepare statistics data/fr-en/*.jsonl -o statistics.json"))
+def statistics(
+    manifests: Annotated[list[Path], typer.Argument(metavar="MANIFEST", help="Manifests, such as train and dev.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="JSON file to write; a picture (.svg) is put next to it."),
+    ] = None,
+    check_audio: Annotated[
+        bool, typer.Option("--check-audio", help="Read all clips to find silent and unreadable ones.")
+    ] = False,
+    workers: Workers = None,
+) -> None:
+    """Count clips and hours, and find suspicious rows.
+
+    Clips that are too long or too short for their text, texts that occur in several splits, and silence.
+    """
+    from voxlate.corpora.statistics_report import describe_manifests
+
+    print(describe_manifests(manifests, output, check_audio=check_audio, workers=workers or core_count()))
 
 
 @app.command(

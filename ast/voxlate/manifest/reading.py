@@ -88,19 +88,22 @@ class Manifest(Sequence[Utterance]):
         This is faster than iterating over utterances. `audio` holds the paths as written in the file, None for
         embedded clips.
         """
-        if name not in (names := (*COLUMNS, *SENTENCES.values())):
-            raise VoxlateError(f"no column {name!r}; expected {', '.join(names)}")
-        table = self._dataset.data
-        column = table.column(name)
-        if name == "audio":
-            column = pc.if_else(pc.is_null(table.column("audio_bytes")), column, None)
-        if not isinstance(self._rows, range):
-            column = column.take(pa.array(self._rows))
+        column = self.arrow_column(name)
         if name == "seconds":
             seconds: npt.NDArray[np.float64] = column.to_numpy()
             return seconds
         values = column.to_pylist()
         return [_language_code(value) for value in values] if name in _LANGUAGES else values
+
+    def arrow_column(self, name: str) -> pa.ChunkedArray:
+        """Return a column without converting it: languages are as in the file, unknown values are null."""
+        if name not in (names := (*COLUMNS, *SENTENCES.values())):
+            raise VoxlateError(f"no column {name!r}; expected {', '.join(names)}")
+        table = self._dataset.data.table
+        column = table.column(name)
+        if name == "audio":
+            column = pc.if_else(pc.is_null(table.column("audio_bytes")), column, None)
+        return column if isinstance(self._rows, range) else column.take(pa.array(self._rows))
 
     @property
     def is_subset(self) -> bool:
