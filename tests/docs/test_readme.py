@@ -188,7 +188,7 @@ def test_the_readme_links_the_code_that_readers_look_for(file: str, code: str) -
 
 
 def test_every_option_is_in_the_help() -> None:
-    corpora = ("covost2", "manifest", "parquet", "spoken", "vocabulary", "shortlist")
+    corpora = ("covost2", "must-c", "statistics", "manifest", "parquet", "spoken", "vocabulary", "shortlist")
     names = (
         "translate",
         "convert",
