@@ -81,9 +81,8 @@ def score(
     }
 
 
-def sentence_rows(records: Records, measured: Sequence[MetricStatistics]) -> Iterator[dict[str, Any]]:
+def sentence_rows(records: Records, chrf: MetricStatistics) -> Iterator[dict[str, Any]]:
     """Yield one row per sentence for readers: all texts, the clip, and sentence chrF."""
-    chrf = next(item for item in measured if item.metric.name == "chrF")
     folder = records.references_path.parent.absolute()
     for index, (hypothesis, reference) in enumerate(records.rows):
         row = {

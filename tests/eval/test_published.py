@@ -6,7 +6,7 @@ import pytest
 
 from voxlate.corpora.splits import official_rows
 from voxlate_eval import EvaluationError
-from voxlate_eval.published import System, find_system, provenances, split_rows, splits, systems
+from voxlate_eval.published import System, find_system, find_systems, provenances, split_rows, splits, systems
 
 GROUP = re.compile(r"avg\d+-(x-en|en-x)\((.+)\)")
 
@@ -64,7 +64,14 @@ def test_split_sizes_equal_those_of_prepare() -> None:
 
 def test_names_are_found_or_suggested() -> None:
     assert find_system("xls-r (0.3b)").scores["fr-en"] == 32.9
-    with pytest.raises(EvaluationError, match=r"^no published system 'XLSR 300M'; did you mean '.*'\?$"):
+    with pytest.raises(
+        EvaluationError, match=r"^no published system 'XLSR 300M'; did you mean '.*'\?; voxlate published lists"
+    ):
         find_system("XLSR 300M")
     with pytest.raises(EvaluationError, match=r"^no published system '~'; there are 105, such as 'XLS-R \(0.3B\)' and"):
         find_system("~")
+    assert [system.name for system in find_systems("xls-r (*b)")] == ["XLS-R (0.3B)", "XLS-R (1B)", "XLS-R (2B)"]
+    with pytest.raises(
+        EvaluationError, match=r"^no published system 'nothing\*'; .*voxlate published lists all of them"
+    ):
+        find_systems("nothing*")

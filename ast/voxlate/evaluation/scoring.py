@@ -28,6 +28,7 @@ from voxlate_eval.score import (
     score,
     sentence_rows,
 )
+from voxlate_eval.strict_json import path_text
 
 _ABOUT_P = (
     "A - B is in points of the metric. p is the probability that two equally good systems differ by at least as much "
@@ -51,12 +52,17 @@ class Scoring:
 
 
 def score_files(hypotheses: Path, references: Path, scoring: Scoring, output: Path | None) -> int:
-    """Score a file of hypotheses; print a table, and write all results to `output` as JSON."""
+    """Score a file of hypotheses; print a table, and write all results to `output` and a file of sentences next to it.
+
+    If `output` is RUN/DIRECTION/scores.json, `voxlate report RUN` shows both.
+    """
     records, measured = _measure(hypotheses, references, scoring)
     scores = _score(records, measured, scoring)
-    if output is not None:
-        write_text(output, as_json(scores))
     print_scores([scores])
+    if output is not None:
+        sentences = output.with_name(SENTENCES if output.name == SCORES else f"{output.stem}.{SENTENCES}")
+        _write_results(records, measured, scores, output, sentences)
+        stderr().print(f"wrote {path_text(output)} and {path_text(sentences)}", markup=False, soft_wrap=True)
     return 0
 
 
@@ -79,10 +85,18 @@ def evaluate_folder(records: Records, scoring: Scoring, folder: Path) -> dict[st
         records, dict.fromkeys([*scoring.metrics, "chrf"]), scoring.tokenize, workers=cpu_count() or 1
     )
     scores = _score(records, measured, scoring)
-    rows = sentence_rows(records, measured)
-    write_text(folder / SENTENCES, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    write_text(folder / SCORES, as_json(scores))
+    _write_results(records, measured, scores, folder / SCORES, folder / SENTENCES)
     return scores
+
+
+def _write_results(
+    records: Records, measured: Sequence[MetricStatistics], scores: dict[str, Any], path: Path, sentences: Path
+) -> None:
+    """Write scores, and the sentences with the chrF of each."""
+    chrf = [item for item in measured if item.metric.name == "chrF"] or compute_statistics(records, ["chrf"])
+    rows = sentence_rows(records, chrf[0])
+    write_text(sentences, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(path, as_json(scores))
 
 
 def as_json(results: dict[str, Any]) -> str:
