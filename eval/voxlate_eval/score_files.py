@@ -93,6 +93,7 @@ class GroupScores(FileModel):
     __pydantic_extra__: dict[str, Number]
     group: Name
     n: Count
+    intervals: dict[str, Annotated[list[Number], Field(min_length=2, max_length=2)]] = {}
 
 
 class ScoredFiles(FileModel):

@@ -125,7 +125,7 @@ def test_damaged_runs_of_report(tmp_path: Path, name: str) -> None:
     path = run / "de-en" / name
     original, rng = path.read_bytes(), random.Random(name)
     outcomes = set()
-    for number in range(40):
+    for number in range(150):
         path.write_bytes(mutate(original, rng))
         against = ["XLS-R (0.3B)"] if number % 2 else []
         outcomes.add(survives(partial(write_report, [run], tmp_path / "report", against, sentences=4)))
