@@ -19,6 +19,7 @@ from voxlate.cli import (
     identify,
     languages,
     prepare,
+    published,
     report,
     score,
     train,
@@ -35,7 +36,7 @@ from voxlate.models.cpu.malloc import ask_for_huge_pages
 _COMMANDS: dict[str, tuple[ModuleType, ...]] = {
     "Use a model": (translate, transcribe, identify),
     "Train a model": (prepare, train, average, convert, card, train_identifier, train_segmenter),
-    "Measure a model": (evaluate, score, compare, report),
+    "Measure a model": (evaluate, score, compare, report, published),
     "Get information": (languages, doctor),
 }
 
