@@ -76,3 +76,11 @@ def test_memory_is_measured_on_both_sides(model: Path, tmp_path: Path) -> None:
     lines = run("memory.py", model, write_media(tmp_path / "clip.wav", sine(300, 1.0)), "--runs", 1, "--max-length", 8)
     assert [line.split()[0] for line in lines] == ["voxlate", "transformers"]
     assert all(0.1 < float(line.split()[1]) < 4 for line in lines)
+
+
+def test_decoding_is_measured_in_a_thread_and_in_processes() -> None:
+    lines = run("decoding.py", "--counts", 2, 5, "--workers", 1, 2, "--rounds", 1)
+    sides = ["thread", "default", "1 process", "2 processes"]
+    assert [line[15:27].strip() for line in lines] == sides * 2
+    assert all(float(line[27:].split()[0]) > 0 for line in lines)
+    assert lines[0].endswith(" 1.00 times the thread's speed")
