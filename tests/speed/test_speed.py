@@ -39,9 +39,10 @@ def run(script: str, *arguments: object) -> list[str]:
 
 
 def test_translation_is_measured_on_all_sides_and_the_texts_are_the_same(model: Path) -> None:
-    lines = run("translation.py", model, "--clips", 5, "--rounds", 1, "--max-length", 9, "--batch-size", 2, "--float32")
+    common = ["--clips", 5, "--rounds", 1, "--max-length", 9]
+    lines = run("translation.py", model, *common, "--batch-size", 2, "--float32", "--int8")
     assert lines[0].startswith("5 clips, ")
-    sides = ["voxlate", "voxlate, profiled", "voxlate, float32", "transformers, as on its model card"]
+    sides = ["voxlate", "voxlate, profiled", "voxlate, int8", "voxlate, float32", "transformers, as on its model card"]
     for side in [*sides, "transformers, tuned, 2"]:
         [line] = [line for line in lines if line.startswith(f"{side:36}")]
         assert float(line[36:].split()[0]) > 0
