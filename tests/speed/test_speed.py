@@ -1,5 +1,6 @@
 """The benchmark scripts: models have the published number of parameters, and both sides of each comparison run."""
 
+import re
 import runpy
 import subprocess
 import sys
@@ -62,9 +63,17 @@ def test_the_minimum_work_of_a_translation_is_counted() -> None:
 
 
 def test_time_and_memory_are_measured_by_number_of_files(model: Path) -> None:
-    lines = run("scaling.py", model, "--to", "de", "--counts", 3, "--hours", 0.1, "--short", 4)
-    assert [line.split("  ")[0] for line in lines] == ["3 clips", "0.1 hours in one file", "4 clips"]
-    assert all("ms per file" in line and "MiB peak" in line for line in lines)
+    lines = run("scaling.py", model, "--to", "de", "--counts", 3, "--hours", 0.02, "--rows", 2000)
+    assert [line.split("  ")[0] for line in lines[:2]] == ["3 clips", "0.02 hours in one file"]
+    for line, unit in zip(lines[:2], ("ms per clip", "s per hour"), strict=True):
+        cost, mebibytes, descriptors, rerun_seconds = (float(number) for number in re.findall(r" ([\d.]+) ", line[22:]))
+        assert unit in line
+        assert cost > 1
+        assert 50 < mebibytes < 4000
+        assert 3 <= descriptors < 200
+        assert 0.1 < rerun_seconds < 600
+    assert lines[2].startswith("manifest of 2,000 rows: ")
+    assert "'sampled rows': 2000" in lines[2]
 
 
 def test_start_up_is_measured(model: Path, tmp_path: Path) -> None:
