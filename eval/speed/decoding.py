@@ -22,6 +22,8 @@ from speed.scaling import write_folder
 from voxlate.audio.decoded_audio import DecodedAudio
 from voxlate.audio.prefetch import read_ahead
 
+_SECONDS = 5.0  # of a clip on average
+
 
 def measure(clips: list[Path], workers: int | None) -> float:
     """Decode clips; return the seconds that it took."""
@@ -45,7 +47,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for count in arguments.counts:
         with tempfile.TemporaryDirectory() as temporary:
-            audio_seconds = write_folder(Path(temporary) / "clips", count)
+            audio_seconds = write_folder(Path(temporary) / "clips", count, _SECONDS)
             clips = sorted((Path(temporary) / "clips").iterdir())
             measure(clips[:3], 0)  # load the network
             runs: dict[str, list[dict[str, float]]] = {side: [] for side in sides}

@@ -3,8 +3,7 @@
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from itertools import count
 from pathlib import Path
@@ -13,13 +12,13 @@ from voxlate import __version__
 from voxlate.audio.segmentation import Span
 from voxlate.decoding.inputs import Input
 from voxlate.decoding.journal import (
-    JOURNAL_NAME,
     JournalEntry,
     ResultJournal,
     file_state,
     input_sha256,
     settings_digest,
 )
+from voxlate.decoding.kept_results import KeptResults
 from voxlate.decoding.output_paths import claim_stems
 from voxlate.decoding.outputs import PendingInput, WorkList, WrittenFiles
 from voxlate.decoding.results import Segment, SpanResult, Translation
@@ -76,7 +75,7 @@ class ResultFiles:
 
     def work_list(self, inputs: Sequence[Input]) -> WorkList:
         """Find the missing results, by the contents of the inputs and the settings."""
-        work, kept = WorkList(), _KeptResults()
+        work, kept = WorkList(), KeptResults()
         stems = claim_stems(inputs, self._journal, _max_name_bytes(self._folder))
         # Folders are listed once, which is faster than asking for each result.
         journals: set[str] = set()
@@ -111,7 +110,7 @@ class ResultFiles:
         work.notes += kept.notes(self._journal, self._folder, self._settings)
         return work
 
-    def _is_missing(self, files: "_InputFiles", language: str, file_format: str, kept: "_KeptResults") -> bool:
+    def _is_missing(self, files: "_InputFiles", language: str, file_format: str, kept: KeptResults) -> bool:
         """Return whether a result must be computed; list it in `kept` if it may be outdated. OSError for a bad path."""
         path = self._path(files, language, file_format)
         size = _file_size(path)
@@ -290,42 +289,6 @@ class _InputFiles:
         if self._sha256 is None:
             self._sha256 = (input_sha256(Path(self.item.key), self.state),)
         return self._sha256[0]
-
-
-@dataclass
-class _KeptResults:
-    """Existing results that are kept although this command might produce different ones."""
-
-    unknown: int = 0
-    first_unknown: str = ""
-    with_other_settings: dict[tuple[str, str], str] = field(default_factory=dict)  # (stem, language) -> digest
-
-    def add_unknown(self, path: str) -> None:
-        """Count a result of unknown origin."""
-        self.first_unknown = self.first_unknown or path
-        self.unknown += 1
-
-    def notes(self, journal: ResultJournal, folder: Path, settings: Callable[[str], Settings]) -> Iterator[str]:
-        """Yield a message for each kind."""
-        others = self.with_other_settings
-        if others:
-            names: dict[str, None] = {}
-            for language in dict.fromkeys(language for _, language in others):
-                digests = {digest for (_, other), digest in others.items() if other == language}
-                names |= dict.fromkeys(journal.differences(settings(language), sorted(digests)))
-            differing = f" ({', '.join(names)})" if names else ""
-            is_single = len(others) == 1
-            results = "1 result was" if is_single else f"{len(others)} results were"
-            them = "it" if is_single else "them"
-            yield f"note: {results} made with other settings{differing}; --overwrite redoes {them}"
-        if self.unknown:
-            is_single = self.unknown == 1
-            results = "1 result is" if is_single else f"{self.unknown} results are"
-            them, more = ("it", "") if is_single else ("them", ", …")
-            yield (
-                f"note: {results} kept whose input and settings are not recorded in {folder / JOURNAL_NAME} "
-                f"({Input(Path(self.first_unknown)).name}{more}); --overwrite replaces {them}"
-            )
 
 
 def _is_file(path: str) -> bool:
