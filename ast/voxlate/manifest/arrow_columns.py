@@ -81,7 +81,7 @@ def _batches(table: Table, problems: Problems) -> Iterator[pa.RecordBatch]:
 
 
 def _plain_blocks(table: Table) -> Iterator[pa.RecordBatch]:
-    """Yield the blocks of a jsonl table that Arrow can read, up to the first that it cannot, where `table` goes on."""
+    """Yield the blocks of a jsonl table that Arrow can read, up to the first that it cannot, which `table` reads."""
     with suppress(OSError), table.path.open("rb") as file:  # the table reports that a file cannot be read
         for block in jsonl_blocks(file):
             parsed = parse_block(block, _SCHEMA, table.lines_read + 1)
