@@ -185,7 +185,7 @@ def test_the_address_may_be_omitted(
     from voxlate.cli import app
 
     commands: list[Any] = []
-    monkeypatch.setattr("voxlate.decoding.commands.translate", lambda command: commands.append(command) or 0)
+    monkeypatch.setattr("voxlate.decoding.commands.translate", commands.append)
     result = CliRunner().invoke(app, ["translate", "--to", "de", *words])
     assert result.exit_code == 0, result.output
     assert (commands[0].ray, [*commands[0].audio]) == (address, audio)
