@@ -126,9 +126,8 @@ def _rename(word: str, renamed: dict[str, str]) -> str:
 def _with_values(words: list[str]) -> list[str]:
     """Join options whose value may be omitted with their value or its default, as in --ray=local."""
     joined: list[str] = []
-    following = iter([*words[1:], ""])
     skipped = False
-    for word, after in zip(words, following, strict=True):
+    for word, after in zip(words, [*words, ""][1:], strict=True):
         if skipped:
             skipped = False
         elif word in OPTIONAL_VALUES:
