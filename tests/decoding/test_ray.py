@@ -185,7 +185,12 @@ def test_the_address_may_be_omitted(
     from voxlate.cli import app
 
     commands: list[Any] = []
-    monkeypatch.setattr("voxlate.decoding.commands.translate", commands.append)
+
+    def record(command: Any) -> int:
+        commands.append(command)
+        return 0
+
+    monkeypatch.setattr("voxlate.decoding.commands.translate", record)
     result = CliRunner().invoke(app, ["translate", "--to", "de", *words])
     assert result.exit_code == 0, result.output
     assert (commands[0].ray, [*commands[0].audio]) == (address, audio)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from os import PathLike
+from typing import TypeAlias
 
 import numpy as np
 
@@ -41,8 +42,11 @@ class DecodedAudio:
         return self.clock.seconds(len(self.waveform_T))
 
 
+Decodable: TypeAlias = AudioInput | DecodedAudio
+
+
 def decode_input(
-    item: AudioInput | DecodedAudio,
+    item: Decodable,
     *,
     sampling_rate: int = SAMPLE_RATE_HZ,
     audio_track: AudioTrack | None = None,
@@ -68,6 +72,6 @@ def decode_input(
         return AudioError(f"{input_name(item)}: not enough memory to decode it")
 
 
-def input_name(item: AudioInput) -> str:
+def input_name(item: Decodable) -> str:
     """Return the name of an input for messages: its path, or its type if it has no name."""
     return str(item) if isinstance(item, str | PathLike) else str(getattr(item, "name", type(item).__name__))

@@ -127,7 +127,7 @@ def _with_values(words: list[str]) -> list[str]:
     """Join options whose value may be omitted with their value or its default, as in --ray=local."""
     joined: list[str] = []
     skipped = False
-    for word, after in zip(words, [*words, ""][1:], strict=True):
+    for word, after in zip(words, [*words[1:], ""], strict=False):
         if skipped:
             skipped = False
         elif word in OPTIONAL_VALUES:

@@ -30,6 +30,7 @@ def evaluate(
             help="Split to score, in folders and in manifests with a split column. [default: test, or the only one]",
         ),
     ] = None,
+    num_workers: options.NumWorkers = None,
     device: options.Device = "auto",
     dtype: options.DTypeOrInt8 = "auto",
     ray: options.Ray = None,

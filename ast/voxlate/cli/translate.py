@@ -31,6 +31,7 @@ def translate(
         options.input_option(metavar="MODEL", help="Language identifier for --from auto: folder or Hub id."),
     ] = None,
     audio_track: options.AudioTrack = None,
+    num_workers: options.NumWorkers = None,
     model: Annotated[
         str | None,
         options.model_option(

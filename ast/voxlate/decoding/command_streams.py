@@ -67,7 +67,8 @@ def load_stream(
         inputs: Iterable[AudioSource], *, to: Sequence[str | Sequence[str]], progress: Progress, **others: Any
     ) -> Results:
         report = bound_freed_memory(freed, progress)
-        return stream(inputs, to=to, progress=report, audio_track=command.audio_track, **others)
+        track, num_workers = command.audio_track, command.num_workers
+        return stream(inputs, to=to, progress=report, audio_track=track, num_workers=num_workers, **others)
 
     return bounded_stream
 

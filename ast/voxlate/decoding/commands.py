@@ -14,7 +14,7 @@ from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.model_identity import contents_sha256, model_identity
 from voxlate.decoding.command_streams import Results, load_stream
 from voxlate.decoding.inputs import find_inputs
-from voxlate.decoding.processes import join_processes
+from voxlate.decoding.launched_processes import join_processes
 from voxlate.decoding.ray_cluster import check_ray
 from voxlate.decoding.ray_stream import RayStream
 from voxlate.decoding.result_files import Settings
@@ -65,7 +65,7 @@ class TranscribeCommand(InputsCommand):
 
 # Options that do not change results, and those that `_settings` and `translate` record in another form.
 _NOT_RECORDED = {
-    *("audio", "formats", "output_dir", "overwrite", "batch_size"),
+    *("audio", "formats", "output_dir", "overwrite", "batch_size", "num_workers"),
     *(
         "to",
         "language",
@@ -150,6 +150,7 @@ def transcribe(command: TranscribeCommand) -> int:
                 language=language,
                 segmentation=command.segmentation_options,
                 audio_track=command.audio_track,
+                num_workers=command.num_workers,
             )
         )
 
@@ -157,7 +158,12 @@ def transcribe(command: TranscribeCommand) -> int:
 
 
 def print_languages(
-    audio: Sequence[str], identifier: "Identifier", audio_track: int | str | None = None, *, vad: bool = True
+    audio: Sequence[str],
+    identifier: "Identifier",
+    audio_track: int | str | None = None,
+    *,
+    vad: bool = True,
+    num_workers: int | None = None,
 ) -> int:
     """Print the name, language and probability of each input, tab-separated; return 0, or 1 if any input failed."""
     console = stderr()
@@ -168,7 +174,7 @@ def print_languages(
         raise VoxlateError("voxlate identify takes files and folders; '-' is for voxlate translate")
     estimate = TimeEstimate([], f"0 of {len(paths)} inputs identified")
     with progress_lines(console, estimate.line):
-        results = identifier.stream(paths, audio_track=audio_track, speech=SpeechOptions(vad))
+        results = identifier.stream(paths, audio_track=audio_track, speech=SpeechOptions(vad), num_workers=num_workers)
         for number, (index, result) in enumerate(results, start=1):
             estimate.state = f"{number} of {len(paths)} inputs identified"
             if isinstance(result, AudioError):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from voxlate.decoding.processes import is_launched
+from voxlate.decoding.launched_processes import is_launched
 from voxlate.errors import VoxlateError
 
 LOCAL = "local"  # an address: start a cluster on this machine

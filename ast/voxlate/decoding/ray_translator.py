@@ -65,6 +65,7 @@ class RayTranslator:
         segmentation: SegmentationOptions,
         progress: Callable[[float, float], None] | None,
         whole: bool,
+        num_workers: int | None,  # noqa: ARG002 (Ray decides)
     ) -> Iterator[tuple[int, Translation | AudioError]]:
         """Yield the index of an input and its result: see `Translator.stream`."""
         load = partial(_load_stream, self.arguments, options, segmentation, whole)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from voxlate.checkpoints.hub import find_model
 from voxlate.decoding.command_streams import bound_freed_memory, keep_freed_memory
-from voxlate.decoding.processes import join_launch
+from voxlate.decoding.launched_processes import join_launch
 from voxlate.decoding.ray_cluster import check_ray, ray_cluster
 from voxlate.decoding.ray_translator import RayTranslator
 from voxlate.decoding.segmenting import DEFAULT_SEGMENTATION, SegmentationOptions
@@ -47,6 +47,7 @@ class EvaluateCommand:
     overwrite: bool = False
     language_tokens: Mapping[str, int | str] = field(default_factory=dict)
     segmentation_options: SegmentationOptions = DEFAULT_SEGMENTATION  # of recordings
+    num_workers: int | None = None
     ray: str | None = None  # address of a cluster
 
 
@@ -67,7 +68,15 @@ def run(command: EvaluateCommand) -> int:
             translator, progress = _load_translator(command, tasks, device, stack)
             failed, scores = 0, []
             for task in tasks:
-                failed += translate(task, translator, command.search, command.segmentation_options, state, progress)
+                failed += translate(
+                    task,
+                    translator,
+                    command.search,
+                    command.segmentation_options,
+                    state,
+                    progress,
+                    command.num_workers,
+                )
                 if state.is_main_process:
                     records = join(read_hypotheses(task.folder / HYPOTHESES), references_of(task.manifest))
                     scores.append(evaluate_folder(records, command.scoring, task.folder))

@@ -71,11 +71,12 @@ def translate(
     segmentation: SegmentationOptions,
     state: PartialState,
     progress: Callable[[float, float], None] | None = None,
+    num_workers: int | None = None,
 ) -> int:
     """Write the hypotheses of a task; return how many clips failed. All processes of a launch must call it.
 
-    A clip that cannot be read gets an empty text and its error. Only recordings are segmented. `progress` is passed to
-    `Translator.stream`.
+    A clip that cannot be read gets an empty text and its error. Only recordings are segmented. `progress` and
+    `num_workers` are passed to `Translator.stream`.
     VoxlateError if the folder holds hypotheses of other clips or settings.
     """
     recipe = {**translator.recipe(options, task.target_language), **_data_recipe(task)}
@@ -91,7 +92,7 @@ def translate(
         done = {row["id"] for row in _read_rows(task.folder / _KEPT)}
         todo = [index for index, name in enumerate(task.manifest.column("id")) if name not in done]
         process_indices = todo[state.process_index :: state.num_processes]
-        _translate(task, process_indices, translator, options, segmentation, state, progress)
+        _translate(task, process_indices, translator, options, segmentation, state, progress, num_workers)
         state.wait_for_everyone()
         if state.is_main_process:
             _merge(task)
@@ -151,6 +152,7 @@ def _translate(
     segmentation: SegmentationOptions,
     state: PartialState,
     progress: Callable[[float, float], None] | None,
+    num_workers: int | None,
 ) -> None:
     """Append the results of this process's clips to its part, each as soon as it is complete."""
     part = task.folder / _PART.replace("*", f"{state.process_index:05}")
@@ -178,6 +180,7 @@ def _translate(
                 segmentation=segmentation,
                 progress=progress,
                 whole=not is_recording,
+                num_workers=num_workers,
             ):
                 if isinstance(result, AudioError):
                     _append(file, utterances[number].id, "", error=str(result))

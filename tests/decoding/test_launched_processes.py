@@ -12,7 +12,7 @@ import pytest
 
 from media import sweep, write_media
 from translate_command import assert_refused, result_paths, translate
-from voxlate.decoding.processes import share_of
+from voxlate.decoding.launched_processes import share_of
 
 SEARCH = ("--beam-size", "1", "--max-length", "6", "--no-vad", "--device", "cpu", "--format", "txt")
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "voxlate"]
