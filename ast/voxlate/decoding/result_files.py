@@ -12,6 +12,7 @@ from voxlate import __version__
 from voxlate.audio.segmentation import Span
 from voxlate.decoding.inputs import Input
 from voxlate.decoding.journal import (
+    JOURNAL_NAME,
     JournalEntry,
     ResultJournal,
     file_state,
