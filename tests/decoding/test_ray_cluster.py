@@ -90,7 +90,7 @@ def test_killed_processes_cost_no_result(clips: Path, tmp_path: Path, tiny_model
     assert f"{CLIPS - len(written)} translated, 0 failed, {len(written)} already done" in errors
     assert results(out) == results(tmp_path / "plain")
     assert {path: path.stat().st_mtime_ns for path in written} == written
-    assert not re.search(r"ray|Traceback|Warning|pid=", errors)
+    assert not re.search(r"\b[Rr]ay|Traceback|Warning|pid=|^\[", errors, re.MULTILINE)
 
 
 def test_evaluation_equals_that_of_one_process(tiny_model: Path, tmp_path: Path, cluster: Any) -> None:
