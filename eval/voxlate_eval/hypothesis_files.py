@@ -1,4 +1,4 @@
-"""Reading hypotheses in every format that Voxlate writes: JSON lines with ids, results of `translate`, plain text."""
+"""Reading hypotheses: JSON lines with ids, results of `translate`, plain text, and layouts of other projects."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from voxlate_eval import EvaluationError
+from voxlate_eval.foreign_outputs import is_sample, is_seamless_header, read_sample, read_seamless
 from voxlate_eval.rows import Hypotheses, HypothesisRow
-from voxlate_eval.strict_json import as_lines, parse_objects, read_object, read_text, shorten, type_name
+from voxlate_eval.score_files import as_recipe, read_recipe
+from voxlate_eval.strict_json import as_lines, parse_objects, read_text, shorten, type_name
 
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 _JOURNAL = ".voxlate.jsonl"  # where translate records the input of each result in a folder
@@ -28,7 +30,7 @@ def read_hypotheses(path: Path) -> Hypotheses:
         return _read_folder(path)
     found = _parse(path, read_text(path))
     meta = path.with_suffix(".meta.json")
-    return Hypotheses(path, found.rows, True, _read_meta(meta)) if found.has_ids and meta.is_file() else found
+    return Hypotheses(path, found.rows, True, read_recipe(meta)) if found.has_ids and meta.is_file() else found
 
 
 def hypotheses_of_table(path: Path, rows: Iterable[tuple[int, Mapping[str, Any]]]) -> Hypotheses:
@@ -78,6 +80,8 @@ def _parse(path: Path, text: str) -> Hypotheses:
     lines = as_lines(text)
     if is_table(header := lines[0].split("\t") if lines else []):
         return hypotheses_of_table(path, _cells(path, header, lines))
+    if is_seamless_header(header):
+        return read_seamless(path, _cells(path, header, lines))
     if suffix in (".srt", ".vtt", ".ass") or _SUBTITLES.match(text.lstrip()):
         raise EvaluationError(
             f"{path}: subtitles, whose cues are not sentences; use --subtitles, or score another format: {_REMEDY}"
@@ -87,9 +91,14 @@ def _parse(path: Path, text: str) -> Hypotheses:
 
 def _of_objects(path: Path, text: str) -> Hypotheses:
     rows: list[HypothesisRow] = []
-    named, recipes = 0, []
+    named = 0
+    recipes: list[Any] = []
     for line, record in parse_objects(path, text):
-        if "id" in record or "audio" not in record:
+        if is_sample(record):
+            named += 1
+            recipes.append(None)
+            rows.append(read_sample(path, line, record))
+        elif "id" in record or "audio" not in record:
             text_of_row = _text(path, line, "text", record.get("text"))
             error = None if record.get("error") is None else _text(path, line, "error", record["error"]) or None
             rows.append(HypothesisRow(_id(path, line, record.get("id")), text_of_row, error))
@@ -100,7 +109,7 @@ def _of_objects(path: Path, text: str) -> Hypotheses:
     if named and named < len(rows):
         raise EvaluationError(f"{path}: some rows have an id, others only audio; expected an id in each")
     shared = recipes[0] if recipes and all(recipe == recipes[0] for recipe in recipes) else None
-    meta = shared if isinstance(shared, dict) else {}
+    meta = as_recipe(path, shared) if isinstance(shared, dict) else {}
     return Hypotheses(path, rows, has_ids=not named, meta=meta, has_names=bool(named))
 
 
@@ -194,14 +203,3 @@ def _text(path: Path, line: int, name: str, value: object) -> str:
 
 def _id(path: Path, line: int, value: object) -> str:
     return str(value) if type(value) is int else _text(path, line, "id", value)
-
-
-def _read_meta(path: Path) -> dict[str, Any]:
-    try:
-        meta = read_object(path)
-    except EvaluationError as error:
-        raise EvaluationError(f"{error}; it describes how the hypotheses were made: rewrite it, or delete it") from None
-    language = meta.get("target_language")
-    if language is not None and not isinstance(language, str):
-        raise EvaluationError(f"{path}: target_language is {type_name(language)}, expected text; correct it")
-    return meta

@@ -40,7 +40,7 @@ def test_there_are_commands() -> None:
 
 def test_every_command_is_run_by_a_test() -> None:
     """The other modules of this folder run all commands of their pages, and the last five of the README."""
-    others = ("docs/data.md", "docs/evaluating.md", "docs/training.md", "docs/translating.md")
+    others = ("docs/data.md", "docs/evaluating.md", "docs/scale.md", "docs/training.md", "docs/translating.md")
     assert {"README.md", "CONTRIBUTING.md", "docs/models.md", *others} == {*PAGES}
     known = {"voxlate doctor", *PUBLISHED, *commands("README.md", "voxlate")[-5:]}
     assert {line for page in {*PAGES} - {*others} for line in commands(page, "voxlate")} == known
@@ -189,7 +189,18 @@ def test_the_readme_links_the_code_that_readers_look_for(file: str, code: str) -
 
 def test_every_option_is_in_the_help() -> None:
     corpora = ("covost2", "must-c", "statistics", "manifest", "parquet", "spoken", "vocabulary", "shortlist")
-    names = ("translate", "convert", "train", "average", "evaluate", "score", "report", "identify", "train-segmenter")
+    names = (
+        "translate",
+        "convert",
+        "train",
+        "average",
+        "card",
+        "evaluate",
+        "score",
+        "report",
+        "identify",
+        "train-segmenter",
+    )
     helped = [[], *([name] for name in names), *(["prepare", corpus] for corpus in corpora)]
     help_text = "".join(CliRunner().invoke(app, [*command, "--help"]).stdout for command in helped)
     code = [code for page in PAGES if page != "CONTRIBUTING.md" for code in re.findall(r"`([^`]+)`", prose(page))]

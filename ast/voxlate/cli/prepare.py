@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from voxlate.cli.command import Command, example
-from voxlate.cli.corpus_commands import CorpusGroup, Output, Overwrite, Transcode, Workers, core_count, prepare_corpus
+from voxlate.cli.corpus_commands import CorpusGroup, Output, Overwrite, Transcode, Workers, prepare_corpus
 from voxlate.cli.options import input_option, output_option
+from voxlate.processes import core_count
 
 EXAMPLE = "voxlate prepare covost2 --common-voice cv-corpus --covost covost2 --pairs fr-en -o data"
 
@@ -236,7 +237,11 @@ def statistics(
     """
     from voxlate.corpora.statistics_report import describe_manifests
 
-    print(describe_manifests(manifests, output, check_audio=check_audio, workers=workers or core_count()))
+    print(
+        describe_manifests(
+            manifests, output, check_audio=check_audio, workers=core_count() if workers is None else workers
+        )
+    )
 
 
 @app.command(

@@ -11,8 +11,8 @@ from voxlate.audio.flac import write_flac
 from voxlate.audio.loading import Audio, load_audio
 from voxlate.audio.resampling import SAMPLE_RATE_HZ
 from voxlate.corpora.clip_checks import ClipJournal, ClipResult
-from voxlate.corpora.process_pool import map_in_processes
 from voxlate.errors import AudioError
+from voxlate.processes import map_in_processes
 
 _TOLERANCE_SECONDS = 0.1  # by which a segment may exceed its recording: times in corpora are rounded
 
@@ -36,9 +36,13 @@ def cut_clips(cuts: Iterable[ClipCut], journal: ClipJournal, workers: int, advan
     cut there, with a warning.
     """
     groups = (list(group) for _, group in groupby(cuts, key=lambda cut: cut.recording))
-    for results in map_in_processes(_cut_all, groups, workers, name=lambda cut: cut.name):
+    for results in map_in_processes(_cut_all, groups, workers, died=_died):
         journal.add(results)
         advance(len(results))
+
+
+def _died(cut: ClipCut, reason: str) -> ClipResult:
+    return ClipResult(cut.name, cut.state, error=f"{cut.name}: {reason}")
 
 
 def _cut_all(cuts: list[ClipCut]) -> list[ClipResult]:

@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from voxlate.audio.loading import load_audio
 from voxlate.audio.speech_detection import SpeechOptions, detect_speech
-from voxlate.corpora.process_pool import map_in_processes
 from voxlate.errors import AudioError
 from voxlate.manifest.reading import Manifest
 from voxlate.manifest.utterance import NO_AUDIO, EmbeddedAudio
+from voxlate.processes import map_in_processes
 from voxlate.progress import progress_bar
 
 _CHUNK = 16  # clips per task of a worker
@@ -37,7 +37,7 @@ def find_silent(manifest: Manifest, workers: int) -> dict[str, npt.NDArray[np.bo
     chunks = iter(lambda: list(islice(source, _CHUNK)), [])
     checked = 0
     with progress_bar(f"{manifest.path.name}: clips", len(manifest)) as advance:
-        for results in map_in_processes(_check_all, chunks, workers, name=lambda clip: clip[0]):
+        for results in map_in_processes(_check_all, chunks, workers, died=lambda *_: "unreadable"):
             for result in results:
                 if result is not None:
                     masks[result][rows[checked]] = True

@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol
 
 from voxlate.audio.segmentation import Span
@@ -17,7 +18,7 @@ from voxlate.decoding.writers import to_json_line, to_line, tsv_header, tsv_rows
 from voxlate.errors import VoxlateError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PendingInput:
     """An input, and the languages of its missing results, one or more."""
 
@@ -38,6 +39,19 @@ class WorkList:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class WrittenFiles:
+    """The number of files that were written, and the first one."""
+
+    count: int = 0
+    first: Path = Path()
+
+    @classmethod
+    def of_all(cls, reports: Sequence["WrittenFiles"]) -> "WrittenFiles":
+        """Return those of several processes together."""
+        return cls(sum(one.count for one in reports), next((one.first for one in reports if one.count), Path()))
+
+
 class Outputs(ResumableSegments, Protocol):
     """A destination of results, which come in any order. Inputs are numbered by their index in the work list."""
 
@@ -56,7 +70,13 @@ class Outputs(ResumableSegments, Protocol):
     def close(self) -> None:
         """Write the results that were held back until earlier inputs are complete."""
 
-    def summary(self) -> str:
+    def select(self, indices: Sequence[int]) -> None:
+        """Keep only some inputs of the work list, numbered from 0. The others are those of other processes."""
+
+    def written(self) -> WrittenFiles:
+        """Return the number of files that were written, and the first one."""
+
+    def summary(self, written: WrittenFiles) -> str:
         """Return which files were written, to be appended to a message."""
 
     def kept_segments(self) -> int:
@@ -132,7 +152,14 @@ class StandardOutput:
         for index in sorted(self._results):
             self._write(index)
 
-    def summary(self) -> str:
+    def select(self, indices: Sequence[int]) -> None:
+        """Do nothing: several processes do not share standard output."""
+
+    def written(self) -> WrittenFiles:
+        """Return no files."""
+        return WrittenFiles()
+
+    def summary(self, written: WrittenFiles) -> str:  # noqa: ARG002
         """Return an empty string: no files are written."""
         return ""
 

@@ -102,15 +102,23 @@ class Table:
         self.renamed = dict(renamed or {})
         self.path, self.needed, self.problems = path, (*needed, *self.renamed.values()), problems
         self.columns: dict[str, None] = {}
+        self.bytes_read = self.lines_read = 0  # by another reader; iteration begins after them
         problems.unit = "row" if path.suffix.lower() == ".parquet" else "line"
 
     def __iter__(self) -> Iterator[Row]:
         try:
             with self.path.open("rb") as file, closing(_READERS[self.path.suffix.lower()](self, file)) as rows:
+                file.seek(self.bytes_read)
                 for line, row in rows:
-                    yield line, {**row, **{name: row.get(column) for name, column in self.renamed.items()}}
+                    if self.renamed:
+                        row |= {name: row.get(column) for name, column in self.renamed.items()}
+                    yield line, row
         except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
             raise VoxlateError(f"{self.path}: cannot be read ({error.strerror})") from None
+
+    def skip(self, *, bytes_read: int, lines: int) -> None:
+        """Note that another reader has read the next lines."""
+        self.bytes_read, self.lines_read = self.bytes_read + bytes_read, self.lines_read + lines
 
     def names(self) -> list[str]:
         """Return the columns under the names by which they are read."""
@@ -131,12 +139,14 @@ def check_regular(path: Path) -> None:
         raise VoxlateError(f"{path}: {kind}, expected a regular file ending in {', '.join(sorted(_READERS))}")
 
 
-def text_lines(file: BinaryIO, problems: Problems, *, has_header: bool = True) -> Iterator[tuple[int, str]]:
+def text_lines(
+    file: BinaryIO, problems: Problems, *, has_header: bool = True, lines_read: int = 0
+) -> Iterator[tuple[int, str]]:
     r"""Yield the decoded lines of a file with their line ends. Only \n ends a line; U+2028 and the like are text.
 
     Lines that cannot be decoded are problems. If that happens to the header line (with `has_header`), reading stops.
     """
-    for line, raw in enumerate(iter(partial(file.readline, LONGEST_LINE_BYTES), b""), 1):
+    for line, raw in enumerate(iter(partial(file.readline, LONGEST_LINE_BYTES), b""), lines_read + 1):
         if len(raw) == LONGEST_LINE_BYTES:
             problems.add(line, f"is longer than {LONGEST_LINE_BYTES >> 20} MiB; does its suffix match its format?")
             return
@@ -240,7 +250,7 @@ _JSON = json.JSONDecoder(object_pairs_hook=_unambiguous)
 
 
 def _jsonl_rows(table: Table, file: BinaryIO) -> Rows:
-    for line, text in text_lines(file, table.problems, has_header=False):
+    for line, text in text_lines(file, table.problems, has_header=False, lines_read=table.lines_read):
         if text.isspace():
             continue
         if not table.columns and (text.startswith("[") or text.strip() == "{"):
