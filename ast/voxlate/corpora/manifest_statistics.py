@@ -31,7 +31,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass
-class Group:
+class ManifestGroup:
     """The rows of one direction and split. `seconds_N` and `characters_N` are NaN where unknown."""
 
     direction: str
@@ -83,13 +83,13 @@ def quantiles(values_N: Floats) -> dict[str, float] | None:
     return {f"{quantile:.0%}": round(float(value), 3) for quantile, value in zip(QUANTILES, values, strict=True)}
 
 
-def manifest_groups(paths: Sequence[Path], *, check_audio: bool = False, workers: int = 1) -> list[Group]:
+def manifest_groups(paths: Sequence[Path], *, check_audio: bool = False, workers: int = 1) -> list[ManifestGroup]:
     """Return the rows of manifests by direction and split, with their suspicious rows.
 
     With `check_audio`, all clips are decoded to find silent and unreadable ones. Rows without a split belong to one
     with the name of their file. VoxlateError if a manifest cannot be read.
     """
-    parts: dict[tuple[str, str], list[Group]] = {}
+    parts: dict[tuple[str, str], list[ManifestGroup]] = {}
     for path in dict.fromkeys(paths):
         manifest = read_manifest(path, need=(), check_audio=False, recordings=True)
         silent = find_silent(manifest, workers) if check_audio else {}
@@ -102,7 +102,7 @@ def manifest_groups(paths: Sequence[Path], *, check_audio: bool = False, workers
     return groups
 
 
-def _groups(manifest: Manifest, silent: dict[str, Mask]) -> Iterator[Group]:
+def _groups(manifest: Manifest, silent: dict[str, Mask]) -> Iterator[ManifestGroup]:
     """Yield the groups of one manifest. `silent` maps reasons to masks of its rows."""
     names = [manifest.arrow_column(name) for name in ("source_language", "target_language", "split")]
     languages = [pc.fill_null(column, _UNKNOWN) for column in names[:2]]
@@ -123,7 +123,7 @@ def _groups(manifest: Manifest, silent: dict[str, Mask]) -> Iterator[Group]:
         rows = pa.array(np.flatnonzero(mask_N))
         source, target, name = label.split("\t", 2)
         codes = [language if language == _UNKNOWN else find_language(language).code for language in (source, target)]
-        group = Group(
+        group = ManifestGroup(
             "-".join(codes),
             name,
             ids.take(rows),
@@ -141,7 +141,7 @@ def _groups(manifest: Manifest, silent: dict[str, Mask]) -> Iterator[Group]:
         yield group
 
 
-def _merge(groups: list[Group]) -> Group:
+def _merge(groups: list[ManifestGroup]) -> ManifestGroup:
     """Return groups of the same direction and split as one."""
     first = groups[0]
     for other in groups[1:]:
@@ -158,7 +158,7 @@ def _merge(groups: list[Group]) -> Group:
     return first
 
 
-def _find_wrong_lengths(group: Group) -> None:
+def _find_wrong_lengths(group: ManifestGroup) -> None:
     """Find rows whose characters per second are far from the median of their group, by its median deviation."""
     seconds_N = np.where((group.seconds_N > 0) & (group.characters_N > 0), group.seconds_N, np.nan)
     logs_N = np.log((group.characters_N + _EDGE_CHARACTERS) / seconds_N)
@@ -172,7 +172,7 @@ def _find_wrong_lengths(group: Group) -> None:
     group.suspect("too short for their text", known_N & (deviations_N > limit))
 
 
-def _find_duplicates(groups: list[Group]) -> None:
+def _find_duplicates(groups: list[ManifestGroup]) -> None:
     """Find texts that occur in several splits of a direction; they are counted outside train."""
     for group in groups:
         if group.split == "train":

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from voxlate.corpora.manifest_statistics import Floats, Group, manifest_groups
+from voxlate.corpora.manifest_statistics import Floats, ManifestGroup, manifest_groups
 from voxlate.errors import VoxlateError
 from voxlate.files import atomic_file, write_text
 
@@ -41,7 +41,7 @@ def describe_manifests(paths: Sequence[Path], output: Path | None, *, check_audi
     return "\n".join(lines)
 
 
-def _table(groups: Sequence[Group]) -> str:
+def _table(groups: Sequence[ManifestGroup]) -> str:
     """Return the clips, hours and lengths of all groups as aligned columns."""
     spans = ("seconds", "characters", "characters/s")
     lines = [("", "split", "clips", "hours", "errors", "speakers", *(f"{span} 5|50|95%" for span in spans))]
@@ -61,7 +61,7 @@ def _span(quantiles: dict[str, float] | None) -> str:
     return " | ".join(f"{quantiles[name]:.1f}" for name in ("5%", "50%", "95%")) if quantiles else "unknown"
 
 
-def _suspicious_lines(groups: Sequence[Group]) -> list[str]:
+def _suspicious_lines(groups: Sequence[ManifestGroup]) -> list[str]:
     """Return a line for each kind of suspicious rows of each group, with their first ids."""
     lines = []
     for group in groups:
@@ -71,7 +71,7 @@ def _suspicious_lines(groups: Sequence[Group]) -> list[str]:
     return lines or ["no suspicious rows"]
 
 
-def _draw(groups: Sequence[Group], path: Path) -> None:
+def _draw(groups: Sequence[ManifestGroup], path: Path) -> None:
     """Draw the distributions of durations, text lengths and characters per second of the largest groups."""
     import matplotlib as mpl  # noqa: PLC0415 (takes half a second)
     from matplotlib.figure import Figure  # noqa: PLC0415
