@@ -29,7 +29,7 @@ def test_every_command_is_known_here() -> None:
         "train-segmenter",
         *("evaluate", "score", "compare", "report", "published", "languages", "doctor"),
     }
-    assert len(COMMANDS) == 24
+    assert len(COMMANDS) == 25
 
 
 @EACH
