@@ -185,7 +185,7 @@ def test_journals_of_earlier_versions_are_recognized(tiny_model: Path, clips: Pa
     assert [sorted(line) for line in lines] == [
         ["input", "place"],
         ["settings", "values"],
-        ["formats", "input", "language", "place", "settings", "sha256", "stamp", "warnings"],
+        ["empty", "formats", "input", "language", "place", "settings", "sha256", "stamp", "warnings"],
     ]
     assert settings_digest(lines[1]["values"]) == lines[1]["settings"]
     lines[1]["values"]["model"] = "f2b305c65a3dfdc4"
