@@ -40,7 +40,7 @@ test-oldest: $(OLDEST)/.installed
 $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check --constraint constraints-oldest.txt \
-		--editable ".[ja,lora,spoken]" pytest pytest-xdist
+		--editable ".[ja,lora,ray,spoken]" pytest pytest-xdist
 	touch $@
 
 lint: install

@@ -30,6 +30,7 @@ def _tones_are_speech(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
             "voxlate.audio.decoded_audio.detect_speech",
             lambda waveform_T, options: detect_speech(waveform_T, replace(options, vad=False)),
         )
+        monkeypatch.setattr("voxlate.audio.decoding_pool.core_share", lambda: 1)  # other processes would not know
 
 
 @pytest.fixture(scope="session")

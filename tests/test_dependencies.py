@@ -41,7 +41,7 @@ def lower_bound(specifiers: Iterable[object]) -> Version:
 
 
 def test_the_oldest_constraints_are_the_lower_bounds() -> None:
-    accepted = ranges("ja", "lora", "spoken")
+    accepted = ranges("ja", "lora", "ray", "spoken")
     tools = {name: versions for name, versions in ranges("test").items() if name in {"pytest", "pytest-xdist"}}
     assert pins("constraints-oldest.txt") == {
         name: lower_bound(versions) for name, versions in {**accepted, **tools}.items()
@@ -49,7 +49,7 @@ def test_the_oldest_constraints_are_the_lower_bounds() -> None:
 
 
 def test_constraints_lie_within_the_bounds() -> None:
-    accepted = ranges("ja", "lora", "spoken", "test")
+    accepted = ranges("ja", "lora", "ray", "spoken", "test")
     outside = {
         name: str(pin) for name, pin in pins("constraints.txt").items() if pin not in accepted.get(name, SpecifierSet())
     }

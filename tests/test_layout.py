@@ -25,10 +25,12 @@ MAY_IMPORT = {
     "hardware": {"errors"},
     "progress": set[str](),
     "provenance": {"files"},
+    "process_messages": {"files"},
+    "processes": {"errors", "process_messages"},
     "config": {"errors", "languages"},
     "manifest": {"errors", "files", "languages"},
-    "audio": {"errors", "files", "languages"},
-    "corpora": _BASE | {"audio", "manifest", "progress"},
+    "audio": {"errors", "files", "languages", "processes"},
+    "corpora": _BASE | {"audio", "manifest", "processes", "progress"},
     "data": _BASE | {"audio", "manifest", "tokenizer"},
     "models": {"errors", "tokenizer"},
     "checkpoints": _BASE | {"manifest", "models", "search_options", "tokenizer"},
@@ -39,19 +41,20 @@ MAY_IMPORT = {
     | {"audio", "checkpoints", "config", "data", "decoding", "hardware", "manifest", "models", "progress"}
     | {"search_options", "tokenizer", "__init__"},
     "evaluation": _BASE
-    | {"audio", "checkpoints", "corpora", "decoding", "hardware", "manifest", "progress", "search_options"},
+    | {"audio", "checkpoints", "config", "corpora", "decoding", "hardware", "manifest", "progress", "search_options"}
+    | {"__init__"},
     "doctor": {"audio", "errors", "hardware", "published_checkpoints", "__init__"},
     "cli": _BASE
     | {"doctor"}
-    | {"audio", "checkpoints", "config", "corpora", "decoding", "evaluation", "hardware", "models", "search_options"}
-    | {"training", "__init__"},
+    | {"audio", "checkpoints", "config", "corpora", "decoding", "evaluation", "hardware", "models", "processes"}
+    | {"search_options", "training", "__init__"},
     "__main__": {"cli"},
     "__init__": {"audio", "decoding", "errors", "manifest", "search_options"},
 }
 # Packages that use the scorer: for dev BLEU, the commands, the rule by which CTC splits words, the limits of subtitles.
 _SCORES = ("training", "evaluation", "cli", "data", "decoding")
 # Light packages, which a command can import before it knows whether it needs torch.
-_LIGHT = (*sorted(_BASE), "tokenizer", "search_options", "cli")
+_LIGHT = (*sorted(_BASE), "tokenizer", "search_options", "processes", "process_messages", "cli")
 MAY_NOT_IMPORT = {
     **{room: {"torch", "transformers"} for room in ("audio", "corpora", "data")},
     **{room: {"torch", "transformers", "av"} for room in ("manifest", "config", *_LIGHT)},

@@ -122,7 +122,7 @@ class ScratchFile:
         """Return the descriptor of the file."""
         return self._file.fileno()
 
-    def append(self, data: bytes | bytearray) -> None:
+    def append(self, data: bytes | bytearray | memoryview) -> None:
         """Write bytes to the end of the file. OSError if there is no space."""
         remaining = memoryview(data)
         with self._lock:

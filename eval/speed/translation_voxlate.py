@@ -20,7 +20,7 @@ import torch
 
 from voxlate import Translator
 from voxlate.decoding import schedule, search_step
-from voxlate.decoding.commands import bound_freed_memory, keep_freed_memory
+from voxlate.decoding.command_streams import bound_freed_memory, keep_freed_memory
 from voxlate.decoding.search_step import SearchStep
 from voxlate.search_options import SearchOptions
 

@@ -49,7 +49,7 @@ def notes(tables: Tables, escape: Callable[[str], str] = one_line) -> list[str]:
             f"Differences: {escape(tables.columns[0].title)} - published score; reproduced: within {TOLERANCE} BLEU."
         )
     for run in tables.runs:
-        signatures = sorted({found["bleu"]["signature"] for found in run.scores.values()})
+        signatures = sorted({found["metrics"]["BLEU"]["signature"] for found in run.scores.values()})
         lines.append(escape(f"{run.name}: BLEU {'; '.join(signatures)}"))
     for column in tables.columns:
         lines += [

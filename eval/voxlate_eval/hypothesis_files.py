@@ -9,7 +9,8 @@ from typing import Any
 
 from voxlate_eval import EvaluationError
 from voxlate_eval.rows import Hypotheses, HypothesisRow
-from voxlate_eval.strict_json import as_lines, parse_objects, read_object, read_text, shorten, type_name
+from voxlate_eval.score_files import as_recipe, read_recipe
+from voxlate_eval.strict_json import as_lines, parse_objects, read_text, shorten, type_name
 
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 _JOURNAL = ".voxlate.jsonl"  # where translate records the input of each result in a folder
@@ -28,7 +29,7 @@ def read_hypotheses(path: Path) -> Hypotheses:
         return _read_folder(path)
     found = _parse(path, read_text(path))
     meta = path.with_suffix(".meta.json")
-    return Hypotheses(path, found.rows, True, _read_meta(meta)) if found.has_ids and meta.is_file() else found
+    return Hypotheses(path, found.rows, True, read_recipe(meta)) if found.has_ids and meta.is_file() else found
 
 
 def hypotheses_of_table(path: Path, rows: Iterable[tuple[int, Mapping[str, Any]]]) -> Hypotheses:
@@ -100,7 +101,7 @@ def _of_objects(path: Path, text: str) -> Hypotheses:
     if named and named < len(rows):
         raise EvaluationError(f"{path}: some rows have an id, others only audio; expected an id in each")
     shared = recipes[0] if recipes and all(recipe == recipes[0] for recipe in recipes) else None
-    meta = shared if isinstance(shared, dict) else {}
+    meta = as_recipe(path, shared) if isinstance(shared, dict) else {}
     return Hypotheses(path, rows, has_ids=not named, meta=meta, has_names=bool(named))
 
 
@@ -194,14 +195,3 @@ def _text(path: Path, line: int, name: str, value: object) -> str:
 
 def _id(path: Path, line: int, value: object) -> str:
     return str(value) if type(value) is int else _text(path, line, "id", value)
-
-
-def _read_meta(path: Path) -> dict[str, Any]:
-    try:
-        meta = read_object(path)
-    except EvaluationError as error:
-        raise EvaluationError(f"{error}; it describes how the hypotheses were made: rewrite it, or delete it") from None
-    language = meta.get("target_language")
-    if language is not None and not isinstance(language, str):
-        raise EvaluationError(f"{path}: target_language is {type_name(language)}, expected text; correct it")
-    return meta

@@ -142,7 +142,7 @@ def _unequal_signatures(runs: Iterable[EvaluatedRun]) -> set[str]:
     signatures: dict[str, set[str]] = {}
     for run in runs:
         for direction, found in run.scores.items():
-            signatures.setdefault(direction, set()).add(found["bleu"]["signature"])
+            signatures.setdefault(direction, set()).add(found["metrics"]["BLEU"]["signature"])
     return {direction for direction, found in signatures.items() if len(found) > 1}
 
 
@@ -170,7 +170,7 @@ def _first_doubt(row: TableRow, cells: Mapping[str, Cell]) -> str | None:
 
 
 def _our_cell(found: dict[str, Any]) -> Cell:
-    bleu = found["bleu"]
+    bleu = found["metrics"]["BLEU"]
     expected = tokenizers(found["target_language"])[0]
     doubt = None
     if found["official_n"] is None:

@@ -25,11 +25,11 @@ EACH = pytest.mark.parametrize("names", COMMANDS, ids=" ".join)
 
 def test_every_command_is_known_here() -> None:
     assert {names[0] for names in COMMANDS if names} == {
-        *("translate", "transcribe", "identify", "prepare", "train", "average", "convert", "train-identifier"),
+        *("translate", "transcribe", "identify", "prepare", "train", "average", "convert", "card", "train-identifier"),
         "train-segmenter",
         *("evaluate", "score", "compare", "report", "languages", "doctor"),
     }
-    assert len(COMMANDS) == 22
+    assert len(COMMANDS) == 23
 
 
 @EACH

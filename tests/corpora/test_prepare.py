@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ from voxlate.audio.flac import write_flac
 from voxlate.audio.loading import load_audio, measure_audio
 from voxlate.cli import app
 from voxlate.corpora import CORPORA
-from voxlate.corpora.clip_checks import Clip, ClipJournal, check_clips
+from voxlate.corpora.clip_checks import Clip, ClipJournal, ClipResult, check_clip, check_clips
 from voxlate.corpora.preparation import Preparation
-from voxlate.errors import VoxlateError
 from voxlate.manifest.reading import read_manifest
+from voxlate.processes import map_in_processes
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -118,16 +119,29 @@ def test_flac_differs_by_at_most_one_16_bit_step(tmp_path: Path) -> None:
     assert np.abs(read_T - np.clip(waveform_T, -1, 1)).max() <= 0.5 / 32768 + 1 / 32768
 
 
-def test_a_killed_worker_is_reported(tmp_path: Path) -> None:
-    clips = [Clip(f"clip{i}", tmp_path / "none.wav", "x") for i in range(40)]
-    with ClipJournal(tmp_path / "journal.jsonl") as journal, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("voxlate.corpora.process_pool.initialize_worker", die)
-        with pytest.raises(VoxlateError, match=r"a worker process died, .* between clip0 and clip15; rerun"):
-            check_clips(clips, journal, 2, lambda count: None)
+def test_a_clip_whose_process_dies_is_checked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = [Clip(f"clip{number}", tmp_path / "none.wav", "x") for number in range(18)]
+    with ClipJournal(tmp_path / "journal.jsonl") as journal, monkeypatch.context() as patch:
+        patch.setattr("voxlate.corpora.clip_checks.map_in_processes", with_killed_process)
+        check_clips(clips, journal, 2, lambda count: None)
+    with ClipJournal(tmp_path / "journal.jsonl") as journal:
+        errors = {name: result.error for name, result in journal.results.items()}
+        assert errors.pop("clip17") == (
+            "clip17: the process that read it was killed (SIGKILL), perhaps for lack of memory"
+        )
+        assert errors == {clip.name: f"{clip.name}: no such file" for clip in clips if clip.name != "clip17"}
+        assert [clip.name for clip in clips if not journal.is_current(clip.name, clip.state)] == ["clip17"]
 
 
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+def with_killed_process(_: object, *arguments: Any, **others: Any) -> Iterator[list[ClipResult]]:
+    return map_in_processes(killed_at_17, *arguments, **others)
+
+
+def killed_at_17(clips: list[Clip]) -> list[ClipResult]:
+    """Check clips; the clip with a certain name kills the process."""
+    if any(clip.name == "clip17" for clip in clips):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return [check_clip(clip) for clip in clips]
 
 
 def test_the_command_line(corpus: Path, tmp_path: Path) -> None:

@@ -86,7 +86,8 @@ def test_the_commands_of_the_readme_and_the_training_page(folder: Path) -> None:
         result = run(f"{command} --hours 0.01" if "train-segmenter" in command else command)
         assert result.exit_code == 0, result.stderr
         outputs.append(result.stderr)
-    assert len(outputs) == 5
+    assert len(outputs) == 6
+    assert [*(folder / "runs/fr-en").glob("*/README.md")]
     for name in ("runs/fr-en/best", "runs/fr-en-lora/best", "runs/fr-en/averaged", "runs/welsh/best"):
         assert (folder / name / "config.json").is_file()
     assert "dev BLEU before and after" in outputs[-1]

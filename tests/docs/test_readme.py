@@ -189,7 +189,18 @@ def test_the_readme_links_the_code_that_readers_look_for(file: str, code: str) -
 
 def test_every_option_is_in_the_help() -> None:
     corpora = ("covost2", "manifest", "parquet", "spoken", "vocabulary", "shortlist")
-    names = ("translate", "convert", "train", "average", "evaluate", "score", "report", "identify", "train-segmenter")
+    names = (
+        "translate",
+        "convert",
+        "train",
+        "average",
+        "card",
+        "evaluate",
+        "score",
+        "report",
+        "identify",
+        "train-segmenter",
+    )
     helped = [[], *([name] for name in names), *(["prepare", corpus] for corpus in corpora)]
     help_text = "".join(CliRunner().invoke(app, [*command, "--help"]).stdout for command in helped)
     code = [code for page in PAGES if page != "CONTRIBUTING.md" for code in re.findall(r"`([^`]+)`", prose(page))]

@@ -142,7 +142,7 @@ class TestClips:
         ('{"id": "a", "reference": "", "hypothesis": "", "chrF": "1"}', r":4: chrF is text, expected a number"),
         ('{"id": "a", "reference": "", "hypothesis": "", "chrF": NaN}', r":4: not JSON \(NaN is not a JSON number\)"),
         ('{"id": "a", "reference": "", "hypothesis": "", "chrF": 1e999}', r":4: not JSON \(1e999 is too large"),
-        ('{"id": "a", "reference": "", "hypothesis": ""}', r":4: chrF is null, expected a number"),
+        ('{"id": "a", "reference": "", "hypothesis": ""}', r":4: chrF is missing"),
         ('{"id": "\\ud800", "reference": "", "hypothesis": "", "chrF": 1}', r":4: not JSON \(unpaired surrogate"),
         ("[" * 100_000, r":4: not JSON \(nested too deeply\)"),
         (
@@ -193,6 +193,7 @@ def test_integers_are_accepted_as_ids(run: Path) -> None:
         {"recipe": {"deep": json.loads("[" * 200 + "]" * 200)}},
         {"official_n": 10**400},
         {"files": {"references": 5}},
+        {"splitt": "test"},
     ],
 )
 def test_scores_of_the_wrong_type_are_reported(run: Path, changes: dict[str, Any]) -> None:

@@ -11,8 +11,15 @@ from torch import Tensor, nn
 
 from voxlate.models.cpu.attention import attention, plain_attention
 from voxlate.models.cpu.convolutions import convolve
-from voxlate.models.cpu.linears import Int8Linear, PackedLinear
-from voxlate.models.cpu.operators import onednn_supports_bfloat16
+from voxlate.models.cpu.int8_linears import Int8Linear, quantize_states
+from voxlate.models.cpu.linears import PackedLinear
+from voxlate.models.cpu.operators import (
+    INT8_SHIFT,
+    int8_linear,
+    int8_weight_limit,
+    onednn_supports_bfloat16,
+    pack_int8_weight,
+)
 from voxlate.models.cpu.parallel import in_parallel
 
 
@@ -30,29 +37,71 @@ def test_plain_attention_equals_the_fused_kernel() -> None:
         torch.testing.assert_close(rounded.float(), expected, atol=3e-2, rtol=3e-2)
 
 
+ACTIVATIONS: dict[str, nn.Module] = {"none": nn.Identity(), "relu": nn.ReLU(), "gelu": nn.GELU()}
+
+
 @torch.inference_mode()
-@pytest.mark.parametrize("rows", [1, 3, 40])
-def test_an_int8_layer_is_near_the_exact_one(rows: int) -> None:
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("rows", [0, 1, 3, 300])
+def test_an_int8_layer_is_near_the_exact_one(rows: int, activation: str) -> None:
     torch.manual_seed(0)
     linear, states = nn.Linear(96, 37), torch.randn(rows, 2, 96)
-    states[0, 0] = 0.0
-    found, expected = Int8Linear(linear)(states), linear(states)
+    states[:1, 0] = 0.0
+    layer = Int8Linear(linear, activation)
+    found, expected = layer(states), ACTIVATIONS[activation](linear(states))
     assert found.shape == expected.shape
-    assert float((found - expected).norm() / expected.norm()) < 0.02
-    assert Int8Linear(linear)(states.bfloat16()).dtype == torch.bfloat16
+    assert float((found - expected).norm()) <= 0.02 * float(expected.norm())
+    assert layer(states.bfloat16()).dtype == torch.bfloat16
+    for row, own in zip(states, found, strict=True):  # no row depends on the others
+        torch.testing.assert_close(layer(row), own)
+    assert torch.equal(layer(quantize_states(states)), found)
+
+
+@torch.inference_mode()
+def test_an_int8_layer_never_overflows() -> None:
+    """On x86 processors without VNNI, products of the largest weights and states would, in 16 bits."""
+    linear = nn.Linear(256, 64, bias=False)
+    nn.init.ones_(linear.weight)
+    states = torch.ones(5, 256)
+    for signs in (1.0, -1.0):
+        torch.testing.assert_close(Int8Linear(linear)(signs * states), signs * linear(states))
+    assert Int8Linear(linear)(torch.full((1, 256), torch.nan)).isnan().all()
+
+
+@torch.inference_mode()
+@pytest.mark.skipif(not int8_weight_limit(), reason="oneDNN has no int8 layers on this processor")
+def test_onednn_and_the_plain_fallback_compute_the_same_int8_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    limit = int8_weight_limit()
+    weight_OI = torch.randint(-limit, limit + 1, (37, 3000), dtype=torch.int8)
+    rows_NI = torch.randint(-127, 128, (50, 3000), dtype=torch.int8)
+    shifted_NI = (rows_NI.int() + INT8_SHIFT).to(torch.uint8)
+    scale_O = torch.rand(37) + 0.5
+    shift_O = weight_OI.sum(1) * scale_O * -INT8_SHIFT
+    found_NO = int8_linear(shifted_NI, pack_int8_weight(weight_OI), scale_O, shift_O)
+    expected_NO = (rows_NI.double() @ weight_OI.double().T * scale_O).float()
+    torch.testing.assert_close(found_NO, expected_NO, atol=2.0, rtol=1e-5)
+
+    monkeypatch.setattr(torch.ops, "onednn", SimpleNamespace())
+    int8_weight_limit.cache_clear()
+    try:
+        plain_NO = int8_linear(shifted_NI, pack_int8_weight(weight_OI), scale_O, shift_O)
+    finally:
+        monkeypatch.undo()
+        int8_weight_limit.cache_clear()
+    torch.testing.assert_close(plain_NO, expected_NO)
 
 
 @pytest.mark.skipif(not onednn_supports_bfloat16(), reason="oneDNN has no bfloat16 on this processor")
 @torch.inference_mode()
-@pytest.mark.parametrize("activation", ["none", "relu", "gelu"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("rows", [0, 1, 3, 40])
 def test_a_packed_layer_equals_the_plain_one(rows: int, activation: str) -> None:
     torch.manual_seed(0)
     linear, states = nn.Linear(96, 37).bfloat16(), torch.randn(rows, 2, 96).bfloat16()
-    after = {"none": nn.Identity(), "relu": nn.ReLU(), "gelu": nn.GELU()}[activation]
     found = PackedLinear.of(linear, activation)(states)
     assert found.dtype == torch.bfloat16
-    torch.testing.assert_close(found, after(linear(states)), atol=1e-2, rtol=1e-2)
+    torch.testing.assert_close(found, ACTIVATIONS[activation](linear(states)), atol=1e-2, rtol=1e-2)
 
 
 @pytest.mark.parametrize(("items", "cores"), [(1, 3), (2, 3), (7, 3), (5, 1)])

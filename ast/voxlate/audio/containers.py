@@ -14,7 +14,7 @@ from voxlate.audio.clock import Timeline
 from voxlate.audio.downmix import MEDIA_ERRORS
 from voxlate.audio.frames import Media, read_frames
 from voxlate.audio.ogg import find_links
-from voxlate.audio.sources import NamelessFile
+from voxlate.audio.sources import AudioSource, NamelessFile, open_source
 from voxlate.audio.tracks import AudioTrack, ranked_tracks, track_note
 from voxlate.errors import AudioError
 
@@ -98,3 +98,12 @@ def all_frames(media: Media) -> Iterator[av.AudioFrame]:
                 media.add(link)
         except AudioError:
             media.breaks += 1
+
+
+def estimated_seconds(source: AudioSource) -> float:
+    """Return the duration that FFmpeg estimates without decoding; 0 if it is unknown, or the file cannot be read."""
+    try:
+        with open_source(source) as file, open_media(file) as media:
+            return (media.container.duration or 0) / av.time_base
+    except AudioError:
+        return 0.0

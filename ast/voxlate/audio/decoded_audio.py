@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from os import PathLike
+from typing import TypeAlias
 
 import numpy as np
 
@@ -41,19 +42,24 @@ class DecodedAudio:
         return self.clock.seconds(len(self.waveform_T))
 
 
+Decodable: TypeAlias = AudioInput | DecodedAudio
+
+
 def decode_input(
-    item: AudioInput,
+    item: Decodable,
     *,
     sampling_rate: int = SAMPLE_RATE_HZ,
     audio_track: AudioTrack | None = None,
     speech: SpeechOptions = DEFAULT_SPEECH_OPTIONS,
     fill_gaps: bool = True,
 ) -> DecodedAudio | AudioError:
-    """Decode an input; return its audio, or the error that names it.
+    """Decode an input unless it is decoded; return its audio, or the error that names it.
 
     `sampling_rate` is that of arrays and tensors, `audio_track` the track of files, and `fill_gaps` replaces missing
     parts by silence. `speech` are the options of speech detection.
     """
+    if isinstance(item, DecodedAudio):
+        return item
     try:
         source = to_audio_source(item, sampling_rate)
         if isinstance(source, np.ndarray):
@@ -66,6 +72,6 @@ def decode_input(
         return AudioError(f"{input_name(item)}: not enough memory to decode it")
 
 
-def input_name(item: AudioInput) -> str:
+def input_name(item: Decodable) -> str:
     """Return the name of an input for messages: its path, or its type if it has no name."""
     return str(item) if isinstance(item, str | PathLike) else str(getattr(item, "name", type(item).__name__))

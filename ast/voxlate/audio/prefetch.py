@@ -1,103 +1,54 @@
-"""Decode inputs ahead of the model, in another thread."""
+"""Decode inputs ahead of the model, in another thread or in processes."""
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from functools import partial
-from queue import SimpleQueue
 
-from voxlate.audio.decoded_audio import DecodedAudio, decode_input
+from voxlate.audio.decoded_audio import Decodable, DecodedAudio, decode_input
+from voxlate.audio.decoding_pool import DecodingPool
 from voxlate.audio.loading import SAMPLE_RATE_HZ
-from voxlate.audio.python_inputs import AudioInput
 from voxlate.audio.speech_detection import DEFAULT_SPEECH_OPTIONS, SpeechOptions
 from voxlate.audio.tracks import AudioTrack
 from voxlate.errors import AudioError
 
-AHEAD_SECONDS = 600.0  # of decoded audio that may wait for the caller
-_AHEAD_INPUTS = 16
+AHEAD_SECONDS = 600.0  # of decoded audio that may wait for the caller, for the thread or for each process
 
 
 def read_ahead(
-    inputs: Iterable[AudioInput],
+    inputs: Iterable[Decodable],
     seconds: float = AHEAD_SECONDS,
     *,
     sampling_rate: int = SAMPLE_RATE_HZ,
     audio_track: AudioTrack | None = None,
     speech: SpeechOptions = DEFAULT_SPEECH_OPTIONS,
     fill_gaps: bool = True,
+    num_workers: int | None = 0,
 ) -> Iterator[DecodedAudio | AudioError]:
-    """Decode inputs in order, up to `seconds` of audio ahead of the caller, and yield each one's audio or error.
+    """Decode inputs in order, ahead of the caller, and yield each one's audio or error.
 
     `sampling_rate` is that of arrays and tensors, `audio_track` the track of files, and `fill_gaps` replaces missing
-    parts by silence, as for `load_audio`. `speech` are the options of speech detection. Decoding and detection run in a
-    daemon thread, so an interruption does not wait for a long file.
+    parts by silence, as for `load_audio`. `speech` are the options of speech detection.
+
+    Decoding and detection run in a daemon thread, so an interruption does not wait for a long file. `num_workers` is
+    the number of processes that do so instead for files, regular ones and bytes. With None, the thread begins, and as
+    many processes as the caller would otherwise wait for take over; one core is left to the caller.
+
+    At most `seconds` of decoded audio wait for the caller, for the thread or for each process; what is being decoded
+    comes on top.
     """
-    read = partial(
+    decode = partial(
         decode_input, sampling_rate=sampling_rate, audio_track=audio_track, speech=speech, fill_gaps=fill_gaps
     )
-    reader = _Reader(seconds, read)
-    threading.Thread(target=reader.work, name="audio", daemon=True).start()
     waiting: deque[Future[DecodedAudio | AudioError]] = deque()
-    try:
+    with DecodingPool(decode, seconds, num_workers) as pool:
         for item in inputs:
-            waiting.append(reader.submit(item))
-            while waiting[0].done() or len(waiting) > _AHEAD_INPUTS:
-                yield reader.take(waiting.popleft())
+            waiting.append(pool.submit(item))
+            while waiting[0].done() or len(waiting) > pool.max_inputs:
+                yield pool.take(waiting.popleft())
                 if not waiting:
                     break
         while waiting:
-            yield reader.take(waiting.popleft())
-    finally:
-        reader.stop()
-
-
-class _Reader:
-    """Decodes submitted inputs one after another, and pauses while too much decoded audio is waiting."""
-
-    def __init__(self, seconds: float, read: Callable[[AudioInput], DecodedAudio | AudioError]) -> None:
-        self._read = read
-        self._requests: SimpleQueue[tuple[AudioInput, Future[DecodedAudio | AudioError]] | None] = SimpleQueue()
-        self._limit, self._ahead = seconds, 0.0
-        self._changed = threading.Condition()
-        self._stopped = False
-
-    def submit(self, item: AudioInput) -> Future[DecodedAudio | AudioError]:
-        future: Future[DecodedAudio | AudioError] = Future()
-        self._requests.put((item, future))
-        return future
-
-    def take(self, future: Future[DecodedAudio | AudioError]) -> DecodedAudio | AudioError:
-        result = future.result()
-        with self._changed:
-            self._ahead -= _seconds(result)
-            self._changed.notify()
-        return result
-
-    def stop(self) -> None:
-        with self._changed:
-            self._stopped = True
-            self._changed.notify()
-        self._requests.put(None)
-
-    def work(self) -> None:
-        while (request := self._requests.get()) is not None:
-            with self._changed:
-                self._changed.wait_for(lambda: self._stopped or self._ahead < self._limit)
-                if self._stopped:
-                    return
-            item, future = request
-            try:
-                result = self._read(item)
-            except BaseException as error:
-                future.set_exception(error)
-                continue
-            with self._changed:
-                self._ahead += _seconds(result)
-            future.set_result(result)
-
-
-def _seconds(result: DecodedAudio | AudioError) -> float:
-    return result.seconds if isinstance(result, DecodedAudio) else 0.0
+            yield pool.take(waiting.popleft())

@@ -11,6 +11,7 @@ import typer
 from voxlate import __version__
 from voxlate.cli import (
     average,
+    card,
     compare,
     convert,
     doctor,
@@ -33,7 +34,7 @@ from voxlate.models.cpu.malloc import ask_for_huge_pages
 # The panels of `voxlate --help`. Each module defines a function with the name of the module, and an EXAMPLE.
 _COMMANDS: dict[str, tuple[ModuleType, ...]] = {
     "Use a model": (translate, transcribe, identify),
-    "Train a model": (prepare, train, average, convert, train_identifier, train_segmenter),
+    "Train a model": (prepare, train, average, convert, card, train_identifier, train_segmenter),
     "Measure a model": (evaluate, score, compare, report),
     "Get information": (languages, doctor),
 }

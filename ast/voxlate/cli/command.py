@@ -1,5 +1,6 @@
 """Typer commands with grouped options, renamed options that still work, and usage errors on one line."""
 
+import re
 import sys
 from typing import Any, TypeAlias
 
@@ -11,6 +12,9 @@ from voxlate.registry import unknown_name
 
 # Old names of options -> new names, which are those of whisper, transformers and PyTorch.
 RENAMED_OPTIONS = {"--beam": "--beam-size", "--slot": "--language-token", "--workers": "--num-workers"}
+
+# Options whose value may be omitted -> its form, by which it is told from the next argument, and its default.
+OPTIONAL_VALUES = {"--ray": (re.compile(r"auto|local|ray://.+|[\w.-]+:\d+|\[[\da-fA-F:]+\]:\d+"), "local")}
 
 # typer exports few of click's classes, which newer versions of typer replace by copies.
 Context: TypeAlias = Any
@@ -31,7 +35,7 @@ class Command(TyperCommand):
                 ctx.fail(f"{old} is the old name of {renamed[old]}; give only {renamed[old]}")
             if not ctx.resilient_parsing:
                 print(f"warning: {old} is deprecated; use {renamed[old]}", file=sys.stderr)
-        replaced = [_rename(word, renamed) for word in args[:stop]]
+        replaced = _with_values([_rename(word, renamed) for word in args[:stop]])
         return super().parse_args(ctx, [*replaced, *args[stop:]])
 
     def invoke(self, ctx: Context) -> Any:
@@ -117,6 +121,23 @@ def _option_names(command: Any) -> list[str]:
 def _rename(word: str, renamed: dict[str, str]) -> str:
     name, equals, value = word.partition("=")
     return f"{renamed.get(name, name)}{equals}{value}"
+
+
+def _with_values(words: list[str]) -> list[str]:
+    """Join options whose value may be omitted with their value or its default, as in --ray=local."""
+    joined: list[str] = []
+    following = iter([*words[1:], ""])
+    skipped = False
+    for word, after in zip(words, following, strict=True):
+        if skipped:
+            skipped = False
+        elif word in OPTIONAL_VALUES:
+            pattern, default = OPTIONAL_VALUES[word]
+            skipped = pattern.fullmatch(after) is not None
+            joined.append(f"{word}={after if skipped else default}")
+        else:
+            joined.append(word)
+    return joined
 
 
 def _write_sections(formatter: Any, sections: dict[str, list[tuple[str, str]]]) -> None:

@@ -1,7 +1,6 @@
 """Options that the commands ``voxlate prepare …`` share, and commands for further corpora of the table."""
 
 import inspect
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
@@ -13,6 +12,7 @@ from voxlate.cli.command import Command, CommandGroup, Context
 from voxlate.cli.options import output_option, request
 from voxlate.corpora import CORPORA, MAKERS
 from voxlate.errors import VoxlateError
+from voxlate.processes import core_count
 from voxlate.registry import resolve
 
 Output = Annotated[
@@ -28,7 +28,10 @@ Transcode = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(
-        "--num-workers", min=1, metavar="N", help="Number of processes for reading clips. [default: one per core]"
+        "--num-workers",
+        min=0,
+        metavar="N",
+        help="Number of processes that read clips; 0 or 1 for none but this one. [default: one per core]",
     ),
 ]
 Overwrite = Annotated[bool, output_option("--overwrite", help="Redo results that already exist in the output folder.")]
@@ -53,7 +56,8 @@ def prepare_corpus(corpus: str, options: Mapping[str, Any]) -> int:
         raise VoxlateError(f"--transcode {options['transcode']}: expected flac")
     prepare, kind = _function_and_options(corpus)
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-    parsed = {"transcode": values.get("transcode") == "flac", "workers": values.get("workers") or _core_count()}
+    workers = core_count() if values.get("workers") is None else values["workers"]
+    parsed = {"transcode": values.get("transcode") == "flac", "workers": workers}
     return prepare(request(kind, {**values, **parsed}))
 
 
@@ -98,7 +102,3 @@ def _default(field: Field[Any]) -> Any:
     if field.name in ("transcode", "workers"):
         return None
     return ... if field.default is MISSING else field.default
-
-
-def _core_count() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -30,8 +30,10 @@ def evaluate(
             help="Split to score, in folders and in manifests with a split column. [default: test, or the only one]",
         ),
     ] = None,
+    num_workers: options.NumWorkers = None,
     device: options.Device = "auto",
     dtype: options.DTypeOrInt8 = "auto",
+    ray: options.Ray = None,
     language_token: options.LanguageTokens = None,
     beam_size: options.BeamSize = None,
     length_penalty: options.LengthPenalty = None,
@@ -49,7 +51,7 @@ def evaluate(
     seen_in: options.SeenIn = None,
     overwrite: options.Overwrite = False,
 ) -> int:
-    """Translate test sets and score the translations. On several GPUs: accelerate launch -m voxlate evaluate …"""
+    """Translate test sets and score the translations. On several GPUs: --ray, or accelerate launch -m voxlate …"""
     arguments = locals()
     with options.scorer_errors():
         from voxlate.evaluation.evaluate import EvaluateCommand, run

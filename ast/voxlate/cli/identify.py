@@ -32,6 +32,7 @@ def identify(
         ),
     ] = None,
     audio_track: options.AudioTrack = None,
+    num_workers: options.NumWorkers = None,
     vad: options.Vad = True,
     device: options.Device = "auto",
     dtype: options.DType = "auto",
@@ -44,4 +45,6 @@ def identify(
     from voxlate.evaluation.identification_accuracy import print_accuracy
 
     identifier = Identifier(model, device=device, dtype=dtype)
-    return print_accuracy(data, identifier) if data else print_languages(audio or [], identifier, audio_track, vad=vad)
+    if data:
+        return print_accuracy(data, identifier, num_workers)
+    return print_languages(audio or [], identifier, audio_track, vad=vad, num_workers=num_workers)

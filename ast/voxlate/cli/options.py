@@ -49,6 +49,24 @@ LanguageTokens = Annotated[
         help="Token that the model uses for a target language: lv=250016 or lv=lv_LV. Can be repeated.",
     ),
 ]
+NumWorkers = Annotated[
+    int | None,
+    input_option(
+        "--num-workers",
+        min=0,
+        metavar="N",
+        help="Number of processes that decode audio and detect speech; 0 for a thread instead. [default: as many as "
+        "the model would wait for, up to one for each core but one]",
+    ),
+]
+Ray = Annotated[
+    str | None,
+    model_option(
+        metavar="[ADDRESS]",
+        help="Run on Ray: alone, on all GPUs or cores of this machine; with auto, ray://HOST:PORT or HOST:PORT, on the "
+        "cluster there.",
+    ),
+]
 BatchSize = Annotated[
     int | None,
     search_option(metavar="N", help="Number of segments to translate together. [default: 64; 256 on a GPU]"),

@@ -17,6 +17,7 @@ def transcribe(
         ),
     ] = None,
     audio_track: options.AudioTrack = None,
+    num_workers: options.NumWorkers = None,
     *,
     model: Annotated[
         str,

@@ -31,6 +31,7 @@ def translate(
         options.input_option(metavar="MODEL", help="Language identifier for --from auto: folder or Hub id."),
     ] = None,
     audio_track: options.AudioTrack = None,
+    num_workers: options.NumWorkers = None,
     model: Annotated[
         str | None,
         options.model_option(
@@ -40,6 +41,7 @@ def translate(
     ] = None,
     device: options.Device = "auto",
     dtype: options.DTypeOrInt8 = "auto",
+    ray: options.Ray = None,
     language_token: options.LanguageTokens = None,
     beam_size: options.BeamSize = None,
     length_penalty: options.LengthPenalty = None,

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from voxlate.audio.flac import write_flac
 from voxlate.audio.loading import load_audio, measure_audio
-from voxlate.corpora.process_pool import map_in_processes
 from voxlate.errors import AudioError
 from voxlate.files import atomic_file
+from voxlate.processes import map_in_processes
 
 _CHUNK = 16  # clips per task of a worker
 _LOG = logging.getLogger(__name__)
@@ -101,16 +101,23 @@ class ClipJournal:
 
 
 def check_clips(clips: Iterable[Clip], journal: ClipJournal, workers: int, advance: Callable[[int], None]) -> None:
-    """Check all clips and append their results to the journal in order. `advance` gets the number of new results."""
+    """Check all clips and append their results to the journal in order. `advance` gets the number of new results.
+
+    A clip whose process died, perhaps for lack of memory, has an error; the next run checks it again.
+    """
     source = iter(clips)
     chunks = iter(lambda: list(islice(source, _CHUNK)), [])
-    for results in map_in_processes(_check_all, chunks, workers, name=lambda clip: clip.name):
+    for results in map_in_processes(_check_all, chunks, workers, died=_died):
         journal.add(results)
         advance(len(results))
 
 
 def _check_all(clips: list[Clip]) -> list[ClipResult]:
     return [check_clip(clip) for clip in clips]
+
+
+def _died(clip: Clip, reason: str) -> ClipResult:
+    return ClipResult(clip.name, "", error=f"{clip.name}: {reason}")
 
 
 def _is_complete(file: Path, size: int | None) -> bool:

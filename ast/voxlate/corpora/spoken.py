@@ -24,14 +24,14 @@ from voxlate.corpora.preparation import (
     raise_problems,
     remove_parts,
 )
-from voxlate.corpora.process_pool import map_in_processes
-from voxlate.corpora.speech_synthesis import VARIANTS, Range, SpeechVariation, make_prompt, synthesize
+from voxlate.corpora.speech_synthesis import VARIANTS, Prompt, Range, SpeechVariation, make_prompt, synthesize
 from voxlate.corpora.splits import SPLITS, SPOKEN
 from voxlate.errors import VoxlateError, short_repr
 from voxlate.files import atomic_file, file_sha256, write_text
 from voxlate.languages import find_language, look_up_language
 from voxlate.manifest.column_names import join_names
 from voxlate.manifest.table_files import Problems, Table
+from voxlate.processes import map_in_processes
 from voxlate.progress import progress_bar, stderr
 
 _LIMITS: dict[str, Range] = {
@@ -298,9 +298,7 @@ def _synthesize_language(
     silent: list[str] = []
     with progress_bar(f"{language}: clips", len(chunks)) as advance:
         advance(len(chunks) - len(pending))
-        for names in map_in_processes(
-            synthesize_chunk, iter(pending), command.workers, name=lambda prompt: prompt.clip
-        ):
+        for names in map_in_processes(synthesize_chunk, pending, command.workers, died=_died):
             silent += names
             advance(1)
     with atomic_file(folder / "validated.tsv") as part, part.open("w", encoding="utf-8", newline="\n") as file:
@@ -308,6 +306,10 @@ def _synthesize_language(
         for prompt in prompts:
             file.write(f"{prompt.speaker}\t{prompt.clip}\t{escape(prompt.text)}\n")
     return silent
+
+
+def _died(prompt: Prompt, reason: str) -> str:
+    raise VoxlateError(f"{prompt.clip}: {reason}; rerun the same command to resume")
 
 
 def _clip_name(language: str, row: SpokenRow) -> str:

@@ -16,7 +16,8 @@ from voxlate.decoding.identifier import Identifier
 from voxlate.decoding.results import Recipe, Segment, SpanResult, Translation
 from voxlate.decoding.segment_journal import KnownSegments, ResumableSegments
 from voxlate.decoding.segmenting import SegmentationOptions
-from voxlate.decoding.translator import Translator, target_codes
+from voxlate.decoding.target_languages import target_codes
+from voxlate.decoding.translator import Translator
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.languages import find_language
 from voxlate.published_checkpoints import default_checkpoint
@@ -51,6 +52,7 @@ class AutoTranslator:
         audio_track: AudioTrack | None = None,
         on_segment: Callable[[int, str, Segment], None] | None = None,
         resume: ResumableSegments | None = None,
+        num_workers: int | None = 0,
     ) -> Iterator[tuple[int, Translation | AudioError]]:
         """Yield the index of an input and a result as soon as it is complete, one per target language.
 
@@ -63,7 +65,9 @@ class AutoTranslator:
         languages: list[str | None] = [None] * len(items)
         errors: dict[int, list[str]] = {}
         speech = self._segmentation.speech
-        for index, identified in self._identifier.stream(items, audio_track=audio_track, speech=speech):
+        for index, identified in self._identifier.stream(
+            items, audio_track=audio_track, speech=speech, num_workers=num_workers
+        ):
             if isinstance(identified, AudioError):
                 yield index, identified
                 continue
@@ -92,6 +96,7 @@ class AutoTranslator:
                 audio_track=audio_track,
                 on_segment=on_segment and partial(_with_index, on_segment, indices),
                 resume=resume and _Renumbered(resume, indices),
+                num_workers=num_workers,
             ):
                 yield indices[position], self._with_identifier(result)
         for index, reasons in errors.items():

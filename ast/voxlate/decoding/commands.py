@@ -1,9 +1,9 @@
 """The commands ``voxlate translate``, ``transcribe`` and ``identify``. Options are checked before torch is imported."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -12,26 +12,23 @@ from voxlate.audio.speech_detection import SpeechOptions
 from voxlate.checkpoints.generation_config import read_search_defaults
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.model_identity import contents_sha256, model_identity
+from voxlate.decoding.command_streams import Results, load_stream
 from voxlate.decoding.inputs import find_inputs
+from voxlate.decoding.processes import join_processes
+from voxlate.decoding.ray_cluster import check_ray
+from voxlate.decoding.ray_stream import RayStream
 from voxlate.decoding.result_files import Settings
-from voxlate.decoding.results import Translation
 from voxlate.decoding.run_inputs import InputsCommand, ResultStream, run_inputs
 from voxlate.decoding.segmenting import SegmentationOptions
-from voxlate.decoding.subtitle_formats import SUBTITLE_WRITERS
 from voxlate.decoding.writers import message_line, one_cell
 from voxlate.errors import AudioError, VoxlateError
 from voxlate.languages import find_language
 from voxlate.progress import TimeEstimate, progress_lines, stderr
-from voxlate.published_checkpoints import ALL_DIRECTIONS, AMBIGUOUS_TOKENS, default_checkpoint, published_targets
+from voxlate.published_checkpoints import ALL_DIRECTIONS, default_checkpoint
 from voxlate.search_options import SearchOptions
 
 if TYPE_CHECKING:
     from voxlate.decoding.identifier import Identifier
-    from voxlate.decoding.translator import Translator
-    from voxlate.models.cpu.malloc import FreedMemory
-
-Progress: TypeAlias = Callable[[float, float], None]  # called with the seconds of audio done and read so far
-Results: TypeAlias = Iterator[tuple[int, Translation | AudioError]]
 
 AUTO = "auto"  # as a source language: identify it
 
@@ -44,7 +41,6 @@ class TranslateCommand(InputsCommand):
     source: str | None
     model: str | None
     search: SearchOptions
-    device: str
     dtype: str
     batch_size: int | None
     language_tokens: Mapping[str, int | str]
@@ -53,6 +49,7 @@ class TranslateCommand(InputsCommand):
     identifier: str | None = None
     word_timestamps: bool = False
     bilingual: bool = False
+    ray: str | None = None  # address of a cluster
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,6 @@ class TranscribeCommand(InputsCommand):
 
     model: str
     language: str | None
-    device: str
     dtype: str
     segmentation_options: SegmentationOptions
     batch_size: int | None = None
@@ -69,7 +65,7 @@ class TranscribeCommand(InputsCommand):
 
 # Options that do not change results, and those that `_settings` and `translate` record in another form.
 _NOT_RECORDED = {
-    *("audio", "formats", "output_dir", "overwrite", "batch_size"),
+    *("audio", "formats", "output_dir", "overwrite", "batch_size", "num_workers"),
     *(
         "to",
         "language",
@@ -81,6 +77,7 @@ _NOT_RECORDED = {
         "segmentation_options",
         "subtitles",
         "device",
+        "ray",
     ),
 }
 
@@ -109,43 +106,27 @@ def translate(command: TranslateCommand) -> int:
             identifier=model_identity(find_model(command.identifier)) if command.identifier else None,
         )
 
+    if command.ray is not None:
+        check_ray(command.device)
+    processes = join_processes(command)
+
     def start(console: Console) -> ResultStream:
-        if model is not None:
-            find_model(model)  # before torch is imported
-        load = partial(_load, command, targets, console)
-        freed = keep_freed_memory(command.device)
-        if command.identifier is not None:
-            find_model(command.identifier, named="with --identifier")
-            from voxlate.decoding.auto import AutoTranslator  # noqa: PLC0415 (torch takes seconds)
-            from voxlate.decoding.identifier import Identifier  # noqa: PLC0415
+        load = partial(load_stream, command, targets, source, model)
+        if command.ray is None:
+            return load(processes.device or command.device, console)
+        for name in filter(None, (model, command.identifier)):
+            find_model(name)
+        return RayStream(
+            command.ray,
+            command.device,
+            load,
+            console,
+            command.segmentation_options.speech,
+            command.audio_track,
+            longest_first=command.output_dir is not None,  # standard output has the order of the inputs
+        )
 
-            auto = AutoTranslator(
-                Identifier(command.identifier, device=command.device),
-                command.model,
-                command.search,
-                command.segmentation_options,
-                load,
-                console,
-            )
-            stream: Callable[..., Results] = auto.stream
-        else:
-            assert model is not None
-            stream = partial(
-                load(model, source).stream,
-                source=source,
-                options=command.search,
-                segmentation=command.segmentation_options,
-            )
-
-        def bounded_stream(
-            inputs: Iterable[AudioSource], *, to: Sequence[str | Sequence[str]], progress: Progress, **others: Any
-        ) -> Results:
-            report = bound_freed_memory(freed, progress)
-            return stream(inputs, to=to, progress=report, audio_track=command.audio_track, **others)
-
-        return bounded_stream
-
-    return run_inputs(command, targets, "translated", settings, start)
+    return run_inputs(command, targets, "translated", settings, start, processes)
 
 
 def transcribe(command: TranscribeCommand) -> int:
@@ -155,27 +136,34 @@ def transcribe(command: TranscribeCommand) -> int:
     def settings(_: str) -> Settings:
         return _settings("transcribe", command, command.model)
 
+    processes = join_processes(command)
+
     def start(_: Console) -> ResultStream:
         find_model(command.model)
         from voxlate.decoding.transcriber import Transcriber  # noqa: PLC0415 (torch takes seconds)
 
-        transcriber = Transcriber(
-            command.model, device=command.device, dtype=command.dtype, batch_size=command.batch_size
-        )
+        device = processes.device or command.device
+        transcriber = Transcriber(command.model, device=device, dtype=command.dtype, batch_size=command.batch_size)
         return _without_targets(
             partial(
                 transcriber.stream,
                 language=language,
                 segmentation=command.segmentation_options,
                 audio_track=command.audio_track,
+                num_workers=command.num_workers,
             )
         )
 
-    return run_inputs(command, [language or "transcript"], "transcribed", settings, start)
+    return run_inputs(command, [language or "transcript"], "transcribed", settings, start, processes)
 
 
 def print_languages(
-    audio: Sequence[str], identifier: "Identifier", audio_track: int | str | None = None, *, vad: bool = True
+    audio: Sequence[str],
+    identifier: "Identifier",
+    audio_track: int | str | None = None,
+    *,
+    vad: bool = True,
+    num_workers: int | None = None,
 ) -> int:
     """Print the name, language and probability of each input, tab-separated; return 0, or 1 if any input failed."""
     console = stderr()
@@ -186,7 +174,7 @@ def print_languages(
         raise VoxlateError("voxlate identify takes files and folders; '-' is for voxlate translate")
     estimate = TimeEstimate([], f"0 of {len(paths)} inputs identified")
     with progress_lines(console, estimate.line):
-        results = identifier.stream(paths, audio_track=audio_track, speech=SpeechOptions(vad))
+        results = identifier.stream(paths, audio_track=audio_track, speech=SpeechOptions(vad), num_workers=num_workers)
         for number, (index, result) in enumerate(results, start=1):
             estimate.state = f"{number} of {len(paths)} inputs identified"
             if isinstance(result, AudioError):
@@ -215,29 +203,6 @@ def _without_targets(stream: Callable[..., Results]) -> ResultStream:
         return stream(inputs, **others)
 
     return without_targets
-
-
-def keep_freed_memory(device: str) -> "FreedMemory":
-    """Let the process keep the memory that translation frees, if `device` is a CPU. Call before loading a model."""
-    from voxlate.hardware import choose_device  # noqa: PLC0415 (torch takes seconds)
-    from voxlate.models.cpu.malloc import FreedMemory  # noqa: PLC0415
-
-    return FreedMemory(keep=choose_device(device).type == "cpu", spare_bytes=1 << 27, spare_share=0.25)
-
-
-def bound_freed_memory(freed: "FreedMemory", progress: Progress | None = None) -> Progress:
-    """Return a progress callback that bounds the freed memory after each segment and calls `progress`."""
-    last_read = 0.0
-
-    def report(done: float, read: float) -> None:
-        nonlocal last_read
-        if read == last_read:  # a segment is done
-            freed.bound()
-        last_read = read
-        if progress is not None:
-            progress(done, read)
-
-    return report
 
 
 def _settings(
@@ -269,39 +234,3 @@ def _default_model(targets: Sequence[str], source: str | None) -> str:
     """Return the published model that translates into all targets."""
     models = {default_checkpoint(target, source) for target in targets}
     return models.pop() if len(models) == 1 else ALL_DIRECTIONS
-
-
-def _load(
-    command: TranslateCommand, targets: Sequence[str], console: Console, model: str, source: str | None
-) -> "Translator":
-    """Load a model; print its name unless the user chose it, and a note about each ambiguous language token."""
-    find_model(model)
-    from voxlate.decoding.translator import Translator  # noqa: PLC0415 (torch takes seconds)
-
-    translator = Translator(
-        model,
-        device=command.device,
-        dtype=command.dtype,
-        batch_size=command.batch_size,
-        language_tokens=command.language_tokens,
-        shortlist=command.shortlist,
-        word_timestamps=command.word_timestamps or bool(SUBTITLE_WRITERS.keys() & command.formats),
-        bilingual=command.bilingual,
-    )
-    if command.model is None:
-        names = ", ".join(find_language(target).name for target in targets)
-        console.print(f"model {model}: speech in {_source_name(targets, model, source)} → {names}")
-    published = published_targets(str(translator.checkpoint.folder.resolve()))
-    for target in targets:
-        if published and target in AMBIGUOUS_TOKENS and target not in command.language_tokens:
-            note = f"the token of {target} is ambiguous: {AMBIGUOUS_TOKENS[target]}"
-            console.print(f"note: {note}; try --language-token {target}=…")
-    return translator
-
-
-def _source_name(targets: Sequence[str], model: str, source: str | None) -> str:
-    if source:
-        return find_language(source).name
-    if model == ALL_DIRECTIONS:
-        return "any of 22 languages"
-    return "any of 21 languages" if "en" in targets else "English"

@@ -117,6 +117,7 @@ class Identifier:
         sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
         speech: SpeechOptions = DEFAULT_SPEECH_OPTIONS,
+        num_workers: int | None = 0,
     ) -> Iterator[tuple[int, Identification | AudioError]]:
         """Identify the languages of many inputs; yield the index and the result of each, in order.
 
@@ -124,12 +125,20 @@ class Identifier:
           They are read when they are needed, and their first 30 s of speech are used.
         - `sampling_rate`: sampling rate of arrays and tensors, in Hz.
         - `audio_track`: which track to read from files with several, by number (from 1) or language.
+        - `num_workers`: number of processes that decode files; 0 for a thread, None for as many as are needed.
         - `speech`: options of speech detection. Audio without speech has no language.
 
         An input that cannot be read yields an AudioError.
         """
         check_is_several(inputs)
-        audio = read_ahead(inputs, sampling_rate=sampling_rate, audio_track=audio_track, speech=speech, fill_gaps=False)
+        audio = read_ahead(
+            inputs,
+            sampling_rate=sampling_rate,
+            audio_track=audio_track,
+            speech=speech,
+            fill_gaps=False,
+            num_workers=num_workers,
+        )
         segmenter = Segmenter(SegmentationOptions(vad=speech.vad), CTC_CLIP_SECONDS)
 
         def first_spans(_: int, decoded: DecodedAudio) -> Iterator[Span]:

@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol
 
 from voxlate.audio.segmentation import Span
@@ -56,7 +57,13 @@ class Outputs(ResumableSegments, Protocol):
     def close(self) -> None:
         """Write the results that were held back until earlier inputs are complete."""
 
-    def summary(self) -> str:
+    def select(self, indices: Sequence[int]) -> None:
+        """Keep only some inputs of the work list, which are numbered anew. The others are those of other processes."""
+
+    def written(self) -> list[Path]:
+        """Return the files that were written."""
+
+    def summary(self, written: Sequence[Path]) -> str:
         """Return which files were written, to be appended to a message."""
 
     def kept_segments(self) -> int:
@@ -132,7 +139,14 @@ class StandardOutput:
         for index in sorted(self._results):
             self._write(index)
 
-    def summary(self) -> str:
+    def select(self, indices: Sequence[int]) -> None:
+        """Do nothing: several processes do not share standard output."""
+
+    def written(self) -> list[Path]:
+        """Return no files."""
+        return []
+
+    def summary(self, written: Sequence[Path]) -> str:  # noqa: ARG002
         """Return an empty string: no files are written."""
         return ""
 

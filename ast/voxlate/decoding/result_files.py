@@ -219,11 +219,19 @@ class ResultFiles:
         """Return the number of segments in the journals of unfinished results."""
         return sum(len(journal.finished) for files in self._pending for journal in files.journals.values())
 
-    def summary(self) -> str:
+    def select(self, indices: Sequence[int]) -> None:
+        """Keep only some inputs of the work list, which are numbered anew."""
+        self._pending = [self._pending[index] for index in indices]
+
+    def written(self) -> list[Path]:
+        """Return the files that were written."""
+        return self._written
+
+    def summary(self, written: Sequence[Path]) -> str:
         """Return the file that was written, or how many."""
-        if len(self._written) == 1:
-            return f"; wrote {Input(self._written[0]).name}"
-        return f"; wrote {len(self._written)} files in {self._folder}" if self._written else ""
+        if len(written) == 1:
+            return f"; wrote {Input(written[0]).name}"
+        return f"; wrote {len(written)} files in {self._folder}" if written else ""
 
     def _path(self, files: "_InputFiles", language: str, file_format: str) -> Path:
         return self._folder / f"{files.stem}.{language}.{file_format}"

@@ -3,7 +3,7 @@
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,14 +14,15 @@ from rich.console import Console
 
 from voxlate.audio.sources import OPEN_REASONS, AudioSource
 from voxlate.decoding.inputs import Input, Inputs, find_inputs
-from voxlate.decoding.outputs import Outputs, PendingInput, StandardOutput
+from voxlate.decoding.inputs_summary import RunSummary
+from voxlate.decoding.outputs import Outputs, PendingInput, StandardOutput, WorkList
+from voxlate.decoding.processes import ALONE, Processes, share_of
 from voxlate.decoding.result_files import ResultFiles, Settings
 from voxlate.decoding.results import Segment, Translation
 from voxlate.decoding.segment_journal import ResumableSegments
 from voxlate.decoding.subtitle_formats import SUBTITLE_WRITERS
 from voxlate.decoding.subtitle_options import DEFAULT_SUBTITLES, SubtitleOptions
 from voxlate.decoding.subtitles import subtitle_notes
-from voxlate.decoding.writers import message_line
 from voxlate.errors import STORAGE_ERRORS, AudioError, OptionError, StorageError, VoxlateError
 from voxlate.progress import TimeEstimate, audio_progress_bar, progress_lines, stderr
 
@@ -53,7 +54,9 @@ class InputsCommand:
     formats: Sequence[str]
     output_dir: Path | None
     overwrite: bool
+    device: str = field(default="auto", kw_only=True)
     audio_track: str | None = field(default=None, kw_only=True)
+    num_workers: int | None = field(default=None, kw_only=True)
     subtitles: SubtitleOptions = field(default=DEFAULT_SUBTITLES, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -77,25 +80,20 @@ def run_inputs(
     done: str,
     settings: Callable[[str], Settings],
     start: Callable[[Console], ResultStream],
+    processes: Processes = ALONE,
 ) -> int:
     """Process the inputs without results; return 0, 1 if any failed or was incomplete, or 130 if interrupted.
 
     `start` loads the model and returns the function that processes inputs. `done` is the participle for messages, such
-    as "translated". `settings` returns everything that results in a language depend on besides the input.
+    as "translated". `settings` returns everything that results in a language depend on besides the input. Of several
+    processes, each processes a share; the main process reports for all, and only its code can be 1.
     """
     console = stderr()
     inputs = find_inputs(command.audio)
     summary = RunSummary(console, done)
     outputs = _outputs(command, languages, settings, summary, len(inputs.items))
-    work = outputs.work_list(inputs.items)
-    summary.skipped = work.skipped
-    summary.report_skipped(inputs)
-    for message in work.failed:
-        summary.count_failed(message)
-    for message in work.incomplete:
-        summary.warn(f"{message}; what was decoded is already {done}")
-    for message in work.notes:
-        summary.print(message)
+    with processes.main_first():
+        work = _work_list(inputs, outputs, summary, processes)
     try:
         if work.pending and all(_does_not_exist(pending.item) for pending in work.pending):
             for index, pending in enumerate(work.pending):
@@ -104,14 +102,17 @@ def run_inputs(
         elif work.pending:
             _check_stdin(work.pending)
             estimate = TimeEstimate([_size(pending.item) for pending in work.pending], "loading the model")
-            with progress_lines(console, estimate.line):
-                stream = start(console)
-                estimate.begin(done)
-                _ResultWriter(command, work.pending, outputs, summary, estimate).write_results(stream)
+            shown = console if processes.is_main else Console(file=io.StringIO(), quiet=True)
+            with progress_lines(shown, estimate.line):
+                stream = start(shown)
+                estimate.begin(done if processes.count == 1 else f"{done} by process 1 of {processes.count}")
+                _ResultWriter(command, work.pending, outputs, summary, estimate).write_results(stream, shown)
     except KeyboardInterrupt:
         outputs.close()
-        in_files = command.output_dir is not None
-        summary.report_interruption(len(work.pending), outputs.kept_segments(), in_files=in_files)
+        if processes.is_main:
+            in_files = command.output_dir is not None
+            left = len(work.pending) if processes.count == 1 else None
+            summary.report_interruption(left, outputs.kept_segments(), in_files=in_files)
         return 130
     except (BrokenPipeError, VoxlateError):
         raise
@@ -119,18 +120,40 @@ def run_inputs(
         with suppress(OSError):
             outputs.close()
         if summary.complete or summary.incomplete:
-            summary.print(f"stopped by an error: {summary.counts()}{outputs.summary()}")
+            summary.print(f"stopped by an error: {summary.counts()}{outputs.summary(outputs.written())}")
         raise
+    # A non-zero exit from any process makes the launcher end the others, so that they must be done.
+    reports = processes.gather((summary.numbers(), outputs.written()))
+    if not processes.is_main:
+        return 0
+    summary.set_sum([numbers for numbers, _ in reports])
+    wrote = outputs.summary([path for _, written in reports for path in written])
     if command.output_dir is not None or len(inputs.items) != 1 or summary.complete != 1 or summary.left_out:
-        summary.print(f"{summary.counts()}{outputs.summary()}")
+        summary.print(f"{summary.counts()}{wrote}")
     return 1 if summary.failed or summary.incomplete or work.incomplete else 0
+
+
+def _work_list(inputs: Inputs, outputs: Outputs, summary: RunSummary, processes: Processes) -> WorkList:
+    """Find the missing results, and return the share of this process; the main process reports on the others."""
+    summary.console.quiet = not processes.is_main
+    work = outputs.work_list(inputs.items)
+    summary.report_work(inputs, work)
+    summary.console.quiet = False
+    if processes.count > 1:
+        if not processes.is_main:
+            summary.set_sum([])
+        sizes = [_size(pending.item) for pending in work.pending]
+        share = share_of(sizes, processes.count, processes.index)
+        work.pending = [work.pending[index] for index in share]
+        outputs.select(share)
+    return work
 
 
 def _outputs(
     command: InputsCommand,
     languages: Sequence[str],
     settings: Callable[[str], Settings],
-    summary: "RunSummary",
+    summary: RunSummary,
     count: int,
 ) -> Outputs:
     if command.output_dir is None:
@@ -154,7 +177,7 @@ class _ResultWriter:
         command: InputsCommand,
         pending: Sequence[PendingInput],
         outputs: Outputs,
-        summary: "RunSummary",
+        summary: RunSummary,
         estimate: TimeEstimate,
     ) -> None:
         self._command = command
@@ -162,10 +185,10 @@ class _ResultWriter:
         self._missing = [len(item.languages) for item in pending]  # results of each input
         self._failed: set[int] = set()
 
-    def write_results(self, stream: ResultStream) -> None:
-        """Write the results of the stream, and count them."""
+    def write_results(self, stream: ResultStream, console: Console) -> None:
+        """Write the results of the stream, and count them; show the progress on a console."""
         to = [item.languages if len(item.languages) > 1 else item.languages[0] for item in self._pending]
-        with audio_progress_bar(self._summary.console, self._estimate) as progress:
+        with audio_progress_bar(console, self._estimate) as progress:
             results = stream(
                 self._sources(), to=to, progress=progress, on_segment=self._put_segment, resume=self._outputs
             )
@@ -250,76 +273,3 @@ def _check_stdin(pending: Sequence[PendingInput]) -> None:
 
 class _Stdin(io.BytesIO):
     name = "<stdin>"
-
-
-class RunSummary:
-    """Counts complete, incomplete and failed inputs, and prints messages about them."""
-
-    def __init__(self, console: Console, done: str) -> None:
-        self.console, self.done, self.skipped = console, done, 0
-        self.complete = self.incomplete = self.failed = 0
-        self._left_out_seconds = {"silence": 0.0, "no speech": 0.0}
-
-    def print(self, message: str, style: str | None = None) -> None:
-        """Print a message on one line, even if a file name contains line breaks."""
-        self.console.print(message_line(message), style=style)
-
-    def warn(self, message: str) -> None:
-        """Print a warning about an input that could only be decoded in part."""
-        self.print(f"warning: {message}", "yellow")
-
-    def add_left_out(self, name: str, result: Translation) -> None:
-        """Add the stretches of an input that no result covers; print those with sound if there are results."""
-        seconds = dict.fromkeys(self._left_out_seconds, 0.0)
-        for stretch in result.left_out:
-            seconds[stretch.reason] += stretch.end - stretch.start
-            self._left_out_seconds[stretch.reason] += stretch.end - stretch.start
-        if result.segments and seconds["no speech"]:
-            self.print(f"note: {name}: {_left_out(seconds)}; --no-vad includes sound without speech")
-
-    def count_failed(self, message: str, *, counted: bool = False) -> None:
-        """Print why an input failed, and count it unless it has been `counted`."""
-        self.failed += not counted
-        self.print(f"error: {message}", "red")
-
-    def report_skipped(self, inputs: Inputs) -> None:
-        """Print which arguments have no inputs, and which files in folders are skipped."""
-        for error in inputs.failed:
-            self.count_failed(str(error))
-        if inputs.skipped:
-            names = ", ".join(Input(Path(path.name)).name for path in inputs.skipped[:3])
-            more = ", …" if len(inputs.skipped) > 3 else ""
-            self.print(f"skipped in folders: {len(inputs.skipped)} hidden or non-media files: {names}{more}")
-
-    def report_interruption(self, pending: int, kept_segments: int, *, in_files: bool) -> None:
-        """Print the counts of an interrupted run, and what a rerun would do."""
-        left = pending - self.complete - self.incomplete
-        if not in_files:
-            hint = "with --output-dir, finished inputs are kept and a rerun processes the others"
-        elif not left:
-            hint = "all inputs are done"
-        else:
-            others = "input" if left == 1 else f"{left} inputs"
-            segments = "segment is" if kept_segments == 1 else "segments are"
-            kept = f", of which {kept_segments} {segments} done" if kept_segments else ""
-            hint = f"rerun the same command to process the remaining {others}{kept}"
-        self.print(f"interrupted: {self.counts()}; {hint}", "bold")
-
-    @property
-    def left_out(self) -> str:
-        """How much audio was left out, and why; empty if nothing was."""
-        return _left_out(self._left_out_seconds) if any(self._left_out_seconds.values()) else ""
-
-    def counts(self) -> str:
-        """Return the counts as text."""
-        incomplete = f", {self.incomplete} in part" if self.incomplete else ""
-        skipped = f", {self.skipped} already done (--overwrite redoes them)" if self.skipped else ""
-        left_out = f"; {self.left_out}" if self.left_out else ""
-        return f"{self.complete} {self.done}{incomplete}, {self.failed} failed{skipped}{left_out}"
-
-
-def _left_out(seconds: Mapping[str, float]) -> str:
-    """Return how much audio was left out, and why."""
-    reasons = {"silence": "silence", "no speech": "sound without speech"}
-    parts = [f"{seconds[reason]:.1f} s of {text}" for reason, text in reasons.items() if seconds[reason]]
-    return f"left out {' and '.join(parts)}"

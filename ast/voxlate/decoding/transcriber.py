@@ -123,6 +123,7 @@ class Transcriber:
         audio_track: AudioTrack | None = None,
         on_segment: Callable[[int, None, Segment], None] | None = None,
         resume: ResumableSegments | None = None,
+        num_workers: int | None = 0,
     ) -> Iterator[tuple[int, Translation | AudioError]]:
         """Transcribe many inputs; yield the index and the result of each, in order.
 
@@ -134,6 +135,7 @@ class Transcriber:
         - `segmentation`: how the inputs are cut into segments.
         - `sampling_rate`: sampling rate of arrays and tensors, in Hz.
         - `audio_track`: which track to read from files with several, by number (from 1) or language.
+        - `num_workers`: number of processes that decode files; 0 for a thread, None for as many as are needed.
         - `on_segment`: called with the index of an input, None and the next segment, when it is done.
         - `resume`: keeps what is done of inputs, and knows what an interrupted run has done.
 
@@ -141,7 +143,13 @@ class Transcriber:
         """
         check_is_several(inputs)
         check_type("segmentation", segmentation, SegmentationOptions)
-        audio = read_ahead(inputs, sampling_rate=sampling_rate, audio_track=audio_track, speech=segmentation.speech)
+        audio = read_ahead(
+            inputs,
+            sampling_rate=sampling_rate,
+            audio_track=audio_track,
+            speech=segmentation.speech,
+            num_workers=num_workers,
+        )
         pending = PendingTranscripts(Segmenter(segmentation, CTC_CLIP_SECONDS), on_segment, resume)
         recipe = Recipe(partial(_recipe, self._files, self._dtype, self._device.type, audio_track))
         for index, decoded, _ in compute_segments(

@@ -6,6 +6,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, overload
 
+from voxlate.audio.decoded_audio import DecodedAudio
 from voxlate.audio.loading import SAMPLE_RATE_HZ
 from voxlate.audio.prefetch import read_ahead
 from voxlate.audio.python_inputs import AudioInput, check_is_several, is_list
@@ -29,35 +30,17 @@ from voxlate.decoding.segment_batches import choose_batch_size
 from voxlate.decoding.segment_journal import ResumableSegments
 from voxlate.decoding.segmenting import DEFAULT_SEGMENTATION, SegmentationOptions, Segmenter, clip_seconds
 from voxlate.decoding.step_graphs import step_graphs
+from voxlate.decoding.target_languages import check_one_for_each, target_codes
 from voxlate.decoding.translation_stream import TranslationStream
 from voxlate.deprecation import renamed_keywords
 from voxlate.errors import AudioError, VoxlateError, check_type
 from voxlate.hardware import INT8, choose_device, choose_dtype
-from voxlate.languages import find_language
 from voxlate.models.fast_path import install_fast_path
 from voxlate.models.sentence_boundaries import SentenceBoundaries
 from voxlate.search_options import SearchOptions, SearchSettings
 
 DEFAULT_SEARCH = SearchOptions()
 _BATCH_SIZES = {"cpu": 64, "cuda": 256}
-
-
-def target_codes(to: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the codes of one or several languages, each once. VoxlateError if one is unknown, or there is none."""
-    codes = dict.fromkeys(find_language(name).code for name in ([to] if to is None or isinstance(to, str) else to))
-    if not codes:
-        raise VoxlateError("an input has no language to translate into; expected one or more")
-    return tuple(codes)
-
-
-def _check_one_for_each(count: int, **arguments: object) -> None:
-    """Raise VoxlateError if a list of languages does not have one for each input."""
-    for name, value in arguments.items():
-        if is_list(value) and len(value) != count:  # type: ignore[arg-type]
-            raise VoxlateError(
-                f"`{name}` has {len(value)} languages, expected one for each input, or one string for all; "  # type: ignore[arg-type]
-                f"number of inputs: {count}"
-            )
 
 
 class Translator:
@@ -192,7 +175,7 @@ class Translator:
 
     def stream(
         self,
-        inputs: Iterable[AudioInput],
+        inputs: Iterable[AudioInput | DecodedAudio],
         *,
         to: str | Sequence[str | Sequence[str]],
         source: str | Sequence[str | None] | None = None,
@@ -204,19 +187,20 @@ class Translator:
         whole: bool = False,
         on_segment: Callable[[int, str, Segment], None] | None = None,
         resume: ResumableSegments | None = None,
+        num_workers: int | None = 0,
     ) -> Iterator[tuple[int, Translation | AudioError]]:
         """Translate many inputs; yield the index and the result of each as soon as it is complete.
 
-        - `inputs`: paths, bytes, binary files, arrays or tensors of shape (T,) or (1, T), or audio dicts of `datasets`.
-          They are read when they are needed.
+        - `inputs`: paths, bytes, binary files, arrays or tensors of shape (T,) or (1, T), audio dicts of `datasets`, or
+          `DecodedAudio`. They are read when they are needed.
         - `to`: one language for all inputs, or for each input one language or several. Several share one encoding, and
           each yields a translation.
         - `source`: the spoken language of all inputs, or of each. It is only recorded.
-        - `options`: search options.
-        - `segmentation`: how the inputs are cut into segments.
+        - `options`, `segmentation`: how to search, and how to cut the inputs into segments.
         - `progress`: called with the seconds of audio that are translated and read so far.
         - `sampling_rate`: sampling rate of arrays and tensors, in Hz.
         - `audio_track`: which track to read from files with several, by number (from 1) or language.
+        - `num_workers`: number of processes that decode files; 0 for a thread, None for as many as are needed.
         - `whole`: each input is an utterance, as in test sets: speech is not detected, and audio of up to 30 s not cut.
         - `on_segment`: called with the index of an input, a target language and the next segment, when it is done.
         - `resume`: keeps what is done of inputs, and knows what an interrupted run has done.
@@ -228,7 +212,7 @@ class Translator:
         check_type("options", options, SearchOptions)
         check_type("segmentation", segmentation, SegmentationOptions)
         if is_list(inputs):
-            _check_one_for_each(len(inputs), to=to, source=source)  # type: ignore[arg-type]
+            check_one_for_each(len(inputs), to=to, source=source)  # type: ignore[arg-type]
         languages = [target_codes(item) for item in ([to] if to is None or isinstance(to, str) else to)]
         tag_ids = {language: self.checkpoint.target_id(language) for item in languages for language in item}
         recipe = partial(self._recipe_function, options, segmentation=None if whole else segmentation)
@@ -255,6 +239,7 @@ class Translator:
             audio_track=audio_track,
             speech=segmentation.speech,
             fill_gaps=not whole,
+            num_workers=num_workers,
         )
         for index, audio in enumerate(decoded):
             if not isinstance(to, str) and index >= len(languages):

@@ -1,11 +1,17 @@
 """The command ``voxlate evaluate``: translate test sets and score the hypotheses, one direction after another."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from voxlate.checkpoints.hub import find_model
+from voxlate.decoding.command_streams import bound_freed_memory, keep_freed_memory
+from voxlate.decoding.processes import join_launch
+from voxlate.decoding.ray_cluster import check_ray, ray_cluster
+from voxlate.decoding.ray_translator import RayTranslator
 from voxlate.decoding.segmenting import DEFAULT_SEGMENTATION, SegmentationOptions
 from voxlate.errors import VoxlateError
 from voxlate.evaluation.hypotheses import HYPOTHESES, Task, delete_hypotheses, has_recordings, translate
@@ -16,6 +22,9 @@ from voxlate.progress import stderr
 from voxlate.search_options import SearchOptions
 from voxlate_eval.records import join, read_hypotheses
 from voxlate_eval.score import SCORES
+
+if TYPE_CHECKING:
+    from voxlate.decoding.translator import Translator
 
 _SUFFIXES = (".jsonl", ".tsv", ".csv", ".parquet")
 
@@ -38,6 +47,8 @@ class EvaluateCommand:
     overwrite: bool = False
     language_tokens: Mapping[str, int | str] = field(default_factory=dict)
     segmentation_options: SegmentationOptions = DEFAULT_SEGMENTATION  # of recordings
+    num_workers: int | None = None
+    ray: str | None = None  # address of a cluster
 
 
 def run(command: EvaluateCommand) -> int:
@@ -45,40 +56,31 @@ def run(command: EvaluateCommand) -> int:
     try:
         tasks = _find_tasks(command)
         find_model(command.model)
-        from accelerate import PartialState  # noqa: PLC0415 (options are checked before torch is imported)
-
-        from voxlate.decoding.commands import bound_freed_memory, keep_freed_memory  # noqa: PLC0415
-        from voxlate.decoding.translator import Translator  # noqa: PLC0415
-        from voxlate.hardware import choose_device  # noqa: PLC0415
-
-        device = choose_device(command.device)
-        state = PartialState(cpu=device.type == "cpu")
-        if state.num_processes > 1 and device.index is None:
-            device = state.device  # a GPU for each process
+        if command.ray is not None:
+            check_ray(command.device)
+        # A process for each GPU, if accelerate launch has started several; those of Ray are not its own.
+        state, device = join_launch(command.device if command.ray is None else "cpu")
         if command.overwrite and state.is_main_process:
             for task in tasks:
                 delete_hypotheses(task)
         state.wait_for_everyone()
-        freed = keep_freed_memory(str(device))
-        translator = Translator(
-            command.model,
-            device=str(device),
-            dtype=command.dtype,
-            batch_size=command.batch_size,
-            language_tokens=command.language_tokens,
-            shortlist=command.shortlist,
-        )
-        for task in tasks:  # raises VoxlateError before hours are spent on other directions
-            translator.checkpoint.target_id(task.target_language)
-        failed, scores = 0, []
-        for task in tasks:
-            failed += translate(
-                task, translator, command.search, command.segmentation_options, state, bound_freed_memory(freed)
-            )
-            if state.is_main_process:
-                records = join(read_hypotheses(task.folder / HYPOTHESES), references_of(task.manifest))
-                scores.append(evaluate_folder(records, command.scoring, task.folder))
-                stderr().print(f"{task.direction}: {scores[-1]['n']:,} sentences, {task.folder / SCORES}")
+        with ExitStack() as stack:
+            translator, progress = _load_translator(command, tasks, device, stack)
+            failed, scores = 0, []
+            for task in tasks:
+                failed += translate(
+                    task,
+                    translator,
+                    command.search,
+                    command.segmentation_options,
+                    state,
+                    progress,
+                    command.num_workers,
+                )
+                if state.is_main_process:
+                    records = join(read_hypotheses(task.folder / HYPOTHESES), references_of(task.manifest))
+                    scores.append(evaluate_folder(records, command.scoring, task.folder))
+                    stderr().print(f"{task.direction}: {scores[-1]['n']:,} sentences, {task.folder / SCORES}")
     except KeyboardInterrupt:
         stderr().print("interrupted; rerun the same command to resume", style="bold")
         return 130
@@ -86,6 +88,33 @@ def run(command: EvaluateCommand) -> int:
         return 0  # a non-zero exit from any worker makes the launcher kill the job
     print_scores(scores)
     return 1 if failed else 0
+
+
+def _load_translator(
+    command: EvaluateCommand, tasks: Sequence[Task], device: str, stack: ExitStack
+) -> tuple["Translator | RayTranslator", Callable[[float, float], None] | None]:
+    """Load the model, here or in the processes of Ray; return it and the `progress` of its stream.
+
+    VoxlateError if it lacks a target language, before hours are spent on other directions.
+    """
+    arguments: dict[str, Any] = {
+        "model": command.model,
+        "dtype": command.dtype,
+        "batch_size": command.batch_size,
+        "language_tokens": command.language_tokens,
+        "shortlist": command.shortlist,
+    }
+    languages = list(dict.fromkeys(task.target_language for task in tasks))
+    if command.ray is not None:
+        stack.enter_context(ray_cluster(command.ray))
+        return RayTranslator(command.ray, command.device, arguments, command.search, languages, stderr()), None
+    from voxlate.decoding.translator import Translator  # noqa: PLC0415 (options are checked before torch is imported)
+
+    freed = keep_freed_memory(device)
+    translator = Translator(**arguments, device=device)
+    for language in languages:
+        translator.checkpoint.target_id(language)
+    return translator, bound_freed_memory(freed)
 
 
 def _find_tasks(command: EvaluateCommand) -> list[Task]:

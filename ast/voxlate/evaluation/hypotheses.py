@@ -37,6 +37,7 @@ from voxlate_eval.strict_json import parse_objects, read_object
 if TYPE_CHECKING:
     from accelerate import PartialState
 
+    from voxlate.decoding.ray_translator import RayTranslator
     from voxlate.decoding.translator import Translator
 
 HYPOTHESES, META = "hypotheses.jsonl", "hypotheses.meta.json"
@@ -65,16 +66,17 @@ def delete_hypotheses(task: Task) -> None:
 
 def translate(
     task: Task,
-    translator: Translator,
+    translator: Translator | RayTranslator,
     options: SearchOptions,
     segmentation: SegmentationOptions,
     state: PartialState,
     progress: Callable[[float, float], None] | None = None,
+    num_workers: int | None = None,
 ) -> int:
     """Write the hypotheses of a task; return how many clips failed. All processes of a launch must call it.
 
-    A clip that cannot be read gets an empty text and its error. Only recordings are segmented. `progress` is passed to
-    `Translator.stream`.
+    A clip that cannot be read gets an empty text and its error. Only recordings are segmented. `progress` and
+    `num_workers` are passed to `Translator.stream`.
     VoxlateError if the folder holds hypotheses of other clips or settings.
     """
     recipe = {**translator.recipe(options, task.target_language), **_data_recipe(task)}
@@ -90,7 +92,7 @@ def translate(
         done = {row["id"] for row in _read_rows(task.folder / _KEPT)}
         todo = [index for index, name in enumerate(task.manifest.column("id")) if name not in done]
         process_indices = todo[state.process_index :: state.num_processes]
-        _translate(task, process_indices, translator, options, segmentation, state, progress)
+        _translate(task, process_indices, translator, options, segmentation, state, progress, num_workers)
         state.wait_for_everyone()
         if state.is_main_process:
             _merge(task)
@@ -145,11 +147,12 @@ def _keep_valid_rows(task: Task) -> None:
 def _translate(
     task: Task,
     indices: list[int],
-    translator: Translator,
+    translator: Translator | RayTranslator,
     options: SearchOptions,
     segmentation: SegmentationOptions,
     state: PartialState,
     progress: Callable[[float, float], None] | None,
+    num_workers: int | None,
 ) -> None:
     """Append the results of this process's clips to its part, each as soon as it is complete."""
     part = task.folder / _PART.replace("*", f"{state.process_index:05}")
@@ -177,6 +180,7 @@ def _translate(
                 segmentation=segmentation,
                 progress=progress,
                 whole=not is_recording,
+                num_workers=num_workers,
             ):
                 if isinstance(result, AudioError):
                     _append(file, utterances[number].id, "", error=str(result))

@@ -13,7 +13,7 @@ from voxlate.languages import find_language
 from voxlate.manifest.reading import read_manifest
 
 
-def print_accuracy(manifests: Sequence[Path], identifier: Identifier) -> int:
+def print_accuracy(manifests: Sequence[Path], identifier: Identifier, num_workers: int | None = None) -> int:
     """Print the accuracy and the confusions of each source language; return 0, or 1 if clips failed."""
     rows = [row for manifest in manifests for row in read_manifest(manifest, recordings=True)]
     unlabeled = next((row.id for row in rows if row.source_language is None), None)
@@ -22,7 +22,7 @@ def print_accuracy(manifests: Sequence[Path], identifier: Identifier) -> int:
     sources = (row.audio if isinstance(row.audio, Path) else row.audio.read() for row in rows)
     counts: dict[str, Counter[str]] = {}
     failed = 0
-    for index, result in identifier.stream(sources):
+    for index, result in identifier.stream(sources, num_workers=num_workers):
         language = str(rows[index].source_language)
         failed += isinstance(result, AudioError)
         # Unreadable clips and silence count as errors, so that no clip of a test set is left out.

@@ -14,8 +14,9 @@ from transformers.activations import GELUActivation
 
 from voxlate.models.cpu.attention import attention
 from voxlate.models.cpu.convolutions import PackedConvolution, convolve
+from voxlate.models.cpu.int8_linears import Int8Linear
 from voxlate.models.cpu.int8_scores import Int8OutputRows
-from voxlate.models.cpu.linears import Int8Linear, PackedLinear
+from voxlate.models.cpu.linears import PackedLinear
 from voxlate.models.cpu.operators import can_pack_linears, has_int8_products
 from voxlate.models.cpu.unpadded import w2vbert_forward, wav2vec2_forward
 from voxlate.models.decoder import DecoderLayer, MBartDecoder
@@ -33,7 +34,7 @@ def install_cpu_path(model: nn.Module, weights: Weights = "shared") -> None:
     - "shared": the model keeps its weights, and can be trained and saved;
     - "packed": bfloat16 weights of linear layers and convolutions are packed for oneDNN, if torch supports it;
       for inference only;
-    - "int8": linear layers of encoder and decoder are quantized; for inference only.
+    - "int8": linear layers of encoder and decoder are quantized, and bfloat16 convolutions packed; for inference only.
 
     With "packed" and "int8", the search selects candidates from a bfloat16 vocabulary by int8 products. float32
     results differ from those of the plain path by rounding only.
@@ -53,29 +54,35 @@ def install_cpu_path(model: nn.Module, weights: Weights = "shared") -> None:
                 layer.self_attn.attention = layer.encoder_attn.attention = attention
             if weights != "shared" and module.output_weight.dtype == torch.bfloat16 and has_int8_products():
                 module.output_rows_class = Int8OutputRows
-    if weights == "int8":
-        _replace_linears(model, Int8Linear)
-    elif weights == "packed" and next(model.parameters()).dtype == torch.bfloat16 and can_pack_linears():
-        _pack_activations(model)
-        _replace_linears(model, PackedLinear.of)
+    packs = next(model.parameters()).dtype == torch.bfloat16 and can_pack_linears()
+    if weights != "shared" and packs:
+        _pack_convolutions(model)
+    if weights == "int8" or (weights == "packed" and packs):
+        make = Int8Linear if weights == "int8" else PackedLinear.of
+        _fuse_activations(model, make)
+        _replace_linears(model, make)
 
 
 def _replace_forward(module: Any, forward: Callable[..., Any]) -> None:
     module.forward = MethodType(forward, module)  # bound to this module, so that copies of it get their own method
 
 
-def _pack_activations(model: nn.Module) -> None:
-    """Pack the linear layers that can also apply an activation, and the convolutions."""
+def _pack_convolutions(model: nn.Module) -> None:
     for module in [*model.modules()]:
-        if isinstance(getattr(module, "intermediate_act_fn", None), GELUActivation):
-            module.intermediate_dense = PackedLinear.of(cast("nn.Linear", module.intermediate_dense), "gelu")
-            module.intermediate_act_fn = nn.Identity()
-        elif isinstance(module, Wav2Vec2Encoder) and module.config.feat_extract_norm == "layer":
+        if isinstance(module, Wav2Vec2Encoder) and module.config.feat_extract_norm == "layer":
             extractor = module.model.feature_extractor
             extractor.conv_layers = nn.ModuleList(PackedConvolution(layer) for layer in extractor.conv_layers)
+
+
+def _fuse_activations(model: nn.Module, make: Callable[[nn.Linear, str], nn.Module]) -> None:
+    """Replace the linear layers that can also apply an activation."""
+    for module in [*model.modules()]:
+        if isinstance(getattr(module, "intermediate_act_fn", None), GELUActivation):
+            module.intermediate_dense = make(cast("nn.Linear", module.intermediate_dense), "gelu")
+            module.intermediate_act_fn = nn.Identity()
         elif isinstance(module, MBartDecoder):
             for layer in cast("list[DecoderLayer]", [*module.layers]):
-                layer.fc1 = PackedLinear.of(cast("nn.Linear", layer.fc1), module.config.activation)
+                layer.fc1 = make(cast("nn.Linear", layer.fc1), module.config.activation)
                 layer.activation = nn.Identity()
 
 

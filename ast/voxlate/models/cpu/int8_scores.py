@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from voxlate.models.cpu.linears import quantize_rows
+from voxlate.models.cpu.int8_linears import quantize_rows
 from voxlate.models.cpu.operators import int8_product
 from voxlate.models.score_table import BLOCK_IDS, OutputRows, ScoreTable
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from voxlate.models.cpu.attention import attention
+from voxlate.models.cpu.int8_linears import quantize_once
 from voxlate.models.cpu.parallel import in_parallel
 from voxlate.models.precision import layer_norm
 from voxlate.models.w2vbert import Wav2Vec2BertEncoder
@@ -100,7 +101,8 @@ def _transformer(network: Any, states_ND: Tensor, lengths: Sequence[int]) -> Ten
 
 def _attended(module: Any, states_ND: Tensor, lengths: Sequence[int]) -> Tensor:
     """Attend within each clip."""
-    projected = [project(states_ND) for project in (module.q_proj, module.k_proj, module.v_proj)]
+    states = quantize_once(states_ND, module.q_proj)
+    projected = [project(states) for project in (module.q_proj, module.k_proj, module.v_proj)]
     clips = []
     for tables in zip(*(torch.split(table_ND, [*lengths]) for table_ND in projected), strict=True):
         queries, keys, values = (
