@@ -9,10 +9,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from corpus_layouts import write_europarl_st, write_fleurs, write_librispeech, write_talks
 from media import write_media
 from micro_corpus import spoken, write_covost2
 from voxlate.corpora import CORPORA, MAKERS
 from voxlate.corpora.covost2 import CoVoST2Preparation
+from voxlate.corpora.europarl_st import EuroparlSTPreparation
+from voxlate.corpora.fleurs import FleursPreparation
+from voxlate.corpora.librispeech import LibriSpeechPreparation
+from voxlate.corpora.mtedx import MTedxPreparation
+from voxlate.corpora.must_c import MustCPreparation
 from voxlate.corpora.parquet import ParquetPreparation
 from voxlate.corpora.preparation import Preparation
 from voxlate.corpora.user_manifest import ManifestPreparation
@@ -105,8 +111,15 @@ def mirror_of(folder: Path, splits: tuple[str, ...] = ("train", "validation", "t
 Make = Callable[[Path, Path], Preparation]
 COMMANDS: dict[str, Make] = {
     "covost2": lambda root, output: (write_covost2(root, pairs=["fr-en"]), covost2(root, output))[1],
+    "europarl-st": lambda root, output: EuroparlSTPreparation(output, corpus=write_europarl_st(root), pairs=("en-de",)),
+    "fleurs": lambda root, output: FleursPreparation(output, corpus=write_fleurs(root), pairs=("de-en",)),
+    "librispeech": lambda root, output: LibriSpeechPreparation(output, corpus=write_librispeech(root)),
     "manifest": lambda root, output: ManifestPreparation(
         output / "all.jsonl", table=table_of(root), source_language="de", target_language="en"
     ),
+    "mtedx": lambda root, output: MTedxPreparation(
+        output, corpus=write_talks(root, ["es-en"], ["train", "valid", "test"], ".flac"), pairs=("all",)
+    ),
+    "must-c": lambda root, output: MustCPreparation(output, corpus=write_talks(root), pairs=("en-de",)),
     "parquet": lambda root, output: ParquetPreparation(output, sources=(mirror_of(root),), pair="fr-en"),
 }

@@ -1,5 +1,7 @@
 """Importing voxlate and starting the command line are fast, since torch is imported only when it is needed."""
 
+import os
+import platform
 import resource
 import subprocess
 import sys
@@ -31,6 +33,21 @@ def test_help_is_fast_and_needs_no_torch() -> None:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
     assert min(seconds) < 0.5  # of CPU time, which does not depend on other processes
+
+
+def test_numpy_multiplies_in_one_thread_in_commands() -> None:
+    code = "import os, sys; sys.argv = ['voxlate', '--version']; from voxlate.cli import main\ntry: main()\nfinally:"
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    for given, expected in (({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")):
+        done = subprocess.run(
+            [sys.executable, "-c", f"{code} print(os.environ.get('OPENBLAS_NUM_THREADS'), 'numpy' in sys.modules)"],
+            capture_output=True,
+            check=True,
+            text=True,
+            env=environment | given,
+        )
+        other = platform.machine().lower() not in ("x86_64", "amd64")
+        assert done.stdout.splitlines()[-1] == f"{None if other and not given else expected} False"
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,9 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` atomically, as UTF-8. Missing folders are created."""
-    with atomic_file(path) as part:
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Write `text` to `path` atomically (see `atomic_file`), as UTF-8. Missing folders are created."""
+    with atomic_file(path, durable=durable) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
 
 

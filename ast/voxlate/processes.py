@@ -154,7 +154,7 @@ def map_in_processes(
     """
     source = iter(chunks)
     first = [list(chunk) for chunk in islice(source, 2)]
-    if workers == 1 or len(first) < 2 or not CAN_START:
+    if workers <= 1 or len(first) < 2 or not CAN_START:
         yield from map(function, chain(first, map(list, source)))
         return
     idle: SimpleQueue[FunctionProcess[list[Item], list[Result]]] = SimpleQueue()

@@ -3,8 +3,10 @@
 import sys
 import threading
 import time
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -38,7 +40,8 @@ class TimeEstimate:
     """
 
     def __init__(self, sizes: Sequence[int], state: str = "reading", now: Callable[[], float] = time.monotonic) -> None:
-        self._sizes = sizes if all(sizes) else [1] * len(sizes)
+        # Sums of the first sizes, so that an update costs the same for any number of inputs.
+        self._sums = array("q", accumulate(sizes if all(sizes) else [1] * len(sizes), initial=0))
         self._now, self._started = now, now()
         self.state, self.done, self.read = state, 0.0, 0.0
         self._inputs_read = 0
@@ -60,8 +63,8 @@ class TimeEstimate:
     @property
     def total(self) -> float:
         """Seconds of audio of all inputs, estimated from those read so far."""
-        bytes_read = sum(self._sizes[: self._inputs_read])
-        return self.read * max(1.0, sum(self._sizes) / bytes_read) if bytes_read else self.read
+        bytes_read = self._sums[min(self._inputs_read, len(self._sums) - 1)]
+        return self.read * max(1.0, self._sums[-1] / bytes_read) if bytes_read else self.read
 
     @property
     def left(self) -> str:

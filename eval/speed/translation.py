@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, nargs="+", default=[8], help="batch sizes of tuned transformers")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--shortlist", action="store_true", help="also measure voxlate with the model's shortlist")
+    parser.add_argument("--int8", action="store_true", help="also measure voxlate in int8, on a CPU")
     parser.add_argument(
         "--float32",
         action="store_true",
@@ -82,6 +83,8 @@ def main() -> None:
         sides = {"voxlate": voxlate, "voxlate, profiled": [*voxlate, "--profile"]}
         if arguments.shortlist:
             sides["voxlate, shortlist"] = [*voxlate, "--shortlist"]
+        if arguments.int8:
+            sides["voxlate, int8"] = [*voxlate, "--dtype", "int8"]
         if arguments.float32:
             sides["voxlate, float32"] = [*voxlate, "--dtype", "float32"]
         sides[CARD] = transformers
@@ -111,9 +114,10 @@ def show(results: dict[str, list[dict[str, Any]]]) -> None:
     """Print medians, ratios, and the time of each part of voxlate."""
     for name, runs in results.items():
         each = " ".join(f"{one['speed']:.2f}" for one in runs)
-        ratio = ""
-        if name.startswith("transformers") and "voxlate" in results:
-            ratio = f"   voxlate is {median(results['voxlate'], 'speed') / median(runs, 'speed'):.2f} x"
+        own = {side: median(results[side], "speed") for side in ("voxlate", "voxlate, int8") if side in results}
+        ratio = "".join(
+            f"   {side} is {speed / median(runs, 'speed'):.2f} x" for side, speed in own.items() if side != name
+        )
         print(f"{name:36} {median(runs, 'speed'):7.2f} s of audio per second ({each}){ratio}")
     for part in results.get("voxlate, profiled", [{"parts": {}}])[0]["parts"]:
         seconds = median([one["parts"] for one in results["voxlate, profiled"]], part)

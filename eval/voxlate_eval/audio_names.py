@@ -12,12 +12,15 @@ from voxlate_eval.strict_json import shorten
 
 _MAX_PATH_PARTS = 4  # compared from the end of a path, for folders that were moved
 _UNPRINTED = re.compile("\r\n|[\t\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")  # printed as a space by translate
+_NUMBER_AT_END = re.compile(r"(?:^|[_-])(\d+)$")
 _FILE_NAME = re.compile(r"\S*|.*\.\w{1,5}")
 _Pairs = list[tuple[HypothesisRow, ReferenceRow]]
 
 
 def join_by_audio_name(hypotheses: Hypotheses, references: References) -> _Pairs:
     """Join by the path of the audio file, else by the end of the path, else by an id that equals the file's name.
+
+    Names that are numbers, as in hearing2translate's outputs, also match the last number in a file's name or an id.
 
     Without any match, rows are paired in order if nothing contradicts that. Raises EvaluationError if a row has no
     partner.
@@ -59,7 +62,15 @@ def _keys(references: References) -> Sequence[tuple[Callable[[str], str], Callab
         *(end(count) for count in range(_MAX_PATH_PARTS, 0, -1)),
         (lambda name: name, lambda row: _printed(row.id)),
         (lambda name: PurePath(_end(name, 1)).stem, lambda row: _end(_printed(row.id), 1)),
+        (lambda name: name, lambda row: _last_number(path_of(row))),
+        (lambda name: name, lambda row: _last_number(_printed(row.id))),
     )
+
+
+def _last_number(name: str) -> str:
+    """Return the number at the end of a name, such as 17 for clips/common_voice_pt_17.mp3; else the name."""
+    found = _NUMBER_AT_END.search(PurePath(_end(name, 1)).stem)
+    return found[1] if found else name
 
 
 def _are_unique(keys: Mapping[str, str]) -> bool:

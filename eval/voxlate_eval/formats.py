@@ -3,8 +3,9 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from voxlate_eval.page_tables import metric_table
 from voxlate_eval.published import find_system, provenances
 from voxlate_eval.strict_json import one_line
 from voxlate_eval.tables import TOLERANCE, Cell, Column, TableRow, Tables
@@ -74,15 +75,22 @@ def _doubts(column: Column, rows: Sequence[TableRow]) -> list[tuple[str, str]]:
 
 
 def as_markdown(tables: Tables) -> str:
-    """Return the table and its notes as Markdown."""
+    """Return the table, that of other metrics, and their notes as Markdown."""
     header, *lines = grid(tables, _markdown)
     out = [_markdown_row(header), _markdown_row(["---", *["---:"] * (len(header) - 1)])]
     for row, line in zip(tables.rows, lines, strict=True):
         out.append(_markdown_row([f"**{text}**" if row.members and text else text for text in line]))
-    return "".join(out) + "\n" + "".join(f"- {line}\n" for line in notes(tables, _markdown))
+    remarks = [*notes(tables, _markdown)]
+    metrics = metric_table(tables.runs)
+    if metrics is not None:
+        out += ["\n", _markdown_row(map(_markdown, metrics["header"]))]
+        out.append(_markdown_row(["---", *["---:"] * (len(metrics["header"]) - 1)]))
+        out += [_markdown_row(_markdown(cell["text"]) for cell in cells) for cells in metrics["lines"]]
+        remarks += map(_markdown, metrics["notes"])
+    return "".join(out) + "\n" + "".join(f"- {remark}\n" for remark in remarks)
 
 
-def _markdown_row(cells: Sequence[str]) -> str:
+def _markdown_row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |\n"
 
 

@@ -1,4 +1,4 @@
-"""Reading hypotheses in every format that Voxlate writes: JSON lines with ids, results of `translate`, plain text."""
+"""Reading hypotheses: JSON lines with ids, results of `translate`, plain text, and layouts of other projects."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from voxlate_eval import EvaluationError
+from voxlate_eval.foreign_outputs import is_sample, is_seamless_header, read_sample, read_seamless
 from voxlate_eval.rows import Hypotheses, HypothesisRow
 from voxlate_eval.score_files import as_recipe, read_recipe
 from voxlate_eval.strict_json import as_lines, parse_objects, read_text, shorten, type_name
@@ -79,6 +80,8 @@ def _parse(path: Path, text: str) -> Hypotheses:
     lines = as_lines(text)
     if is_table(header := lines[0].split("\t") if lines else []):
         return hypotheses_of_table(path, _cells(path, header, lines))
+    if is_seamless_header(header):
+        return read_seamless(path, _cells(path, header, lines))
     if suffix in (".srt", ".vtt", ".ass") or _SUBTITLES.match(text.lstrip()):
         raise EvaluationError(
             f"{path}: subtitles, whose cues are not sentences; use --subtitles, or score another format: {_REMEDY}"
@@ -88,9 +91,14 @@ def _parse(path: Path, text: str) -> Hypotheses:
 
 def _of_objects(path: Path, text: str) -> Hypotheses:
     rows: list[HypothesisRow] = []
-    named, recipes = 0, []
+    named = 0
+    recipes: list[Any] = []
     for line, record in parse_objects(path, text):
-        if "id" in record or "audio" not in record:
+        if is_sample(record):
+            named += 1
+            recipes.append(None)
+            rows.append(read_sample(path, line, record))
+        elif "id" in record or "audio" not in record:
             text_of_row = _text(path, line, "text", record.get("text"))
             error = None if record.get("error") is None else _text(path, line, "error", record["error"]) or None
             rows.append(HypothesisRow(_id(path, line, record.get("id")), text_of_row, error))

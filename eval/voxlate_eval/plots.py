@@ -1,122 +1,195 @@
-"""Plots of a report as SVG: BLEU per direction, by hours of training data, and by groups of sentences."""
+"""Plots of a report: BLEU per direction, by hours of training data, and by groups of sentences."""
 
-import io
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from voxlate_eval.published import splits
-from voxlate_eval.strict_json import one_line
+from voxlate_eval.svg import SERIES, Axis, Chart, nice_axis, shorten_label
 from voxlate_eval.tables import EvaluatedRun, Tables
 
-_MAX_LABEL = 60  # characters
-_COLORS = ("#0b6e99", "#d9730d", "#6940a5", "#0f7b6c", "#ad1a72", "#64473a", "#777777")
+_ROW = 24  # height of a direction in pixels
+_FEW = SERIES  # directions that have a color each
 
 
-def per_direction(tables: Tables) -> str | None:
-    """Draw BLEU of every direction, ours with intervals, next to published scores."""
+@dataclass(frozen=True)
+class Plot:
+    """A chart with the names of its series, and the note and table of numbers that belong to it."""
+
+    title: str
+    svg: Markup
+    legend: list[dict[str, Any]]
+    note: str = ""
+    table: list[list[str]] | None = None
+
+
+def per_direction(tables: Tables) -> Plot | None:
+    """Plot BLEU of every direction, ours with intervals, next to published scores."""
     rows = [row for row in tables.rows if not row.members]
+    values = [edge for column in tables.columns for cell in column.cells.values() for edge in (cell.value, cell.high)]
+    if not rows:
+        return None
+    chart = Chart(f"BLEU of {len(rows)} directions for {len(tables.columns)} systems", _ROW * len(rows) + 34)
+    axis = nice_axis([value for value in values if value is not None], chart.left, chart.right)
+    bottom = _ROW * len(rows) + 6
+    for tick in axis.ticks():
+        chart.line(axis.place(tick), 4, axis.place(tick), bottom, "grid")
+        chart.text(axis.place(tick), bottom + 16, f"{tick:g}")
+    for number, row in enumerate(rows):
+        y = _ROW * number + _ROW / 2 + 4
+        chart.text(chart.left - 1.2, y + 4, row.label, "end", "name")
+        chart.line(chart.left, y, chart.right, y, "row")
+        for series, column in enumerate(tables.columns):
+            cell = column.cells.get(row.key)
+            if cell is None:
+                continue
+            shift = y + ((series - (len(tables.runs) - 1) / 2) * 14 / len(tables.runs) if column.is_ours else 0)
+            interval = ""
+            if cell.low is not None and cell.high is not None:
+                style = f"interval s{series % SERIES}"
+                chart.line(axis.place(cell.low), shift, axis.place(cell.high), shift, style)
+                interval = f" [{cell.low:.1f}, {cell.high:.1f}]"
+            text = f"{column.title}, {row.label}: {cell.value:.1f}{interval}"
+            chart.point(axis.place(cell.value), shift, series, text, is_ours=column.is_ours)
+    return Plot("BLEU per direction", chart.render(), _legend(tables), "Lines: 95 % intervals.")
 
-    def draw(axes: Any) -> None:
-        spread = 0.6 / max(len(tables.columns), 1)
-        for number, column in enumerate(tables.columns):
-            places = [i for i, row in enumerate(rows) if row.key in column.cells]
-            cells = [column.cells[rows[i].key] for i in places]
-            shifted = [place + (number - (len(tables.columns) - 1) / 2) * spread for place in places]
-            axes.errorbar(
-                shifted,
-                [cell.value for cell in cells],
-                yerr=_intervals(cells) if column.is_ours else None,
-                fmt="o" if column.is_ours else "D",
-                markersize=5 if column.is_ours else 4,
-                markerfacecolor=None if column.is_ours else "white",
-                color=_COLORS[number % len(_COLORS)],
-                capsize=2,
-                label=_label(column.title),
-            )
-        axes.set_xticks(range(len(rows)), [_label(row.label) for row in rows], rotation=60 if len(rows) > 10 else 0)
-        axes.set_ylabel("BLEU")
-        axes.set_ylim(bottom=0)
-        axes.grid(axis="y", alpha=0.3)
-        axes.legend(frameon=False, loc="best")
 
-    return _svg(draw, max(6.0, 0.3 * len(rows) + 3), 3.8) if rows else None
-
-
-def by_training_hours(tables: Tables) -> str | None:
-    """Draw BLEU of X→en over the hours of training data that CoVoST-2 has for the source language."""
+def by_training_hours(tables: Tables) -> Plot | None:
+    """Plot BLEU of X→en over the hours of training data that CoVoST-2 has for the source language."""
     hours = {name: split.train_hours for name, split in splits().items() if name.endswith("-en")}
-
-    def draw(axes: Any) -> None:
-        for number, column in enumerate(tables.columns):
-            keys = [key for key in column.cells if key in hours]
-            axes.plot(
-                [hours[key] for key in keys],
-                [column.cells[key].value for key in keys],
-                "o" if column.is_ours else "D",
-                markersize=5 if column.is_ours else 4,
-                markerfacecolor=None if column.is_ours else "white",
-                color=_COLORS[number % len(_COLORS)],
-                label=_label(column.title),
-            )
-            if number == 0:
-                for key in keys:
-                    axes.annotate(
-                        _label(key.removesuffix("-en")),
-                        (hours[key], column.cells[key].value),
-                        xytext=(4, 3),
-                        textcoords="offset points",
-                        fontsize=8,
-                    )
-        axes.set_xscale("log")
-        axes.set_xlabel("hours of training data in CoVoST-2")
-        axes.set_ylabel("BLEU")
-        axes.set_ylim(bottom=0)
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False, loc="best")
-
+    points = [
+        (series, key, column.cells[key].value)
+        for series, column in enumerate(tables.columns)
+        for key in column.cells
+        if key in hours
+    ]
     official = any(
         run.scores[key]["official_n"] is not None for run in tables.runs for key in hours.keys() & run.scores
     )
-    return _svg(draw, 6.5, 3.8) if official else None
-
-
-def by_group(run: EvaluatedRun, breakdown: str) -> str | None:
-    """Draw BLEU of a run by duration or length, one line per direction; with many directions also their mean."""
-    lines = [
-        (direction, groups)
-        for direction, found in run.scores.items()
-        if len(groups := [group for group in found["breakdown"].get(breakdown, []) if "BLEU" in group]) > 1
-    ]
-    if not lines:
+    if not official or not points:
         return None
-    names = _merge_ordered([[group["group"] for group in groups] for _, groups in lines])
+    chart = Chart("BLEU of X→en by hours of training data in CoVoST-2", 340)
+    x, y = Axis(1, 500, chart.left, chart.right, is_logarithmic=True), nice_axis([p[2] for p in points], 290, 14)
+    _draw_grid(chart, y)
+    for tick in x.ticks():
+        chart.line(x.place(tick), 14, x.place(tick), 290, "grid")
+        chart.text(x.place(tick), 308, f"{tick:g}")
+    chart.text((chart.left + chart.right) / 2, 330, "hours of training data (logarithmic)", style="title")
+    for series, key, value in points:
+        column = tables.columns[series]
+        text = f"{column.title}, {key.replace('-', '→')}: {value:.1f} with {hours[key]:g} h"
+        chart.point(x.place(hours[key]), y.place(value), series, text, is_ours=column.is_ours)
+    ours = [(x.place(hours[key]), y.place(value), key.removesuffix("-en")) for s, key, value in points if s == 0]
+    for left, top, language in _spread(ours):
+        chart.text(left + 1.0, top + 4, language, "start", "name")
+    return Plot("BLEU by hours of training data", chart.render(), _legend(tables))
 
-    def draw(axes: Any) -> None:
-        few = len(lines) <= len(_COLORS)
-        for number, (direction, groups) in enumerate(lines):
-            axes.plot(
-                [names.index(group["group"]) for group in groups],
-                [group["BLEU"] for group in groups],
-                color=_COLORS[number] if few else "#bbbbbb",
-                linewidth=1.2 if few else 0.7,
-                marker="o",
-                markersize=3,
-                label=_label(direction.replace("-", "→")) if few else None,
-            )
-        if not few:
-            means = [
-                [group["BLEU"] for _, groups in lines for group in groups if group["group"] == name] for name in names
-            ]
-            values = [sum(found) / len(found) for found in means]
-            axes.plot(range(len(names)), values, color=_COLORS[0], linewidth=2, marker="o", label="mean of directions")
-        axes.set_xticks(range(len(names)), [_label(name) for name in names])
-        axes.set_ylabel("BLEU")
-        axes.set_ylim(bottom=0)
-        axes.grid(axis="y", alpha=0.3)
-        axes.legend(frameon=False, loc="best", fontsize=8, ncols=2)
 
-    return _svg(draw, 6.0, 3.4)
+def by_group(run: EvaluatedRun, breakdown: str, suffix: str = "") -> Plot | None:
+    """Plot BLEU of a run by duration or length with intervals; with many directions also their mean."""
+    found = {name: scores["breakdown"].get(breakdown, []) for name, scores in run.scores.items()}
+    lines = {direction: {group["group"]: group for group in groups} for direction, groups in found.items() if groups}
+    names = _merge_ordered([[group["group"] for group in groups] for groups in found.values()])
+    values = [
+        edge
+        for groups in lines.values()
+        for group in groups.values()
+        if "BLEU" in group
+        for edge in (group["BLEU"], *group["intervals"].get("BLEU", ()))
+    ]
+    if not names or not values:
+        return None
+    chart = Chart(f"BLEU by {breakdown}{suffix}", 320)
+    y = nice_axis(values, 260, 14)
+    _draw_grid(chart, y)
+    width = (chart.right - chart.left) / len(names)
+    places = {name: chart.left + width * (number + 0.5) for number, name in enumerate(names)}
+    for name, place in places.items():
+        number, _, unit = name.rpartition(" ")
+        is_split = bool(number) and len(unit) > 2  # narrow pages have no room for both on one line
+        chart.text(place, 280, number if is_split else name)
+        if is_split:
+            chart.text(place, 294, unit, style="soft")
+        n = sum(groups[name]["n"] for groups in lines.values() if name in groups)
+        chart.text(place, 310 if is_split else 296, f"n {n:,}", style="soft")
+    is_few = len(lines) <= _FEW
+    for series, (direction, groups) in enumerate(lines.items()):
+        shift = (series - (len(lines) - 1) / 2) * width * 0.5 / len(lines)
+        _draw_groups(chart, y, places, groups, direction, series if is_few else None, shift)
+    legend = [{"series": s, "title": d.replace("-", "→"), "is_ours": True} for s, d in enumerate(lines)]
+    if not is_few:
+        legend = [{"series": 0, "title": "mean of the directions", "is_ours": True}]
+        for name, place in places.items():
+            known = [groups[name]["BLEU"] for groups in lines.values() if "BLEU" in groups.get(name, {})]
+            if known:
+                mean = sum(known) / len(known)
+                chart.point(place, y.place(mean), 0, f"mean of {len(known)} directions, {name}: {mean:.1f}")
+    table = [
+        ["direction", *names],
+        *([d.replace("-", "→"), *map(_number, map(g.get, names))] for d, g in lines.items()),
+    ]
+    note = "Lines: 95 % intervals; n: sentences." if is_few else "Gray: each direction; n: sentences of all."
+    return Plot(f"BLEU by {breakdown}{suffix}", chart.render(), legend, note, table)
+
+
+def _draw_groups(
+    chart: Chart,
+    y: Axis,
+    places: dict[str, float],
+    groups: dict[str, Any],
+    direction: str,
+    series: int | None,
+    shift: float,
+) -> None:
+    """Draw a point with its interval for each group of a direction; gray without intervals if series is None."""
+    for name, group in groups.items():
+        if "BLEU" not in group:
+            continue
+        left, text = places[name] + shift, f"{direction.replace('-', '→')}, {name}: {_number(group)}"
+        if series is None:
+            chart.line(left - 0.4, y.place(group["BLEU"]), left + 0.4, y.place(group["BLEU"]), "interval gray")
+            continue
+        edges = group["intervals"].get("BLEU")
+        if edges:
+            chart.line(left, y.place(edges[0]), left, y.place(edges[1]), f"interval s{series % SERIES}")
+        chart.point(left, y.place(group["BLEU"]), series, text)
+
+
+def _draw_grid(chart: Chart, y: Axis) -> None:
+    for tick in y.ticks():
+        chart.line(chart.left, y.place(tick), chart.right, y.place(tick), "grid")
+        chart.text(chart.left - 1.2, y.place(tick) + 4, f"{tick:g}", "end")
+
+
+def _number(group: dict[str, Any] | None) -> str:
+    """Return BLEU of a group with its interval and its number of sentences."""
+    if group is None:
+        return "–"
+    edges = group["intervals"].get("BLEU")
+    half = f" ±{(edges[1] - edges[0]) / 2:.1f}" if edges else ""
+    value = f"{group['BLEU']:.1f}{half}" if "BLEU" in group else "–"
+    return f"{value} (n {group['n']:,})"
+
+
+def _legend(tables: Tables) -> list[dict[str, Any]]:
+    return [
+        {"series": series % SERIES, "title": shorten_label(column.title), "is_ours": column.is_ours}
+        for series, column in enumerate(tables.columns)
+    ]
+
+
+def _spread(labels: Sequence[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
+    """Move labels up that would cover another one. Their places are in percent and pixels."""
+    placed: list[tuple[float, float, str]] = []
+    for left, top, text in sorted(labels, key=lambda label: -label[1]):
+        highest = top
+        for other_left, other_top, _ in placed:
+            if abs(other_left - left) < 4 and other_top - highest < 12:
+                highest = other_top - 12
+        placed.append((left, highest, text))
+    return placed
 
 
 def _merge_ordered(lists: Sequence[Sequence[str]]) -> list[str]:
@@ -128,34 +201,3 @@ def _merge_ordered(lists: Sequence[Sequence[str]]) -> list[str]:
                 before = [merged.index(other) for other in names[:place]]
                 merged.insert(max(before, default=-1) + 1, name)
     return merged
-
-
-def _intervals(cells: Sequence[Any]) -> list[list[float]]:
-    return [[max(cell.value - cell.low, 0) for cell in cells], [max(cell.high - cell.value, 0) for cell in cells]]
-
-
-def _label(text: str) -> str:
-    """Escape a name for matplotlib, which typesets $…$ as mathematics and hides labels that begin with _."""
-    text = one_line(text)
-    text = f"{text[:_MAX_LABEL]}…" if len(text) > _MAX_LABEL else text
-    return ("\u200b" if text.startswith("_") else "") + text.replace("$", "\\$")
-
-
-def _svg(draw: Callable[[Any], None], width: float, height: float) -> str:
-    """Draw a figure of a size in inches; return it as an SVG element, which is the same in every run."""
-    import matplotlib as mpl  # noqa: PLC0415 (takes half a second, which scores do not need)
-    from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "voxlate", "font.family": "sans-serif", "font.size": 9}
-    with warnings.catch_warnings(), mpl.rc_context(style):
-        warnings.simplefilter("ignore")  # missing glyphs: the browser uses its own fonts
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
-        axes.spines[["top", "right"]].set_visible(False)
-        draw(axes)
-        out = io.StringIO()
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
-    text = out.getvalue()
-    return text[text.index("<svg") :]

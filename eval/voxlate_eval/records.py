@@ -11,6 +11,7 @@ from typing import Any
 
 from voxlate_eval import EvaluationError
 from voxlate_eval.audio_names import join_by_audio_name
+from voxlate_eval.foreign_outputs import check_stated_references
 from voxlate_eval.hypothesis_files import read_hypotheses
 from voxlate_eval.metrics import Metric
 from voxlate_eval.policy import CHARACTERS, primary_code, tokenizers
@@ -122,7 +123,9 @@ def _pairs(hypotheses: Hypotheses, references: References) -> list[tuple[Hypothe
             "for a single input; --format json keeps its text together); if the text is that of one recording, "
             "--resegment divides it among the references"
         )
-    return list(zip(hypotheses.rows, references.rows, strict=True))
+    pairs = list(zip(hypotheses.rows, references.rows, strict=True))
+    check_stated_references(hypotheses.path, pairs)
+    return pairs
 
 
 def _join_segments(row: HypothesisRow, target_language: str) -> HypothesisRow:

@@ -1,30 +1,21 @@
 """Reports of runs: tables as Markdown, CSV and LaTeX, and a self-contained HTML page."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from voxlate_eval import plots
 from voxlate_eval.examples import as_script, read_examples
-from voxlate_eval.formats import as_csv, as_latex, as_markdown, grid, notes
+from voxlate_eval.formats import as_csv, as_latex, as_markdown, notes
 from voxlate_eval.page_clips import IsPlayable, PageClips
-from voxlate_eval.tables import Cell, EvaluatedRun, Tables, make_tables
+from voxlate_eval.page_tables import check_table, metric_table, score_table, significance_tables
+from voxlate_eval.recipe_table import recipe_tables
+from voxlate_eval.run_comparison import compare_runs
+from voxlate_eval.tables import Tables, make_tables
 
 _PAGE = Path(__file__).parent / "page"
-_ABOUT_CHECKS = (
-    (
-        "failed: the audio could not be read, counted as an empty hypothesis; empty: no text; loops: a phrase five"
-        " or more times in a row; length outliers: less than half or more than twice the reference's characters."
-    ),
-    (
-        "other language: % of hypotheses that py3langid assigns to another language than the target; the % of the"
-        " references shows how often it is wrong."
-    ),
-)
-_KINDS = {"reproduced": "good", "above": "good", "below": "bad"}
 
 
 def write_report(
@@ -63,21 +54,21 @@ def _page(tables: Tables, clips: PageClips, sentences: int) -> str:
     environment = Environment(
         loader=PackageLoader("voxlate_eval", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    header, *_ = grid(tables)
     examples = read_examples(tables.runs, clips, sentences)
     return environment.get_template("report.html.jinja").render(
         title=f"Speech translation: {', '.join(run.name for run in tables.runs)}",
         summary=_summary(tables),
         css=Markup((_PAGE / "report.css").read_text(encoding="utf-8")),  # noqa: S704 (our own files)
         js=Markup((_PAGE / "report.js").read_text(encoding="utf-8")),  # noqa: S704
-        header=header,
-        lines=[{"is_average": bool(row.members), "cells": cells} for row, cells in _lines(tables)],
+        scores=score_table(tables),
         notes=notes(tables),
         plots=_plots(tables),
-        checks=_checks(tables.runs),
+        significance=significance_tables(compare_runs(tables.runs)),
+        metrics=metric_table(tables.runs),
+        checks=check_table(tables.runs),
         sentences_note=examples.note,
         data=Markup(as_script(examples.sets)),  # noqa: S704 (escaped for a script element)
-        recipes=[{"name": run.name, "recipe": _recipe(run)} for run in tables.runs],
+        recipes=recipe_tables(tables.runs),
     )
 
 
@@ -85,89 +76,14 @@ def _summary(tables: Tables) -> str:
     directions = [row for row in tables.rows if not row.members]
     count = sum(found["n"] for run in tables.runs for found in run.scores.values())
     runs = f"{len(tables.runs)} runs" if len(tables.runs) > 1 else "One run"
-    return f"{runs}, {len(directions)} directions, {count:,} sentences."
+    of_directions = f"{len(directions)} directions" if len(directions) > 1 else "one direction"
+    return f"{runs}, {of_directions}, {count:,} sentences."
 
 
-def _lines(tables: Tables) -> Iterable[tuple[Any, list[dict[str, Any]]]]:
-    """Yield each row with its cells: text, sort key, tooltip and CSS class."""
-    for row, texts in zip(tables.rows, grid(tables)[1:], strict=True):
-        values: list[Cell | str | None] = [row.label]
-        for column in tables.columns:
-            cell = column.cells.get(row.key)
-            values += [cell] if column.is_ours else [cell, "difference", "verdict"]
-        yield row, [_cell(text, value) for text, value in zip(texts, values, strict=True)]
-
-
-def _cell(text: str, value: Cell | str | None) -> dict[str, Any]:
-    if isinstance(value, Cell):
-        return {"text": text, "sort": value.value, "title": value.doubt or "", "kind": "number"}
-    if value == "difference":
-        return {"text": text, "sort": text, "title": "", "kind": "number"}
-    if value == "verdict":
-        return {"text": text, "sort": None, "title": "", "kind": f"text {_KINDS.get(text, '')}".strip()}
-    return {"text": text, "sort": None, "title": "", "kind": "name"}
-
-
-def _plots(tables: Tables) -> list[dict[str, Any]]:
-    drawn = [
-        ("BLEU per direction", plots.per_direction(tables)),
-        ("BLEU by hours of training data", plots.by_training_hours(tables)),
-    ]
+def _plots(tables: Tables) -> list[plots.Plot]:
+    drawn = [plots.per_direction(tables), plots.by_training_hours(tables)]
     for run in tables.runs:
         suffix = f", {run.name}" if len(tables.runs) > 1 else ""
         names = dict.fromkeys(name for found in run.scores.values() for name in found["breakdown"])
-        drawn += [(f"BLEU by {name}{suffix}", plots.by_group(run, name)) for name in names]
-    return [
-        {"title": title, "svg": Markup(svg)}  # noqa: S704 (escaped by matplotlib)
-        for title, svg in drawn
-        if svg is not None
-    ]
-
-
-def _checks(runs: Sequence[EvaluatedRun]) -> dict[str, Any]:
-    """Return the table of further metrics and checks of hypotheses."""
-    names = list(dict.fromkeys(name for run in runs for found in run.scores.values() for name in found["metrics"]))
-    several = len(runs) > 1
-    header = [*(["run"] if several else []), "direction", "n", "official", *names]
-    header += ["failed", "empty", "loops", "length outliers", "length ratio", "other language", "(of references)"]
-    lines = []
-    for run in runs:
-        for direction, found in run.scores.items():
-            metrics = [found["metrics"].get(name, {}).get("value") for name in names]
-            suspicious = found["hypotheses"]
-            counts = [suspicious[name]["n"] for name in ("failed", "empty", "loops", "length_outliers")]
-            shares = [_share(suspicious[name]) for name in ("off_target", "off_target_of_references")]
-            row = [*([run.name] if several else []), direction.replace("-", "→"), found["n"], found["official_n"]]
-            lines.append([_plain(value) for value in [*row, *metrics, *counts, suspicious["length_ratio"], *shares]])
-    about = {
-        f"{name}: {metric['about']}"
-        for run in runs
-        for found in run.scores.values()
-        for name, metric in found["metrics"].items()
-        if metric.get("about")
-    }
-    signatures = {
-        f"{name}: {metric['signature']}"
-        for run in runs
-        for found in run.scores.values()
-        for name, metric in found["metrics"].items()
-    }
-    return {"header": header, "lines": lines, "notes": [*_ABOUT_CHECKS, *sorted(about), *sorted(signatures)]}
-
-
-def _share(found: dict[str, Any] | None) -> float | None:
-    return 100 * found["wrong"] / found["n"] if found and found["n"] else None
-
-
-def _plain(value: Any) -> dict[str, Any]:
-    if value is None:
-        return {"text": "–", "sort": ""}
-    if isinstance(value, float):
-        return {"text": f"{value:.2f}", "sort": value}
-    return {"text": f"{value:,}" if isinstance(value, int) else str(value), "sort": value}
-
-
-def _recipe(run: EvaluatedRun) -> dict[str, Any]:
-    """Return the entries of the recipe that all directions of a run have in common."""
-    recipes = [found["recipe"] for found in run.scores.values()]
-    return {key: value for key, value in recipes[0].items() if all(recipe.get(key) == value for recipe in recipes)}
+        drawn += [plots.by_group(run, name, suffix) for name in names]
+    return [plot for plot in drawn if plot is not None]

@@ -23,6 +23,7 @@ class HypothesisRow:
     error: str | None = None
     language: str | None = None  # target language, if the row has it
     segments: tuple[str, ...] = ()
+    stated_reference: str | None = None  # if the file has references, too
 
 
 @dataclass(frozen=True, slots=True)

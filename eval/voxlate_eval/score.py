@@ -19,6 +19,7 @@ SCORES, SENTENCES = "scores.json", "sentences.jsonl"  # files of a direction, in
 _DURATION_EDGES = (2.0, 4.0, 6.0, 8.0)
 _WORD_EDGES = (5, 10, 15, 20)
 _CHARACTER_EDGES = (10, 20, 30, 40)
+_GROUP_SAMPLES = 200  # at most, of the intervals of breakdowns
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def score(
         "metrics": {item.metric.name: _with_interval(records, item, samples, seed) for item in measured},
         "hypotheses": _check_hypotheses(records),
         "breakdown": {
-            title: _breakdown(records, measured, group_of)
+            title: _breakdown(records, measured, group_of, min(samples, _GROUP_SAMPLES), seed)
             for title, group_of in _groupings(records, seen_speakers).items()
         },
         "files": {"hypotheses": path_text(records.hypotheses_path), "references": path_text(records.references_path)},
@@ -81,9 +82,8 @@ def score(
     }
 
 
-def sentence_rows(records: Records, measured: Sequence[MetricStatistics]) -> Iterator[dict[str, Any]]:
+def sentence_rows(records: Records, chrf: MetricStatistics) -> Iterator[dict[str, Any]]:
     """Yield one row per sentence for readers: all texts, the clip, and sentence chrF."""
-    chrf = next(item for item in measured if item.metric.name == "chrF")
     folder = records.references_path.parent.absolute()
     for index, (hypothesis, reference) in enumerate(records.rows):
         row = {
@@ -174,14 +174,24 @@ def _range(position: int, edges: Sequence[float], unit: str, step: int = 0) -> s
     return f"{edges[position - 1] + step:g}–{edges[position]:g} {unit}"
 
 
-def _breakdown(records: Records, measured: Sequence[MetricStatistics], group_of: GroupOf) -> list[dict[str, Any]]:
-    """Return the metrics of each group, in order; empty if no sentence has a group."""
+def _breakdown(
+    records: Records, measured: Sequence[MetricStatistics], group_of: GroupOf, samples: int, seed: int
+) -> list[dict[str, Any]]:
+    """Return the metrics of each group, with the interval of BLEU, in order; empty if no sentence has a group."""
     groups: dict[Group, list[int]] = {}
     for index, (_, reference) in enumerate(records.rows):
         group = group_of(reference)
         if group is not None:
             groups.setdefault(group, []).append(index)
     return [
-        {"group": name, "n": len(indices)} | {item.metric.name: item.value(indices) for item in measured}
+        {"group": name, "n": len(indices)}
+        | {item.metric.name: item.value(indices) for item in measured}
+        | {
+            "intervals": {
+                item.metric.name: interval(item.metric, item.sums_NK[indices], samples=samples, seed=seed)
+                for item in measured
+                if item.metric.name == "BLEU"  # which reports plot
+            }
+        }
         for (_, name), indices in sorted(groups.items())
     ]

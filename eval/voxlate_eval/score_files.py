@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from voxlate_eval import EvaluationError
-from voxlate_eval.strict_json import one_line, parse_objects, read_object, shorten, type_name
+from voxlate_eval.strict_json import one_line, parse_objects, path_text, read_object, shorten, type_name
 
 _REMEDY = "rerun voxlate evaluate, which writes that file, or delete it"
 _META_REMEDY = "it describes how the hypotheses were made: rewrite it, or delete it"
@@ -93,6 +93,7 @@ class GroupScores(FileModel):
     __pydantic_extra__: dict[str, Number]
     group: Name
     n: Count
+    intervals: dict[str, Annotated[list[Number], Field(min_length=2, max_length=2)]] = {}
 
 
 class ScoredFiles(FileModel):
@@ -126,7 +127,7 @@ class HypothesisRecipe(FileModel):
 class ScoresFile(FileModel):
     """The contents of scores.json."""
 
-    direction: Name
+    direction: Name | None
     target_language: Name
     split: str | None
     n: Count
@@ -153,9 +154,13 @@ class SentenceEntry(FileModel):
 
 
 def read_scores(path: Path) -> dict[str, Any]:
-    """Return the scores of a direction, complete with defaults. Raises EvaluationError if they are not valid."""
+    """Return the scores of a direction, complete with defaults. Raises EvaluationError if they are not valid.
+
+    If they have no direction, because the references had no source language, it is the name of their folder.
+    """
     try:
-        return validate(ScoresFile, read_object(path))
+        found = validate(ScoresFile, read_object(path))
+        return found | {"direction": found["direction"] or path_text(Path(path.absolute().parent.name))}
     except EvaluationError as error:
         reason = str(error).removeprefix(f"{path}:").strip()
     raise EvaluationError(f"{path}: not scores of voxlate evaluate with BLEU ({reason}); score that direction again")

@@ -9,7 +9,7 @@ from typing import Any
 
 from voxlate_eval import EvaluationError
 from voxlate_eval.policy import CHARACTERS, WORDS, tokenizers
-from voxlate_eval.published import GROUPS, System, find_system, provenances, splits
+from voxlate_eval.published import GROUPS, System, find_systems, provenances, splits
 from voxlate_eval.score import SCORES, SENTENCES
 from voxlate_eval.score_files import read_scores
 from voxlate_eval.strict_json import path_text
@@ -92,7 +92,7 @@ def read_run(folder: Path) -> EvaluatedRun:
 def make_tables(folders: Sequence[Path], against: Sequence[str]) -> Tables:
     """Return the rows that our runs cover, in the paper's order, and a column for each run and published system."""
     runs = _with_unique_names([read_run(folder) for folder in folders], folders)
-    published = [find_system(name) for name in dict.fromkeys(against)]
+    published = list({system.name: system for name in against for system in find_systems(name)}.values())
     rows = _rows({direction for run in runs for direction in run.scores})
     unequal = _unequal_signatures(runs)
     ours = [Column(run.name, True, _our_cells(run, rows, unequal, against_published=bool(published))) for run in runs]

@@ -243,3 +243,41 @@ def test_file_names_of_any_id() -> None:
     files = [file_name(name) for name in names]
     assert len(set(files)) == len(files)
     assert all(len(file.encode()) <= 255 and "/" not in file and not file.startswith(".") for file in files)
+
+
+@pytest.mark.parametrize("suffix", [".tsv", ".csv", ".jsonl", ".parquet"])
+def test_columns_with_other_names(tmp_path: Path, suffix: str) -> None:
+    """A column can be used twice; a column of the table with the name of another is not used."""
+    write_media(tmp_path / "a.wav", sine(440, 0.1))
+    row = {"path": "a.wav", "translation": "hello", "lang": "de", "speaker": "x", "who": "y"}
+    table = tmp_path / f"table{suffix}"
+    if suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist([row]), table)
+    elif suffix == ".jsonl":
+        table.write_text(json.dumps(row) + "\n")
+    else:
+        separator = "\t" if suffix == ".tsv" else ","
+        table.write_text(f"{separator.join(row)}\n{separator.join(row.values())}\n")
+    columns = ("id=path,audio=path", "target_text=translation,source_language=lang", "speaker=who")
+    output = tmp_path / "out.jsonl"
+    command = ManifestPreparation(output, table=table, columns=columns, target_language="en")
+    assert run(command) == 0
+    assert lines(output) == [
+        {
+            "id": "a.wav",
+            "audio": "a.wav",
+            "seconds": 0.1,
+            "source_language": "de",
+            "target_language": "en",
+            "target_text": "hello",
+            "speaker": "y",
+        }
+    ]
+    other = replace(command, columns=(*columns[:2], "source_text=translation"))
+    assert run(other) == 0  # the cache distinguishes the names
+    assert (lines(output)[0]["source_text"], lines(output)[0]["speaker"]) == ("hello", "x")
+    message = error_of(replace(command, columns=("id=path,audio=clip", *columns[1:])))
+    assert "no column 'clip' for audio; its columns: path, translation, lang, speaker, who" in message
+    message = error_of(replace(command, columns=("sound=path", "id")))
+    assert message.startswith("--columns sound=path,id=: expected NAME=COLUMN, where NAME is one of id, audio, ")
+    assert "use --columns, such as --columns audio=path" in error_of(replace(command, columns=()))

@@ -44,7 +44,7 @@ def folder(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_commands_run_one_after_another(folder: Path) -> None:
     documented = commands("docs/evaluating.md")
-    assert {command.split()[1] for command in documented} == {"evaluate", "report", "score", "compare"}
+    assert {command.split()[1] for command in documented} == {"evaluate", "report", "score", "compare", "published"}
     for start in ("voxlate score", "voxlate compare"):
         documented += commands("eval/README.md", start)
     for command in documented:

@@ -3,6 +3,7 @@
 Tiny models take the place of the published ones.
 """
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,22 @@ import pytest
 import yaml
 from transformers import Wav2Vec2Model
 
+from corpus_layouts import write_europarl_st, write_fleurs, write_librispeech, write_talks
 from documentation import blocks, commands, run
+from local_hub import serve_hub
 from micro_corpus import write_covost2
 from preparing import mirror_of
 from tiny import write_encoder, write_mbart
 from voxlate.config.schema import TrainConfig
 
+# Corpora in their own layouts, by command: what writes them, the folder in the documentation, and further arguments.
+LAYOUTS: dict[str, Any] = {
+    "must-c": (write_talks, "MUST-C"),
+    "mtedx": (write_talks, "mTEDx", ["es-en", "es-es"], ["train", "valid", "test"], ".flac"),
+    "europarl-st": (write_europarl_st, "europarl-st/v1.1"),
+    "fleurs": (write_fleurs, "google-fleurs"),
+    "librispeech": (write_librispeech, "LibriSpeech"),
+}
 SMALL: dict[str, Any] = {
     "validation": {"every_updates": 1, "max_length": 6},
     "trainable": {"feature_encoder": False},
@@ -48,22 +59,40 @@ def folder(tmp_path: Path, vocabulary: Path, monkeypatch: pytest.MonkeyPatch) ->
     return tmp_path
 
 
-def test_the_commands_of_the_data_page(folder: Path) -> None:
+def test_the_commands_of_the_data_page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clips = sorted((folder / "common_voice" / "en" / "clips").iterdir())
     rows = [f"{i}\t{clips[i % len(clips)]}\tspeaker {i}\ttext {i}" for i in range(40)]
     Path("table.tsv").write_text("\n".join(["id\taudio\tspeaker\ttarget_text", *rows]) + "\n")
+    others = [f"{clip},translation {i}" for i, clip in enumerate(clips)]
+    Path("others.csv").write_text("\n".join(["path,translation", *others]) + "\n")
     mirror_of(folder / "covost2_mirror")
     Path("sentences.tsv").write_text("cy\ten\nBore da.\tGood morning.\nDiolch yn fawr.\tMany thanks.\n")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0}, raising=False)  # small corpora need no processes
+    for write, name, *arguments in LAYOUTS.values():
+        write(folder / name, *arguments)
     *prepare, vocabulary = commands("docs/data.md")
-    codes = [(command.split()[2], run(command).exit_code) for command in prepare]
-    assert codes == [("covost2", 0), ("manifest", 0), ("parquet", 1), ("spoken", 0), ("covost2", 0)]  # 1: broken clips
-    manifests = ("data/fr-en/train", "data/en-de/test", "mine/train", "from_mirror/fr-en/dev", "synthetic/cy-en/train")
+    hub_files = mirror_of(folder / "hub").joinpath("fr_en").rename(folder / "hub" / "de_en").parent
+    with serve_hub({("fixie-ai/covost2", "main"): hub_files}, monkeypatch):
+        codes = [(command.split()[2], run(command).exit_code) for command in prepare]
+    expected = {
+        "covost2": [1, 0, 0],
+        **{name: [1] for name in LAYOUTS},
+        "manifest": [0, 0],
+        "parquet": [1],
+        "spoken": [0],
+        "statistics": [0],
+    }  # 1: broken clips
+    assert {name: [code for other, code in codes if other == name] for name, _ in codes} == expected
+    manifests = ["data/de-en/test", "data/fr-en/train", "data/en-de/test", "mine/train", "from_mirror/fr-en/dev"]
+    manifests += ["must-c/en-de/tst-COMMON", "mtedx/es-es/valid", "europarl/en-de/dev", "fleurs/en-de/test"]
+    manifests += ["librispeech/en-en/test-clean", "synthetic/cy-en/train"]
     for path in manifests:
         assert Path(f"{path}.jsonl").is_file()
     small = vocabulary.replace("--size 8000", "--size 30")  # the texts of this corpus have no more pieces
     assert small != vocabulary
     assert run(small).exit_code == 0
     assert Path("sentencepiece.bpe.model").is_file()
+    assert Path("statistics.svg").is_file()
 
 
 def test_the_commands_of_the_readme_and_the_training_page(folder: Path) -> None:

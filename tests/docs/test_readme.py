@@ -48,7 +48,9 @@ def test_there_are_commands() -> None:
 
 def test_every_command_is_run_by_a_test() -> None:
     """The other modules of this folder run all commands of their pages, and the last five of the README."""
-    others = {f"docs/{name}.md" for name in ("data", "evaluating", "offline", "training", "translating")} | TUTORIALS
+    others = {
+        f"docs/{name}.md" for name in ("data", "evaluating", "offline", "scale", "training", "translating")
+    } | TUTORIALS
     assert others < {*PAGES}
     known = {"voxlate doctor", *PUBLISHED, *commands("README.md", "voxlate")[-5:]}
     elsewhere = {*commands("docs/tutorials/talk.md", "voxlate")}
@@ -211,7 +213,7 @@ def test_the_readme_links_the_code_that_readers_look_for(file: str, code: str) -
 
 
 def test_every_option_is_in_the_help() -> None:
-    corpora = ("covost2", "manifest", "parquet", "spoken", "vocabulary", "shortlist")
+    corpora = ("covost2", "must-c", "statistics", "manifest", "parquet", "spoken", "vocabulary", "shortlist")
     names = (
         "translate",
         "convert",

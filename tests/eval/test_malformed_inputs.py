@@ -14,7 +14,8 @@ import pytest
 
 from runs import write_run
 from voxlate.errors import VoxlateError
-from voxlate.evaluation.scoring import Scoring, compare_files, score_files
+from voxlate.evaluation.comparing import compare_files
+from voxlate.evaluation.scoring import Scoring, score_files
 from voxlate_eval import EvaluationError
 from voxlate_eval.report import write_report
 
@@ -113,7 +114,7 @@ def test_damaged_inputs_of_score_and_compare(tmp_path: Path, name: str) -> None:
         if number % 5:
             action = partial(score_files, tmp_path / mutated, references, scoring, tmp_path / "o.json")
         else:
-            action = partial(compare_files, tmp_path / mutated, tmp_path / "h.jsonl", references, scoring, 2, None)
+            action = partial(compare_files, [tmp_path / mutated, tmp_path / "h.jsonl"], references, scoring, 2, None)
         outcomes.add(survives(action))
     assert outcomes == {True, False}
 
@@ -124,7 +125,7 @@ def test_damaged_runs_of_report(tmp_path: Path, name: str) -> None:
     path = run / "de-en" / name
     original, rng = path.read_bytes(), random.Random(name)
     outcomes = set()
-    for number in range(40):
+    for number in range(150):
         path.write_bytes(mutate(original, rng))
         against = ["XLS-R (0.3B)"] if number % 2 else []
         outcomes.add(survives(partial(write_report, [run], tmp_path / "report", against, sentences=4)))

@@ -6,7 +6,8 @@ import pytest
 
 from voxlate.corpora.splits import official_rows
 from voxlate_eval import EvaluationError
-from voxlate_eval.published import System, find_system, provenances, split_rows, splits, systems
+from voxlate_eval.published import System, find_system, find_systems, provenances, split_rows, splits, systems
+from voxlate_eval.published_list import describe_averages
 
 GROUP = re.compile(r"avg\d+-(x-en|en-x)\((.+)\)")
 
@@ -43,6 +44,26 @@ def test_the_averages_of_the_xlsr_paper_are_recomputed() -> None:
         assert all({*members(average)} <= scores.keys() for average in averages)
 
 
+def test_the_scores_of_2026_are_those_of_their_source() -> None:
+    """The means over X→en of hearing2translate's table, and the averages of ComSL and Canary's model card."""
+    means = {
+        "Qwen3-Omni": 41.4,
+        "SeamlessM4T v2": 39.7,
+        "Voxtral-Small-24B": 38.1,
+        "Whisper": 34.3,
+        "OWSM-CTC v4": 23.6,
+    }
+    for name, mean in means.items():
+        system = find_system(f"{name} (hearing2translate)")
+        scores = [score for direction, score in system.scores.items() if direction.endswith("-en")]
+        assert len(scores) == 5
+        assert sum(scores) / 5 == pytest.approx(mean, abs=0.0501), name
+        assert "hearing2translate@27590a95" in provenances()[system.provenance["de-en"]].source
+    assert len(find_systems("*(hearing2translate)")) == 8
+    assert find_system("ComSL").scores == {"avg-x-en": 31.5}
+    assert describe_averages(find_system("Canary-1b-v2")) == "40.5 X→en of 11, 32.3 en→X of 5"
+
+
 def test_every_score_has_a_source_and_is_between_0_and_100() -> None:
     for system in systems().values():
         for key, value in system.scores.items():
@@ -64,7 +85,14 @@ def test_split_sizes_equal_those_of_prepare() -> None:
 
 def test_names_are_found_or_suggested() -> None:
     assert find_system("xls-r (0.3b)").scores["fr-en"] == 32.9
-    with pytest.raises(EvaluationError, match=r"^no published system 'XLSR 300M'; did you mean '.*'\?$"):
+    with pytest.raises(
+        EvaluationError, match=r"^no published system 'XLSR 300M'; did you mean '.*'\?; voxlate published lists"
+    ):
         find_system("XLSR 300M")
-    with pytest.raises(EvaluationError, match=r"^no published system '~'; there are 105, such as 'XLS-R \(0.3B\)' and"):
+    with pytest.raises(EvaluationError, match=r"^no published system '~'; there are 114, such as 'XLS-R \(0.3B\)' and"):
         find_system("~")
+    assert [system.name for system in find_systems("xls-r (*b)")] == ["XLS-R (0.3B)", "XLS-R (1B)", "XLS-R (2B)"]
+    with pytest.raises(
+        EvaluationError, match=r"^no published system 'nothing\*'; .*voxlate published lists all of them"
+    ):
+        find_systems("nothing*")

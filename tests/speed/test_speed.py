@@ -1,5 +1,6 @@
 """The benchmark scripts: models have the published number of parameters, and both sides of each comparison run."""
 
+import re
 import runpy
 import subprocess
 import sys
@@ -39,9 +40,10 @@ def run(script: str, *arguments: object) -> list[str]:
 
 
 def test_translation_is_measured_on_all_sides_and_the_texts_are_the_same(model: Path) -> None:
-    lines = run("translation.py", model, "--clips", 5, "--rounds", 1, "--max-length", 9, "--batch-size", 2, "--float32")
+    common = ["--clips", 5, "--rounds", 1, "--max-length", 9]
+    lines = run("translation.py", model, *common, "--batch-size", 2, "--float32", "--int8")
     assert lines[0].startswith("5 clips, ")
-    sides = ["voxlate", "voxlate, profiled", "voxlate, float32", "transformers, as on its model card"]
+    sides = ["voxlate", "voxlate, profiled", "voxlate, int8", "voxlate, float32", "transformers, as on its model card"]
     for side in [*sides, "transformers, tuned, 2"]:
         [line] = [line for line in lines if line.startswith(f"{side:36}")]
         assert float(line[36:].split()[0]) > 0
@@ -61,9 +63,17 @@ def test_the_minimum_work_of_a_translation_is_counted() -> None:
 
 
 def test_time_and_memory_are_measured_by_number_of_files(model: Path) -> None:
-    lines = run("scaling.py", model, "--to", "de", "--counts", 3, "--hours", 0.1, "--short", 4)
-    assert [line.split("  ")[0] for line in lines] == ["3 clips", "0.1 hours in one file", "4 clips"]
-    assert all("ms per file" in line and "MiB peak" in line for line in lines)
+    lines = run("scaling.py", model, "--to", "de", "--counts", 3, "--hours", 0.02, "--rows", 2000)
+    assert [line.split("  ")[0] for line in lines[:2]] == ["3 clips", "0.02 hours in one file"]
+    for line, unit in zip(lines[:2], ("ms per clip", "s per hour"), strict=True):
+        cost, mebibytes, descriptors, rerun_seconds = (float(number) for number in re.findall(r" ([\d.]+) ", line[22:]))
+        assert unit in line
+        assert cost > 1
+        assert 50 < mebibytes < 4000
+        assert 3 <= descriptors < 200
+        assert 0.1 < rerun_seconds < 600
+    assert lines[2].startswith("manifest of 2,000 rows: ")
+    assert "'sampled rows': 2000" in lines[2]
 
 
 def test_start_up_is_measured(model: Path, tmp_path: Path) -> None:
@@ -76,3 +86,11 @@ def test_memory_is_measured_on_both_sides(model: Path, tmp_path: Path) -> None:
     lines = run("memory.py", model, write_media(tmp_path / "clip.wav", sine(300, 1.0)), "--runs", 1, "--max-length", 8)
     assert [line.split()[0] for line in lines] == ["voxlate", "transformers"]
     assert all(0.1 < float(line.split()[1]) < 4 for line in lines)
+
+
+def test_decoding_is_measured_in_a_thread_and_in_processes() -> None:
+    lines = run("decoding.py", "--counts", 2, 5, "--workers", 1, 2, "--rounds", 1)
+    sides = ["thread", "default", "1 process", "2 processes"]
+    assert [line[15:27].strip() for line in lines] == sides * 2
+    assert all(float(line[27:].split()[0]) > 0 for line in lines)
+    assert lines[0].endswith(" 1.00 times the thread's speed")

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import platform
 import sys
 from types import ModuleType
 from typing import Annotated
@@ -19,6 +20,7 @@ from voxlate.cli import (
     identify,
     languages,
     prepare,
+    published,
     report,
     score,
     train,
@@ -35,7 +37,7 @@ from voxlate.models.cpu.malloc import ask_for_huge_pages
 _COMMANDS: dict[str, tuple[ModuleType, ...]] = {
     "Use a model": (translate, transcribe, identify),
     "Train a model": (prepare, train, average, convert, card, train_identifier, train_segmenter),
-    "Measure a model": (evaluate, score, compare, report),
+    "Measure a model": (evaluate, score, compare, report, published),
     "Get information": (languages, doctor),
 }
 
@@ -68,6 +70,7 @@ def main() -> None:
     logging.addLevelName(logging.WARNING, "warning")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     ask_for_huge_pages()
+    _limit_numpy_threads()
     try:
         app()
     except VoxlateError as error:
@@ -85,6 +88,16 @@ def main() -> None:
             raise
         print(f"error: {error.strerror}: {error.filename2 or error.filename or 'standard output'}", file=sys.stderr)
         sys.exit(1 if error.errno in STORAGE_ERRORS else 2)
+
+
+def _limit_numpy_threads() -> None:
+    """Let NumPy multiply matrices in one thread, before it is imported; this keeps the user's own setting.
+
+    The thread that decodes audio multiplies small ones, for which several threads need several times as much processor
+    time, and take the cores from the model.
+    """
+    if platform.machine().lower() in ("x86_64", "amd64"):  # torch uses the same library on other processors
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _print_version(is_given: bool) -> None:

@@ -13,7 +13,7 @@ from voxlate.registry import unknown_name
 # Old names of options -> new names, which are those of whisper, transformers and PyTorch.
 RENAMED_OPTIONS = {"--beam": "--beam-size", "--slot": "--language-token", "--workers": "--num-workers"}
 
-# Options whose value may be omitted -> its form, by which it is told from the next argument, and its default.
+# Options whose value may be omitted -> its form, which the next argument does not have, and its default.
 OPTIONAL_VALUES = {"--ray": (re.compile(r"auto|local|ray://.+|[\w.-]+:\d+|\[[\da-fA-F:]+\]:\d+"), "local")}
 
 # typer exports few of click's classes, which newer versions of typer replace by copies.
@@ -126,9 +126,8 @@ def _rename(word: str, renamed: dict[str, str]) -> str:
 def _with_values(words: list[str]) -> list[str]:
     """Join options whose value may be omitted with their value or its default, as in --ray=local."""
     joined: list[str] = []
-    following = iter([*words[1:], ""])
     skipped = False
-    for word, after in zip(words, following, strict=True):
+    for word, after in zip(words, [*words[1:], ""], strict=False):
         if skipped:
             skipped = False
         elif word in OPTIONAL_VALUES:

@@ -11,8 +11,10 @@ EXAMPLE = "voxlate compare ours.jsonl baseline.jsonl --references data/fr-en/tes
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", help="Hypotheses of one system, as for `voxlate score`.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Hypotheses of the other system.")],
+    hypotheses: Annotated[
+        list[Path],
+        typer.Argument(metavar="HYPOTHESES", help="Hypotheses of two or more systems, as for `voxlate score`."),
+    ],
     references: options.References,
     target_language: options.TargetLanguage = None,
     metrics: options.Metrics = "bleu,chrf",
@@ -26,14 +28,19 @@ def compare(
     seed: options.Seed = 1,
     sentences: Annotated[
         int,
-        options.output_option(min=0, metavar="N", help="Number of sentences to show on which each system is better."),
+        options.output_option(min=0, metavar="N", help="Number of sentences to show on which the systems differ most."),
     ] = 5,
     output: options.ResultsFile = None,
 ) -> int:
-    """Compare two systems. The tests are paired bootstrap resampling and approximate randomization."""
+    """Compare systems by paired significance tests.
+
+    The tests are paired bootstrap resampling and approximate randomization. Three or more systems are ranked in
+    clusters that cannot be distinguished.
+    """
     with options.scorer_errors():
-        from voxlate.evaluation.scoring import Scoring, compare_files
+        from voxlate.evaluation.comparing import compare_files
+        from voxlate.evaluation.scoring import Scoring
 
         names = options.split_names(metrics)
         scoring = Scoring(names, tokenize, target_language, samples, seed, transcripts=transcripts, resegment=resegment)
-        return compare_files(a, b, references, scoring, sentences, output)
+        return compare_files(hypotheses, references, scoring, sentences, output)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from voxlate.cli.command import Command, CommandGroup, Context
+from voxlate.cli.command import Command, CommandGroup, Context, example
 from voxlate.cli.options import output_option, request
 from voxlate.corpora import CORPORA, MAKERS
 from voxlate.errors import VoxlateError
@@ -80,7 +80,8 @@ def _build_command(corpus: str) -> Any:
         ]
     )
     single = typer.Typer(rich_markup_mode=None, add_completion=False)
-    single.command(corpus, cls=Command)(command)
+    epilog = example(f"voxlate prepare {corpus} {kind.EXAMPLE}") if kind.EXAMPLE else None
+    single.command(corpus, cls=Command, epilog=epilog)(command)
     return typer.main.get_command(single)
 
 
@@ -95,7 +96,7 @@ def _annotation(field: Field[Any], kind: Any) -> Any:
     hint = get_type_hints(kind)[field.name]
     if get_origin(hint) is tuple:
         hint = list[get_args(hint)[0]]  # type: ignore[misc]
-    return Annotated[hint, typer.Option(help=field.metadata.get("help"))]
+    return Annotated[hint, typer.Option(metavar=field.metadata.get("metavar"), help=field.metadata.get("help"))]
 
 
 def _default(field: Field[Any]) -> Any:

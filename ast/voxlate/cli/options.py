@@ -180,7 +180,9 @@ ResultsFile = Annotated[
 ]
 Metrics = Annotated[
     str,
-    scoring_option(metavar=NAMES, help="Metrics, separated by commas: bleu, chrf, chrf++, ter, wer, cer, comet."),
+    scoring_option(
+        metavar=NAMES, help="Metrics, separated by commas: bleu, chrf, chrf++, ter, wer, cer, comet, xcomet, metricx."
+    ),
 ]
 References = Annotated[
     Path,

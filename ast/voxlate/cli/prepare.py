@@ -9,6 +9,7 @@ import typer
 from voxlate.cli.command import Command, example
 from voxlate.cli.corpus_commands import CorpusGroup, Output, Overwrite, Transcode, Workers, prepare_corpus
 from voxlate.cli.options import input_option, output_option
+from voxlate.processes import core_count
 
 EXAMPLE = "voxlate prepare covost2 --common-voice cv-corpus --covost covost2 --pairs fr-en -o data"
 
@@ -25,26 +26,33 @@ app = typer.Typer(
 
 @app.command(cls=Command, epilog=example(EXAMPLE))
 def covost2(
-    common_voice: Annotated[
-        Path,
-        input_option(metavar="FOLDER", help="Common Voice in the source languages, as folders or archives (.tar.gz)."),
-    ],
-    covost: Annotated[
-        Path,
-        input_option(metavar="FOLDER", help="CoVoST 2 translations: covost_v2.SOURCE_TARGET.tsv files."),
-    ],
     pairs: Annotated[
         list[str],
         input_option(metavar="PAIR[,PAIR]...", help="Directions to prepare: fr-en, en-de, …, x-en, en-x or all."),
     ],
     output: Output,
+    common_voice: Annotated[
+        Path | None,
+        input_option(metavar="FOLDER", help="Common Voice in the source languages, as folders or archives (.tar.gz)."),
+    ] = None,
+    covost: Annotated[
+        Path | None,
+        input_option(metavar="FOLDER", help="CoVoST 2 translations: covost_v2.SOURCE_TARGET.tsv files."),
+    ] = None,
+    hub: Annotated[
+        str | None,
+        input_option(
+            metavar="NAME",
+            help="Dataset on the Hub with clips and translations, such as fixie-ai/covost2, instead of both folders.",
+        ),
+    ] = None,
     transcode: Transcode = None,
     workers: Workers = None,
     overwrite: Overwrite = False,
 ) -> int:
     """Prepare CoVoST 2 with its official splits.
 
-    The sources are Common Voice and the translations of CoVoST 2.
+    The sources are Common Voice and the translations of CoVoST 2, or a copy of both on the Hub.
     """
     return prepare_corpus("covost2", locals())
 
@@ -66,6 +74,13 @@ def manifest(
             help="A .jsonl or .parquet file, or a folder for train, dev and test.",
         ),
     ],
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=COLUMN[,NAME=COLUMN]...",
+            help="Columns that have other names in the table, such as audio=path,target_text=translation.",
+        ),
+    ] = None,
     source_language: Annotated[
         str | None, typer.Option(metavar="LANGUAGE", help="Source language of rows that state none.")
     ] = None,
@@ -100,14 +115,18 @@ def manifest(
     """
     arguments = locals()
     allowed = tuple(name.strip() for names in allow or () for name in names.split(",") if name.strip())
-    return prepare_corpus("manifest", {**arguments, "allow": allowed})
+    return prepare_corpus("manifest", {**arguments, "allow": allowed, "columns": tuple(columns or ())})
 
 
 @app.command(cls=Command, epilog=example("voxlate prepare parquet covost2-es-en --pair es-en -o data"))
 def parquet(
     sources: Annotated[
-        list[Path],
-        typer.Argument(metavar="FOLDER|FILE", help="Parquet files that contain the clips, or folders of them."),
+        list[str],
+        typer.Argument(
+            metavar="FOLDER|FILE|URL",
+            help="Parquet files that contain the clips, folders of them, or datasets on the Hub: "
+            "hf://datasets/OWNER/NAME, optionally @REVISION or /FOLDER.",
+        ),
     ],
     pair: Annotated[str, input_option(metavar="PAIR", help="Direction, such as fr-en.")],
     output: Output,
@@ -122,9 +141,9 @@ def parquet(
     workers: Workers = None,
     overwrite: Overwrite = False,
 ) -> int:
-    """Prepare parquet mirrors of CoVoST 2.
+    """Prepare parquet copies of CoVoST 2.
 
-    Columns: audio, sentence, translation; optionally client_id, id, file.
+    Other datasets must have the same columns: audio, sentence, translation; optionally client_id, id, file.
     """
     return prepare_corpus("parquet", locals())
 
@@ -198,6 +217,31 @@ def spoken(
     arguments = locals()
     spans = {name: arguments[name] for name in ("speed", "pitch", "silence", "snr", "volume")}
     return prepare_corpus("spoken", {**arguments, "spans": spans, "voices": voices or [], "variants": variants or []})
+
+
+@app.command(cls=Command, epilog=example("voxlate prepare statistics data/fr-en/*.jsonl -o statistics.json"))
+def statistics(
+    manifests: Annotated[list[Path], typer.Argument(metavar="MANIFEST", help="Manifests, such as train and dev.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="JSON file to write; a picture (.svg) is put next to it."),
+    ] = None,
+    check_audio: Annotated[
+        bool, typer.Option("--check-audio", help="Read all clips to find silent and unreadable ones.")
+    ] = False,
+    workers: Workers = None,
+) -> None:
+    """Count clips and hours, and find suspicious rows.
+
+    Clips that are too long or too short for their text, texts that occur in several splits, and silence.
+    """
+    from voxlate.corpora.statistics_report import describe_manifests
+
+    print(
+        describe_manifests(
+            manifests, output, check_audio=check_audio, workers=core_count() if workers is None else workers
+        )
+    )
 
 
 @app.command(

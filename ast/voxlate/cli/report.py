@@ -21,7 +21,10 @@ def report(
     ],
     against: Annotated[
         list[str] | None,
-        typer.Option(metavar="SYSTEM", help="Published system to compare with, as 'XLS-R (0.3B)'. Can be repeated."),
+        typer.Option(
+            metavar="SYSTEM",
+            help="Published system (see `voxlate published`), or a pattern such as 'XLS-R (*B)'. Can be repeated.",
+        ),
     ] = None,
     sentences: Annotated[
         int, typer.Option(min=0, metavar="N", help="Number of sentences to show per direction, worst first.")

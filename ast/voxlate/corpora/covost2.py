@@ -1,4 +1,7 @@
-"""Prepare CoVoST-2 from Common Voice and the TSV files of translations, with the official join and split rule."""
+"""Prepare CoVoST-2 from Common Voice and the TSV files of translations, with the official join and split rule.
+
+A copy on the Hub that holds clips and translations, such as fixie-ai/covost2, can take the place of both.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,9 @@ from typing import Any
 from voxlate.corpora.clip_checks import ClipJournal, ClipResult, check_clips
 from voxlate.corpora.common_voice import Release, find_release, flac_path
 from voxlate.corpora.covost2_tsv import TranslationTables, find_translations
+from voxlate.corpora.hub_datasets import DataFile, list_dataset, parse_dataset
+from voxlate.corpora.parquet import prepare_pair
+from voxlate.corpora.parquet_files import find_files
 from voxlate.corpora.preparation import (
     Preparation,
     collect_error,
@@ -34,9 +40,10 @@ _EXCLUDED = {"dev_covost": "dev", "test_covost": "test"}
 class CoVoST2Preparation(Preparation):
     """The options of ``voxlate prepare covost2``."""
 
-    common_voice: Path = Path()
-    covost: Path = Path()
+    common_voice: Path | None = None
+    covost: Path | None = None
     pairs: tuple[str, ...] = ("all",)
+    hub: str | None = None  # a dataset on the Hub, instead of the two folders
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,8 @@ class _Pair:
 @interruptible
 def prepare(command: CoVoST2Preparation) -> int:
     """Write OUTPUT/PAIR/{train,dev,test}.jsonl and drops.json of each pair; return 1 if some clips failed, else 0."""
+    if command.hub is not None:
+        return _prepare_from_hub(command, command.hub)
     pairs = _find_inputs(command)
     drops: dict[str, dict[str, Any]] = {}
     with output_folder(command.output):
@@ -73,6 +82,27 @@ def prepare(command: CoVoST2Preparation) -> int:
         for split in sorted({*SPLITS} - {*pair.translations.present()}):
             stderr().print(f"{pair.name}: no file of {split} among its translations", style="yellow")
     return print_summary([drops[pair.name] for pair in pairs])
+
+
+def _prepare_from_hub(command: CoVoST2Preparation, name: str) -> int:
+    """Prepare all pairs from a dataset on the Hub whose folders are named after the pairs."""
+    problems: list[str] = []
+    if command.common_voice is not None or command.covost is not None:
+        problems.append("--hub takes the place of --common-voice and --covost; leave these out")
+    pairs = parse_pairs(command.pairs, problems)
+    with collect_error(problems):
+        repository = parse_dataset(name)[0]
+    raise_problems(problems)
+    dataset = tuple(list_dataset(name))
+    files: dict[str, dict[DataFile, str]] = {}
+    for pair in pairs:
+        with collect_error(problems):
+            files[pair] = find_files([dataset], pair, None)
+    raise_problems(problems)
+    with output_folder(command.output):
+        # A clip of Common Voice is the same in every pair.
+        drops = [prepare_pair(command, pair, files[pair], f"clip of {repository}") for pair in pairs]
+    return print_summary(drops)
 
 
 def parse_pairs(texts: tuple[str, ...], problems: list[str]) -> list[str]:
@@ -108,18 +138,24 @@ def _find_inputs(command: CoVoST2Preparation) -> list[_Pair]:
     names = parse_pairs(command.pairs, problems)
     translations: dict[str, TranslationTables] = {}
     releases: dict[str, Release] = {}
-    if not command.covost.exists():
-        problems.append(f"--covost {command.covost}: no such folder")
-    for name in names if command.covost.exists() else ():
-        with collect_error(problems):
-            translations[name] = find_translations(command.covost, *name.split("-"))
-    if not command.common_voice.exists():
-        problems.append(f"--common-voice {command.common_voice}: no such folder")
-    for language in dict.fromkeys(name.split("-")[0] for name in names) if command.common_voice.exists() else ():
-        joined = not any(tables.official for name, tables in translations.items() if name.startswith(f"{language}-"))
-        unpacked = command.output / "clips" / language
-        with collect_error(problems):
-            releases[language] = find_release(command.common_voice, language, unpacked, with_sentences=not joined)
+    folders = {"--covost": command.covost, "--common-voice": command.common_voice}
+    for option, folder in folders.items():
+        if folder is None:
+            problems.append(f"missing {option}; or name a dataset with clips and translations with --hub")
+        elif not folder.exists():
+            problems.append(f"{option} {folder}: no such folder")
+    if command.covost is not None and command.covost.exists():
+        for name in names:
+            with collect_error(problems):
+                translations[name] = find_translations(command.covost, *name.split("-"))
+    if command.common_voice is not None and command.common_voice.exists():
+        for language in dict.fromkeys(name.split("-")[0] for name in names):
+            joined = not any(
+                tables.official for name, tables in translations.items() if name.startswith(f"{language}-")
+            )
+            unpacked = command.output / "clips" / language
+            with collect_error(problems):
+                releases[language] = find_release(command.common_voice, language, unpacked, with_sentences=not joined)
     raise_problems(problems)
     return [_Pair(name, releases[name.split("-")[0]], translations[name]) for name in names]
 

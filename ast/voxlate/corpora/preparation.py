@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from filelock import Timeout
 
@@ -22,8 +22,9 @@ from voxlate.progress import stderr
 
 @dataclass(frozen=True)
 class Preparation:
-    """The options of every command that prepares a corpus."""
+    """The options of every command that prepares a corpus. EXAMPLE shows those of a command built from its fields."""
 
+    EXAMPLE: ClassVar[str] = ""
     output: Path
     transcode: bool = False  # to 16 kHz FLAC; otherwise manifests refer to the original clips
     workers: int = 1
@@ -150,10 +151,25 @@ def print_summary(all_drops: list[dict[str, Any]]) -> int:
             stderr().print(
                 f"{drops['title']}: no rows for {' and '.join(empty)}, so no such manifest was written", style="yellow"
             )
+    deviations = [
+        f"{drops['title']} {split} ({_signed(counts['difference'])})"
+        for drops in all_drops
+        for split, counts in drops["splits"].items()
+        if split != "train" and counts.get("difference")
+    ]
+    if deviations:
+        stderr().print(
+            f"not the official rows: {', '.join(deviations)}; their scores are not comparable with published ones",
+            style="yellow",
+        )
     failed = sum(counts["failed"] for drops in all_drops for counts in drops["splits"].values())
     if failed:
         stderr().print(f"{failed:,} clips failed; see the rows' errors and drops.json", style="red")
     return 1 if failed else 0
+
+
+def _signed(number: int) -> str:
+    return f"{number:+,}".replace("-", "−")
 
 
 def summary(all_drops: Iterable[dict[str, Any]]) -> str:
@@ -163,7 +179,7 @@ def summary(all_drops: Iterable[dict[str, Any]]) -> str:
     for drops in all_drops:
         for split, counts in drops["splits"].items():
             official, difference = counts.get("official"), counts.get("difference")
-            change = f"({difference:+,})".replace("-", "−") if difference else ""
+            change = f"({_signed(difference)})" if difference else ""
             texts = (f"{counts['rows']:,}", "" if official is None else f"{official:,}", change)
             lines.append((drops["title"], split, *texts, f"{counts['hours']:.2f}", f"{counts['errors']:,}"))
             for kind, verb in (("left_out", "left out of"), ("kept", "kept in")):

@@ -51,6 +51,13 @@ class ManifestPreparation(Preparation):
     source_language: str | None = None
     target_language: str | None = None
     allow: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()  # such as "audio=path,target_text=translation"
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """Columns of the table that have other names than those of a manifest, by the latter."""
+        parts = [part for item in self.columns for part in item.split(",") if part.strip()]
+        return {name.strip(): column.strip() for name, _, column in (part.partition("=") for part in parts)}
 
     @property
     def partition_by(self) -> str | None:
@@ -112,6 +119,7 @@ def _read(command: ManifestPreparation) -> Manifest:
         name for name in (*_LANGUAGES, "target_text") if name not in command.allow and not default_languages.get(name)
     ]
     split_columns = {"speaker": ["speaker"], "column": ["split"]}.get(command.partition_by or "", [])
+    raise_problems(problems if any("--columns" in problem for problem in problems) else [])
     try:
         manifest = read_manifest(
             command.table,
@@ -119,9 +127,15 @@ def _read(command: ManifestPreparation) -> Manifest:
             check_audio="audio" not in command.allow,
             splits=None if "split" in command.allow and command.partition_by != "column" else SPLITS,
             recordings=True,
+            renamed=command.renamed,
         )
     except VoxlateError as error:
         problems.append(str(error))
+        if any(f"no column {name!r}" in str(error) for name in ("id", "audio", "target_text")):
+            problems.append(
+                "if a column has another name in the table, use --columns, such as --columns audio=path,target_text="
+                "translation"
+            )
         if any(f"no column {name!r}" in str(error) or f"{name} is empty" in str(error) for name in needed):
             problems.append(
                 f"training and evaluation need {', '.join(needed)}; name languages with --source-language and "
@@ -156,6 +170,9 @@ def _option_problems(command: ManifestPreparation) -> list[str]:
         problems.append(
             f"--dev {command.dev:g} --test {command.test:g}: expected shares of the rows with a sum below 1"
         )
+    renamed = command.renamed
+    if bad := [f"{name}={column}" for name, column in renamed.items() if name not in COLUMNS or not column]:
+        problems.append(f"--columns {','.join(bad)}: expected NAME=COLUMN, where NAME is one of {', '.join(COLUMNS)}")
     unknown = [name for name in command.allow if name not in ALLOWED]
     if unknown:
         problems.append(f"--allow {','.join(unknown)}: expected some of {', '.join(ALLOWED)}")

@@ -1,6 +1,7 @@
 """Sampling of utterances and their grouping into batches, as a pure function of the seed and the lengths.
 
-Shape letters: N utterances of the corpus, E utterances drawn for an epoch, G groups (directions).
+Shape letters: N utterances of the corpus, E utterances drawn for an epoch, C clips, joined or not, G groups
+(directions).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -200,20 +201,22 @@ class BatchSampler:
         if self.joining is None or not self.joining.share:
             return self._make_batches(drawn_E, stretched_N, self.tokens_N, generator)
         clips = self.joining.pair(drawn_E, self.group_N, self._fits_joined(self.joining, stretched_N), generator)
-        seconds, tokens = (
-            np.array([values[list(clip)].sum() for clip in clips]) for values in (stretched_N, self.tokens_N)
-        )
-        seconds += MAX_PAUSE_SECONDS * (np.array([len(clip) for clip in clips]) - 1)
-        batches = self._make_batches(np.arange(len(clips)), seconds, tokens, generator)
-        encoded = [[index if position == 0 else ~index for position, index in enumerate(clip)] for clip in clips]
-        return [np.array([index for clip in batch.tolist() for index in encoded[clip]]) for batch in batches]
+        first_C, second_C = np.array([(clip[0], clip[1] if len(clip) == 2 else -1) for clip in clips]).T
+        joined_C = second_C >= 0
+        seconds_C = stretched_N[first_C] + np.where(joined_C, stretched_N[second_C] + MAX_PAUSE_SECONDS, 0.0)
+        tokens_C = self.tokens_N[first_C] + np.where(joined_C, self.tokens_N[second_C], 0)
+        batches = self._make_batches(np.arange(len(clips)), seconds_C, tokens_C, generator)
+        encoded_C2, used_C2 = np.stack([first_C, ~second_C], 1), np.stack([np.ones_like(joined_C), joined_C], 1)
+        return [encoded_C2[batch][used_C2[batch]] for batch in batches]
 
     def _fits_joined(self, joining: ClipJoining, stretched_N: Floats) -> Callable[[int, int], bool]:
         """Return a function that decides whether two clips may be joined: within the limits, and within a batch."""
 
+        all_seconds, all_tokens = stretched_N.tolist(), self.tokens_N.tolist()  # faster to access one by one
+
         def fits(first: int, second: int) -> bool:
-            seconds = stretched_N[first] + stretched_N[second] + MAX_PAUSE_SECONDS
-            tokens = self.tokens_N[first] + self.tokens_N[second]
+            seconds = all_seconds[first] + all_seconds[second] + MAX_PAUSE_SECONDS
+            tokens = all_tokens[first] + all_tokens[second]
             short = (
                 joining.max_tokens is None or tokens * BYTES_PER_TOKEN <= joining.max_tokens
             )  # at least one byte per token

@@ -14,7 +14,7 @@ from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.model_identity import contents_sha256, model_identity
 from voxlate.decoding.command_streams import Results, load_stream
 from voxlate.decoding.inputs import find_inputs
-from voxlate.decoding.processes import join_processes
+from voxlate.decoding.launched_processes import join_processes
 from voxlate.decoding.ray_cluster import check_ray
 from voxlate.decoding.ray_stream import RayStream
 from voxlate.decoding.result_files import Settings

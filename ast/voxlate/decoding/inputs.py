@@ -6,6 +6,7 @@ import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from voxlate.audio.loading import MEDIA_SUFFIXES
@@ -29,17 +30,17 @@ class Input:
     @property
     def absolute(self) -> Path:
         """The absolute path without `..`, links not followed; /stdin for standard input."""
-        return Path("/stdin") if self.path is None else _absolute(self.path)
+        return Path("/stdin" if self.path is None else self.key)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The name in journals, which does not depend on the working directory."""
-        return STDIN if self.path is None else str(self.absolute)
+        return STDIN if self.path is None else os.path.abspath(self.path)  # noqa: PTH100 (links are not followed)
 
     @property
     def is_nameless(self) -> bool:
         """Whether the name does not identify the contents, as for pipes, devices and `<(...)`."""
-        if self.path is None or _DESCRIPTOR.match(str(self.absolute)):
+        if self.path is None or _DESCRIPTOR.match(self.key):
             return True
         try:
             return not stat.S_ISREG(os.stat(self.path).st_mode)  # noqa: PTH116 (see find_inputs)
@@ -83,16 +84,11 @@ def find_inputs(arguments: Sequence[str]) -> Inputs:
                     _walk(match, inputs)
         else:
             inputs.items.append(Input(path))
-    unique: dict[Path | None, Input] = {}
+    unique: dict[str, Input] = {}
     for item in inputs.items:
-        unique.setdefault(item.path and _absolute(item.path), item)
+        unique.setdefault(item.key, item)
     inputs.items = list(unique.values())
     return inputs
-
-
-def _absolute(path: Path) -> Path:
-    """Return the absolute path without `..`, links not followed."""
-    return Path(os.path.abspath(path))  # noqa: PTH100
 
 
 def _walk(top: Path, inputs: Inputs) -> None:
@@ -105,10 +101,10 @@ def _walk(top: Path, inputs: Inputs) -> None:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files = [folder / name for name in sorted(names)]
-        media = [file for file in files if _is_media(file)]
-        inputs.items += [Input(file) for file in media]
-        inputs.skipped += sorted(set(files) - set(media))
+        media: list[Path] = []
+        for file in (folder / name for name in sorted(names)):
+            (media if _is_media(file) else inputs.skipped).append(file)
+        inputs.items += map(Input, media)
         if folder != top and _is_media(folder) and not media and not folders:
             inputs.failed.append(AudioError(f"{folder}: is a directory, not an audio file"))
     if len(inputs.items) + len(inputs.failed) == count_before:

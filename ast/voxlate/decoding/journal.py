@@ -6,6 +6,7 @@ their origin is unknown. Several processes may share a folder.
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -31,21 +32,22 @@ class FileState(NamedTuple):
     inode: int
 
 
-def file_state(path: Path) -> FileState | None:
+def file_state(path: str | Path) -> FileState | None:
     """Return the state of a file, None if it cannot be read."""
     try:
-        stat = path.stat()
+        stat = os.stat(path)  # noqa: PTH116 (a Path takes longer to create than this, for each input)
     except (OSError, ValueError):
         return None
     return FileState(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class JournalEntry:
     """The origin of the results of one input in one language.
 
     `stem` is the path of the results in the folder without .LANGUAGE.FORMAT, `input` the absolute path of the input.
-    `state` and `sha256` are None if the contents of the input are unknown, as for standard input.
+    `state` and `sha256` are None if the contents of the input are unknown, as for standard input. `empty` has the
+    formats in which the result is an empty file; it is None in journals of versions that did not record it.
     """
 
     stem: str
@@ -56,6 +58,11 @@ class JournalEntry:
     state: FileState | None
     sha256: str | None
     warnings: tuple[str, ...] = ()
+    empty: tuple[str, ...] | None = None
+
+    def may_be_empty(self, file_format: str) -> bool:
+        """Return whether an empty file is the whole result, not one that a power failure has truncated."""
+        return self.empty is None or file_format in self.empty
 
     def has_contents(self, state: FileState | None, digest: Callable[[], str | None]) -> bool:
         """Return whether an input in this state has the contents that the results were made from."""
@@ -74,6 +81,7 @@ class JournalEntry:
             "stamp": self.state,
             "sha256": self.sha256,
             "warnings": self.warnings,
+            **({} if self.empty is None else {"empty": self.empty}),
         }
 
 
@@ -84,22 +92,22 @@ class ResultJournal:
     """
 
     def __init__(self, folder: Path, warn: Callable[[str], None]) -> None:
-        self._folder, self._path, self._warn = folder, folder / JOURNAL_NAME, warn
+        self._path, self._warn, self._lock = folder / JOURNAL_NAME, warn, FileLock(folder / _LOCK_NAME)
         self._failed = False
         self._clear()
 
     def _clear(self) -> None:
         self.owners: dict[str, str] = {}
-        self._results: dict[tuple[str, str, str], JournalEntry] = {}
+        self._results: dict[str, dict[tuple[str, str], JournalEntry]] = {}  # stem -> (language, format) -> entry
         self._settings: dict[str, Mapping[str, object]] = {}
 
     def find(self, stem: str, language: str, file_format: str) -> JournalEntry | None:
         """Return the entry of a result, None if it is unknown."""
-        return self._results.get((stem, language, file_format))
+        return self._results.get(stem, {}).get((language, file_format))
 
     def entries(self, stem: str) -> list[JournalEntry]:
         """Return the entries of all results with a stem."""
-        return [entry for (other, _, _), entry in self._results.items() if other == stem]
+        return [*self._results.get(stem, {}).values()]
 
     @contextmanager
     def claiming(self) -> Iterator[Callable[[str, str], None]]:
@@ -133,8 +141,9 @@ class ResultJournal:
 
     def _add(self, entry: JournalEntry) -> None:
         self.owners[entry.stem] = entry.input
+        results = self._results.setdefault(entry.stem, {})
         for file_format in entry.formats:
-            self._results[entry.stem, entry.language, file_format] = entry
+            results[entry.language, file_format] = entry
 
     def _read(self) -> None:
         self._clear()
@@ -183,13 +192,12 @@ class ResultJournal:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        lock = FileLock(self._folder / _LOCK_NAME)
         with suppress(Timeout, OSError, NotImplementedError):  # some network file systems do not support locks
-            lock.acquire(timeout=_LOCK_SECONDS)
+            self._lock.acquire(timeout=_LOCK_SECONDS)
         try:
             yield
         finally:
-            lock.release()
+            self._lock.release()
 
 
 def settings_digest(settings: Mapping[str, object]) -> str:
@@ -218,6 +226,7 @@ def _entry(fields: Mapping[str, object]) -> JournalEntry:
         None if state is None else FileState(*map(as_integer, as_list(state))),
         None if sha256 is None else as_text(sha256),
         as_texts(fields["warnings"]),
+        as_texts(fields["empty"]) if "empty" in fields else None,
     )
 
 

@@ -23,11 +23,12 @@ def claim_stems(inputs: Sequence[Input], journal: ResultJournal, limit: int = _N
     parent. If a stem belongs to another input, more of the input's parent folders are kept, or the stem is numbered.
     Names are shortened to leave room for the extensions in `limit` bytes.
     """
-    outside = [
-        item.absolute.parent
+    working = Path.cwd()
+    outside = {
+        os.path.dirname(item.key)  # noqa: PTH120 (ten times faster than Path, for each input)
         for item in inputs
-        if not _is_below(item, Path.cwd()) and not item.is_nameless and os.path.lexists(item.absolute)
-    ]
+        if not _is_below(item, working) and not item.is_nameless and os.path.lexists(item.key)
+    }
     common = Path(os.path.commonpath(outside)) if outside else Path("/")
     with journal.claiming() as claim:
         stems_by_owner = {owner: stem for stem, owner in journal.owners.items()}
@@ -35,26 +36,26 @@ def claim_stems(inputs: Sequence[Input], journal: ResultJournal, limit: int = _N
         for item in inputs:
             stem = stems_by_owner.get(item.key)
             if stem is None:
-                candidates = (_shorten(path, limit - _EXTENSION_BYTES) for path in _candidates(item, common))
+                candidates = (_shorten(path, limit - _EXTENSION_BYTES) for path in _candidates(item, working, common))
                 stem = next(candidate for candidate in candidates if _is_free(candidate, item, journal))
-                if item.is_nameless or os.path.lexists(item.absolute):  # a missing file must not block a stem
+                if item.is_nameless or os.path.lexists(item.key):  # a missing file must not block a stem
                     claim(stem, item.key)
             stems.append(stem)
         return stems
 
 
 def _is_below(item: Input, folder: Path) -> bool:
-    return item.absolute.is_relative_to(folder)
+    return f"{item.key}/".startswith(f"{str(folder).rstrip('/')}/")
 
 
-def _candidates(item: Input, common: Path) -> Iterator[Path]:
+def _candidates(item: Input, working: Path, common: Path) -> Iterator[Path]:
     """Yield relative paths for the results of an input, best first; the iterator is infinite."""
     path = item.absolute
     full = path.relative_to(path.anchor)
     if item.is_nameless:
         shortest = Path(path.name)
     else:
-        folder = next(folder for folder in (Path.cwd(), common, path.parent) if _is_below(item, folder))
+        folder = next(folder for folder in (working, common, path.parent) if _is_below(item, folder))
         shortest = path.relative_to(folder)
     for length in range(len(shortest.parts), len(full.parts) + 1):
         yield Path(*full.parts[-length:])

@@ -18,7 +18,7 @@ from voxlate.decoding.writers import to_json_line, to_line, tsv_header, tsv_rows
 from voxlate.errors import VoxlateError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PendingInput:
     """An input, and the languages of its missing results, one or more."""
 
@@ -37,6 +37,19 @@ class WorkList:
     )  # messages about skipped inputs that an earlier run could only decode in part
     failed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class WrittenFiles:
+    """The number of files that were written, and the first one."""
+
+    count: int = 0
+    first: Path = Path()
+
+    @classmethod
+    def of_all(cls, reports: Sequence["WrittenFiles"]) -> "WrittenFiles":
+        """Return those of several processes together."""
+        return cls(sum(one.count for one in reports), next((one.first for one in reports if one.count), Path()))
 
 
 class Outputs(ResumableSegments, Protocol):
@@ -58,12 +71,12 @@ class Outputs(ResumableSegments, Protocol):
         """Write the results that were held back until earlier inputs are complete."""
 
     def select(self, indices: Sequence[int]) -> None:
-        """Keep only some inputs of the work list, which are numbered anew. The others are those of other processes."""
+        """Keep only some inputs of the work list, numbered from 0. The others are those of other processes."""
 
-    def written(self) -> list[Path]:
-        """Return the files that were written."""
+    def written(self) -> WrittenFiles:
+        """Return the number of files that were written, and the first one."""
 
-    def summary(self, written: Sequence[Path]) -> str:
+    def summary(self, written: WrittenFiles) -> str:
         """Return which files were written, to be appended to a message."""
 
     def kept_segments(self) -> int:
@@ -142,11 +155,11 @@ class StandardOutput:
     def select(self, indices: Sequence[int]) -> None:
         """Do nothing: several processes do not share standard output."""
 
-    def written(self) -> list[Path]:
+    def written(self) -> WrittenFiles:
         """Return no files."""
-        return []
+        return WrittenFiles()
 
-    def summary(self, written: Sequence[Path]) -> str:  # noqa: ARG002
+    def summary(self, written: WrittenFiles) -> str:  # noqa: ARG002
         """Return an empty string: no files are written."""
         return ""
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from voxlate.decoding.launched_processes import is_launched
 from voxlate.errors import VoxlateError
 
 LOCAL = "local"  # an address: start a cluster on this machine
@@ -48,7 +49,9 @@ class Workers:
 
 
 def check_ray(device: str) -> None:
-    """Raise VoxlateError if Ray is not installed, or cannot place models on a device."""
+    """Raise VoxlateError if Ray is not installed, cannot use a device, or would be started by several processes."""
+    if is_launched():
+        raise VoxlateError("--ray starts its own processes; run the command without accelerate launch or torchrun")
     if importlib.util.find_spec("ray") is None:
         raise VoxlateError("--ray needs Ray, which is not installed; run pip install 'voxlate[ray]'")
     if device not in ("auto", "cpu", "cuda"):
@@ -65,6 +68,7 @@ def ray_cluster(address: str) -> Iterator[Any]:
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or Ray prints a notice about it
+    os.environ.setdefault("RAY_worker_niceness", "0")  # as the command itself
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or its C++ code writes to standard error
     import ray  # noqa: PLC0415 (an extra, which takes seconds)
     import ray.data  # noqa: PLC0415
@@ -74,7 +78,8 @@ def ray_cluster(address: str) -> Iterator[Any]:
         return
     own: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
     try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
+        with _without_native_messages():
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (ConnectionError, ValueError, RuntimeError, ImportError, OSError) as error:
         reason = " ".join(str(error).split())
         raise VoxlateError(
@@ -92,6 +97,24 @@ def ray_cluster(address: str) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _without_native_messages() -> Iterator[None]:
+    """Discard what code in C++ writes to standard error, such as which environment variable sets its log level."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # standard error is closed
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def choose_workers(ray: Any, device: str) -> Workers:

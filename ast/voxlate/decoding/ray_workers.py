@@ -115,9 +115,9 @@ class DecodingTask:
 class TranslationActor:
     """Keeps one model loaded, and translates tables of inputs, several at once.
 
-    Tables join a single stream, so that the search goes on with the next one while the last segments of another are
-    being finished; the results of a table are returned together. `load` returns the stream for a device, and `cores` is
-    the number of threads for a CPU.
+    Tables join a single stream, so that the search already translates the next one while the last segments of another
+    are being finished; the results of a table are returned together. `load` returns the stream for a device, and
+    `cores` is the number of threads for a CPU.
     """
 
     def __init__(self, load: LoadStream, device: str, cores: int, folder: str) -> None:

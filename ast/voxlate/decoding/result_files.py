@@ -3,9 +3,8 @@
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 
@@ -20,8 +19,9 @@ from voxlate.decoding.journal import (
     input_sha256,
     settings_digest,
 )
+from voxlate.decoding.kept_results import KeptResults
 from voxlate.decoding.output_paths import claim_stems
-from voxlate.decoding.outputs import PendingInput, WorkList
+from voxlate.decoding.outputs import PendingInput, WorkList, WrittenFiles
 from voxlate.decoding.results import Segment, SpanResult, Translation
 from voxlate.decoding.segment_journal import (
     KnownSegments,
@@ -29,6 +29,7 @@ from voxlate.decoding.segment_journal import (
     known_segments,
     remove_segment_journal,
     segment_journal_path,
+    segment_journals,
 )
 from voxlate.decoding.subtitle_options import DEFAULT_SUBTITLES, SubtitleOptions
 from voxlate.decoding.writers import writers
@@ -61,6 +62,7 @@ class ResultFiles:
     ) -> None:
         self._folder, self._formats, self._languages, self._overwrite = folder, formats, languages, overwrite
         self._settings, self._writers = cache(settings), writers(subtitles)
+        self._digest = cache(lambda language: settings_digest(self._settings(language)))
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -70,14 +72,17 @@ class ResultFiles:
             raise VoxlateError(f"--output-dir {folder}: no permission to write there")
         self._journal, self._warn = ResultJournal(folder, warn), warn
         self._pending: list[_InputFiles] = []
-        self._written: list[Path] = []
+        self._written, self._first_written = 0, Path()
 
     def work_list(self, inputs: Sequence[Input]) -> WorkList:
         """Find the missing results, by the contents of the inputs and the settings."""
-        work, kept = WorkList(), _KeptResults()
+        work, kept = WorkList(), KeptResults()
         stems = claim_stems(inputs, self._journal, _max_name_bytes(self._folder))
-        for folder in {(self._folder / stem).parent for stem in stems}:
-            remove_abandoned_parts(folder)
+        # Folders are listed once, which is faster than asking for each result.
+        journals: set[str] = set()
+        for folder in {os.path.dirname(self._folder / stem) for stem in stems}:  # noqa: PTH120
+            remove_abandoned_parts(Path(folder))
+            journals.update(str(path) for path in segment_journals(Path(folder)) if path.name != JOURNAL_NAME)
         for item, stem in zip(inputs, stems, strict=True):
             files = _InputFiles(item, stem)
             try:
@@ -89,8 +94,10 @@ class ResultFiles:
                     ]
                     if missing:
                         files.missing[language] = missing
-                    else:  # a process may have been killed right after it had written the result
-                        remove_segment_journal(segment_journal_path(self._folder / stem, language))
+                    elif journals:  # a process may have been killed right after it had written the result
+                        path = segment_journal_path(self._folder / stem, language)
+                        if str(path) in journals:
+                            remove_segment_journal(path)
             except OSError as error:
                 work.failed.append(f"{item.name}: its result cannot be written ({error.strerror})")
                 continue
@@ -104,21 +111,24 @@ class ResultFiles:
         work.notes += kept.notes(self._journal, self._folder, self._settings)
         return work
 
-    def _is_missing(self, files: "_InputFiles", language: str, file_format: str, kept: "_KeptResults") -> bool:
+    def _is_missing(self, files: "_InputFiles", language: str, file_format: str, kept: KeptResults) -> bool:
         """Return whether a result must be computed; list it in `kept` if it may be outdated. OSError for a bad path."""
         path = self._path(files, language, file_format)
-        if not _is_file(path) or self._overwrite or files.item.is_nameless:
+        size = _file_size(path)
+        if size is None or self._overwrite or files.is_nameless:
             return True
         entry = self._journal.find(files.stem, language, file_format)
+        if size == 0 and not (entry is not None and entry.may_be_empty(file_format)):
+            return True
         if entry is None:
-            kept.unknown.append(path)
+            kept.add_unknown(path)
             return False
         if not entry.has_contents(files.state, lambda: files.sha256):
             return True
-        if entry.settings != settings_digest(self._settings(language)):
+        if entry.settings != self._digest(language):
             kept.with_other_settings[files.stem, language] = entry.settings
         elif entry.state != files.state or entry.input != files.item.key:  # touched or moved: record the new state
-            self._record(files, language, (file_format,), entry.warnings)
+            self._record(files, language, (file_format,), entry.warnings, entry.empty)
         files.warnings = files.warnings or entry.warnings
         return False
 
@@ -129,7 +139,7 @@ class ResultFiles:
     def known(self, index: int, seconds: float) -> KnownSegments:
         """Return what an interrupted run has kept of a long input, and say how much: see `SegmentJournal`."""
         files = self._pending[index]
-        if seconds >= RESUMABLE_SECONDS and not files.item.is_nameless and files.sha256 is not None:
+        if seconds >= RESUMABLE_SECONDS and not files.is_nameless and files.sha256 is not None:
             software = {"voxlate": __version__, "commit": source_commit()}
             for language in files.missing:
                 origin = settings_digest({"input": files.sha256, **self._settings(language), **software})
@@ -161,32 +171,38 @@ class ResultFiles:
         files = self._pending[index]
         language = result.target_language or self._languages[0]  # a transcript has none
         texts = {
-            self._path(files, language, file_format): self._writers[file_format](result)
+            Path(self._path(files, language, file_format)): self._writers[file_format](result)
             for file_format in files.missing[language]
         }
         # If the process is killed between writing and recording, the next run must neither take an older file for this
         # result, nor this result for one of unknown origin.
-        if files.item.is_nameless and not self._overwrite:
+        if files.is_nameless and not self._overwrite:
             self._keep_earlier(files, language, texts)
-        is_new = not any(map(_is_file, texts))
+        is_new = not any(map(_is_file, map(str, texts)))
+        empty = [
+            file_format for file_format, text in zip(files.missing[language], texts.values(), strict=True) if not text
+        ]
+        record = partial(self._record, files, language, files.missing[language], result.warnings, empty)
         if is_new:
-            self._record(files, language, files.missing[language], result.warnings)
+            record()
         for path, text in texts.items():
             try:
-                write_text(path, text)
+                # Flushing takes longer than translating a clip. After a power failure, `_is_missing` finds empty files.
+                write_text(path, text, durable=result.seconds >= RESUMABLE_SECONDS)
             except OSError as error:
                 error.filename = str(path)
                 raise
-            self._written.append(path)
+            self._first_written = self._first_written if self._written else path
+            self._written += 1
         if not is_new:
-            self._record(files, language, files.missing[language], result.warnings)
+            record()
         if language in files.journals:
             files.journals.pop(language).remove()
 
     def _keep_earlier(self, files: "_InputFiles", language: str, texts: Mapping[Path, str]) -> None:
         """Rename results of an earlier recording that differ, since they may not be reproducible, and report it."""
         suffixes = [
-            path.suffix for path, text in texts.items() if _is_file(path) and path.read_bytes() != text.encode()
+            path.suffix for path, text in texts.items() if _is_file(str(path)) and path.read_bytes() != text.encode()
         ]
         if not suffixes:
             return
@@ -204,13 +220,26 @@ class ResultFiles:
         kept = ", ".join(Input(self._folder / f"{free_stem}.{language}{suffix}").name for suffix in suffixes)
         self._warn(f"note: {files.item.name}: the result of an earlier recording is kept as {kept}")
 
-    def _record(self, files: "_InputFiles", language: str, formats: Sequence[str], warnings: tuple[str, ...]) -> None:
-        settings = self._settings(language)
-        digest = settings_digest(settings)
+    def _record(
+        self,
+        files: "_InputFiles",
+        language: str,
+        formats: Sequence[str],
+        warnings: tuple[str, ...],
+        empty: Sequence[str] | None,
+    ) -> None:
         entry = JournalEntry(
-            files.stem, files.item.key, language, tuple(formats), digest, files.state, files.sha256, warnings
+            files.stem,
+            files.item.key,
+            language,
+            tuple(formats),
+            self._digest(language),
+            files.state,
+            files.sha256,
+            warnings,
+            None if empty is None else tuple(empty),
         )
-        self._journal.record(entry, settings)
+        self._journal.record(entry, self._settings(language))
 
     def close(self) -> None:
         """Do nothing: every result has been written."""
@@ -220,25 +249,27 @@ class ResultFiles:
         return sum(len(journal.finished) for files in self._pending for journal in files.journals.values())
 
     def select(self, indices: Sequence[int]) -> None:
-        """Keep only some inputs of the work list, which are numbered anew."""
+        """Keep only some inputs of the work list, numbered from 0."""
         self._pending = [self._pending[index] for index in indices]
 
-    def written(self) -> list[Path]:
-        """Return the files that were written."""
-        return self._written
+    def written(self) -> WrittenFiles:
+        """Return the number of files that were written, and the first one."""
+        return WrittenFiles(self._written, self._first_written)
 
-    def summary(self, written: Sequence[Path]) -> str:
+    def summary(self, written: WrittenFiles) -> str:
         """Return the file that was written, or how many."""
-        if len(written) == 1:
-            return f"; wrote {Input(written[0]).name}"
-        return f"; wrote {len(written)} files in {self._folder}" if written else ""
+        if written.count == 1:
+            return f"; wrote {Input(written.first).name}"
+        return f"; wrote {written.count} files in {self._folder}" if written.count else ""
 
-    def _path(self, files: "_InputFiles", language: str, file_format: str) -> Path:
-        return self._folder / f"{files.stem}.{language}.{file_format}"
+    def _path(self, files: "_InputFiles", language: str, file_format: str) -> str:
+        return os.path.join(self._folder, f"{files.stem}.{language}.{file_format}")  # noqa: PTH118 (see ManifestFolder)
 
 
 class _InputFiles:
     """An input, its state, the stem of its results, and the formats that are missing for each language."""
+
+    __slots__ = ("_sha256", "is_nameless", "item", "journals", "missing", "state", "stem", "warnings")
 
     def __init__(self, item: Input, stem: str) -> None:
         self.item, self.stem = item, stem
@@ -249,56 +280,32 @@ class _InputFiles:
 
     def refresh(self) -> None:
         """Read the state of the input again."""
-        self.state = None if self.item.is_nameless else file_state(self.item.absolute)
+        self.is_nameless = self.item.is_nameless
+        self.state = None if self.is_nameless else file_state(self.item.key)
         self._sha256: tuple[str | None] | None = None
 
     @property
     def sha256(self) -> str | None:
         """The digest of the input; None if it has changed since its state was read."""
         if self._sha256 is None:
-            self._sha256 = (input_sha256(self.item.absolute, self.state),)
+            self._sha256 = (input_sha256(Path(self.item.key), self.state),)
         return self._sha256[0]
 
 
-@dataclass
-class _KeptResults:
-    """Existing results that are kept although this command might produce different ones."""
-
-    unknown: list[Path] = field(default_factory=list)
-    with_other_settings: dict[tuple[str, str], str] = field(default_factory=dict)  # (stem, language) -> digest
-
-    def notes(self, journal: ResultJournal, folder: Path, settings: Callable[[str], Settings]) -> Iterator[str]:
-        """Yield a message for each kind."""
-        others = self.with_other_settings
-        if others:
-            names: dict[str, None] = {}
-            for language in dict.fromkeys(language for _, language in others):
-                digests = {digest for (_, other), digest in others.items() if other == language}
-                names |= dict.fromkeys(journal.differences(settings(language), sorted(digests)))
-            differing = f" ({', '.join(names)})" if names else ""
-            is_single = len(others) == 1
-            results = "1 result was" if is_single else f"{len(others)} results were"
-            them = "it" if is_single else "them"
-            yield f"note: {results} made with other settings{differing}; --overwrite redoes {them}"
-        if self.unknown:
-            is_single = len(self.unknown) == 1
-            results = "1 result is" if is_single else f"{len(self.unknown)} results are"
-            them, more = ("it", "") if is_single else ("them", ", …")
-            yield (
-                f"note: {results} kept whose input and settings are not recorded in {folder / JOURNAL_NAME} "
-                f"({Input(self.unknown[0]).name}{more}); --overwrite replaces {them}"
-            )
-
-
-def _is_file(path: Path) -> bool:
+def _is_file(path: str) -> bool:
     """Return whether a file exists; OSError if none can be written there."""
+    return _file_size(path) is not None
+
+
+def _file_size(path: str) -> int | None:
+    """Return the size of a file in bytes, None if it does not exist; OSError if none can be written there."""
     try:
-        mode = path.stat().st_mode
+        state = os.stat(path)  # noqa: PTH116 (see ManifestFolder)
     except FileNotFoundError:
-        return False
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    return True
+        return None
+    if stat.S_ISDIR(state.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    return state.st_size
 
 
 def _max_name_bytes(folder: Path) -> int:

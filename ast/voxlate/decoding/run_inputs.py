@@ -15,8 +15,8 @@ from rich.console import Console
 from voxlate.audio.sources import OPEN_REASONS, AudioSource
 from voxlate.decoding.inputs import Input, Inputs, find_inputs
 from voxlate.decoding.inputs_summary import RunSummary
-from voxlate.decoding.outputs import Outputs, PendingInput, StandardOutput, WorkList
-from voxlate.decoding.processes import ALONE, Processes, share_of
+from voxlate.decoding.launched_processes import ALONE, Processes, share_of
+from voxlate.decoding.outputs import Outputs, PendingInput, StandardOutput, WorkList, WrittenFiles
 from voxlate.decoding.result_files import ResultFiles, Settings
 from voxlate.decoding.results import Segment, Translation
 from voxlate.decoding.segment_journal import ResumableSegments
@@ -127,7 +127,7 @@ def run_inputs(
     if not processes.is_main:
         return 0
     summary.set_sum([numbers for numbers, _ in reports])
-    wrote = outputs.summary([path for _, written in reports for path in written])
+    wrote = outputs.summary(WrittenFiles.of_all([written for _, written in reports]))
     if command.output_dir is not None or len(inputs.items) != 1 or summary.complete != 1 or summary.left_out:
         summary.print(f"{summary.counts()}{wrote}")
     return 1 if summary.failed or summary.incomplete or work.incomplete else 0

@@ -6,7 +6,7 @@ is computed again. Lines are not flushed to disk one by one, so a power failure 
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -114,6 +114,11 @@ class SegmentJournal:
 def segment_journal_path(stem: Path, language: str) -> Path:
     """Return the path of the journal of a result, whose path is `stem` without .LANGUAGE.FORMAT."""
     return stem.with_name(f".{stem.name}.{language}.jsonl")
+
+
+def segment_journals(folder: Path) -> Iterator[Path]:
+    """Yield the journals in a folder of results, and other hidden files with the same suffix."""
+    return folder.glob(".*.jsonl")
 
 
 def remove_segment_journal(path: Path) -> None:

@@ -15,11 +15,14 @@ def target_codes(to: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(codes)
 
 
-def check_one_for_each(count: int, **arguments: object) -> None:
-    """Raise VoxlateError if a list of languages does not have one for each input."""
-    for name, value in arguments.items():
-        if is_list(value) and len(value) != count:  # type: ignore[arg-type]
+def target_languages(
+    inputs: object, to: str | Sequence[str | Sequence[str]], source: str | Sequence[str | None] | None
+) -> list[tuple[str, ...]]:
+    """Return the codes of each item of `to`. VoxlateError unless lists have one item for each input of a list."""
+    for name, value in {"to": to, "source": source}.items():
+        if is_list(inputs) and is_list(value) and len(value) != len(inputs):  # type: ignore[arg-type]
             raise VoxlateError(
                 f"`{name}` has {len(value)} languages, expected one for each input, or one string for all; "  # type: ignore[arg-type]
-                f"number of inputs: {count}"
+                f"number of inputs: {len(inputs)}"  # type: ignore[arg-type]
             )
+    return [target_codes(item) for item in ([to] if to is None or isinstance(to, str) else to)]

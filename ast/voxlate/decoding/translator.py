@@ -30,7 +30,7 @@ from voxlate.decoding.segment_batches import choose_batch_size
 from voxlate.decoding.segment_journal import ResumableSegments
 from voxlate.decoding.segmenting import DEFAULT_SEGMENTATION, SegmentationOptions, Segmenter, clip_seconds
 from voxlate.decoding.step_graphs import step_graphs
-from voxlate.decoding.target_languages import check_one_for_each, target_codes
+from voxlate.decoding.target_languages import target_codes, target_languages
 from voxlate.decoding.translation_stream import TranslationStream
 from voxlate.deprecation import renamed_keywords
 from voxlate.errors import AudioError, VoxlateError, check_type
@@ -211,9 +211,7 @@ class Translator:
         check_is_several(inputs)
         check_type("options", options, SearchOptions)
         check_type("segmentation", segmentation, SegmentationOptions)
-        if is_list(inputs):
-            check_one_for_each(len(inputs), to=to, source=source)  # type: ignore[arg-type]
-        languages = [target_codes(item) for item in ([to] if to is None or isinstance(to, str) else to)]
+        languages = target_languages(inputs, to, source)
         tag_ids = {language: self.checkpoint.target_id(language) for item in languages for language in item}
         recipe = partial(self._recipe_function, options, segmentation=None if whole else segmentation)
         recipes = {language: Recipe(recipe([language], audio_track)) for language in tag_ids}

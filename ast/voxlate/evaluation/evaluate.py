@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from voxlate.checkpoints.hub import find_model
 from voxlate.decoding.command_streams import bound_freed_memory, keep_freed_memory
-from voxlate.decoding.processes import join_launch
+from voxlate.decoding.launched_processes import join_launch
 from voxlate.decoding.ray_cluster import check_ray, ray_cluster
 from voxlate.decoding.ray_translator import RayTranslator
 from voxlate.decoding.segmenting import DEFAULT_SEGMENTATION, SegmentationOptions

@@ -1,4 +1,4 @@
-"""Score hypotheses for ``voxlate score``, ``compare`` and ``evaluate``."""
+"""Score hypotheses for ``voxlate score`` and ``evaluate``."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,6 @@ from voxlate.evaluation.hypothesis_tables import read_hypotheses
 from voxlate.evaluation.references import language_code, read_references, transcripts
 from voxlate.files import write_text
 from voxlate.progress import stderr
-from voxlate_eval.comparison import compare_systems
 from voxlate_eval.records import Records, join
 from voxlate_eval.score import (
     DEFAULT_METRICS,
@@ -28,12 +27,7 @@ from voxlate_eval.score import (
     score,
     sentence_rows,
 )
-
-_ABOUT_P = (
-    "A - B is in points of the metric. p is the probability that two equally good systems differ by at least as much "
-    "by chance; values below 0.05 are commonly called significant. Tests: paired bootstrap (Koehn 2004) and "
-    "approximate randomization (Riezler and Maxwell 2005), {samples:,} samples each, two-sided."
-)
+from voxlate_eval.strict_json import path_text
 
 
 @dataclass(frozen=True)
@@ -51,25 +45,17 @@ class Scoring:
 
 
 def score_files(hypotheses: Path, references: Path, scoring: Scoring, output: Path | None) -> int:
-    """Score a file of hypotheses; print a table, and write all results to `output` as JSON."""
-    records, measured = _measure(hypotheses, references, scoring)
+    """Score a file of hypotheses; print a table, and write all results to `output` and a file of sentences next to it.
+
+    If `output` is RUN/DIRECTION/scores.json, `voxlate report RUN` shows both.
+    """
+    records, measured = measure(hypotheses, references, scoring)
     scores = _score(records, measured, scoring)
-    if output is not None:
-        write_text(output, as_json(scores))
     print_scores([scores])
-    return 0
-
-
-def compare_files(a: Path, b: Path, references: Path, scoring: Scoring, shown: int, output: Path | None) -> int:
-    """Compare two files of hypotheses; print a table, and write all results to `output` as JSON."""
-    first, second = _measure(a, references, scoring), _measure(b, references, scoring)
-    pairs = list(zip(first[1], second[1], strict=True))
-    comparison = compare_systems(
-        first[0], second[0], pairs, samples=scoring.samples, seed=scoring.seed, sentences=shown
-    )
     if output is not None:
-        write_text(output, as_json(comparison))
-    _print_comparison(comparison)
+        sentences = output.with_name(SENTENCES if output.name == SCORES else f"{output.stem}.{SENTENCES}")
+        _write_results(records, measured, scores, output, sentences)
+        stderr().print(f"wrote {path_text(output)} and {path_text(sentences)}", markup=False, soft_wrap=True)
     return 0
 
 
@@ -79,10 +65,18 @@ def evaluate_folder(records: Records, scoring: Scoring, folder: Path) -> dict[st
         records, dict.fromkeys([*scoring.metrics, "chrf"]), scoring.tokenize, workers=cpu_count() or 1
     )
     scores = _score(records, measured, scoring)
-    rows = sentence_rows(records, measured)
-    write_text(folder / SENTENCES, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    write_text(folder / SCORES, as_json(scores))
+    _write_results(records, measured, scores, folder / SCORES, folder / SENTENCES)
     return scores
+
+
+def _write_results(
+    records: Records, measured: Sequence[MetricStatistics], scores: dict[str, Any], path: Path, sentences: Path
+) -> None:
+    """Write scores, and the sentences with the chrF of each."""
+    chrf = [item for item in measured if item.metric.name == "chrF"] or compute_statistics(records, ["chrf"])
+    rows = sentence_rows(records, chrf[0])
+    write_text(sentences, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(path, as_json(scores))
 
 
 def as_json(results: dict[str, Any]) -> str:
@@ -106,7 +100,7 @@ def print_scores(scores: Sequence[dict[str, Any]]) -> None:
         table.add_row(result["direction"] or f"?-{result['target_language']}", f"{result['n']:,}", official, *cells)
     console = output_console()
     console.print(table)
-    _print_metrics(console, [metric for result in scores for metric in result["metrics"].items()])
+    print_metrics(console, [metric for result in scores for metric in result["metrics"].items()])
     for result in scores:
         if found := result["recipe"].get("resegmentation"):
             console.print(
@@ -124,7 +118,7 @@ def output_console() -> Console:
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
-def _print_metrics(console: Console, metrics: Sequence[tuple[str, dict[str, Any]]]) -> None:
+def print_metrics(console: Console, metrics: Sequence[tuple[str, dict[str, Any]]]) -> None:
     """Print the signatures and the descriptions of metrics."""
     for name, signature in sorted({(name, metric["signature"]) for name, metric in metrics}):
         console.print(f"{name}: {signature}")
@@ -164,7 +158,8 @@ def _counted(languages: dict[str, int]) -> str:
     return ", ".join(f"{language} {count}" for language, count in languages.items())
 
 
-def _measure(hypotheses: Path, references: Path, scoring: Scoring) -> tuple[Records, list[MetricStatistics]]:
+def measure(hypotheses: Path, references: Path, scoring: Scoring) -> tuple[Records, list[MetricStatistics]]:
+    """Join hypotheses with references, and compute the statistics of metrics."""
     expected = read_references(references)
     expected = transcripts(expected) if scoring.transcripts else expected
     language = language_code(scoring.target_language)
@@ -181,27 +176,3 @@ def _score(records: Records, measured: Sequence[MetricStatistics], scoring: Scor
     return score(
         records, measured, samples=scoring.samples, seed=scoring.seed, seen_speakers=speakers if speakers else None
     )
-
-
-def _print_comparison(comparison: dict[str, Any]) -> None:
-    console = output_console()
-    console.print(f"A {comparison['a']}\nB {comparison['b']}\n{comparison['n']:,} sentences")
-    table = Table("", "A", "B", "A - B", "95 % interval", "p (bootstrap)", "p (randomization)")
-    for name, metric in comparison["metrics"].items():
-        numbers = (f"{metric[key]:.2f}" for key in ("a", "b"))
-        span = f"[{metric['low']:+.2f}, {metric['high']:+.2f}]"
-        p_values = (f"{metric[key]:.4f}" for key in ("p_bootstrap", "p_randomization"))
-        table.add_row(name, *numbers, f"{metric['difference']:+.2f}", span, *p_values)
-    console.print(table)
-    _print_metrics(console, [*comparison["metrics"].items()])
-    console.print(_ABOUT_P.format(samples=next(iter(comparison["metrics"].values()))["samples"]))
-    for side, title in (
-        ("a_better", "Sentences for which A is better"),
-        ("b_better", "Sentences for which B is better"),
-    ):
-        if comparison["sentences"][side]:
-            console.print(f"\n{title} (by chrF)", style="bold")
-        for row in comparison["sentences"][side]:
-            console.print(f"{row['id']}  {row['difference']:+.1f}", style="dim")
-            for label, text in (("reference", row["reference"]), ("A", row["a"]), ("B", row["b"])):
-                console.print(f"  {label:9} {text}")

@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import time
 import zlib
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -41,12 +42,15 @@ class CachedManifest:
     notes: tuple[str, ...]
 
 
-def cache_path(manifest: Path) -> Path:
+def cache_path(manifest: Path, renamed: Mapping[str, str]) -> Path:
     """Return the cache file of a manifest with these contents. VoxlateError if the manifest cannot be read.
+
+    `renamed` are the columns that are read under other names.
 
     Modification time and size are not enough: both can stay the same if a file is rewritten within a second.
     """
-    digest = hashlib.sha256(f"{_LAYOUT}{manifest.suffix.lower()}".encode())
+    names = json.dumps(sorted(renamed.items())) if renamed else ""
+    digest = hashlib.sha256(f"{_LAYOUT}{manifest.suffix.lower()}{names}".encode())
     try:
         with manifest.open("rb") as file:
             while block := file.read(_BLOCK):

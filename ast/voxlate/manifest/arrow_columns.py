@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal
 from itertools import islice
 from numbers import Real
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from voxlate.errors import short_repr
+from voxlate.manifest.jsonl_blocks import jsonl_blocks, parse_block
 from voxlate.manifest.table_files import Problems, Row, Table, describe_type
 from voxlate.manifest.utterance import SENTENCES
 
@@ -60,16 +62,35 @@ def write_columns(path: Path, table: Table, problems: Problems) -> int:
 
     Values of the wrong type become null and are added to `problems`.
     """
-    is_text = table.path.suffix.lower() in (".tsv", ".csv")
-    rows = _checked_cells(table, problems) if is_text else iter(table)
-    size = _BATCH_ROWS_WITH_AUDIO if table.path.suffix.lower() == ".parquet" else _BATCH_ROWS
     audio_bytes = 0
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, _SCHEMA) as stream:
-        while batch := list(islice(rows, size)):
-            columns = _to_arrow(batch, problems)
+        for columns in _batches(table, problems):
             audio_bytes += pc.sum(pc.binary_length(columns.column("audio_bytes"))).as_py() or 0
             stream.write_batch(columns)
     return audio_bytes
+
+
+def _batches(table: Table, problems: Problems) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a table in batches. Plain blocks at the beginning of a jsonl file are read by Arrow."""
+    suffix = table.path.suffix.lower()
+    if suffix == ".jsonl":
+        yield from _plain_blocks(table)
+    rows = _checked_cells(table, problems) if suffix in (".tsv", ".csv") else iter(table)
+    while batch := list(islice(rows, _BATCH_ROWS_WITH_AUDIO if suffix == ".parquet" else _BATCH_ROWS)):
+        yield _to_arrow(batch, problems)
+
+
+def _plain_blocks(table: Table) -> Iterator[pa.RecordBatch]:
+    """Yield the blocks of a jsonl table that Arrow can read, up to the first that it cannot, which `table` reads."""
+    with suppress(OSError), table.path.open("rb") as file:  # the table reports that a file cannot be read
+        for block in jsonl_blocks(file):
+            parsed = parse_block(block, _SCHEMA, table.lines_read + 1)
+            if parsed is None:
+                return
+            columns, names = parsed
+            table.columns.update(dict.fromkeys(names))
+            table.skip(bytes_read=len(block), lines=columns.num_rows)
+            yield columns
 
 
 def _to_arrow(rows: list[Row], problems: Problems) -> pa.RecordBatch:

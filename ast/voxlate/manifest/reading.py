@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -88,19 +88,22 @@ class Manifest(Sequence[Utterance]):
         This is faster than iterating over utterances. `audio` holds the paths as written in the file, None for
         embedded clips.
         """
-        if name not in (names := (*COLUMNS, *SENTENCES.values())):
-            raise VoxlateError(f"no column {name!r}; expected {', '.join(names)}")
-        table = self._dataset.data
-        column = table.column(name)
-        if name == "audio":
-            column = pc.if_else(pc.is_null(table.column("audio_bytes")), column, None)
-        if not isinstance(self._rows, range):
-            column = column.take(pa.array(self._rows))
+        column = self.arrow_column(name)
         if name == "seconds":
             seconds: npt.NDArray[np.float64] = column.to_numpy()
             return seconds
         values = column.to_pylist()
         return [_language_code(value) for value in values] if name in _LANGUAGES else values
+
+    def arrow_column(self, name: str) -> pa.ChunkedArray:
+        """Return a column without converting it: languages are as in the file, unknown values are null."""
+        if name not in (names := (*COLUMNS, *SENTENCES.values())):
+            raise VoxlateError(f"no column {name!r}; expected {', '.join(names)}")
+        table = self._dataset.data.table
+        column = table.column(name)
+        if name == "audio":
+            column = pc.if_else(pc.is_null(table.column("audio_bytes")), column, None)
+        return column if isinstance(self._rows, range) else column.take(pa.array(self._rows))
 
     @property
     def is_subset(self) -> bool:
@@ -120,6 +123,7 @@ def read_manifest(
     portable: bool = False,
     splits: Sequence[str] | None = None,
     recordings: bool = False,
+    renamed: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Read and check a manifest. Its suffix (.jsonl, .tsv, .csv, .parquet) determines the format.
 
@@ -131,6 +135,7 @@ def read_manifest(
         portable: Whether to refuse audio paths outside the manifest's folder.
         splits: Allowed values of the column `split`; None allows any.
         recordings: Whether texts may be lists of the sentences of a recording.
+        renamed: Columns of the file that have other names than those of a manifest, by the latter.
 
     Raises:
         VoxlateError: The file has problems. The message lists them with their line numbers.
@@ -140,7 +145,8 @@ def read_manifest(
     assert set(needed) <= set(COLUMNS), needed
     check_regular(path)
     folder = ManifestFolder(path.parent) if check_audio else None
-    arrow_path = cache_path(path)
+    renamed = renamed or {}
+    arrow_path = cache_path(path, renamed)
 
     def check_rows(table: pa.Table, columns: Sequence[str], problems: Problems) -> None:
         check(table, columns, needed, problems, folder, portable, splits, recordings)
@@ -158,6 +164,7 @@ def read_manifest(
             path,
             arrow_path,
             problems,
+            renamed,
             lambda table, names: check_rows(table, names, problems),
         )
     except OSError as error:
@@ -169,7 +176,11 @@ def read_manifest(
 
 
 def _convert(
-    path: Path, arrow_path: Path, problems: Problems, check_rows: Callable[[pa.Table, list[str]], None]
+    path: Path,
+    arrow_path: Path,
+    problems: Problems,
+    renamed: Mapping[str, str],
+    check_rows: Callable[[pa.Table, list[str]], None],
 ) -> list[str]:
     """Write the columns of a manifest to the cache and return their names.
 
@@ -179,9 +190,12 @@ def _convert(
     if arrow_path.is_dir():
         shutil.rmtree(arrow_path)
     with atomic_file(arrow_path) as part:
-        table = Table(path, COLUMNS, problems)
+        table = Table(path, COLUMNS, problems, renamed)
         audio_bytes = write_columns(part, table, problems)
-        columns, notes = [*table.columns], [*problems.notes]
+        columns, notes = table.names(), [*problems.notes]
+        for name, column in renamed.items():
+            if table.columns and column not in table.columns:
+                problems.add(0, f"no column {column!r} for {name}; its columns: {join_names([*table.columns])}")
         check_rows(open_stream(part).data.table, columns)
         problems.notes += _unused_columns(columns)
         problems.raise_any()

@@ -9,7 +9,7 @@ import csv
 import json
 import logging
 import re
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -84,11 +84,14 @@ class Problems:
 class Table:
     """The rows of a file, read on iteration; `columns` collects the column names meanwhile.
 
-    Only the columns in `needed` are read from a parquet file, and all columns from the other formats. VoxlateError if
-    the format is unknown or the file cannot be read.
+    Only the columns in `needed` are read from a parquet file, and all columns from the other formats. `renamed` maps
+    names to the columns that are read under these names. VoxlateError if the format is unknown or the file cannot be
+    read.
     """
 
-    def __init__(self, path: Path, needed: Sequence[str], problems: Problems) -> None:
+    def __init__(
+        self, path: Path, needed: Sequence[str], problems: Problems, renamed: Mapping[str, str] | None = None
+    ) -> None:
         check_regular(path)
         if path.suffix.lower() not in _READERS:
             kinds = ", ".join(sorted(_READERS))
@@ -96,16 +99,31 @@ class Table:
                 f"{path}: unknown kind of table {path.suffix or path.name!r}; expected {kinds}; if it is one of these, "
                 "rename it"
             )
-        self.path, self.needed, self.problems = path, needed, problems
+        self.renamed = dict(renamed or {})
+        self.path, self.needed, self.problems = path, (*needed, *self.renamed.values()), problems
         self.columns: dict[str, None] = {}
+        self.bytes_read = self.lines_read = 0  # by another reader; iteration begins after them
         problems.unit = "row" if path.suffix.lower() == ".parquet" else "line"
 
     def __iter__(self) -> Iterator[Row]:
         try:
             with self.path.open("rb") as file, closing(_READERS[self.path.suffix.lower()](self, file)) as rows:
-                yield from rows
+                file.seek(self.bytes_read)
+                for line, row in rows:
+                    if self.renamed:
+                        row |= {name: row.get(column) for name, column in self.renamed.items()}
+                    yield line, row
         except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
             raise VoxlateError(f"{self.path}: cannot be read ({error.strerror})") from None
+
+    def skip(self, *, bytes_read: int, lines: int) -> None:
+        """Note that another reader has read the next lines."""
+        self.bytes_read, self.lines_read = self.bytes_read + bytes_read, self.lines_read + lines
+
+    def names(self) -> list[str]:
+        """Return the columns under the names by which they are read."""
+        others = [name for name in self.columns if name not in (*self.renamed, *self.renamed.values())]
+        return [*(name for name, column in self.renamed.items() if column in self.columns), *others]
 
     def header(self, cells: Sequence[str]) -> None:
         """Set the columns from the cells of the first line."""
@@ -121,12 +139,14 @@ def check_regular(path: Path) -> None:
         raise VoxlateError(f"{path}: {kind}, expected a regular file ending in {', '.join(sorted(_READERS))}")
 
 
-def text_lines(file: BinaryIO, problems: Problems, *, has_header: bool = True) -> Iterator[tuple[int, str]]:
+def text_lines(
+    file: BinaryIO, problems: Problems, *, has_header: bool = True, lines_read: int = 0
+) -> Iterator[tuple[int, str]]:
     r"""Yield the decoded lines of a file with their line ends. Only \n ends a line; U+2028 and the like are text.
 
     Lines that cannot be decoded are problems. If that happens to the header line (with `has_header`), reading stops.
     """
-    for line, raw in enumerate(iter(partial(file.readline, LONGEST_LINE_BYTES), b""), 1):
+    for line, raw in enumerate(iter(partial(file.readline, LONGEST_LINE_BYTES), b""), lines_read + 1):
         if len(raw) == LONGEST_LINE_BYTES:
             problems.add(line, f"is longer than {LONGEST_LINE_BYTES >> 20} MiB; does its suffix match its format?")
             return
@@ -230,7 +250,7 @@ _JSON = json.JSONDecoder(object_pairs_hook=_unambiguous)
 
 
 def _jsonl_rows(table: Table, file: BinaryIO) -> Rows:
-    for line, text in text_lines(file, table.problems, has_header=False):
+    for line, text in text_lines(file, table.problems, has_header=False, lines_read=table.lines_read):
         if text.isspace():
             continue
         if not table.columns and (text.startswith("[") or text.strip() == "{"):
@@ -264,8 +284,9 @@ def _parquet_rows(table: Table, file: BinaryIO) -> Rows:
         names = parquet.schema_arrow.names
         table.header(names)
         types = dict(zip(names, parquet.schema_arrow.types, strict=True))
-        needed = [name for name in table.needed if names.count(name) == 1]
-        for name in [name for name in needed if not _is_plain(pa, types[name], with_lists=name in SENTENCES)]:
+        needed = [name for name in dict.fromkeys(table.needed) if names.count(name) == 1]
+        lists = {*SENTENCES, *(table.renamed[name] for name in SENTENCES if name in table.renamed)}
+        for name in [name for name in needed if not _is_plain(pa, types[name], with_lists=name in lists)]:
             actual = str(types[name])[:100]
             table.problems.add(0, f"column {name!r} is {actual}, expected text or numbers, or bytes and path for audio")
             needed.remove(name)

@@ -27,7 +27,10 @@ METRICS = {
     "wer": "voxlate_eval.metrics.error_rates:make_wer",
     "cer": "voxlate_eval.metrics.error_rates:make_cer",
     "comet": "voxlate_eval.metrics.comet:make_comet",
+    "xcomet": "voxlate_eval.metrics.comet:make_xcomet",
+    "metricx": "voxlate_eval.metrics.metricx:make_metricx",
 }
+_EXTERNAL = ("COMET", "XCOMET", "MetricX")  # run in processes of their own
 _CHUNK = 2000  # sentences per task of a worker process
 
 
@@ -92,7 +95,7 @@ def statistics(
     """
     _check_pairs(metric.name, hypotheses, references)
     n = len(hypotheses)
-    if n <= _CHUNK or workers == 1 or metric.name == "COMET":  # COMET runs in a process of its own
+    if n <= _CHUNK or workers == 1 or metric.name in _EXTERNAL:
         return np.asarray(metric.statistics(hypotheses, references, sources), dtype=np.float64)
     chunks = [
         (metric, hypotheses[i : i + _CHUNK], references[i : i + _CHUNK], sources[i : i + _CHUNK])

@@ -41,7 +41,7 @@ class Bleu:
         self,
         hypotheses: Sequence[str],
         references: Sequence[str],
-        sources: Sequence[str],  # noqa: ARG002 (only COMET uses them)
+        sources: Sequence[str],  # noqa: ARG002 (neural metrics use them)
     ) -> list[list[float]]:
         """Return the n-gram counts of each sentence, (N, 10). Warn if the hypotheses look tokenized."""
         if self.tokenizer == CHARACTERS:

@@ -35,7 +35,7 @@ class ChrF:
         self,
         hypotheses: Sequence[str],
         references: Sequence[str],
-        sources: Sequence[str],  # noqa: ARG002 (only COMET uses them)
+        sources: Sequence[str],  # noqa: ARG002 (neural metrics use them)
     ) -> list[list[float]]:
         """Return the n-gram counts of each sentence, (N, 3 × orders)."""
         return [

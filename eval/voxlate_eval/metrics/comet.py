@@ -1,24 +1,21 @@
-"""COMET (Rei et al. 2020), run as a command in its own environment, because its pinned dependencies conflict.
+"""COMET (Rei et al. 2020) and XCOMET (Guerreiro et al. 2024), both by the command comet-score.
 
-Environment variables: ``VOXLATE_COMET`` is the command if it is not on the PATH, ``VOXLATE_COMET_MODEL`` another model,
-and ``VOXLATE_COMET_GPUS`` the number of GPUs to use.
+Environment variables: ``VOXLATE_COMET`` is the command if it is not on the PATH, ``VOXLATE_COMET_MODEL`` and
+``VOXLATE_XCOMET_MODEL`` are other models, and ``VOXLATE_COMET_GPUS`` is the number of GPUs to use.
 """
 
 import json
 import os
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from voxlate_eval import EvaluationError
 from voxlate_eval.metrics import Sums
+from voxlate_eval.metrics.external import check_scores, find_command, gpu_count, run_command
 
-_COMMAND = "comet-score"
-_MODEL = "Unbabel/wmt22-comet-da"
+_INSTALL = "python -m venv comet && comet/bin/pip install unbabel-comet"
 
 
 @dataclass(frozen=True)
@@ -37,10 +34,14 @@ class Comet:
         """The model. The versions that the score depends on are in the environment of the command."""
         return f"nrefs:1|model:{self.model}"
 
-    def statistics(self, hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str]) -> Any:
+    def statistics(
+        self, hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str]
+    ) -> list[tuple[float, float]]:
         """Return score and 1 for each sentence, (N, 2). Raises EvaluationError without sources or if COMET fails."""
         if len(sources) != len(hypotheses) or not all(sources):
-            raise EvaluationError("COMET needs the transcript of every clip; give references with a source_text column")
+            raise EvaluationError(
+                f"{self.name} needs the transcript of every clip; give references with a source_text column"
+            )
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             files = {"-s": sources, "-t": hypotheses, "-r": references}
@@ -51,12 +52,13 @@ class Comet:
                 path.write_text("".join(" ".join(text.split()) + "\n" for text in texts), encoding="utf-8")
                 command += [flag, str(path)]
             scores = folder / "scores.json"
-            done = subprocess.run([*command, "--to_json", str(scores)], capture_output=True, text=True, check=False)
-            if done.returncode or not scores.is_file():
-                last = (done.stderr.strip() or done.stdout.strip() or "it wrote nothing").splitlines()[-1]
-                raise EvaluationError(f"{self.command} failed ({last}); run it yourself for details, or omit COMET")
-            [found] = json.loads(scores.read_text(encoding="utf-8")).values()
-        return [(segment["COMET"], 1) for segment in found]
+            text = run_command(self.name, [*command, "--to_json", str(scores)], scores)
+        try:
+            [segments] = json.loads(text).values()
+            found = [segment["COMET"] for segment in segments]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            found = []
+        return check_scores(self.command, found, len(hypotheses))
 
     def value(self, sums_K: Sums) -> float:
         """Return the mean score, times 100."""
@@ -66,12 +68,15 @@ class Comet:
 
 def make_comet(target_language: str = "", tokenize: str | None = None) -> Comet:  # noqa: ARG001
     """Return COMET with the WMT 2022 model by default. Raises EvaluationError if its command is not installed."""
-    name = os.environ.get("VOXLATE_COMET", _COMMAND)
-    command = shutil.which(name)
-    if command is None:
-        raise EvaluationError(
-            f"COMET: no command {name}; install it into an environment of its own (python -m venv comet && "
-            "comet/bin/pip install unbabel-comet) and set VOXLATE_COMET=comet/bin/comet-score"
-        )
-    gpus = int(os.environ.get("VOXLATE_COMET_GPUS", "0"))
-    return Comet(command, os.environ.get("VOXLATE_COMET_MODEL", _MODEL), gpus)
+    model = os.environ.get("VOXLATE_COMET_MODEL", "Unbabel/wmt22-comet-da")
+    return Comet(_find("COMET"), model, gpu_count("VOXLATE_COMET_GPUS"))
+
+
+def make_xcomet(target_language: str = "", tokenize: str | None = None) -> Comet:  # noqa: ARG001
+    """Return XCOMET, by default XL. Its models must be requested on the Hub. Raises EvaluationError as `make_comet`."""
+    model = os.environ.get("VOXLATE_XCOMET_MODEL", "Unbabel/XCOMET-XL")
+    return Comet(_find("XCOMET"), model, gpu_count("VOXLATE_COMET_GPUS"), name="XCOMET")
+
+
+def _find(metric: str) -> str:
+    return find_command(metric, "VOXLATE_COMET", "comet-score", _INSTALL)

@@ -1,6 +1,7 @@
 """Published scores and split sizes of CoVoST-2, with their provenance (see README.md)."""
 
 import csv
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -85,6 +86,20 @@ def provenances() -> dict[str, Provenance]:
     }
 
 
+def find_systems(pattern: str) -> list[System]:
+    """Return the systems whose names match a pattern such as "XLS-R (*B)", or the one with exactly this name.
+
+    Raises EvaluationError with suggestions if there is none.
+    """
+    by_name = {known.lower(): system for known, system in systems().items()}
+    if pattern.lower() not in by_name and "*" in pattern:
+        expression = re.compile(".*".join(map(re.escape, pattern.lower().split("*"))))
+        found = [system for name, system in by_name.items() if expression.fullmatch(name)]
+        if found:
+            return found
+    return [find_system(pattern)]
+
+
 def find_system(name: str) -> System:
     """Return a published system. Raises EvaluationError with suggestions if the name is unknown."""
     by_name = {known.lower(): system for known, system in systems().items()}
@@ -94,7 +109,7 @@ def find_system(name: str) -> System:
             hint = f"did you mean {', '.join(repr(by_name[known].name) for known in close)}?"
         else:
             hint = f"there are {len(by_name)}, such as 'XLS-R (0.3B)' and 'Whisper large-v2'"
-        raise EvaluationError(f"no published system {name!r}; {hint}")
+        raise EvaluationError(f"no published system {name!r}; {hint}; voxlate published lists all of them")
     return by_name[name.lower()]
 
 

@@ -60,12 +60,15 @@ class Processes:
 ALONE = Processes()
 
 
+def is_launched() -> bool:
+    """Return whether several processes run the command."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
 def join_processes(command: "InputsCommand") -> Processes:
     """Join the processes of a launch, if there are several. VoxlateError if they cannot share the command."""
-    if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
+    if not is_launched():
         return ALONE
-    if getattr(command, "ray", None) is not None:
-        raise VoxlateError("--ray starts its own processes; run the command without accelerate launch or torchrun")
     if command.output_dir is None:
         raise VoxlateError(
             "several processes cannot share standard output; name an --output-dir, or start a single process"
