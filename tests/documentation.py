@@ -11,7 +11,11 @@ from typer.testing import CliRunner
 from paths import ROOT
 from voxlate.cli import app
 
-PAGES = ("README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
+)
 
 
 def read(page: str) -> str:
@@ -39,6 +43,18 @@ def sessions(page: str) -> list[tuple[str, str]]:
     """Return each command of a page that is shown with its output, and that output."""
     shown = [re.split(r"^\$ ", block, flags=re.MULTILINE)[1:] for block in blocks(page, "console")]
     return [(command, output) for parts in shown for command, _, output in (part.partition("\n") for part in parts)]
+
+
+def steps(page: str) -> list[tuple[str, str | None]]:
+    """Return the commands of a page in order, each with its output if that is shown."""
+    found: list[tuple[str, str | None]] = []
+    for language, block in re.findall(r"^```(sh|console)\n(.*?)^```$", read(page), re.MULTILINE | re.DOTALL):
+        if language == "sh":
+            found += [(line, None) for line in block.splitlines()]
+        else:
+            shown = (part.partition("\n") for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:])
+            found += [(command, output) for command, _, output in shown]
+    return found
 
 
 def run(command: str) -> Any:

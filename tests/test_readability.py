@@ -10,7 +10,7 @@ import pytest
 
 from paths import ROOT
 
-SOURCES = sorted(path for room in ("ast", "eval", "recipes") for path in (ROOT / room).rglob("*.py"))
+SOURCES = sorted(path for room in ("ast", "docs", "eval", "recipes") for path in (ROOT / room).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 ROOMS = [ROOT / room for room in ("ast", "eval", "recipes", "docs")]
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]

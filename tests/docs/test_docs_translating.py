@@ -79,3 +79,11 @@ def test_an_identifier_is_trained_and_used(folder: Path, clips: list[Utterance])
     translated = next(results)
     assert "French 1" in translated.stderr
     assert translated.stdout.strip()
+
+
+def test_a_copied_model_works_offline(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(DEMO / "clips/fr-25.flac", "talk.mp3")
+    [command] = commands("docs/offline.md", "voxlate ")
+    Path("my-model").rename(command.split()[-1])
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert run(command).stdout == "I would like to visit the cathedral this afternoon.\n"

@@ -15,7 +15,7 @@ from random_encoders import batch, build, random_translator, save_preprocessor
 from tiny import KINDS, waveforms, write_mbart
 from voxlate.checkpoints.model_folder import load_checkpoint, save_checkpoint
 from voxlate.checkpoints.warm_start import start_model
-from voxlate.config.schema import TrainableConfig
+from voxlate.config.sections import TrainableConfig
 from voxlate.models import ENCODERS
 from voxlate.models.cpu.install import install_cpu_path
 from voxlate.models.encoder import SpeechEncoder

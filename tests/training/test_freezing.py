@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from voxlate.checkpoints.model_folder import load_checkpoint
-from voxlate.config.schema import LoraConfig, OptimizerConfig, Preset, TrainableConfig
+from voxlate.config.sections import LoraConfig, OptimizerConfig, Preset, TrainableConfig
 from voxlate.training.freezing import PRESETS, choose_trainable, merge_lora
 from voxlate.training.objective import Objective
 from voxlate.training.optimizer import SCHEDULES, learning_rate, make_optimizer

@@ -11,7 +11,8 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 
-from voxlate.config.schema import DEFAULT_BATCH_SECONDS, TrainConfig
+from voxlate.config.schema import TrainConfig
+from voxlate.config.sections import DEFAULT_BATCH_SECONDS
 from voxlate.data.batch_sampler import SamplerState
 from voxlate.data.batching import Batch
 from voxlate.errors import VoxlateError

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from voxlate.config.schema import LoraConfig, TrainableConfig
+from voxlate.config.sections import LoraConfig, TrainableConfig
 from voxlate.errors import VoxlateError
 
 _ADAPTER = r"(translator\.(adapter|enc_to_dec_proj)|ctc)\."

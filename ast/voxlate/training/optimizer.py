@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from voxlate.config.schema import OptimizerConfig
+from voxlate.config.sections import OptimizerConfig
 
 SKIPPING_DEVICES = ("cpu", "cuda")  # whose fused AdamW reads `found_inf`
 _INITIAL_SCALE = 0.01  # of the peak, at the start of tri_stage; as in fairseq

@@ -12,7 +12,8 @@ from voxlate.checkpoints.model_folder import Checkpoint, load_checkpoint
 from voxlate.checkpoints.new_language import add_language
 from voxlate.checkpoints.scratch import random_model
 from voxlate.checkpoints.warm_start import start_model
-from voxlate.config.schema import RegularizationConfig, TrainConfig
+from voxlate.config.schema import TrainConfig
+from voxlate.config.sections import RegularizationConfig
 from voxlate.data.augmentation import Augmentation
 from voxlate.data.batch_sampler import BatchSampler, ClipJoining, UtteranceCost
 from voxlate.data.batching import BatchMaker, ctc_text

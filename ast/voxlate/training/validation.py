@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 
-from voxlate.config.schema import ValidationConfig
+from voxlate.config.sections import ValidationConfig
 from voxlate.data.batching import Batch, BatchMaker, read_batches, requests_by_length
 from voxlate.decoding.search import search
 from voxlate.files import write_text
