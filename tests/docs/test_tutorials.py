@@ -49,6 +49,7 @@ def follow(page: str) -> list[str]:
     return errors
 
 
+@pytest.mark.slow
 @pytest.mark.vad
 def test_a_talk_is_translated(clone: Path) -> None:
     page = "docs/tutorials/talk.md"
