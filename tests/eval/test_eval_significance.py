@@ -46,7 +46,9 @@ def bleu_pairs(references: list[str]) -> Callable[[float], tuple[Sums, Sums]]:
     return pair
 
 
-@pytest.mark.parametrize("errors", [0.30, 0.315, 0.33])
+@pytest.mark.parametrize(
+    "errors", [pytest.param(0.30, marks=pytest.mark.slow), 0.315, pytest.param(0.33, marks=pytest.mark.slow)]
+)
 def test_p_values_agree_between_seeds(bleu_pairs: Callable[[float], tuple[Sums, Sums]], errors: float) -> None:
     metric, (a, b) = make_metric("bleu", "en"), bleu_pairs(errors)
     found = [compare(metric, a, b, seed=seed) for seed in range(3)]

@@ -109,7 +109,7 @@ def test_damaged_inputs_of_score_and_compare(tmp_path: Path, name: str) -> None:
     mutated = name if name.startswith("t") else "h.jsonl"
     scoring, references = Scoring(samples=100), tmp_path / "r.jsonl"
     outcomes = set()
-    for number in range(100):
+    for number in range(50):
         (tmp_path / name).write_bytes(mutate(original, rng))
         if number % 5:
             action = partial(score_files, tmp_path / mutated, references, scoring, tmp_path / "o.json")
@@ -125,7 +125,7 @@ def test_damaged_runs_of_report(tmp_path: Path, name: str) -> None:
     path = run / "de-en" / name
     original, rng = path.read_bytes(), random.Random(name)
     outcomes = set()
-    for number in range(150):
+    for number in range(50):
         path.write_bytes(mutate(original, rng))
         against = ["XLS-R (0.3B)"] if number % 2 else []
         outcomes.add(survives(partial(write_report, [run], tmp_path / "report", against, sentences=4)))

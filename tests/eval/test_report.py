@@ -154,6 +154,7 @@ def test_invalid_runs_and_names_are_errors(tmp_path: Path, everything: Path) -> 
         run(tmp_path / "run", "--output", tmp_path / "report")
 
 
+@pytest.mark.slow
 def test_thirty_six_directions_take_less_than_half_a_minute(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", X_EN + EN_X, rows=100)
     started = time.perf_counter()

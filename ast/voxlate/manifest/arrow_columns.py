@@ -73,7 +73,7 @@ def write_columns(path: Path, table: Table, problems: Problems) -> int:
 def _batches(table: Table, problems: Problems) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a table in batches. Plain blocks at the beginning of a jsonl file are read by Arrow."""
     suffix = table.path.suffix.lower()
-    if suffix == ".jsonl":
+    if suffix == ".jsonl" and not table.renamed:
         yield from _plain_blocks(table)
     rows = _checked_cells(table, problems) if suffix in (".tsv", ".csv") else iter(table)
     while batch := list(islice(rows, _BATCH_ROWS_WITH_AUDIO if suffix == ".parquet" else _BATCH_ROWS)):
