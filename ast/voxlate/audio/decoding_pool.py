@@ -58,7 +58,7 @@ class DecodingPool:
     def __init__(self, decode: Decode, seconds: float, num_workers: int | None) -> None:
         self._decode, self._seconds = decode, seconds
         self._is_adaptive = num_workers is None
-        self._max_workers = core_share() - 1 if num_workers is None else num_workers  # one core is the caller's
+        self._max_workers = useful_processes() if num_workers is None else num_workers
         if not CAN_START:
             self._max_workers = 0
         self._lock = threading.Lock()
@@ -118,11 +118,11 @@ class DecodingPool:
         return result
 
     def _start_more_processes(self) -> None:
-        """Double the number of processes, if there is work for them."""
+        """Start two processes, later double their number, if there is work for them."""
         with self._lock:
             waiting = sum(is_for_processes(item) for lane in (self._local, self._files) for _, item, _ in lane.requests)
         running = len(self._processes)
-        self._start_processes(min(max(1, running), waiting, self._max_workers - running))
+        self._start_processes(min(max(2, running), waiting, self._max_workers - running))
 
     def _start_processes(self, count: int) -> None:
         for _ in range(count):
@@ -180,6 +180,12 @@ class DecodingPool:
 def core_share() -> int:
     """Return the number of cores for each process of a distributed launch on this machine; at least 1."""
     return max(1, core_count() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def useful_processes() -> int:
+    """Return how many processes are useful beside the caller, which needs a core. One alone is slower than a thread."""
+    free = core_share() - 1
+    return free if free > 1 else 0
 
 
 def _seconds(result: Result) -> float:

@@ -34,7 +34,7 @@ def read_ahead(
 
     Decoding and detection run in a daemon thread, so an interruption does not wait for a long file. `num_workers` is
     the number of processes that do so instead for files, regular ones and bytes. With None, the thread begins, and as
-    many processes as the caller would otherwise wait for take over; one core is left to the caller.
+    many processes as the caller would otherwise wait for take over, from three cores on; one core is the caller's.
 
     At most `seconds` of decoded audio wait for the caller, for the thread or for each process; what is being decoded
     comes on top.

@@ -56,7 +56,7 @@ NumWorkers = Annotated[
         min=0,
         metavar="N",
         help="Number of processes that decode audio and detect speech; 0 for a thread instead. [default: as many as "
-        "the model would wait for, up to one for each core but one]",
+        "the model would wait for, up to one for each core but one, from three cores on]",
     ),
 ]
 Ray = Annotated[
