@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import stat
 import threading
@@ -70,12 +71,20 @@ class DecodingPool:
         self._is_stopped = False
 
     def __enter__(self) -> DecodingPool:
+        atexit.register(self._close)
         threading.Thread(target=self._work, args=(self._local, self._decode), name="audio", daemon=True).start()
         if not self._is_adaptive:
             self._start_processes(self._max_workers)
         return self
 
     def __exit__(self, *_: object) -> None:
+        atexit.unregister(self._close)
+        self._close()
+
+    def _close(self) -> None:
+        """Stop the threads and processes: at the exit of the interpreter before threads are frozen, locks in hand."""
+        if self._is_stopped:
+            return
         with self._lock:
             self._is_stopped = True
             for lane in (self._local, self._files):
@@ -118,11 +127,11 @@ class DecodingPool:
         return result
 
     def _start_more_processes(self) -> None:
-        """Start two processes, later double their number, if there is work for them."""
+        """Double the number of processes, if there is work for them."""
         with self._lock:
             waiting = sum(is_for_processes(item) for lane in (self._local, self._files) for _, item, _ in lane.requests)
         running = len(self._processes)
-        self._start_processes(min(max(2, running), waiting, self._max_workers - running))
+        self._start_processes(min(max(1, running), waiting, self._max_workers - running))
 
     def _start_processes(self, count: int) -> None:
         for _ in range(count):
