@@ -41,8 +41,11 @@ class TrainConfig(ClosedModel):
     regularization: RegularizationConfig = RegularizationConfig()
     validation: ValidationConfig = ValidationConfig()
     checkpoints: CheckpointConfig = CheckpointConfig()
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of matrix products; weights and optimizer are float32. `auto`: bfloat16 where the GPU has it."""
+    precision: Literal["auto", "float32", "bfloat16", "bfloat16-weights"] = "auto"
+    """Precision of matrix products; the weights that are trained and saved, and the optimizer, are float32.
+
+    `auto`: bfloat16 where the GPU has it. `bfloat16-weights`: everything is computed by a bfloat16 copy of the model.
+    """
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass, which saves memory and takes time."""
     compile_encoder: bool = False
@@ -57,6 +60,11 @@ class TrainConfig(ClosedModel):
     """Updates between lines of the log."""
     log_with: list[Literal["tensorboard", "wandb", "mlflow"]] = Field(default=["tensorboard"])
     """Trackers of accelerate that record the run."""
+
+    @property
+    def has_working_copy(self) -> bool:
+        """Whether a bfloat16 copy of the model computes the losses; a sharded one gathers its weights in bfloat16."""
+        return self.precision == "bfloat16-weights" and not self.sharded
 
     @property
     def compares_directions(self) -> bool:
