@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from voxlate_eval import plots
@@ -11,11 +10,10 @@ from voxlate_eval.examples import as_script, read_examples
 from voxlate_eval.formats import as_csv, as_latex, as_markdown, notes
 from voxlate_eval.page_clips import IsPlayable, PageClips
 from voxlate_eval.page_tables import check_table, metric_table, score_table, significance_tables
+from voxlate_eval.page_template import page_file, render_page
 from voxlate_eval.recipe_table import recipe_tables
 from voxlate_eval.run_comparison import compare_runs
 from voxlate_eval.tables import Tables, make_tables
-
-_PAGE = Path(__file__).parent / "page"
 
 
 def write_report(
@@ -51,15 +49,12 @@ def write_report(
 
 
 def _page(tables: Tables, clips: PageClips, sentences: int) -> str:
-    environment = Environment(
-        loader=PackageLoader("voxlate_eval", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
     examples = read_examples(tables.runs, clips, sentences)
-    return environment.get_template("report.html.jinja").render(
+    return render_page(
+        "report.html.jinja",
         title=f"Speech translation: {', '.join(run.name for run in tables.runs)}",
         summary=_summary(tables),
-        css=Markup((_PAGE / "report.css").read_text(encoding="utf-8")),  # noqa: S704 (our own files)
-        js=Markup((_PAGE / "report.js").read_text(encoding="utf-8")),  # noqa: S704
+        js=page_file("report.js"),
         scores=score_table(tables),
         notes=notes(tables),
         plots=_plots(tables),
