@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "cli": _BASE
     | {"doctor"}
     | {"audio", "checkpoints", "config", "corpora", "decoding", "evaluation", "hardware", "models", "processes"}
-    | {"search_options", "training", "__init__"},
+    | {"progress", "search_options", "training", "__init__"},
     "__main__": {"cli"},
     "__init__": {"audio", "decoding", "errors", "manifest", "search_options"},
 }
