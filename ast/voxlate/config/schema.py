@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from voxlate.bundled import find_bundled
 from voxlate.config.overrides import apply_overrides, read_settings
 from voxlate.config.problems import describe_errors, list_problems
 from voxlate.config.renamed_keys import rename_keys
@@ -114,11 +115,11 @@ class TrainConfig(ClosedModel):
 def read_config(path: str | Path, overrides: Sequence[str] = (), *, warn: bool = True) -> TrainConfig:
     """Return the settings of a YAML file with ``key=value`` overrides such as ``optimizer.lr=1e-4`` applied.
 
-    A file with ``base: OTHER.yaml`` (a path relative to it) inherits the settings of that file. Values of overrides
-    are parsed as YAML. Old names of settings are accepted, with a warning unless `warn` is False. VoxlateError lists
-    every problem of the file and the overrides, one per line.
+    A file with ``base: OTHER.yaml`` inherits the settings of that file, whose path is relative to it, or that of a
+    bundled recipe. Values of overrides are parsed as YAML. Old names of settings are accepted, with a warning unless
+    `warn` is False. VoxlateError lists every problem of the file and the overrides, one per line.
     """
-    path = Path(path)
+    path = find_bundled(path)
     raw = read_settings(path, warn=warn)
     problems = list(apply_overrides(raw, overrides))
     try:

@@ -296,6 +296,7 @@ def _validate(run: TrainingRun, state: TrainingState) -> None:
     else:
         state.validations_since_best += 1
         run.log.message(f"best: {state.best_score[0]:.1f} at update {state.best_update}")
+    run.log.write_page(state.best_update, finished=False)
 
 
 def _stops_early(config: TrainConfig, state: TrainingState) -> bool:
@@ -310,6 +311,7 @@ def _save(run: TrainingRun, state: TrainingState) -> None:
     if state.finished and run.dev_batch_maker is None:
         _export_best(run)
     write_checkpoint(config.output_dir, run.objective, run.optimizer, state, accelerator)
+    run.log.write_page(state.best_update, finished=state.finished)
     if state.scheduled:
         state.previous_scheduled = state.update
     characters = run.batch_maker.characters
