@@ -191,6 +191,15 @@ def test_samples_without_a_header_are_a_file_of_their_own(engine: ServingEngine,
     assert result.result.audio == "talk.pcm"
 
 
+def test_words_are_found_if_they_are_wanted(engine: ServingEngine, folder: Path) -> None:
+    request = AudioRequest(folder / "1.wav", "tiny", target_language="de")
+    first, second = engine.submit(request), engine.submit(replace(request, words=False))
+    with_words, without = done(first), done(second)
+    assert any(segment.words for segment in with_words.segments)
+    assert not any(segment.words for segment in without.segments)
+    assert with_words.text == without.text
+
+
 def test_silence_has_an_empty_result(engine: ServingEngine, folder: Path) -> None:
     result = done(engine.submit(AudioRequest(folder / "silent.wav", "tiny", target_language="de")))
     assert (result.text, result.segments, result.duration_seconds) == ("", (), 1.0)
@@ -199,10 +208,7 @@ def test_silence_has_an_empty_result(engine: ServingEngine, folder: Path) -> Non
 def test_what_a_file_lacks_is_reported(engine: ServingEngine, folder: Path, tmp_path: Path) -> None:
     request = AudioRequest(tmp_path / "upload", "tiny", target_language="de")
     (tmp_path / "upload").touch()
-    assert failed(engine.submit(request)) == (
-        "empty",
-        "the file is empty (0 bytes); expected an audio or video file",
-    )
+    assert failed(engine.submit(request)) == ("empty", "the file is empty (0 bytes); expected an audio or video file")
     (tmp_path / "upload").write_text("no sound")
     assert failed(engine.submit(request)) == (
         "undecodable",

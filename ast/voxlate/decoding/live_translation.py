@@ -33,11 +33,16 @@ class LiveTranslation(TranslationStream):
         """Return the number of unfinished translations."""
         return len(self._pending)
 
-    def join(self, index: int, audio: DecodedAudio, to: str, source: str | None = None) -> Iterator[Completed]:
-        """Add an input; yield its translation if there is nothing to translate. `source` is only recorded."""
+    def join(
+        self, index: int, audio: DecodedAudio, to: str, source: str | None = None, *, words: bool = True
+    ) -> Iterator[Completed]:
+        """Add an input; yield its translation if there is nothing to translate.
+
+        `source` is only recorded. Without `words`, their times are not found, which takes less time.
+        """
         tag_id, translation = self._begin(audio, to, source)
         self._pending[index, 0] = translation
-        self._turns.add(index, self._cut(index, translation, tag_id))
+        self._turns.add(index, self._cut(index, translation, tag_id, words=words))
         yield from self._finish_if_complete(index, 0)
 
     def advance(self) -> Iterator[Completed]:
@@ -58,8 +63,8 @@ class LiveTranslation(TranslationStream):
         if self._review is not None:
             self._review.drop(index)
 
-    def _cut(self, index: int, translation: PendingTranslation, tag_id: int) -> Iterator[AudioSegment]:
+    def _cut(self, index: int, translation: PendingTranslation, tag_id: int, *, words: bool) -> Iterator[AudioSegment]:
         for span in self._segmenter.segments(translation.audio, whole=self._whole):
             translation.spans.append(span)
-            yield AudioSegment(index, span, translation.audio, (tag_id,))
+            yield AudioSegment(index, span, translation.audio, (tag_id,), words)
         translation.has_all_spans = True

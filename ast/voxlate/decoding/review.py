@@ -109,7 +109,8 @@ class Review:
         caches = [attempt.searched.cross_attention_cache for attempt in attempts]
         spoken = [self._spoken(attempt.searched) for attempt in attempts]
         cache = CrossAttentionCache.join_all([cache for cache in caches if cache is not None])
-        attentions = attend(self._model, cache, spoken, with_scores=self._words)
+        with_scores = self._words and any(attempt.searched.segment.wants_words for attempt in attempts)
+        attentions = attend(self._model, cache, spoken, with_scores=with_scores)
         for attempt, hypothesis, attention in zip(attempts, spoken, attentions, strict=True):
             attempt.searched = replace(attempt.searched, cross_attention_cache=None)  # not kept until parts are found
             self._judge(attempt, hypothesis, attention)
@@ -125,7 +126,7 @@ class Review:
         """Set the part and the account of an attempt; if it is suspicious, ask for its parts."""
         searched, best = attempt.searched, attempt.searched.hypotheses[0]
         segment = searched.segment
-        alignment = align(spoken, attention) if self._words else None
+        alignment = align(spoken, attention) if self._words and segment.wants_words else None
         warnings: tuple[str, ...] = ()
         if self._rates is not None:
             account = account_for(
@@ -142,7 +143,7 @@ class Review:
             parts = cut_in_two(segment.audio.speech, segment.span)
             if account.is_suspicious and attempt.depth < _MAX_DEPTH and parts:
                 tag_id = segment.tag_ids[searched.tag]
-                attempt.awaited = [AudioSegment(segment.index, span, segment.audio, (tag_id,)) for span in parts]
+                attempt.awaited = [replace(segment, span=span, tag_ids=(tag_id,)) for span in parts]
                 self._wholes |= {(segment.index, span, tag_id): attempt for span in parts}
                 self.retries += attempt.awaited
         pieces = self._tokenizer.pieces(best.ids[1:-1])

@@ -38,13 +38,14 @@ class AudioSegment:
     """A stretch of an input. It is encoded once, and searched once for each target language.
 
     `index` is the index of the input, `span` the first sample and the one after the last, `tag_ids` are the tags of the
-    target languages, if there are any.
+    target languages, if there are any, and `wants_words` is whether the times of words are of use.
     """
 
     index: int
     span: Span
     audio: DecodedAudio
     tag_ids: tuple[int, ...] = ()
+    wants_words: bool = True
 
     @property
     def seconds(self) -> float:

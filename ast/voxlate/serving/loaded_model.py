@@ -103,7 +103,8 @@ class SpeechModel:
         if self._translation is None:
             raise UnsupportedRequestError(f"{request.model} only transcribes; ask for a transcription")
         assert request.target_language is not None
-        return _done(self._translation.join(number, audio, request.target_language, request.source_language))
+        target, source = request.target_language, request.source_language
+        return _done(self._translation.join(number, audio, target, source, words=request.words))
 
     def advance(self) -> Iterator[Completed]:
         """Do the next piece of work of each kind."""

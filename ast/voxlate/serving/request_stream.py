@@ -26,6 +26,7 @@ class AudioRequest:
     - `model`: a name from `ServingEngine.model_names`.
     - `target_language`: the language to translate into: a code, or an English name.
     - `source_language`: the language spoken, which is only recorded.
+    - `words`: find when each word of a translation is spoken, for subtitles; transcripts always have words.
     - `raw`: the file has no header: 16-bit little-endian samples at 16 kHz, mono.
     - `name`: the name of the file for results and messages, such as the one it has on the client's side.
     """
@@ -35,6 +36,7 @@ class AudioRequest:
     task: Task = "translate"
     target_language: str | None = None
     source_language: str | None = None
+    words: bool = True
     raw: bool = False
     name: str = "file"
 
