@@ -90,6 +90,7 @@ def test_decoding_stops_after_the_time_allowed(start: Any, folder: Path) -> None
     assert decoding.decoder.restarts == 1
 
 
+@pytest.mark.slow  # decodes half an hour of sound
 def test_small_uploads_do_not_wait_for_large_ones_nor_for_what_was_dropped(start: Any, folder: Path) -> None:
     decoding = start(workers=2)
     for number in range(3):
