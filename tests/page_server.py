@@ -38,6 +38,7 @@ class PageServer:
     seconds: float = 10.0
     refusals: list[tuple[int, dict[str, str], str]] = field(default_factory=list)
     late_error: str = ""
+    warnings: list[str] = field(default_factory=list)
     key: str = ""
     gate: threading.Event = field(default_factory=threading.Event)
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -57,15 +58,19 @@ class PageServer:
 
     async def models(self, request: Request) -> Response:
         data = [{"id": name, "object": "model", "target_languages": codes} for name, codes in MODELS.items()]
-        data += [{"id": f"{name}:{code}", "object": "model"} for name, codes in MODELS.items() for code in codes]
+        data += [
+            {"id": f"{name}:{code}", "object": "model", "target_languages": [code]}
+            for name, codes in MODELS.items()
+            for code in codes
+        ]
         return self.refuses(request) or JSONResponse({"object": "list", "data": data})
 
     async def translate(self, request: Request) -> Response:
-        form = await request.form()
-        received: dict[str, Any] = {name: value for name, value in form.items() if isinstance(value, str)}
-        file = form["file"]
-        assert isinstance(file, UploadFile)
-        self.requests.append(received | {"name": file.filename, "contents": await file.read()})
+        async with request.form() as form:
+            received: dict[str, Any] = {name: value for name, value in form.items() if isinstance(value, str)}
+            file = form["file"]
+            assert isinstance(file, UploadFile)
+            self.requests.append(received | {"name": file.filename, "contents": await file.read()})
         if refusal := self.refuses(request):
             return refusal
         if self.refusals:
@@ -83,7 +88,8 @@ class PageServer:
             if self.late_error:
                 yield _event({"error": {"message": self.late_error, "type": "server_error"}})
             else:
-                yield _event({"type": "transcript.text.done", "duration": self.seconds, "segments": self.segments})
+                done = {"type": "transcript.text.done", "duration": self.seconds, "warnings": self.warnings}
+                yield _event(done | {"segments": self.segments})
             yield "data: [DONE]\n\n"
         except asyncio.CancelledError:
             self.left += 1
@@ -109,9 +115,9 @@ def serve_page() -> Iterator[PageServer]:
 
     routes = [
         Route("/", page),
-        Mount("/page", StaticFiles(directory=PAGE)),
         Route("/v1/models", server.models),
         Route("/v1/audio/translations", server.translate, methods=["POST"]),
+        Mount("/", StaticFiles(directory=PAGE)),
     ]
     config = uvicorn.Config(Starlette(routes=routes), port=0, log_level="error", lifespan="off", ws="none")
     running = uvicorn.Server(config)

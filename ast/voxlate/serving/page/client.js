@@ -30,7 +30,7 @@ function failure(status, text, retryAfter) {
   return new ServerError(message, status, isTemporary ? Math.min(Math.max(Number(retryAfter) || 5, 1), 60) : undefined);
 }
 
-// Return the models as [{name, languages}].
+// Return the models as [{name, languages}], without the names that include a language.
 export async function fetchModels() {
   let response;
   try {
@@ -41,8 +41,10 @@ export async function fetchModels() {
   const text = await response.text();
   if (!response.ok) throw failure(response.status, text, response.headers.get("Retry-After"));
   const { data } = JSON.parse(text);
-  return data.filter((model) => model.target_languages?.length)
-    .map((model) => ({ name: model.id, languages: model.target_languages }));
+  const names = new Set(data.map(({ id }) => id));
+  const isVariant = (id) => names.has(id.slice(0, Math.max(0, id.lastIndexOf(":"))));
+  return data.filter(({ id, target_languages: languages }) => languages?.length && !isVariant(id))
+    .map(({ id, target_languages: languages }) => ({ name: id, languages }));
 }
 
 // Return a function that takes all text received so far, and calls `handle` with each new event's data.

@@ -75,10 +75,10 @@ class Job {
       },
     };
     try {
-      const { duration } = await translate(this, on, this.abort.signal);
+      const { duration, warnings } = await translate(this, on, this.abort.signal);
       this.seconds ??= duration;
       this.transcript.showFacts();
-      this.set("done");
+      this.set("done", (warnings ?? []).join(" "));
       announce(`${this.name}: done, ${plural(this.transcript.segments.length, "segment")}`);
     } catch (error) {
       this.handle(error);
@@ -168,7 +168,7 @@ class Job {
     this.stop.hidden = this.isOver;
     this.again.hidden = this.state !== "failed" && this.state !== "cancelled";
     transcript.showError(this.message);
-    transcript.error.classList.toggle("mild", this.state === "waiting again");
+    transcript.error.classList.toggle("mild", this.state !== "failed");
     transcript.empty.textContent = this.state === "done" && !transcript.segments.length
       ? "No speech was found in this file." : "";
     this.showOther();
@@ -243,7 +243,7 @@ export class Queue {
   changed() {
     document.body.classList.toggle("working", this.jobs.length > 0);
     const done = this.jobs.filter((job) => job.isOver).length;
-    get("count").textContent = this.jobs.length > 1 ? `${done} of ${this.jobs.length} done` : "";
+    get("count").textContent = this.jobs.length > 1 ? `${done} of ${this.jobs.length} finished` : "";
     document.title = done < this.jobs.length ? `${done} of ${this.jobs.length} · Voxlate` : "Voxlate";
     if (this.isPaused) return;
     const active = this.jobs.filter((job) => job.isActive).length;

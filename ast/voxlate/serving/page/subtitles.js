@@ -3,7 +3,7 @@
 // The limits, the costs and the escapes are those of voxlate's decoding/cue_search.py, decoding/subtitles.py and
 // decoding/subtitle_formats.py. Only the word lists of decoding/function_words.py are left out.
 
-const SENTENCE_END = 0, CLAUSE_END = 2, WORD_END = 4, INSIDE_WORD = 24;
+const SENTENCE_END = 0, CLAUSE_END = 2, WORD_END = 4, BOUND_WORD = 12, INSIDE_WORD = 24;
 const SHORTEST_SECONDS = 0.2, LATE_SECONDS = 0.25;
 const FULL_WIDTH = /[\u1100-\u115f\u2e80-\u303e\u3041-\u33ff\u3400-\u4dbf\u4e00-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{1f300}-\u{1f64f}\u{1f900}-\u{1f9ff}\u{20000}-\u{3fffd}]/u;
 const NO_WIDTH = /[\p{Mn}\p{Me}\p{Cf}\p{Cc}]/u;
@@ -12,6 +12,7 @@ const NOT_FIRST = new Set("、。，．・：；？！゛゜ヽヾゝゞ々ー�
 const NOT_LAST = new Set("‘“（〔［｛〈《「『【([{$＄￥¥#");
 const CLOSING = "[\"'”’»›)\\]}」』】》〉）］｝]*$";
 const SENTENCE = new RegExp(`[.!?…。！？।॥؟۔։።｡]${CLOSING}`, "u");
+const BRACKETS = /^["'”’»›)\]}」』】》〉）］｝¿¡«“„(]+|["'”’»›)\]}」』】》〉）］｝¿¡«“„(]+$/gu;
 const CLAUSE = new RegExp(`[,;:—–،؛、，；：､]${CLOSING}`, "u");
 
 function limitsOf(language) {
@@ -45,13 +46,21 @@ function partsOf(text, language, limits) {
   parts.forEach((part, index) => {
     const following = parts[index + 1]?.text;
     if (following === undefined) part.badness = SENTENCE.test(part.text) ? SENTENCE_END : CLAUSE_END;
-    else if (part.badness === INSIDE_WORD) return;
-    else if (SENTENCE.test(part.text)) {
-      const isAbbreviation = /\d+\.$/.test(part.text) || /^[\p{L}\d]\.$/u.test(part.text) || /^\p{Ll}/u.test(following);
-      part.badness = isAbbreviation ? WORD_END : SENTENCE_END;
-    } else if (CLAUSE.test(part.text)) part.badness = CLAUSE_END;
+    else if (part.badness !== INSIDE_WORD) part.badness = badnessOf(part.text, following);
   });
   return parts;
+}
+
+function badnessOf(word, following) {
+  const bare = word.replace(BRACKETS, "").toLowerCase();
+  if (/[\p{L}\p{N}_]['’]$/u.test(bare)) return BOUND_WORD; // elided
+  if (SENTENCE.test(word)) {
+    const isAbbreviation = /\d+\.$/u.test(word) || /^[\p{L}\p{N}_]\.$/u.test(bare) || /^\p{Ll}/u.test(following);
+    return isAbbreviation ? WORD_END : SENTENCE_END;
+  }
+  if (CLAUSE.test(word)) return CLAUSE_END;
+  const isBound = (/\p{Nd}$/u.test(bare) && /^\p{L}/u.test(following)) || ["-", "–", "—"].includes(following);
+  return isBound ? BOUND_WORD : WORD_END;
 }
 
 function phrasesOf(word, language) {
@@ -145,7 +154,7 @@ function findCues(parts, limits, seconds) {
     const balance = (begin, end) =>
       width(begin, end) <= limits.lineWidth ? 3 * ((width(begin, end) - wide / 2) / limits.lineWidth) ** 2 : Infinity;
     let best = [Infinity, null];
-    for (let end = first + 1; end < last; end += 1) {
+    for (let end = last - 1; end > first; end -= 1) {
       const found = 0.5 + 0.5 * badness[end - 1] + balance(first, end) + balance(end, last);
       if (found < best[0]) best = [found, end];
     }

@@ -20,7 +20,7 @@ export class Transcript {
     this.actions = element("div", { className: "actions" });
     this.error = element("p", { className: "error", dir: "auto", hidden: true });
     this.player = new Player(job.file, job.name, {
-      duration: onDuration,
+      duration: (seconds) => { this.showFacts(); onDuration(seconds); },
       time: (seconds) => this.mark(seconds),
       state: () => this.mark(this.player.time),
       unplayable: () => this.root.classList.add("unplayable"),
