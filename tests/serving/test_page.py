@@ -168,6 +168,7 @@ def test_the_servers_error_is_shown(page: Page, server: PageServer, talk: Path, 
     assert texts(page) == [*SENTENCES]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_busy_is_asked_again(page: Page, server: PageServer, talk: Path) -> None:
     server.refusals = [(429, {"Retry-After": "1"}, "32 requests are waiting.")]
     page.set_input_files("#files", talk)
@@ -252,6 +253,7 @@ def test_silence_and_warnings_are_reported(page: Page, server: PageServer, talk:
     expect(page.get_by_role("button", name="Download SRT")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_everything_has_a_name_and_enough_contrast(browser: Browser, server: PageServer, talk: Path) -> None:
     """At the width of a phone and of a laptop, in light and dark, with all that the page can show."""
     server.segments = [
