@@ -3,7 +3,7 @@
 Shape letters: T samples.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple
@@ -29,6 +29,7 @@ _ENCODED_SECONDS = 320.0  # of audio in the encoder at a time, with padding
 MAX_PADDING_SECONDS = 0.05 * _ENCODED_SECONDS  # a GPU takes less time for it than for another batch
 # New segments join the search as soon as this part of it is free. A quarter of it is encoded at a time.
 _CPU_GROUPS, _GPU_GROUPS = 4, 8
+_CPU_FEED_SECONDS = 60.0  # of live audio that a CPU encodes at a time: whatever comes next waits for it
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,29 @@ class Schedule:
         """Yield all remaining results."""
         while len(self):
             yield from self._advance()
+
+    def advance(self, feed: Callable[[int, float], Sequence[AudioSegment]]) -> Iterator[SearchedSegment]:
+        """Encode some segments, or run one step of the search; yield the results.
+
+        If there is room for them, `feed` is asked for up to a number of segments of about so many seconds in total. It
+        may have none at the moment.
+        """
+        wanted = max(1, self._size // _CPU_GROUPS) - len(self._waiting)
+        has_room = self._encoder.works_ahead or len(self._searched) + self._max_added <= self._size
+        if wanted > 0 and has_room and not self._targets:
+            self.put(feed(wanted, _ENCODED_SECONDS if self._encoder.works_ahead else _CPU_FEED_SECONDS))
+        if len(self):
+            yield from self._advance()
+
+    def drop(self, index: int) -> None:
+        """Remove the segments of an input, from the running search as well."""
+        self._waiting = [segment for segment in self._waiting if segment.index != index]
+        self._targets = [target for target in self._targets if target.segment.index != index]
+        self._encoded = self._encoded if self._targets else None
+        keys = {key for key, target in self._searched.items() if target.segment.index == index}
+        self._search.remove(keys)
+        for key in keys:
+            del self._searched[key]
 
     def _advance(self) -> Iterator[SearchedSegment]:
         """Let encoded segments join the search if there is room for them; otherwise run a step."""
