@@ -154,8 +154,9 @@ def test_segments_are_corrected_with_the_keyboard_alone(page: Page, talk: Path) 
 @pytest.mark.parametrize("is_late", [False, True])
 def test_the_servers_error_is_shown(page: Page, server: PageServer, talk: Path, is_late: bool) -> None:
     """What arrived before an error can be downloaded; the file can be sent again."""
-    message = "the audio has no sound; expected an audio or video file"
-    server.refusals, server.late_error = ([], message) if is_late else ([(400, {}, message)], "")
+    message = "The audio has no sound; expected an audio or video file."
+    sent = "the audio has no sound; expected an audio or video file"
+    server.refusals, server.late_error = ([], sent) if is_late else ([(400, {}, sent)], "")
     page.set_input_files("#files", talk)
     expect(page.locator(".transcript > .error")).to_have_text(message)
     expect(page.locator(".state")).to_have_text("Failed")

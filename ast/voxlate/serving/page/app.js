@@ -11,7 +11,8 @@ const queue = new Queue(() => ({ language: language.value, model: model.value })
 let models = [];
 let recording = null;
 
-function showNotice(message) {
+function showNotice(message, isMild = false) {
+  get("notice").classList.toggle("mild", isMild);
   get("notice").textContent = message;
   get("notice").hidden = !message;
 }
@@ -23,7 +24,7 @@ async function loadModels() {
     models = await fetchModels();
   } catch (error) {
     if (error.status === 401) return lock(error.message);
-    showNotice(error.message);
+    showNotice(error.message, error.retrySeconds !== undefined);
     setTimeout(loadModels, 1000 * (error.retrySeconds ?? 3));
     return false;
   }

@@ -12,9 +12,15 @@ export const apiKey = {
 // same request may succeed later.
 export class ServerError extends Error {
   constructor(message, status = 0, retrySeconds = undefined) {
-    super(message);
+    super(sentence(message));
     Object.assign(this, { status, retrySeconds });
   }
+}
+
+// The server's messages begin in lower case and have no period.
+function sentence(message) {
+  const begun = message.charAt(0).toUpperCase() + message.slice(1);
+  return /[.!?]$/.test(begun) ? begun : `${begun}.`;
 }
 
 const authorization = () => (apiKey.get() ? { Authorization: `Bearer ${apiKey.get()}` } : {});

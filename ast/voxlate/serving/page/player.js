@@ -25,7 +25,7 @@ export class Player {
     this.until = Infinity;
     this.isPlayable = true;
     this.listen();
-    this.audio.src = this.url;
+    if (file.size) this.audio.src = this.url;
   }
 
   listen() {

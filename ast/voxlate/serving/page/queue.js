@@ -78,7 +78,7 @@ class Job {
       const { duration, warnings } = await translate(this, on, this.abort.signal);
       this.seconds ??= duration;
       this.transcript.showFacts();
-      this.set("done", (warnings ?? []).join(" "));
+      this.set("done", (warnings ?? []).join("\n"));
       announce(`${this.name}: done, ${plural(this.transcript.segments.length, "segment")}`);
     } catch (error) {
       this.handle(error);
@@ -147,6 +147,7 @@ class Job {
       return this.seconds ? `Translated ${last} of ${clock(this.seconds)}` : `Translated ${last}`;
     }
     if (this.state === "waiting again") return "The server is busy";
+    if (this.state === "done" && !segments.length) return "Done · no speech";
     if (this.state === "done") return `Done · ${plural(segments.length, "segment")}`;
     return LABELS[this.state];
   }
