@@ -13,12 +13,12 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 _MICROPHONE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 
-def start_chromium() -> Iterator[Browser]:
+def start_chromium(*options: str) -> Iterator[Browser]:
     """Yield a browser until the test module ends; skip the tests if there is none here."""
     if CHROMIUM is None:
         pytest.skip("no Chromium here")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *_MICROPHONE])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *_MICROPHONE, *options])
         yield browser
         browser.close()
 
