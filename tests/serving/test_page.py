@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Dialog, Locator, Page, expect
 
 from media import sweep, write_media
 from page_server import PageServer, serve_page
@@ -183,14 +183,15 @@ def test_an_api_key_is_asked_for_and_forgotten(browser: Browser, server: PageSer
     with new_page(browser, server.url) as (page, _):
         key = page.get_by_label("API key", exact=True)
         expect(key).to_be_focused()
-        expect(page.locator("#choose")).to_be_disabled()
+        expect(page.locator("#choose")).to_be_hidden()
+        drop_files(page, [talk])  # waits until the models are known
         key.fill("wrong")
         key.press("Enter")
         expect(page.get_by_role("alert").filter(has_text="Incorrect API key provided.")).to_be_visible()
         key.fill("secret")
         key.press("Enter")
         expect(page.locator("#choose")).to_be_focused()
-        translate(page, talk)
+        expect(page.locator(".transcript")).to_have_attribute("data-state", "done")
         kept = page.evaluate("() => [JSON.stringify(localStorage), document.cookie, JSON.stringify(sessionStorage)]")
         assert ["secret" in storage for storage in kept] == [False, False, True]
         page.get_by_role("button", name="Forget the API key").click()
@@ -244,6 +245,31 @@ def test_another_language_is_one_click_away(page: Page, server: PageServer, talk
     page.reload()  # the choice is remembered
     expect(page.get_by_label("Model")).to_have_value("large")
     expect(page.get_by_label("Translate into")).to_have_value("zh")
+
+
+def test_corrections_are_not_lost_by_a_slip(page: Page, talk: Path) -> None:
+    """Removing the file and closing the page ask first, until the corrections are downloaded."""
+    asked: list[str] = []
+
+    def dismiss(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", dismiss)
+    translate(page, talk)
+    page.locator(".segments textarea").first.fill("Corrected.")
+    page.get_by_label("Remove talk.wav").click()
+    page.close(run_before_unload=True)
+    expect(job(page, "talk.wav")).to_be_visible()
+    for _ in range(100):
+        if len(asked) == 2:
+            break
+        page.wait_for_timeout(20)
+    assert asked == ["confirm", "beforeunload"]
+    download(page, "TXT")
+    page.get_by_label("Remove talk.wav").click()
+    expect(page.locator(".job")).to_have_count(0)
+    expect(page.locator("#choose")).to_be_focused()
 
 
 def test_silence_and_warnings_are_reported(page: Page, server: PageServer, talk: Path) -> None:

@@ -9,6 +9,7 @@ const CHOSEN = "voxlate-choice";
 const [language, model] = [get("language"), get("model")];
 const queue = new Queue(() => ({ language: language.value, model: model.value }), lock);
 let models = [];
+const early = []; // files that came before the models were known
 let recording = null;
 
 function showNotice(message, isMild = false) {
@@ -36,7 +37,9 @@ async function loadModels() {
   setEnabled(models.length > 0);
   get("forget").hidden = !apiKey.get();
   get("locked").hidden = true;
+  document.body.classList.add("ready");
   queue.resume();
+  for (const [files, seconds] of early.splice(0)) add(files, seconds);
   return true;
 }
 
@@ -62,7 +65,9 @@ function setEnabled(isEnabled) {
 }
 
 function remember() {
-  localStorage.setItem(CHOSEN, JSON.stringify({ language: language.value, model: model.value }));
+  try {
+    localStorage.setItem(CHOSEN, JSON.stringify({ language: language.value, model: model.value }));
+  } catch { /* the browser stores nothing */ }
   queue.choiceChanged();
 }
 
@@ -102,7 +107,11 @@ get("forget").addEventListener("click", () => {
 
 function add(files, seconds) {
   const choice = { language: language.value, model: model.value };
-  if (!choice.language || !files.length) return;
+  if (!files.length) return;
+  if (!choice.language) {
+    if (!models.length) early.push([files, seconds]);
+    return;
+  }
   queue.add(files.map((file) => ({ file, name: file.name, seconds, ...choice })));
   announce(files.length === 1 ? `${files[0].name}, ${size(files[0].size)}` : `${files.length} files`);
 }

@@ -22,10 +22,25 @@ export class Player {
       this.button, this.slider, this.times, this.speed);
     this.on = on;
     this.duration = undefined;
-    this.until = Infinity;
     this.isPlayable = true;
+    this.hasSound = file.size > 0;
+    this.isOpen = false;
     this.listen();
-    if (file.size) this.audio.src = this.url;
+  }
+
+  // Read the file until `release`: browsers limit the number of open players.
+  open() {
+    if (this.isOpen) return;
+    this.isOpen = true;
+    if (this.hasSound) this.audio.src = this.url;
+  }
+
+  release() {
+    this.audio.pause();
+    if (!this.isOpen) return;
+    this.isOpen = false;
+    this.audio.removeAttribute("src");
+    this.audio.load();
   }
 
   listen() {
@@ -63,7 +78,7 @@ export class Player {
   }
 
   fail() {
-    if (!this.isPlayable) return;
+    if (!this.isPlayable || !this.isOpen) return;
     this.isPlayable = false;
     this.root.replaceChildren(element("p", { className: "note" },
       "This browser can't play this file. Its translation is not affected."));
@@ -101,8 +116,7 @@ export class Player {
   }
 
   close() {
-    this.audio.pause();
-    this.audio.removeAttribute("src");
+    this.release();
     URL.revokeObjectURL(this.url);
   }
 }

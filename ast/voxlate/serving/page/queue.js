@@ -52,12 +52,20 @@ class Job {
 
   set(state, message = "") {
     Object.assign(this, { state, message });
+    this.closePlayer();
     this.show();
     this.queue.changed();
   }
 
+  // Unless it is shown, or its duration is still needed.
+  closePlayer() {
+    if (this.queue.shown !== this && !this.isActive) this.transcript.player.release();
+    else if (this.queue.shown !== this) this.transcript.player.pause();
+  }
+
   async start() {
     this.abort = new AbortController();
+    this.transcript.player.open(); // for the duration
     this.sent = 0;
     this.transcript.clear();
     this.set("uploading");
@@ -219,10 +227,11 @@ export class Queue {
       if (one === job) one.select.setAttribute("aria-current", "true");
       else {
         one.select.removeAttribute("aria-current");
-        one.transcript.player.pause();
+        one.closePlayer();
       }
     }
     get("results").replaceChildren(...(job ? [job.transcript.root] : []));
+    job?.transcript.player.open();
     job?.transcript.fitAll();
     if (!moves) return;
     job.transcript.heading.focus({ preventScroll: true });
@@ -230,7 +239,7 @@ export class Queue {
   }
 
   remove(job) {
-    if (job.transcript.hasChanges && !confirm(`Remove ${job.name}? Its corrections were not downloaded.`)) return;
+    if (job.transcript.wouldBeLost && !confirm(`Remove ${job.name}? Its translation was not downloaded.`)) return;
     const index = this.jobs.indexOf(job);
     this.jobs.splice(index, 1);
     job.close();
@@ -266,6 +275,6 @@ export class Queue {
   }
 
   get wouldBeLost() {
-    return this.jobs.some((job) => !job.isOver || job.transcript.hasChanges);
+    return this.jobs.some((job) => !job.isOver || job.transcript.wouldBeLost);
   }
 }

@@ -12,7 +12,7 @@ export class Transcript {
   constructor(job, onDuration) {
     this.job = job;
     this.segments = [];
-    this.hasChanges = false; // that were not downloaded
+    this.isSaved = true;
     this.heading = element("h2", { tabIndex: -1, dir: "auto" }, job.name);
     this.state = element("span", { className: "state" });
     this.made = element("span");
@@ -48,6 +48,12 @@ export class Transcript {
     return this.player.duration ?? this.job.seconds ?? this.segments.at(-1)?.end ?? 0;
   }
 
+  // Whether work would be lost: corrections, or the translation of more than a minute.
+  get wouldBeLost() {
+    const isLong = this.segments.length > 0 && this.duration > 60;
+    return !this.isSaved && (isLong || this.segments.some((segment) => segment.text !== segment.original));
+  }
+
   showFacts() {
     const seconds = this.player.duration ?? this.job.seconds;
     const facts = [languageName(this.job.language), this.job.model, ...(seconds ? [clock(seconds)] : [])];
@@ -61,6 +67,7 @@ export class Transcript {
 
   clear() {
     this.segments = [];
+    this.isSaved = true;
     this.list.replaceChildren();
     this.showError("");
     this.showDownloads();
@@ -89,6 +96,7 @@ export class Transcript {
     for (const warning of warnings ?? []) body.append(element("p", { className: "warning" }, icon("warning"), warning));
     segment.row = element("li", {}, play, body, segment.restore);
     this.list.append(segment.row);
+    this.isSaved = false;
     this.fit(segment.area);
     this.showDownloads();
   }
@@ -98,7 +106,7 @@ export class Transcript {
     segment.text = segment.area.value;
     segment.restore.hidden = !isChanged;
     segment.row.classList.toggle("changed", isChanged);
-    this.hasChanges = this.segments.some((one) => one.text !== one.original);
+    this.isSaved = false;
     this.fit(segment.area);
   }
 
@@ -167,7 +175,7 @@ export class Transcript {
       const link = element("a", { href: URL.createObjectURL(blob), download: this.fileName(format) });
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-      this.hasChanges = false;
+      this.isSaved = true;
     });
     return button;
   }
@@ -184,6 +192,7 @@ export class Transcript {
       try {
         await navigator.clipboard.writeText(WRITERS.txt(this.contents()));
         label.textContent = "Copied";
+        this.isSaved = true;
       } catch {
         label.textContent = "Not allowed";
       }
