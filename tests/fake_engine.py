@@ -66,14 +66,20 @@ class FakeEngine:
 
     def _answer(self, stream: RequestStream) -> None:
         request = stream.request
-        contents = b"" if request.raw else request.path.read_bytes()
-        lines = contents.decode("utf-8", "replace").splitlines() or [f"{request.path.stat().st_size} bytes"]
+        try:
+            contents = request.path.read_bytes()
+        except FileNotFoundError:  # the client has left
+            self._cancel(stream)
+            return
+        lines = [f"{len(contents)} bytes"] if request.raw else contents.decode("utf-8", "replace").splitlines()
         segments: list[Segment] = []
         event: RequestDone | RequestFailed | None = None
         for line in lines:
             if line in _FAILURES:
                 event = RequestFailed(_FAILURES[line], f"the file cannot be read: {line}")  # type: ignore[arg-type]
                 break
+            if line.strip() == "":
+                continue
             if line == "wait":
                 while not (stream.has_ended or self.go.wait(0.01)):
                     pass

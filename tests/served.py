@@ -101,6 +101,7 @@ def read_answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
         lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
         if end and "content-length" in headers and len(body) >= int(headers["content-length"]):
+            body = body[: int(headers["content-length"])]
             break
         try:
             received = connection.recv(65_536)
