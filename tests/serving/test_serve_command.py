@@ -10,14 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-import httpx2 as httpx
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from media import write_media
 from paths import DEMO
 from recordings import demo_sentences, record
+from served import ask, error_of
 from server_process import ServerProcess, server_process
 from voxlate.cli import app
 
@@ -84,10 +83,9 @@ def target_of(clip: Path) -> str:
     return "de" if clip.name.startswith("en") else "en"
 
 
-def translate(server: ServerProcess, clip: Path, response_format: str = "text", **fields: str) -> httpx.Response:
-    data = {"model": f"demo:{target_of(clip)}", "response_format": response_format, **fields}
-    with clip.open("rb") as file:
-        return httpx.post(f"{server.url}/v1/audio/translations", files={"file": file}, data=data, timeout=120)
+def translate(server: ServerProcess, clip: Path, response_format: str = "text") -> tuple[int, str]:
+    url, model = f"{server.url}/v1/audio/translations", f"demo:{target_of(clip)}"
+    return ask(url, clip.read_bytes(), model=model, response_format=response_format)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +93,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Half a minute of speech in several sentences."""
     waveform_T = record(demo_sentences(10), "en", seed=3).waveform_T
     path = tmp_path_factory.mktemp("recording") / "en-long.wav"
-    return write_media(path, np.asarray(waveform_T * 32_767, np.int16)[None])
+    return write_media(path, waveform_T)
 
 
 @pytest.mark.slow
@@ -114,18 +112,18 @@ def test_answers_are_those_of_translate(server: ServerProcess, recording: Path, 
         for name, suffix in formats.items()
     }
     alone = (inputs[-1], "srt")
-    assert translate(server, *alone).text == expected[alone]
+    assert translate(server, *alone) == (200, expected[alone])
     many = [(inputs[index % len(inputs)], [*formats][index % 3]) for index in range(32)]
     with ThreadPoolExecutor(32) as pool:
         answers = pool.map(lambda one: translate(server, *one), many)
         for one, answer in zip(many, answers, strict=True):
-            assert (answer.status_code, answer.text) == (200, expected[one])
+            assert answer == (200, expected[one])
 
 
 @pytest.mark.slow
 def test_the_decoding_processes_may_be_killed(server: ServerProcess) -> None:
     """A request that loses its process is decoded again, and the server goes on."""
-    [expected] = {translate(server, CLIPS[0]).text}
+    expected = translate(server, CLIPS[0])
     done = threading.Event()
 
     def kill() -> None:
@@ -141,9 +139,9 @@ def test_the_decoding_processes_may_be_killed(server: ServerProcess) -> None:
         answers = list(pool.map(lambda _: translate(server, CLIPS[0]), range(12)))
     done.set()
     killer.join()
-    assert {answer.status_code for answer in answers} <= {200, 400}
-    assert {answer.text for answer in answers if answer.status_code == 200} <= {expected}
-    assert translate(server, CLIPS[0]).text == expected
+    assert {status for status, _ in answers} <= {200, 400}
+    assert {answer for answer in answers if answer[0] == 200} <= {expected}
+    assert translate(server, CLIPS[0]) == expected
     assert list(server.folder.glob("*/*")) == []
 
 
@@ -151,25 +149,20 @@ def test_the_decoding_processes_may_be_killed(server: ServerProcess) -> None:
 def test_a_stopped_server_finishes_what_runs(recording: Path) -> None:
     options = ["--model", f"demo={DEMO / 'model'}", "--host", "0.0.0.0", "--api-key", "not-to-be-printed"]
     with server_process(*options) as running, ThreadPoolExecutor(1) as pool:
-        headers = {"Authorization": "Bearer not-to-be-printed"}
-        url = running.url.replace("0.0.0.0", "127.0.0.1") + "/v1/audio/translations"
-        assert httpx.post(url).status_code == 401
-
-        def ask() -> httpx.Response:
-            with recording.open("rb") as file:
-                form = {"files": {"file": file}, "data": {"model": "demo:de", "stream": "true"}}
-                return httpx.post(url, headers=headers, timeout=120, **form)
-
-        answer = pool.submit(ask)
-        while "unfinished 1.0" not in httpx.get(url.replace("v1/audio/translations", "metrics"), headers=headers).text:
-            time.sleep(0.05)
+        key, url = "not-to-be-printed", running.url.replace("0.0.0.0", "127.0.0.1")
+        translations = f"{url}/v1/audio/translations"
+        assert ask(translations, b"x")[0] == 401
+        fields = {"key": key, "model": "demo:de", "stream": "true"}
+        answer = pool.submit(lambda: ask(translations, recording.read_bytes(), **fields))
+        while "voxlate_requests_unfinished 1.0" not in ask(f"{url}/metrics", key=key)[1]:
+            time.sleep(0.02)
         running.process.send_signal(signal.SIGTERM)
         while "stopping; unfinished requests have 30 s" not in running.stderr:
             time.sleep(0.01)
-        refused = httpx.post(url, headers=headers, files={"file": b"x"}, data={"model": "demo:de"})
-        assert refused.status_code == 503
-        assert refused.json()["error"]["message"] == "the server is stopping"
-        assert "transcript.text.done" in answer.result().text
+        status, text = ask(translations, b"x", key=key)
+        assert (status, error_of(text)["message"]) == (503, "the server is stopping")
+        assert ask(f"{url}/health") == (503, '{"status":"stopping"}')
+        assert "transcript.text.done" in answer.result()[1]
         assert running.process.wait(30) == 0
         assert list(running.folder.iterdir()) == []
         assert "not-to-be-printed" not in running.stderr
