@@ -18,13 +18,14 @@ _FAILURES = {"broken": "undecodable", "endless": "too_long", "bug": "internal"}
 
 
 class FakeEngine:
-    """Two models, `travel` (de, en, fr; transcribes) and `ca` (only ca; does not).
+    """Two models, `travel` or another name (de, en, fr; transcribes) and `ca` (only ca; does not).
 
     Each line of an upload is a segment. The lines broken, endless and bug are failures, and `wait` is a segment that
     is not final until `go` is set. `requests` and `cancelled` are what came.
     """
 
-    def __init__(self, max_requests: int = 8) -> None:
+    def __init__(self, max_requests: int = 8, name: str = "travel") -> None:
+        self._name = name
         self.ready = True
         self.can_identify = True
         self.max_requests = max_requests
@@ -37,15 +38,15 @@ class FakeEngine:
     @property
     def model_names(self) -> list[str]:
         """The names of the models."""
-        return ["travel", "ca"]
+        return [self._name, "ca"]
 
     def languages(self, model: str) -> list[str]:
         """Return the target languages of a model."""
-        return {"travel": ["de", "en", "fr"], "ca": ["ca"]}[model]
+        return {self._name: ["de", "en", "fr"], "ca": ["ca"]}[model]
 
     def can_transcribe(self, model: str) -> bool:
         """Return whether a model has a CTC head."""
-        return model == "travel"
+        return model == self._name
 
     def submit(self, request: AudioRequest) -> RequestStream:
         """Begin a request."""
@@ -66,14 +67,20 @@ class FakeEngine:
 
     def _answer(self, stream: RequestStream) -> None:
         request = stream.request
-        contents = b"" if request.raw else request.path.read_bytes()
-        lines = contents.decode("utf-8", "replace").splitlines() or [f"{request.path.stat().st_size} bytes"]
+        try:
+            contents = request.path.read_bytes()
+        except FileNotFoundError:  # the client has left
+            self._cancel(stream)
+            return
+        lines = [f"{len(contents)} bytes"] if request.raw else contents.decode("utf-8", "replace").splitlines()
         segments: list[Segment] = []
         event: RequestDone | RequestFailed | None = None
         for line in lines:
             if line in _FAILURES:
                 event = RequestFailed(_FAILURES[line], f"the file cannot be read: {line}")  # type: ignore[arg-type]
                 break
+            if line.strip() == "":
+                continue
             if line == "wait":
                 while not (stream.has_ended or self.go.wait(0.01)):
                     pass

@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 from fake_engine import FakeEngine
 from voxlate.serving.app import build_app
@@ -73,7 +75,7 @@ def serving(
     folder.mkdir(exist_ok=True)
     engine = engine or FakeEngine()
     limits = ServiceLimits(UploadLimits(max_bytes, idle_seconds, min_bytes_per_second), max_waiting)
-    names = ModelNames(engine, {"whisper-1": "travel:de"}, to)
+    names = ModelNames(engine, {"whisper-1": f"{engine.model_names[0]}:de"}, to)
     service = AudioService(engine, names, limits, folder, ServerMetrics())
     stop = threading.Event()
 
@@ -101,6 +103,7 @@ def read_answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
         lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
         if end and "content-length" in headers and len(body) >= int(headers["content-length"]):
+            body = body[: int(headers["content-length"])]
             break
         try:
             received = connection.recv(65_536)
@@ -132,7 +135,21 @@ def post(path: str, body: bytes, *, length: int | None = None, headers: str = ""
     ).encode() + body
 
 
-def error_of(body: bytes) -> dict[str, Any]:
+def ask(url: str, file: bytes | None = None, *, key: str = "", **fields: str) -> tuple[int, str]:
+    """Send a form with an upload, or get a page without one; return status and text of the answer."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    if file is not None:
+        headers["Content-Type"] = f"multipart/form-data; boundary={BOUNDARY}"
+    request = Request(url, None if file is None else multipart(file, **fields), headers)
+    try:
+        with urlopen(request, timeout=120) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def error_of(body: bytes | str) -> dict[str, Any]:
     """Return the error of an answer, whose form is OpenAI's."""
     error: dict[str, Any] = json.loads(body)["error"]
     assert set(error) == {"message", "type", "param", "code"}

@@ -49,7 +49,7 @@ def test_there_are_commands() -> None:
 def test_every_command_is_run_by_a_test() -> None:
     """The other modules of this folder run all commands of their pages, and the last five of the README."""
     others = {
-        f"docs/{name}.md" for name in ("data", "evaluating", "offline", "scale", "training", "translating")
+        f"docs/{name}.md" for name in ("data", "evaluating", "offline", "scale", "server", "training", "translating")
     } | TUTORIALS
     assert others < {*PAGES}
     known = {"voxlate doctor", *PUBLISHED, *commands("README.md", "voxlate")[-5:]}
@@ -226,6 +226,7 @@ def test_every_option_is_in_the_help() -> None:
         "report",
         "identify",
         "train-segmenter",
+        "serve",
     )
     helped = [[], *([name] for name in names), *(["prepare", corpus] for corpus in corpora)]
     help_text = "".join(CliRunner().invoke(app, [*command, "--help"]).stdout for command in helped)

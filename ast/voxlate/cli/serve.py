@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from voxlate.cli import options
-from voxlate.errors import VoxlateError
+from voxlate.errors import OptionError, VoxlateError
 
-EXAMPLE = "voxlate serve --model facebook/wav2vec2-xls-r-300m-en-to-15 --api-key my-secret --host 0.0.0.0"
+EXAMPLE = "voxlate serve --model facebook/wav2vec2-xls-r-300m-en-to-15 --idle-minutes 10"
 
 _PACKAGES = ("prometheus_client", "python_multipart", "starlette", "uvicorn")
+_ENGINE_NAMES = {"max_audio_seconds": "max_seconds", "max_requests": "max_waiting"}  # names of options there and here
 
 server_option = partial(typer.Option, rich_help_panel="Server")
 limit_option = partial(typer.Option, rich_help_panel="Limits")
@@ -146,7 +147,10 @@ def serve(
     values["search"] = options.request(SearchOptions, values)
     segments = {**values, "segmentation": options.parse_segmentation(segmentation)}
     values["segmentation"] = options.request(SegmentationOptions, segments)
-    values["engine"] = options.request(EngineOptions, values)
+    try:
+        values["engine"] = options.request(EngineOptions, values)
+    except OptionError as error:
+        raise OptionError({_ENGINE_NAMES.get(name, name): text for name, text in error.problems.items()}) from None
     _configure_log(access_log)
     return run_server(options.request(ServeCommand, values))
 
@@ -167,3 +171,5 @@ def _configure_log(access_log: bool) -> None:
     logger = logging.getLogger("voxlate.serving")
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.INFO if access_log else logging.WARNING)
+    for library in ("uvicorn.error", "python_multipart"):  # they warn of each malformed request
+        logging.getLogger(library).setLevel(logging.ERROR)

@@ -3,21 +3,18 @@
 import asyncio
 import json
 import time
-from typing import Any
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from voxlate.serving.api_errors import ApiError
 
-_HEADER_SECONDS = 15.0  # from the beginning of a connection or request until its headers are complete
-_LINGER_SECONDS = 3.0  # in which the rest of a refused upload is read, so that the client reads the answer
-
 
 class GuardedProtocol(H11Protocol):
-    """HTTP/1.1 whose connections are closed if the headers of a request take too long."""
+    """HTTP/1.1 whose connections are closed if the headers of a request take longer than `header_seconds`."""
 
-    header_seconds = _HEADER_SECONDS
+    header_seconds = 15.0
     _header_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -62,9 +59,11 @@ class GuardedProtocol(H11Protocol):
 class CloseUnreadBodies:
     """Middleware that ends the connection if a request is answered before its body is read, as a 413 is.
 
-    Otherwise the rest of the body, of any size, would be received. It is read for a short time, since a connection that
-    is closed with unread data may lose the answer.
+    Otherwise the rest of the body, of any size, would be received. It is read for `linger_seconds`, since a connection
+    that is closed with unread data may lose the answer.
     """
+
+    linger_seconds = 3.0
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -91,14 +90,15 @@ class CloseUnreadBodies:
                 await send(message)
             else:
                 await send({**message, "more_body": True})
-                await _drain(tracked_receive, lambda: is_read)
+                await _drain(tracked_receive, lambda: is_read, self.linger_seconds)
                 await send({"type": "http.response.body", "body": b""})
 
         await self._app(scope, tracked_receive, closing_send)
 
 
-async def _drain(receive: Receive, is_read: Any) -> None:
-    end = time.monotonic() + _LINGER_SECONDS
+async def _drain(receive: Receive, is_read: Callable[[], bool], seconds: float) -> None:
+    """Read the rest of a body for some seconds at most."""
+    end = time.monotonic() + seconds
     while not is_read() and (left := end - time.monotonic()) > 0:
         try:
             await asyncio.wait_for(receive(), left)

@@ -1,8 +1,8 @@
 """Check the options of ``voxlate serve``, and run the server until it is stopped."""
 
 import asyncio
-import logging
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from voxlate.checkpoints.hub import find_model
 from voxlate.decoding.command_streams import keep_freed_memory
 from voxlate.decoding.subtitle_options import SubtitleOptions
 from voxlate.errors import OptionError, VoxlateError
@@ -23,7 +24,6 @@ from voxlate.serving.server import SignaledServer, address_of, is_loopback, open
 from voxlate.serving.server_metrics import ServerMetrics
 from voxlate.serving.uploads import UploadLimits
 
-_LOGGER = logging.getLogger(__name__)
 _CLOSE_SECONDS = 5.0  # to send the answers of requests that have just ended
 _POLL_SECONDS = 0.05
 
@@ -65,43 +65,48 @@ def run_server(command: ServeCommand) -> int:
 
     VoxlateError if the address cannot be used, or a model cannot be loaded.
     """
-    default_target = find_language(command.to).code if command.to else None
-    bound = open_socket(command.host, command.port)
+    if command.to:
+        find_language(command.to)
     with (
-        bound,
+        open_socket(command.host, command.port) as bound,
         tempfile.TemporaryDirectory(prefix="voxlate-serve-", dir=command.temp_dir) as folder,
-        keep_freed_memory(command.engine.device) as freed,
     ):
-        engine = ServingEngine(
-            command.models, options=command.engine, identifier=command.identifier, on_work=freed.bound
-        )
-        metrics = ServerMetrics()
-        upload = UploadLimits(round(command.max_upload * 1e6), idle_seconds=command.upload_timeout)
-        service = AudioService(
-            engine,
-            ModelNames(engine, command.aliases, default_target),
-            ServiceLimits(upload, command.engine.max_requests),
-            Path(folder),
-            metrics,
-            subtitles=command.subtitles,
-        )
-        _watch(metrics, engine, service)
-        server = SignaledServer(
-            build_app(service, command.api_keys),
-            check=_Progress(engine, address_of(bound)).check,
-            drain=lambda: _drain(engine, service, command.grace_seconds),
-        )
-        if not is_loopback(bound) and not command.api_keys:
-            _LOGGER.warning(
-                "warning: other machines can use this server, and no --api-key is set; set one, or leave --host out"
+        for model in (*command.models.values(), *filter(None, [command.identifier])):
+            find_model(model)  # before torch is imported, which takes seconds
+        with keep_freed_memory(command.engine.device) as freed:
+            engine = ServingEngine(
+                command.models, options=command.engine, identifier=command.identifier, on_work=freed.bound
             )
-        engine.start()
-        try:
-            server.run(sockets=[bound])
-        finally:
-            engine.shutdown(0)
-        if engine.failure is not None and not engine.ready:
-            raise VoxlateError(engine.failure)
+            return _serve(command, engine, bound, Path(folder))
+
+
+def _serve(command: ServeCommand, engine: ServingEngine, bound: socket.socket, folder: Path) -> int:
+    """Serve an engine at a socket, with uploads in a folder; return the exit code."""
+    metrics = ServerMetrics()
+    upload = UploadLimits(round(command.max_upload * 1e6), idle_seconds=command.upload_timeout)
+    service = AudioService(
+        engine,
+        ModelNames(engine, command.aliases, find_language(command.to).code if command.to else None),
+        ServiceLimits(upload, command.engine.max_requests),
+        folder,
+        metrics,
+        subtitles=command.subtitles,
+    )
+    _watch(metrics, engine, service)
+    server = SignaledServer(
+        build_app(service, command.api_keys),
+        check=_Progress(engine, address_of(bound)).check,
+        drain=lambda: _drain(engine, service, command.grace_seconds),
+    )
+    if not is_loopback(bound) and not command.api_keys:
+        _say("warning: other machines can use this server, and no --api-key is set; set one, or leave --host out")
+    engine.start()
+    try:
+        server.run(sockets=[bound])
+    finally:
+        engine.shutdown(0)
+    if engine.failure is not None and not engine.ready:
+        raise VoxlateError(engine.failure)
     return 130 if server.signal == signal.SIGINT else 0
 
 
