@@ -42,7 +42,7 @@ class LiveTranslation(TranslationStream):
 
     def advance(self) -> Iterator[Completed]:
         """Encode some segments, or run one step of the search; yield what is complete."""
-        yield from self._collect(self._schedule.advance(self._turns.take))
+        yield from self._collect(self._schedule.advance(self._turns))
         if self._review is None:
             return
         self._steps = self._steps + 1 if len(self._review) else 0

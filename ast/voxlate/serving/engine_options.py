@@ -47,8 +47,8 @@ class EngineOptions:
             "idle_minutes": (self.idle_minutes is None or self.idle_minutes > 0, "more than 0 minutes"),
             "decoding_workers": (self.decoding_workers >= 1, "1 or more"),
             "decoding_memory_bytes": (
-                self.decoding_memory_bytes is None or self.decoding_memory_bytes >= 1 << 28,
-                "256 MiB or more",
+                self.decoding_memory_bytes is None or self.decoding_memory_bytes >= 1 << 30,
+                "1 GiB or more",
             ),
             "decoding_timeout_seconds": (
                 self.decoding_timeout_seconds is None or self.decoding_timeout_seconds > 0,

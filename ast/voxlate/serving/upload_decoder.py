@@ -202,7 +202,7 @@ class UploadDecoder:
                 return self._processes[worker].call(upload.job, timeout_seconds)
             except TimeoutError:
                 self.restarts += 1
-                reason = f"decoding it took longer than {timeout_seconds:.0f} s and was stopped"
+                reason = f"decoding it took longer than {timeout_seconds:.3g} s and was stopped"
                 break
             except ProcessDiedError as error:
                 self.restarts += 1
