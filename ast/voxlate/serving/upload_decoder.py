@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TypeAlias
 
 import numpy as np
+from av.error import FFmpegError
 
 from voxlate.audio.chunks import AudioTooLongError, Spool
 from voxlate.audio.decoded_audio import DecodedAudio, decode_input
@@ -69,8 +70,11 @@ def decode_upload(job: UploadJob, *, speech: SpeechOptions, max_seconds: float) 
             return _decode_samples(job.path, speech, max_seconds)
         audio = decode_input(job.path, speech=speech, fill_gaps=job.fill_gaps, max_seconds=max_seconds)
     except (AudioError, OSError) as error:
-        audio = error if isinstance(error, AudioError) else AudioError(f"cannot be read: {error.strerror}")
-        audio.__cause__ = error
+        if isinstance(error, AudioError):
+            audio = error
+        else:
+            audio = AudioError(f"cannot be read: {error.strerror}")
+            audio.__cause__ = error
     if isinstance(audio, DecodedAudio):
         return audio
     return RequestFailed(_kind(audio), f"the file cannot be read: {str(audio).removeprefix(f'{job.path}: ')}")
@@ -79,8 +83,9 @@ def decode_upload(job: UploadJob, *, speech: SpeechOptions, max_seconds: float) 
 def _kind(error: AudioError) -> FailureKind:
     if isinstance(error, AudioTooLongError):
         return "too_long"
-    cause = error.__cause__
-    return "internal" if isinstance(cause, OSError) and cause.errno in STORAGE_ERRORS else "undecodable"
+    cause = error.__cause__  # FFmpeg's errors are OSErrors, too: a damaged file is an "input/output error"
+    is_storage = isinstance(cause, OSError) and not isinstance(cause, FFmpegError) and cause.errno in STORAGE_ERRORS
+    return "internal" if is_storage else "undecodable"
 
 
 def _decode_samples(path: Path, speech: SpeechOptions, max_seconds: float) -> DecodedAudio:
