@@ -44,11 +44,12 @@ MAY_IMPORT = {
     "evaluation": _BASE
     | {"audio", "checkpoints", "config", "corpora", "decoding", "hardware", "manifest", "progress", "search_options"}
     | {"__init__"},
+    "serving": _BASE | {"audio", "checkpoints", "decoding", "models", "processes", "search_options"},
     "doctor": {"audio", "errors", "hardware", "published_checkpoints", "__init__"},
     "cli": _BASE
     | {"doctor"}
     | {"audio", "checkpoints", "config", "corpora", "decoding", "evaluation", "hardware", "models", "processes"}
-    | {"progress", "search_options", "training", "__init__"},
+    | {"progress", "search_options", "serving", "training", "__init__"},
     "__main__": {"cli"},
     "__init__": {"audio", "decoding", "errors", "manifest", "search_options"},
 }

@@ -6,7 +6,7 @@ Shape letters: T samples.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -29,6 +29,8 @@ _ENCODED_SECONDS = 320.0  # of audio in the encoder at a time, with padding
 _PADDING_SHARE = 0.05
 # New segments join the search as soon as this part of it is free. A quarter of it is encoded at a time.
 _CPU_GROUPS, _GPU_GROUPS = 4, 8
+_FEED_STEPS = 8  # of the search, after which it looks for new inputs: encoding them one by one is slow
+_CPU_FEED_SECONDS = 60.0  # of live audio that a CPU encodes at a time: whatever comes next waits for it
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,16 @@ class SearchedSegment:
     tag: int
     hypotheses: list[Hypothesis]
     cross_attention_cache: CrossAttentionCache | None = None
+
+
+class SegmentFeed(Protocol):
+    """Segments that come at any time. At the moment, there may be none."""
+
+    def __len__(self) -> int:
+        """Return 0 if there is none."""
+
+    def take(self, count: int, seconds: float) -> Sequence[AudioSegment]:
+        """Remove and return up to `count` segments of about `seconds` in total."""
 
 
 class _Target(NamedTuple):
@@ -131,6 +143,8 @@ class Schedule:
         self._searched: dict[int, _Target] = {}  # by key in the search
         self._next_key = 0
         self._longest_first = False
+        self._unfed_steps = 0  # since the feed had nothing left
+        self._has_taken_all = False
 
     def __len__(self) -> int:
         """Return the number of segments whose search is not finished, counted once for each target if it has begun."""
@@ -154,6 +168,28 @@ class Schedule:
         """Yield all remaining results."""
         while len(self):
             yield from self._advance()
+
+    def advance(self, feed: SegmentFeed) -> Iterator[SearchedSegment]:
+        """Encode some segments, of the feed if there is room for them, or run one step of the search; yield results."""
+        wanted = max(1, self._size // _CPU_GROUPS) - len(self._waiting)
+        has_room = self._encoder.works_ahead or len(self._searched) + self._max_added <= self._size
+        self._unfed_steps += 1
+        is_due = not self._has_taken_all or self._unfed_steps >= _FEED_STEPS or len(self._searched) < self._max_added
+        if wanted > 0 and has_room and is_due and not self._targets:
+            self.put(feed.take(wanted, _ENCODED_SECONDS if self._encoder.works_ahead else _CPU_FEED_SECONDS))
+            self._unfed_steps, self._has_taken_all = 0, not len(feed)
+        if len(self):
+            yield from self._advance()
+
+    def drop(self, index: int) -> None:
+        """Remove the segments of an input, from the running search as well."""
+        self._waiting = [segment for segment in self._waiting if segment.index != index]
+        self._targets = [target for target in self._targets if target.segment.index != index]
+        self._encoded = self._encoded if self._targets else None
+        keys = {key for key, target in self._searched.items() if target.segment.index == index}
+        self._search.remove(keys)
+        for key in keys:
+            del self._searched[key]
 
     def _advance(self) -> Iterator[SearchedSegment]:
         """Let encoded segments join the search if there is room for them; otherwise run a step."""
