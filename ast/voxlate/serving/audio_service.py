@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from voxlate.decoding.results import Translation
+from voxlate.decoding.subtitle_formats import SUBTITLE_WRITERS
 from voxlate.decoding.subtitle_options import DEFAULT_SUBTITLES, SubtitleOptions
 from voxlate.serving.api_errors import ApiError, internal_error, overloaded, unavailable
 from voxlate.serving.audio_fields import AudioFields
@@ -140,6 +141,7 @@ class AudioService:
             fields.task,
             target_language=fields.target_language,
             source_language=fields.source_language,
+            words=fields.words or fields.response_format in SUBTITLE_WRITERS,  # of which cues are made
             raw=raw,
             name=form.name,
         )
