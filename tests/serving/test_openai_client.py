@@ -57,6 +57,14 @@ def test_a_transcription_is_a_translation_if_a_language_is_named(client: openai.
         create(model="ca", file=UPLOAD)
 
 
+@pytest.mark.parametrize(("response_format", "words"), [("json", False), ("srt", True), ("vtt", True), ("text", False)])
+def test_the_times_of_words_are_found_for_subtitles(
+    client: openai.OpenAI, served: Served, response_format: Any, words: bool
+) -> None:
+    client.audio.translations.create(model="travel", file=UPLOAD, response_format=response_format)
+    assert served.engine.requests[-1].words == words
+
+
 def test_text_and_subtitles_are_those_of_the_writers(client: openai.OpenAI) -> None:
     create = client.audio.translations.create
     assert create(model="travel", file=UPLOAD, response_format="text") == "hello [en]\nworld [en]\n"
