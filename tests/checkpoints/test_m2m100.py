@@ -57,7 +57,7 @@ def wired_states(folder: Path, checkpoint: Checkpoint, features: torch.Tensor) -
     return theirs(features).last_hidden_state  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("fast", [pytest.param(False, marks=pytest.mark.slow), True])
 @torch.inference_mode()
 def test_logits_and_ids_equal_those_of_transformers_modules(started: tuple[str, Path, Any], fast: bool) -> None:
     kind, folder, theirs = started

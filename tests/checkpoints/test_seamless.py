@@ -49,7 +49,7 @@ def logits(model: Any, seconds: float = 1.3) -> Tensor:
     return result
 
 
-@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("fast", [pytest.param(False, marks=pytest.mark.slow), True])
 @torch.inference_mode()
 def test_logits_and_ids_equal_those_of_transformers(theirs: tuple[Any, Path], fast: bool) -> None:
     model, folder = theirs
