@@ -46,11 +46,10 @@ class Wav2Vec2BertEncoder(nn.Module):
         # transformers has the feed-forward network after the layers only with an adapter, which is removed here.
         fields["add_adapter"] = config.use_intermediate_ffn_before_adapter
         self.config = Wav2Vec2BertConfig.from_dict(fields)
-        without_layers = {"num_adapter_layers": 0, "output_hidden_size": config.hidden_size}
         self.output_dim: int = config.hidden_size
         self.frame_samples, self.min_samples = _STACKED * _HOP, _MIN_SAMPLES
         self.normalize_waveform = False
-        self.model: Any = Wav2Vec2BertModel(Wav2Vec2BertConfig.from_dict(fields | without_layers))
+        self.model: Any = Wav2Vec2BertModel(self.config)
         self.model.adapter = None
         self.chunks: dict[str, int] | None = getattr(config, "voxlate_seamless", None)
         if self.chunks is not None:
