@@ -34,6 +34,7 @@ _DECODER_PARTS = (
     (".ffn_layer_norm.", ".final_layer_norm."),
 )
 _OTHER_PARTS = ("text_encoder.", "t2u_model.", "vocoder.")  # of a complete model: other inputs and outputs
+_COMPUTED = "text_decoder.embed_positions.weights"  # sinusoids, if they are stored
 _EMBEDDINGS = ("shared.weight", "text_decoder.embed_tokens.weight", "lm_head.weight")
 _ENCODER_FIELDS = {  # field of a w2v-BERT config: of SeamlessM4T's
     "hidden_size": "hidden_size",
@@ -156,7 +157,9 @@ def seamless_config(model: SpeechTranslator, bos_id: int) -> SeamlessM4Tv2Config
 
 def from_seamless(tensors: Mapping[str, Tensor], *, tied: bool, where: str) -> dict[str, Tensor]:
     """Return the tensors from speech to text under our names. Of tied embeddings, any may be present."""
-    parts = {name: tensor for name, tensor in tensors.items() if not name.startswith(_OTHER_PARTS)}
+    parts = {
+        name: tensor for name, tensor in tensors.items() if not name.startswith(_OTHER_PARTS) and name != _COMPUTED
+    }
     embeddings = {name: parts.pop(name) for name in _EMBEDDINGS if name in parts}
     renamed = {_our_name(name): tensor for name, tensor in parts.items()}
     output = None if tied else embeddings.pop("lm_head.weight", None)
