@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,8 @@ def act(item: Any) -> Any:
             raise UnpicklableError(1, 2)
         case "wait":
             time.sleep(60)
+        case "memory":
+            return len(bytes(2 << 30))
     return item
 
 
@@ -125,3 +128,20 @@ def test_an_exception_ends_the_map_at_once() -> None:
     with pytest.raises(OptionError):
         list(map_in_processes(act_on_all, [["option"], ["wait"], ["wait"]], 2, died=lambda _, reason: reason))
     assert time.monotonic() - started < 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the address space")
+def test_memory_and_time_are_limited() -> None:
+    process: FunctionProcess[Any, Any] = FunctionProcess(act, memory_bytes=1 << 30)
+    with pytest.raises(MemoryError):
+        process.call("memory")
+    assert process.call("item", 60.0) == "item"  # the process goes on
+    with pytest.raises(TimeoutError):
+        process.call("wait", 0.1)
+    assert process.call("item") == "item"
+    interrupting = threading.Timer(0.2, process.interrupt)
+    interrupting.start()
+    with pytest.raises(ProcessDiedError, match="was killed"):
+        process.call("wait")
+    assert process.call("item") == "item"
+    process.close()

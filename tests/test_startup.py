@@ -57,6 +57,7 @@ def test_numpy_multiplies_in_one_thread_in_commands() -> None:
         (["translate", __file__, "--to", "en", "--model", "nothing"], "error: model 'nothing': no such folder"),
         (["translate", __file__, "--to", "en", "--output-dir", "/dev/null/x"], "--output-dir /dev/null/x: cannot"),
         (["transcribe", __file__, "--model", "nothing"], "error: model 'nothing': no such folder"),
+        (["serve", "--model", "nothing"], "error: model 'nothing': no such folder"),
         (["evaluate", "--model", "nothing", "--data", "no.tsv", "--output", "x"], "no.tsv: cannot be read"),
     ],
 )  # fmt: skip

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from child_processes import LINUX, children, open_files
 from media import sine, write_media
 from voxlate.audio import decoded_audio, decoding_pool
 from voxlate.audio.chunks import SpooledWaveform
@@ -23,7 +24,6 @@ from voxlate.audio.speech_detection import Speech, SpeechOptions, detect_speech
 from voxlate.errors import AudioError
 
 pytestmark = pytest.mark.vad  # processes detect speech
-LINUX = pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
 
 
 @pytest.fixture
@@ -44,23 +44,6 @@ def described(result: DecodedAudio | AudioError) -> object:
     arrays = (result.waveform_T[:], result.speech.probabilities_F, result.speech.speech_G, result.speech.sound_G)
     kind, texts = type(result.waveform_T), (result.name, result.warnings, result.notes, result.clock)
     return kind, texts, [array.tobytes() for array in arrays]
-
-
-def children(parent: int | None = None) -> list[int]:
-    """Return the processes whose parent is the given one, or this one."""
-    ids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
-    return [number for number in ids if parent_of(number) == (parent or os.getpid())]
-
-
-def parent_of(process: int) -> int:
-    try:
-        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
-
-
-def open_files() -> int:
-    return len([*Path("/proc/self/fd").iterdir()])
 
 
 @LINUX

@@ -49,7 +49,7 @@ def test_there_are_commands() -> None:
 def test_every_command_is_run_by_a_test() -> None:
     """The other modules of this folder run all commands of their pages, the last five of the README, and training."""
     others = {
-        f"docs/{name}.md" for name in ("data", "evaluating", "offline", "scale", "training", "translating")
+        f"docs/{name}.md" for name in ("data", "evaluating", "offline", "scale", "server", "training", "translating")
     } | TUTORIALS
     assert others < {*PAGES}
     known = {
@@ -93,7 +93,11 @@ def test_commands_without_a_local_model_choose_the_published_one(
 @pytest.mark.parametrize("command", OTHERS)
 def test_other_commands_name_what_exists(command: str) -> None:
     words = shlex.split(command)
-    if words[0] == "make":
+    if words[0] in ("uvx", "pipx"):  # with the built wheel; what they run are commands like the others
+        version = re.search(r"voxlate-(.+)-py3-none-any.whl", command)
+        assert version is not None
+        assert version[1] == __version__
+    elif words[0] == "make":
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     elif words[:2] == ["python", "-m"] and words[2] == "pytest":
         assert all((ROOT / word).exists() for word in words[3:] if word.startswith("tests"))
@@ -109,8 +113,9 @@ def test_other_commands_name_what_exists(command: str) -> None:
             [sys.executable, ROOT / words[1], "--help"], capture_output=True, text=True, check=True, timeout=60
         ).stdout
         assert {word for word in words if word.startswith("--")} <= set(re.findall(r"--[a-z-]+", help_text))
-    else:
+    elif words[0] != "docker":  # see test_container_files.py
         assert command in (
+            "git pull",
             "python3 -m venv .venv",
             "source .venv/bin/activate",
             "python -m pip install .",
@@ -230,6 +235,7 @@ def test_every_option_is_in_the_help() -> None:
         "report",
         "identify",
         "train-segmenter",
+        "serve",
     )
     helped = [[], *([name] for name in names), *(["prepare", corpus] for corpus in corpora)]
     help_text = "".join(CliRunner().invoke(app, [*command, "--help"]).stdout for command in helped)

@@ -17,6 +17,10 @@ SILENT_RANGE = 2.0**-15  # largest peak-to-peak range that counts as silence: on
 SPOOLED_SECONDS = 60.0  # longer audio is moved to a temporary file
 
 
+class AudioTooLongError(AudioError):
+    """An audio input that is longer than allowed."""
+
+
 class SpooledWaveform:
     """A float32 waveform of shape (T,) in a temporary file, from which slices are read on demand.
 
@@ -67,15 +71,21 @@ class Chunks:
 
 
 class Spool(Chunks):
-    """Collects a waveform, in a temporary file once it is long. AudioError if the file cannot be written."""
+    """Collects a waveform, in a temporary file once it is long. AudioError if the file cannot be written.
 
-    def __init__(self) -> None:
+    AudioTooLongError as soon as it is longer than `max_seconds`.
+    """
+
+    def __init__(self, max_seconds: float | None = None) -> None:
         super().__init__()
+        self._max_seconds = max_seconds
         self._spooled: SpooledWaveform | None = None
 
     def add(self, chunk_T: Waveform) -> None:
         """Append samples, float32 of shape (T,)."""
         super().add(chunk_T)
+        if self._max_seconds is not None and self.samples > self._max_seconds * SAMPLE_RATE_HZ:
+            raise AudioTooLongError(f"longer than {self._max_seconds:.0f} s, the longest audio that is accepted")
         if self.samples > SPOOLED_SECONDS * SAMPLE_RATE_HZ:
             try:
                 if self._spooled is None:

@@ -52,11 +52,12 @@ def decode_input(
     audio_track: AudioTrack | None = None,
     speech: SpeechOptions = DEFAULT_SPEECH_OPTIONS,
     fill_gaps: bool = True,
+    max_seconds: float | None = None,
 ) -> DecodedAudio | AudioError:
     """Decode an input unless it is decoded; return its audio, or the error that names it.
 
     `sampling_rate` is that of arrays and tensors, `audio_track` the track of files, and `fill_gaps` replaces missing
-    parts by silence. `speech` are the options of speech detection.
+    parts by silence. `speech` are the options of speech detection, and `max_seconds` limits the length of files.
     """
     if isinstance(item, DecodedAudio):
         return item
@@ -64,7 +65,9 @@ def decode_input(
         source = to_audio_source(item, sampling_rate)
         if isinstance(source, np.ndarray):
             return DecodedAudio(type(item).__name__, source, detect_speech(source, speech))
-        waveform_T, warnings, clock, notes = spool_audio(source, audio_track=audio_track, fill_gaps=fill_gaps)
+        waveform_T, warnings, clock, notes = spool_audio(
+            source, audio_track=audio_track, fill_gaps=fill_gaps, max_seconds=max_seconds
+        )
         return DecodedAudio(input_name(source), waveform_T, detect_speech(waveform_T, speech), warnings, clock, notes)
     except AudioError as error:
         return error

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import chain
 from typing import BinaryIO, TypeVar
 
 import av
 import av.error
 
-from voxlate.audio.chunks import Chunks, Spool, SpooledWaveform
+from voxlate.audio.chunks import AudioTooLongError, Chunks, Spool, SpooledWaveform
 from voxlate.audio.clock import FROM_ZERO, Clock, Timeline
 from voxlate.audio.containers import TrackChoice, all_frames, open_media
 from voxlate.audio.downmix import MEDIA_ERRORS, Mixer
@@ -108,15 +109,20 @@ def load_audio(
 
 
 def spool_audio(
-    source: AudioSource, *, audio_track: AudioTrack | None = None, fill_gaps: bool = True
+    source: AudioSource,
+    *,
+    audio_track: AudioTrack | None = None,
+    fill_gaps: bool = True,
+    max_seconds: float | None = None,
 ) -> tuple[Waveform | SpooledWaveform, tuple[str, ...], Clock, tuple[str, ...]]:
     """Return waveform, warnings, clock (see `clock`) and notes of a media file, with silence in gaps.
 
     A long waveform is stored in a temporary file. Without `fill_gaps` the samples equal those of `load_audio`, and the
-    clock counts them from 0.
+    clock counts them from 0. AudioTooLongError once more than `max_seconds` are decoded.
     """
     with _named(source, None), open_source(source) as file:
-        spool, warnings, notes, timeline = _collect(file, Spool, (0, None), audio_track, fill_gaps=fill_gaps)
+        collector = partial(Spool, max_seconds)
+        spool, warnings, notes, timeline = _collect(file, collector, (0, None), audio_track, fill_gaps=fill_gaps)
         if timeline is None:
             return spool.finish(), warnings, FROM_ZERO, notes
         return spool.finish(), (*warnings, *timeline.warnings), timeline.clock(), notes
@@ -163,7 +169,8 @@ def _named(source: AudioSource, name: str | None) -> Iterator[None]:
         if isinstance(source, (str, os.PathLike)):
             name = name or os.fspath(source)
         label = name or getattr(source, "name", f"<{type(source).__name__}>")
-        raise AudioError(f"{label}: {error}") from error.__cause__
+        named = type(error) if isinstance(error, AudioTooLongError) else AudioError
+        raise named(f"{label}: {error}") from error.__cause__
 
 
 def _sample_range(start_seconds: float, end_seconds: float | None) -> tuple[int, int | None]:
@@ -187,7 +194,7 @@ class _BadRangeError(AudioError):
 
 def _collect(
     file: BinaryIO,
-    collector: type[_Collector],
+    collector: Callable[[], _Collector],
     samples: tuple[int, int | None],
     audio_track: AudioTrack | None,
     *,
@@ -202,7 +209,7 @@ def _collect(
     while choice.rank < choice.candidates:
         try:
             chunks, warnings = _collect_track(file, collector, samples, choice)
-        except _BadRangeError:
+        except (_BadRangeError, AudioTooLongError):
             raise
         except AudioError as error:
             failure = failure or error
@@ -221,7 +228,7 @@ def _collect(
 
 
 def _collect_track(
-    file: BinaryIO, collector: type[_Collector], samples: tuple[int, int | None], choice: TrackChoice
+    file: BinaryIO, collector: Callable[[], _Collector], samples: tuple[int, int | None], choice: TrackChoice
 ) -> tuple[_Collector, tuple[str, ...]]:
     choice.timeline = Timeline() if choice.fill_gaps else None
     chunks, warnings = collector(), None

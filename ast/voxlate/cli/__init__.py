@@ -23,6 +23,7 @@ from voxlate.cli import (
     published,
     report,
     score,
+    serve,
     train,
     train_identifier,
     train_segmenter,
@@ -35,7 +36,7 @@ from voxlate.models.cpu.malloc import ask_for_huge_pages
 
 # The panels of `voxlate --help`. Each module defines a function with the name of the module, and an EXAMPLE.
 _COMMANDS: dict[str, tuple[ModuleType, ...]] = {
-    "Use a model": (translate, transcribe, identify),
+    "Use a model": (translate, transcribe, identify, serve),
     "Train a model": (prepare, train, average, convert, card, train_identifier, train_segmenter),
     "Measure a model": (evaluate, score, compare, report, published),
     "Get information": (languages, doctor),

@@ -112,7 +112,7 @@ class Identifier:
 
     def stream(
         self,
-        inputs: Iterable[AudioInput],
+        inputs: Iterable[AudioInput | DecodedAudio],
         *,
         sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,

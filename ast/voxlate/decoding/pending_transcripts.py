@@ -48,10 +48,16 @@ class PendingTranscripts:
             self._resume.put_span(segment.index, None, segment.span, SpanResult((transcript,)))
         self._report(segment.index)
 
+    def drop(self, index: int) -> None:
+        """Forget an input."""
+        for table in (self._spans, self._finished, self._reported):
+            table.pop(index, None)
+
     def pop(self, index: int) -> dict[Span, Segment]:
         """Return the segments of a complete input, in order."""
-        finished = self._finished.pop(index)
-        return {span: finished[span] for span in self._spans.pop(index)}
+        segments = {span: self._finished[index][span] for span in self._spans[index]}
+        self.drop(index)
+        return segments
 
     def _report(self, index: int) -> None:
         """Report the next segments, up to the first that is not done."""

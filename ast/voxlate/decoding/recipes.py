@@ -1,5 +1,6 @@
 """The recipe of a result: everything that it depends on besides the audio."""
 
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -8,9 +9,13 @@ import transformers
 
 import voxlate
 from voxlate.audio.decoder_check import decoder_fingerprint
+from voxlate.audio.tracks import AudioTrack
 from voxlate.checkpoints.hub import hub_revision
+from voxlate.checkpoints.shortlist import shortlists_sha256
 from voxlate.checkpoints.weights import adapter_recipe, weights_sha256
+from voxlate.decoding.segmenting import SegmentationOptions
 from voxlate.provenance import settings_sha256, source_commit
+from voxlate.search_options import SearchSettings
 
 
 class ModelFiles:
@@ -48,3 +53,31 @@ def runtime_recipe(dtype: str, device: str) -> dict[str, object]:
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
+
+
+def translation_recipe(
+    files: ModelFiles,
+    language_tokens: Mapping[str, int],
+    settings: SearchSettings,
+    *,
+    dtype: str,
+    device: str,
+    shortlist: bool,
+    segmentation: SegmentationOptions | None = None,
+    audio_track: AudioTrack | None = None,
+) -> Callable[[], dict[str, object]]:
+    """Return a function that computes a recipe. It does not refer to the model, so that results do not keep it."""
+
+    def compute() -> dict[str, object]:
+        return {
+            **software_recipe(),
+            **files.recipe,
+            "slots": dict(language_tokens),
+            **{f"search_{name}": value for name, value in settings.recorded().items()},
+            **({} if segmentation is None else segmentation.recorded()),
+            "shortlist": shortlists_sha256(files.folder, [*language_tokens]) if shortlist else False,
+            **runtime_recipe(dtype, device),
+            **({} if audio_track is None else {"audio_track": audio_track}),
+        }
+
+    return compute

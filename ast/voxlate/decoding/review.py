@@ -95,6 +95,12 @@ class Review:
         whole = self._wholes.pop((segment.index, segment.span, segment.tag_ids[searched.tag]), None)
         self._waiting.append(_Attempt(searched, whole, whole.depth + 1 if whole else 0))
 
+    def drop(self, index: int) -> None:
+        """Forget all segments of an input."""
+        self._waiting = [attempt for attempt in self._waiting if attempt.searched.segment.index != index]
+        self._wholes = {key: whole for key, whole in self._wholes.items() if key[0] != index}
+        self.retries = [segment for segment in self.retries if segment.index != index]
+
     def finish_batch(self) -> Iterator[ReviewedSegment]:
         """Review the waiting results; yield the segments that are done. `retries` gets parts of the others."""
         attempts, self._waiting = self._waiting, []

@@ -6,7 +6,7 @@ Shape letters: T samples.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -26,9 +26,11 @@ from voxlate.search_options import SearchOptions
 # The caches of a search are padded to its longest segment. This many seconds per segment bound their memory.
 _MEAN_SECONDS = 10.0
 _ENCODED_SECONDS = 320.0  # of audio in the encoder at a time, with padding
-MAX_PADDING_SECONDS = 0.05 * _ENCODED_SECONDS  # a GPU takes less time for it than for another batch
+_PADDING_SHARE = 0.05
 # New segments join the search as soon as this part of it is free. A quarter of it is encoded at a time.
 _CPU_GROUPS, _GPU_GROUPS = 4, 8
+_FEED_STEPS = 8  # of the search, after which it looks for new inputs: encoding them one by one is slow
+_CPU_FEED_SECONDS = 60.0  # of live audio that a CPU encodes at a time: whatever comes next waits for it
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,16 @@ class SearchedSegment:
     cross_attention_cache: CrossAttentionCache | None = None
 
 
+class SegmentFeed(Protocol):
+    """Segments that come at any time. At the moment, there may be none."""
+
+    def __len__(self) -> int:
+        """Return 0 if there is none."""
+
+    def take(self, count: int, seconds: float) -> Sequence[AudioSegment]:
+        """Remove and return up to `count` segments of about `seconds` in total."""
+
+
 class _Target(NamedTuple):
     """A segment, the index of its target language in `tag_ids`, and its row in the batch of the encoder."""
 
@@ -75,17 +87,26 @@ class _Target(NamedTuple):
     row: int
 
 
-def encoder_batches(
-    segments: Sequence[AudioSegment], size: int, max_padding: float = inf
-) -> Iterator[list[AudioSegment]]:
+def free_padding(segments: int) -> float:
+    """Return how many seconds of padding in a batch cost a GPU no time when so many segments wait.
+
+    The host needs a few milliseconds to launch the encoder, in which a GPU encodes some 20 s of audio (an estimate from
+    the number of kernels): splitting one of a few batches takes longer than its padding. With many, the host launches
+    the next batch while the GPU computes the last one.
+    """
+    return 16.0 if segments < 128 else 2.0
+
+
+def encoder_batches(segments: Sequence[AudioSegment], size: int, free: float = inf) -> Iterator[list[AudioSegment]]:
     """Group segments, in their order, into batches of at most `size` and 320 s of padded audio.
 
-    A batch has at most `max_padding` seconds of padding.
+    At most 5 % of a batch is padding, or `free` seconds.
     """
     batch: list[AudioSegment] = []
     for segment in segments:
         seconds = [segment.seconds, *(other.seconds for other in batch)]
         padded = len(seconds) * max(seconds)
+        max_padding = max(free, _PADDING_SHARE * padded)
         if batch and (len(batch) >= size or padded > _ENCODED_SECONDS or padded - sum(seconds) > max_padding):
             yield batch
             batch = []
@@ -110,10 +131,10 @@ class Schedule:
         keep_caches: bool = False,
         graphs: StepGraphs | None = None,
     ) -> None:
-        is_cpu = model.device.type == "cpu"
+        self._is_cpu = model.device.type == "cpu"
         self._size, self._keep_caches = size, keep_caches
-        self._max_added = max(1, size // (_CPU_GROUPS if is_cpu else _GPU_GROUPS))
-        self._max_padding = inf if is_cpu else MAX_PADDING_SECONDS
+        self._max_added = max(1, size // (_CPU_GROUPS if self._is_cpu else _GPU_GROUPS))
+        self._free_padding = inf  # of the segments that wait
         self._encoder = BackgroundEncoder(model)
         self._search = Search(model.decoder, options, vocabulary, keep_caches=keep_caches, graphs=graphs)
         self._waiting: list[AudioSegment] = []
@@ -122,6 +143,8 @@ class Schedule:
         self._searched: dict[int, _Target] = {}  # by key in the search
         self._next_key = 0
         self._longest_first = False
+        self._unfed_steps = 0  # since the feed had nothing left
+        self._has_taken_all = False
 
     def __len__(self) -> int:
         """Return the number of segments whose search is not finished, counted once for each target if it has begun."""
@@ -132,6 +155,7 @@ class Schedule:
         self._waiting = sorted(
             [*self._waiting, *segments], key=lambda segment: segment.seconds, reverse=self._longest_first
         )
+        self._free_padding = inf if self._is_cpu else free_padding(len(self._waiting))
 
     def translate(self, segments: Sequence[AudioSegment]) -> Iterator[SearchedSegment]:
         """Start to translate segments; yield all results completed meanwhile, including those of earlier calls."""
@@ -145,10 +169,32 @@ class Schedule:
         while len(self):
             yield from self._advance()
 
+    def advance(self, feed: SegmentFeed) -> Iterator[SearchedSegment]:
+        """Encode some segments, of the feed if there is room for them, or run one step of the search; yield results."""
+        wanted = max(1, self._size // _CPU_GROUPS) - len(self._waiting)
+        has_room = self._encoder.works_ahead or len(self._searched) + self._max_added <= self._size
+        self._unfed_steps += 1
+        is_due = not self._has_taken_all or self._unfed_steps >= _FEED_STEPS or len(self._searched) < self._max_added
+        if wanted > 0 and has_room and is_due and not self._targets:
+            self.put(feed.take(wanted, _ENCODED_SECONDS if self._encoder.works_ahead else _CPU_FEED_SECONDS))
+            self._unfed_steps, self._has_taken_all = 0, not len(feed)
+        if len(self):
+            yield from self._advance()
+
+    def drop(self, index: int) -> None:
+        """Remove the segments of an input, from the running search as well."""
+        self._waiting = [segment for segment in self._waiting if segment.index != index]
+        self._targets = [target for target in self._targets if target.segment.index != index]
+        self._encoded = self._encoded if self._targets else None
+        keys = {key for key, target in self._searched.items() if target.segment.index == index}
+        self._search.remove(keys)
+        for key in keys:
+            del self._searched[key]
+
     def _advance(self) -> Iterator[SearchedSegment]:
         """Let encoded segments join the search if there is room for them; otherwise run a step."""
         if not self._targets and self._waiting:
-            batch = next(encoder_batches(self._waiting, max(1, self._size // _CPU_GROUPS), self._max_padding))
+            batch = next(encoder_batches(self._waiting, max(1, self._size // _CPU_GROUPS), self._free_padding))
             del self._waiting[: len(batch)]
             self._encoded = self._encoder.start([segment.waveform() for segment in batch])
             self._targets = [

@@ -7,7 +7,7 @@ Shape letters: U utterances in the pool, K hypotheses of each (the beam), T toke
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -96,6 +96,10 @@ class PoolLayout:
         return -(-used // self.state_block) * self.state_block
 
 
+# One step ahead, a GPU has a whole step queued while the host looks at the step before it: it has to wait only if the
+# host takes longer to launch a step than the GPU to compute one, and then looking seldom would not help. But each step
+# that a look comes later, every utterance stays a step longer in the pool: a look at every fourth step would keep it
+# there for 1.5 steps more on average, 7 % of a translation of 20 tokens.
 CPU_LAYOUT = PoolLayout(steps_ahead=0, has_fixed_sizes=False, token_block=8, state_block=1)
 GPU_LAYOUT = PoolLayout(steps_ahead=1, has_fixed_sizes=True, token_block=64, state_block=64)
 
@@ -163,6 +167,17 @@ class Search:
             self._state = self._fitted()
 
     @torch.inference_mode()
+    def remove(self, keys: Collection[int]) -> None:
+        """Remove utterances before they are finished; others may take their rows."""
+        rows = [row for row, one in self._rows.items() if one.key in keys]
+        if rows:
+            assert self._state is not None
+            self._state.is_done_U[on_device(rows, self._device)] = True  # a GPU may compute them for a while
+            for row in rows:
+                del self._rows[row]
+            self._end_if_empty()
+
+    @torch.inference_mode()
     @without_cudnn_attention()
     def step(self) -> list[tuple[int, list[Hypothesis]]]:
         """Extend every hypothesis by one token; return the keys and hypotheses of utterances that are finished."""
@@ -221,10 +236,13 @@ class Search:
             if self._keep_caches:
                 row_1 = on_device([rows[key]], self._device)
                 self._finished_caches[key] = self._state.cross_attention_cache.select(row_1, states)
+        self._end_if_empty()
+        return [(key, [self._hypothesis(*one) for one in ended[: self._settings.n_best]]) for key, ended in finished]
+
+    def _end_if_empty(self) -> None:
         if not self._rows:
             self._state = None
             self._looks.clear()
-        return [(key, [self._hypothesis(*one) for one in ended[: self._settings.n_best]]) for key, ended in finished]
 
     def _hypothesis(self, ids: Sequence[int], log_prob: float) -> Hypothesis:
         score = normalized_score(log_prob, len(ids) - 1, self._settings.length_penalty)

@@ -111,13 +111,19 @@ def clip_seconds(statistics: TrainingStatistics) -> ClipSeconds:
 class Segmenter:
     """Yields the segments of inputs, in order; those of a long recording while it is being translated.
 
-    Audio that is not longer than the longest clip in training is one segment, with the silence around its speech.
+    Audio that is not longer than the longest clip in training is one segment, with the silence around its speech. A
+    recording is cut in groups of up to `group_seconds` of speech, which do not change where it is cut.
     """
 
     def __init__(
-        self, options: SegmentationOptions, clip_seconds: ClipSeconds, boundaries: "SentenceBoundaries | None" = None
+        self,
+        options: SegmentationOptions,
+        clip_seconds: ClipSeconds,
+        boundaries: "SentenceBoundaries | None" = None,
+        *,
+        group_seconds: float = _GROUP_SECONDS,
     ) -> None:
-        self._options, self._boundaries = options, boundaries
+        self._options, self._boundaries, self._group_seconds = options, boundaries, group_seconds
         self._lengths = clip_seconds
         if isinstance(options.segmentation, int | float):
             limit = float(options.segmentation)
@@ -145,7 +151,7 @@ class Segmenter:
                 yield [(0, speech.samples)], speech.samples
             return
         remaining = (stretch for stretch in speech_stretches(speech) if after < stretch.end * LEVEL_FRAME_SAMPLES)
-        for group in grouped(remaining):
+        for group in grouped(remaining, self._group_seconds):
             for stretch, segments in zip(group, self._cut(audio, group), strict=True):
                 yield to_samples(segments, stretch, speech.samples), stretch.end * LEVEL_FRAME_SAMPLES
 
@@ -199,14 +205,14 @@ class Segmenter:
         return part.seconds > (self._lengths.median if has_pause else self._lengths.q95)
 
 
-def grouped(stretches: Iterable[Stretch]) -> Iterator[list[Stretch]]:
+def grouped(stretches: Iterable[Stretch], max_seconds: float = _GROUP_SECONDS) -> Iterator[list[Stretch]]:
     """Group stretches for the boundary head, which is faster on several segments. The first group is short."""
     group: list[Stretch] = []
     limit, seconds = _FIRST_GROUP_SECONDS, 0.0
     for stretch in stretches:
         if group and seconds + stretch.seconds > limit:
             yield group
-            group, limit, seconds = [], _GROUP_SECONDS, 0.0
+            group, limit, seconds = [], max_seconds, 0.0
         group.append(stretch)
         seconds += stretch.seconds
     if group:

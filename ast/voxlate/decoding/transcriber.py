@@ -3,16 +3,18 @@
 Shape letters: B segments, S frames, V labels.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
 import torch
 
+from voxlate.audio.decoded_audio import DecodedAudio
 from voxlate.audio.loading import SAMPLE_RATE_HZ
 from voxlate.audio.prefetch import read_ahead
 from voxlate.audio.python_inputs import AudioInput, check_is_several, is_list
+from voxlate.audio.segmentation import Span
 from voxlate.audio.tracks import AudioTrack
 from voxlate.checkpoints.ctc_models import CtcCheckpoint, load_ctc_checkpoint
 from voxlate.checkpoints.hub import find_model
@@ -65,7 +67,7 @@ class Transcriber:
             raise VoxlateError("dtype int8 is for translation; expected auto, float32, bfloat16 or float16")
         precision = choose_dtype(dtype, self._device, weight_bytes)
         checkpoint = load_ctc_checkpoint(folder, device=self._device, dtype=precision)
-        self.model, self._checkpoint = checkpoint.model, checkpoint
+        self.model, self.checkpoint = checkpoint.model, checkpoint
         install_fast_path(self.model)
         self._dtype = str(precision).removeprefix("torch.")
         self._files = ModelFiles(str(model), folder, adapter=folder)
@@ -154,7 +156,7 @@ class Transcriber:
         recipe = Recipe(partial(_recipe, self._files, self._dtype, self._device.type, audio_track))
         for index, decoded, _ in compute_segments(
             audio,
-            partial(transcribe_batch, self._checkpoint),
+            partial(transcribe_batch, self.checkpoint),
             self._batch_size,
             spans=pending.unknown_spans,
             progress=progress,
@@ -163,27 +165,32 @@ class Transcriber:
             if isinstance(decoded, AudioError):
                 yield index, decoded
                 continue
-            segments = pending.pop(index)
-            yield (
-                index,
-                Translation(
-                    decoded.name,
-                    decoded.end_seconds,
-                    None,
-                    tuple(segments.values()),
-                    language,
-                    decoded.warnings,
-                    notes=decoded.notes
-                    if segments
-                    else (*decoded.notes, empty_result_note(decoded.speech, segmentation)),
-                    left_out=left_out(decoded, [*segments]),
-                    recipe=recipe,
-                ),
-            )
+            yield index, transcript(decoded, pending.pop(index), language, segmentation, recipe)
 
     def recipe(self) -> dict[str, object]:
         """Return what a transcript depends on besides the audio."""
         return _recipe(self._files, self._dtype, self._device.type)
+
+
+def transcript(
+    audio: DecodedAudio,
+    segments: Mapping[Span, Segment],
+    language: str | None,
+    segmentation: SegmentationOptions,
+    recipe: Recipe,
+) -> Translation:
+    """Assemble the transcript of an input from its segments."""
+    return Translation(
+        audio.name,
+        audio.end_seconds,
+        None,
+        tuple(segments.values()),
+        language,
+        audio.warnings,
+        notes=audio.notes if segments else (*audio.notes, empty_result_note(audio.speech, segmentation)),
+        left_out=left_out(audio, [*segments]),
+        recipe=recipe,
+    )
 
 
 @torch.inference_mode()

@@ -19,6 +19,7 @@ _FIRST_WINDOW = 16  # segments of a recording, so that its first results come so
 _RECORDING_SECONDS = 60.0
 
 Completed = tuple[int, Translation]  # with the index of its input
+OnSegment = Callable[[int, str, Segment], None]
 
 
 class TranslationStream:
@@ -42,7 +43,7 @@ class TranslationStream:
         review: Review | None = None,
         whole: bool = False,
         progress: Callable[[float, float], None] | None = None,
-        on_segment: Callable[[int, str, Segment], None] | None = None,
+        on_segment: OnSegment | None = None,
         resume: ResumableSegments | None = None,
     ) -> None:
         self._schedule, self._segmenter = schedule, segmenter
@@ -99,6 +100,11 @@ class TranslationStream:
         self._window = min(4 * self._window, self._batch_size * _WINDOW_BATCHES)
 
     def _complete(self, results: Iterator[SearchedSegment]) -> Iterator[Completed]:
+        yield from self._collect(results)
+        if self._review is not None:
+            yield from self._finish_review(self._review)
+
+    def _collect(self, results: Iterator[SearchedSegment]) -> Iterator[Completed]:
         for found in results:
             self._has_results = True
             searched = replace(found, hypotheses=ranked(found.hypotheses, self._tokenizer, self._settings))
@@ -110,8 +116,6 @@ class TranslationStream:
             enough = min(BATCH_SEGMENTS, len(self._schedule)) if self._is_last_window else BATCH_SEGMENTS
             if len(self._review) >= enough:
                 yield from self._finish_review(self._review)
-        if self._review is not None:
-            yield from self._finish_review(self._review)
 
     def _finish_review(self, review: Review) -> Iterator[Completed]:
         for reviewed in review.finish_batch():

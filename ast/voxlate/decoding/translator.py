@@ -15,15 +15,16 @@ from voxlate.checkpoints.generation_config import read_search_defaults
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.model_folder import load_checkpoint
 from voxlate.checkpoints.segmenter_files import load_segmenter
-from voxlate.checkpoints.shortlist import find_shortlists, shortlists_sha256
+from voxlate.checkpoints.shortlist import find_shortlists
 from voxlate.checkpoints.training_statistics import TrainingStatistics, read_training_statistics
 from voxlate.checkpoints.weights import weight_files
 from voxlate.decoding.assembly import PendingTranslation
 from voxlate.decoding.bilingual import BilingualModel, check_bilingual
 from voxlate.decoding.coverage import TokenRates
+from voxlate.decoding.live_translation import CUT_SECONDS, LiveTranslation
 from voxlate.decoding.output_layer import Vocabulary, shortlisted
-from voxlate.decoding.recipes import ModelFiles, runtime_recipe, software_recipe
-from voxlate.decoding.results import Recipe, Segment, Translation, result_or_raise
+from voxlate.decoding.recipes import ModelFiles, translation_recipe
+from voxlate.decoding.results import Recipe, Translation, result_or_raise
 from voxlate.decoding.review import Review
 from voxlate.decoding.schedule import Schedule
 from voxlate.decoding.segment_batches import choose_batch_size
@@ -31,7 +32,7 @@ from voxlate.decoding.segment_journal import ResumableSegments
 from voxlate.decoding.segmenting import DEFAULT_SEGMENTATION, SegmentationOptions, Segmenter, clip_seconds
 from voxlate.decoding.step_graphs import step_graphs
 from voxlate.decoding.target_languages import target_codes, target_languages
-from voxlate.decoding.translation_stream import TranslationStream
+from voxlate.decoding.translation_stream import OnSegment, TranslationStream
 from voxlate.deprecation import renamed_keywords
 from voxlate.errors import AudioError, VoxlateError, check_type
 from voxlate.hardware import INT8, choose_device, choose_dtype
@@ -185,7 +186,7 @@ class Translator:
         sampling_rate: int = SAMPLE_RATE_HZ,
         audio_track: AudioTrack | None = None,
         whole: bool = False,
-        on_segment: Callable[[int, str, Segment], None] | None = None,
+        on_segment: OnSegment | None = None,
         resume: ResumableSegments | None = None,
         num_workers: int | None = 0,
     ) -> Iterator[tuple[int, Translation | AudioError]]:
@@ -254,6 +255,29 @@ class Translator:
             yield from stream.add(index, audio, [tag_ids[language] for language in targets], translations)
         yield from stream.finish()
 
+    def live(
+        self, options: SearchOptions, segmentation: SegmentationOptions, on_segment: OnSegment | None = None
+    ) -> LiveTranslation:
+        """Return a stream that inputs can join and leave at any time. For arguments see `stream`."""
+        settings = self._settings(options)
+        review = self._review(settings, segmentation)
+
+        def begin(audio: DecodedAudio, to: str, source: str | None) -> tuple[int, PendingTranslation]:
+            recipe = Recipe(self._recipe_function(options, [to], segmentation=segmentation))
+            return self.checkpoint.target_id(to), PendingTranslation(audio, to, source, recipe, segmentation)
+
+        return LiveTranslation(
+            begin,
+            self._schedule(settings, self._vocabulary(self.checkpoint.targets), keep_caches=review is not None),
+            Segmenter(segmentation, clip_seconds(self._training), self._boundaries, group_seconds=CUT_SECONDS),
+            self.checkpoint.tokenizer,
+            settings,
+            partial(self._finish, settings=settings),
+            self._batch_size,
+            review=review,
+            on_segment=on_segment,
+        )
+
     def recipe(
         self, options: SearchOptions = DEFAULT_SEARCH, to: str | Sequence[str] | None = None
     ) -> dict[str, object]:
@@ -272,24 +296,17 @@ class Translator:
         audio_track: AudioTrack | None = None,
         segmentation: SegmentationOptions | None = None,
     ) -> Callable[[], dict[str, object]]:
-        """Return a function that computes a recipe. It does not refer to the model, so that results do not keep it."""
-        files, dtype, device, shortlist = self._files, self._dtype, self._device.type, self._shortlist
-        language_tokens = {language: self.checkpoint.target_id(language) for language in languages}
-        settings = options.resolve(self._model_defaults)
-
-        def compute() -> dict[str, object]:
-            return {
-                **software_recipe(),
-                **files.recipe,
-                "slots": language_tokens,
-                **{f"search_{name}": value for name, value in settings.recorded().items()},
-                **({} if segmentation is None else segmentation.recorded()),
-                "shortlist": shortlists_sha256(files.folder, languages) if shortlist else False,
-                **runtime_recipe(dtype, device),
-                **({} if audio_track is None else {"audio_track": audio_track}),
-            }
-
-        return compute
+        """Return a function that computes a recipe (see `translation_recipe`)."""
+        return translation_recipe(
+            self._files,
+            {language: self.checkpoint.target_id(language) for language in languages},
+            options.resolve(self._model_defaults),
+            dtype=self._dtype,
+            device=self._device.type,
+            shortlist=self._shortlist,
+            segmentation=segmentation,
+            audio_track=audio_track,
+        )
 
     def _settings(self, options: SearchOptions) -> SearchSettings:
         settings = options.resolve(self._model_defaults)

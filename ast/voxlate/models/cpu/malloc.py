@@ -17,6 +17,13 @@ def ask_for_huge_pages() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
+def return_freed_memory() -> None:
+    """Return the memory that was freed to the kernel, on Linux with glibc."""
+    libc = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
+    if libc is not None and hasattr(libc, "malloc_trim"):  # other C libraries have none
+        libc.malloc_trim(0)
+
+
 class FreedMemory:
     """Keep the memory that a batch frees for the next batch, on Linux with glibc, until `close`.
 

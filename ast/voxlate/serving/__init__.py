@@ -1,0 +1,1 @@
+"""The server: an engine that many requests share, and its interfaces."""
