@@ -12,6 +12,7 @@ from voxlate.checkpoints.conversion import build, load_strictly, modern_names
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.lora import base_folder
 from voxlate.checkpoints.model_folder import load_checkpoint, normalizes_waveforms
+from voxlate.checkpoints.seamless import MODEL_TYPE
 from voxlate.checkpoints.weights import read_weights
 from voxlate.errors import VoxlateError
 from voxlate.json_files import read_json
@@ -30,7 +31,7 @@ def read_encoder(model: str | Path, fields: Mapping[str, Any] | None = None) -> 
     """
     folder = find_model(model)
     raw = read_json(base_folder(folder) / "config.json", "expected the folder of a pretrained speech encoder")
-    if raw.get("model_type") == "speech-encoder-decoder":
+    if raw.get("model_type") in ("speech-encoder-decoder", MODEL_TYPE):
         return load_checkpoint(folder, fields={"encoder": fields or {}}).model.encoder
     encoder: SpeechEncoder
     encoder, tensors = _build_encoder(folder, raw, fields or {})
