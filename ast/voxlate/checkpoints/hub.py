@@ -18,6 +18,7 @@ from huggingface_hub.errors import (
 from voxlate.errors import VoxlateError
 
 ADAPTER_CONFIG = "adapter_config.json"  # in the folder of a LoRA adapter, which has no config.json
+CHECKPOINT_SUFFIX = ".pt"  # of fairseq's and fairseq2's checkpoints, which have no config.json
 _SMALL_FILES = ["*.json", "sentencepiece.bpe.model"]
 _SAFETENSORS = ("model*.safetensors", "adapter_model.safetensors")
 
@@ -41,6 +42,26 @@ def find_model(model: str | Path, *, named: str = "with --model") -> Path:
     return _from_hub(repository, revision or None, named)
 
 
+def find_encoder(model: str | Path, *, named: str = "with --model") -> Path:
+    """Return the folder of a speech encoder, or the fairseq2 checkpoint (`.pt`) that holds one.
+
+    `model` is as for `find_model`, or the path of a checkpoint. A folder or repository without ``config.json`` must have
+    one checkpoint.
+    """
+    path = Path(model)
+    if path.suffix == CHECKPOINT_SUFFIX:
+        if not path.is_file():
+            raise VoxlateError(f"{path}: no such file; expected a fairseq2 checkpoint, such as omniASR-W2V-300M.pt")
+        return path
+    folder = find_model(model, named=named)
+    checkpoints = sorted(folder.glob(f"*{CHECKPOINT_SUFFIX}"))
+    if _has_config(folder) or not checkpoints:
+        return folder
+    if len(checkpoints) > 1:
+        raise VoxlateError(f"{folder}: has no config.json, and {len(checkpoints)} checkpoints; name one of them {named}")
+    return checkpoints[0]
+
+
 def _from_hub(repository: str, revision: str | None, named: str) -> Path:
     option = f" --revision {revision}" if revision else ""
     advice = f"run `hf download {repository}{option}` on a machine with network access"
@@ -60,8 +81,8 @@ def _from_hub(repository: str, revision: str | None, named: str) -> Path:
             f"model {repository} is not on this machine and {reason}; {advice}, copy the folder here, "
             f"and name it {named}"
         ) from None
-    has_config = any((folder / name).is_file() for name in ("config.json", ADAPTER_CONFIG))
-    if not has_config or not (_has_safetensors(folder) or any(folder.glob("*.bin"))):
+    has_weights = _has_safetensors(folder) or any(folder.glob("*.bin"))
+    if not (_has_config(folder) and has_weights) and not any(folder.glob(f"*{CHECKPOINT_SUFFIX}")):
         raise VoxlateError(f"model {repository} is incomplete on this machine (in {folder}); {advice}")
     return folder
 
@@ -73,7 +94,13 @@ def _fetch(repository: str, revision: str | None, cache: str) -> Path:
         return Path(snapshot_download(repository, revision=revision, cache_dir=cache, allow_patterns=patterns))
 
     folder = fetch(*_SAFETENSORS)
-    return folder if _has_safetensors(folder) else fetch("pytorch_model*.bin", "adapter_model.bin")
+    if not _has_safetensors(folder):
+        folder = fetch("pytorch_model*.bin", "adapter_model.bin")
+    return folder if _has_config(folder) else fetch(f"*{CHECKPOINT_SUFFIX}")
+
+
+def _has_config(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("config.json", ADAPTER_CONFIG))
 
 
 def _has_safetensors(folder: Path) -> bool:

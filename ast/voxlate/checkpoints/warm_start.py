@@ -14,7 +14,7 @@ from torch import Tensor
 from voxlate.checkpoints.config_json import mbart_config
 from voxlate.checkpoints.conversion import build, decoder_config, identical, load_strictly
 from voxlate.checkpoints.encoders import read_encoder
-from voxlate.checkpoints.hub import find_model
+from voxlate.checkpoints.hub import find_encoder, find_model
 from voxlate.checkpoints.lora import base_folder
 from voxlate.checkpoints.model_folder import Checkpoint, read_tokenizer
 from voxlate.checkpoints.weights import read_weights
@@ -56,7 +56,7 @@ def start_model(
     shape = AdapterConfig(speech.output_dim, text.config.width, adapter_layers, adapter_kernel, adapter_stride)
     model = SpeechTranslator(speech, LengthAdapter(shape), text)
     targets = {language.code: tokenizer.tag_id(language.mbart_tag) for language in LANGUAGES if language.mbart_tag}
-    return Checkpoint(f"{encoder} + {decoder}", find_model(encoder), model, tokenizer, targets)
+    return Checkpoint(f"{encoder} + {decoder}", find_encoder(encoder), model, tokenizer, targets)
 
 
 def _read_mbart_config(folder: Path, changed: Mapping[str, Any]) -> Any:
