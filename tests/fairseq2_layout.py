@@ -63,7 +63,9 @@ def fairseq2_states(tensors: dict[str, Tensor], waveform_BT: Tensor, heads: int)
 
     def norm(states: Tensor, name: str) -> Tensor:
         weight = tensors.get(f"{name}.weight")
-        return states if weight is None else functional.layer_norm(states, weight.shape, weight, tensors[f"{name}.bias"])
+        return (
+            states if weight is None else functional.layer_norm(states, weight.shape, weight, tensors[f"{name}.bias"])
+        )
 
     def linear(states: Tensor, name: str) -> Tensor:
         return functional.linear(states, tensors[f"{name}.weight"], tensors[f"{name}.bias"])
@@ -98,8 +100,9 @@ def fairseq2_states(tensors: dict[str, Tensor], waveform_BT: Tensor, heads: int)
             if block.endswith("ffn"):
                 update = linear(functional.gelu(linear(before, f"{block}.inner_proj")), f"{block}.output_proj")
             else:
-                parts = [linear(before, f"{block}.{part}_proj").unflatten(2, (heads, -1)) for part in "qkv"]
-                mixed = functional.scaled_dot_product_attention(*(part.transpose(1, 2) for part in parts))
+                shape = (*before.shape[:2], heads, -1)
+                q, k, v = (linear(before, f"{block}.{part}_proj").view(shape).transpose(1, 2) for part in "qkv")
+                mixed = functional.scaled_dot_product_attention(q, k, v)
                 update = linear(mixed.transpose(1, 2).flatten(2), f"{block}.output_proj")
             states = states + update
             if not is_pre:

@@ -1,9 +1,8 @@
 """The published XLS-R checkpoints (Babu et al. 2021): source languages, target languages, and their language tokens."""
 
-import re
-
 from voxlate.errors import VoxlateError
-from voxlate.languages import COVOST2_SOURCES, COVOST2_TARGETS, find_language
+from voxlate.languages import COVOST2_TARGETS, find_language
+from voxlate.published_models import find_published
 
 _X_TO_EN, _EN_TO_X = "facebook/wav2vec2-xls-r-300m-21-to-en", "facebook/wav2vec2-xls-r-300m-en-to-15"
 ALL_DIRECTIONS = "facebook/wav2vec2-xls-r-2b-22-to-16"
@@ -43,19 +42,14 @@ def published_targets(model: str) -> dict[str, int] | None:
 
     `model` is a Hub id, a folder of that name, or a folder of the Hub's cache.
     """
-    parts = re.split(r"[/\\]", model.removesuffix("/").lower())
-    for name, targets in PUBLISHED_TARGETS.items():
-        owner, repository = name.split("/")
-        if parts[-1] == repository or f"models--{owner}--{repository}" in parts:
-            return dict(targets)
-    return None
+    known = find_published(model)
+    return dict(PUBLISHED_TARGETS[known.hub_id]) if known and known.hub_id in PUBLISHED_TARGETS else None
 
 
 def published_sources(model: str) -> tuple[str, ...]:
     """Return the source languages of the published checkpoint with this Hub id."""
-    if model.endswith("-21-to-en"):
-        return COVOST2_SOURCES
-    return ("en",) if model.endswith("-en-to-15") else ("en", *COVOST2_SOURCES)
+    known = find_published(model)
+    return known.speech if known is not None and isinstance(known.speech, tuple) else ()
 
 
 def default_checkpoint(target: str, source: str | None = None) -> str:

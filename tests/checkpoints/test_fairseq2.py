@@ -9,11 +9,11 @@ import torch
 from transformers import AutoModel, Wav2Vec2Config
 
 from fairseq2_layout import fairseq2_states, fairseq2_tensors, write_fairseq2
-from local_hub import LocalHub
 from tiny import KINDS, waveforms, write_mbart
 from voxlate.checkpoints.convert import convert
 from voxlate.checkpoints.encoders import read_encoder
 from voxlate.checkpoints.fairseq2 import OMNIASR_SIZES, build_fairseq2_encoder
+from voxlate.checkpoints.model_folder import load_checkpoint
 from voxlate.checkpoints.warm_start import start_model
 from voxlate.data.batching import collate_waveforms
 from voxlate.errors import VoxlateError
@@ -86,10 +86,24 @@ def test_an_encoder_starts_a_model_and_a_folder_may_hold_it(tmp_path: Path, voca
         assert torch.equal(weight, tensors["encoder_frontend.model_dim_proj.weight"])
 
 
-def test_the_encoder_of_a_repository_without_config_is_downloaded(hub: LocalHub, tmp_path: Path) -> None:
-    write_fairseq2(hub.repository("facebook/omniASR-W2V-300M") / "omniASR-W2V-300M.pt", tiny())
-    encoder = read_encoder("facebook/omniASR-W2V-300M")
-    assert encoder.config.num_hidden_layers == 2
+def test_the_encoder_of_a_repository_without_config_is_found_by_short_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The repositories of omniASR hold a card and a `.pt` file."""
+    repository, commit = tmp_path / "models--facebook--omniASR-W2V-300M", "0123456789abcdef0123456789abcdef01234567"
+    (repository / "snapshots" / commit).mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text(commit)
+    tensors = write_fairseq2(repository / "snapshots" / commit / "omniASR-W2V-300M.pt", tiny())
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    encoder = read_encoder("omniasr-w2v-300m")
+    embedding = encoder.model.masked_spec_embed
+    assert torch.equal(embedding, tensors["masker.temporal_mask_embed"])
+    assert convert("facebook/omniASR-W2V-300M", tmp_path / "folder", [], None).startswith(
+        f"{tmp_path}/folder: a speech"
+    )
+    with pytest.raises(VoxlateError, match=f"{commit}: no config.json; expected the folder of a SpeechEncoderDecoder"):
+        load_checkpoint("omniasr-w2v-300m")
 
 
 def test_messages_about_other_files_are_one_line(tmp_path: Path) -> None:

@@ -27,9 +27,9 @@ def test_every_command_is_known_here() -> None:
     assert {names[0] for names in COMMANDS if names} == {
         *("translate", "transcribe", "identify", "prepare", "train", "average", "convert", "card", "train-identifier"),
         "train-segmenter",
-        *("evaluate", "score", "compare", "report", "published", "languages", "doctor"),
+        *("evaluate", "score", "compare", "report", "published", "models", "languages", "doctor"),
     }
-    assert len(COMMANDS) == 25
+    assert len(COMMANDS) == 26
 
 
 @EACH

@@ -1,4 +1,4 @@
-"""The command ``voxlate convert``: write a fairseq checkpoint or encoder in transformers format, or trim a vocabulary."""
+"""The command ``voxlate convert``: write checkpoints of fairseq in transformers format, or trim a vocabulary."""
 
 import shutil
 import tempfile

@@ -1,4 +1,4 @@
-"""Read and write speech encoders: pretrained ones, those of our models, and those of transformers' models with a head."""
+"""Read speech encoders: pretrained, of our models, of transformers' models with a head. Write them alone."""
 
 import json
 from collections.abc import Mapping, Sequence

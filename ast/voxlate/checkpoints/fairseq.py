@@ -6,7 +6,6 @@ Names are those of fairseq's xm_transformer (facebookresearch/fairseq, examples/
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -101,7 +100,9 @@ def _settings(value: object, depth: int = 0) -> Iterator[tuple[str, object]]:
             node = item.__dict__.get("_val") if isinstance(item, IgnoredObject) and "_val" in item.__dict__ else item
             if isinstance(node, (int, float, str)):
                 yield str(name), node
-            elif (not isinstance(node, Tensor) and name != "model") or (name == "model" and isinstance(node, IgnoredObject)):
+            elif (not isinstance(node, Tensor) and name != "model") or (
+                name == "model" and isinstance(node, IgnoredObject)
+            ):
                 yield from _settings(node, depth + 1)
 
 

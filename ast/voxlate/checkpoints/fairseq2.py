@@ -1,10 +1,10 @@
 """Read the wav2vec 2.0 encoders of fairseq2 checkpoints (`.pt`), above all omniASR-W2V, the successor of XLS-R.
 
-omniASR-W2V (Omnilingual ASR team 2025, arXiv:2511.09690; facebookresearch/omnilingual-asr) has the architecture of XLS-R:
+omniASR-W2V (Omnilingual ASR team 2025, arXiv:2511.09690; facebookresearch/omnilingual-asr) has XLS-R's architecture:
 layer norm before each block, after the last one and in every convolution, one grouped convolution for positions, and
 normalized waveforms. Names and order of the computation are those of facebookresearch/fairseq2@027bded
-(models/wav2vec2), where the position of layer norms is the setting `norm_order`. `PRE` has ``encoder.layer_norm``, which
-is transformers' `do_stable_layer_norm`; `POST` has ``encoder_frontend.layer_norm`` instead.
+(models/wav2vec2). Its `norm_order` PRE has ``encoder.layer_norm``, which is transformers' `do_stable_layer_norm`; POST
+has ``encoder_frontend.layer_norm`` instead.
 
 Heads of pretraining and of omniASR-CTC are left out.
 """

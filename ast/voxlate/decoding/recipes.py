@@ -11,6 +11,7 @@ from voxlate.audio.decoder_check import decoder_fingerprint
 from voxlate.checkpoints.hub import hub_revision
 from voxlate.checkpoints.weights import adapter_recipe, weights_sha256
 from voxlate.provenance import settings_sha256, source_commit
+from voxlate.published_models import hub_id
 
 
 class ModelFiles:
@@ -20,7 +21,7 @@ class ModelFiles:
     """
 
     def __init__(self, name: str, folder: Path, adapter: Path | None = None) -> None:
-        self.name, self.folder, self.adapter = name, folder, adapter
+        self.name, self.folder, self.adapter = hub_id(name), folder, adapter
 
     @cached_property
     def recipe(self) -> dict[str, object]:
