@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import Wav2Vec2ForPreTraining
+from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
+
+from tiny import KINDS
 
 # Names of transformers' `Wav2Vec2ForPreTraining` and of fairseq2 (its models/wav2vec2).
 NAMES = (
@@ -30,6 +32,11 @@ NAMES = (
     (r"project_hid\.", "final_proj."),
     (r"project_q\.", "final_target_proj."),
 )
+
+
+def tiny_config(kind: str = "XLS-R, XLSR-53, wav2vec 2.0 LV-60") -> Wav2Vec2Config:
+    """Return the config of one of `tiny.KINDS`, with heads of pretraining."""
+    return Wav2Vec2Config(**KINDS[kind][1], codevector_dim=8, proj_codevector_dim=8)
 
 
 def fairseq2_tensors(config: Any, device: str = "cpu") -> dict[str, Tensor]:

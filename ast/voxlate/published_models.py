@@ -71,12 +71,12 @@ def hub_id(model: str) -> str:
 
 
 def find_published(model: str) -> PublishedModel | None:
-    """Return the model with a short name, Hub id, folder named as its repository, or folder in the Hub's cache."""
-    name = hub_id(model.removesuffix("/")).partition("@")[0]
+    """Return the model with a short name or Hub id, of a folder named so, or of one in the Hub's cache."""
+    name = model.removesuffix("/").partition("@")[0]
     parts = re.split(r"[/\\]", name.lower())
     for known in published_models().values():
         owner, repository = known.hub_id.lower().split("/")
-        if parts[-1] == repository or f"models--{owner}--{repository}" in parts:
+        if parts[-1] in (repository, known.name) or f"models--{owner}--{repository}" in parts:
             return known
     return None
 
