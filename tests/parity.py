@@ -10,7 +10,7 @@ from voxlate.checkpoints.conversion import adapter_config, decoder_config, from_
 from voxlate.data.batching import collate_waveforms
 from voxlate.models.adapter import LengthAdapter
 from voxlate.models.cpu.install import install_cpu_path
-from voxlate.models.decoder import MBartDecoder
+from voxlate.models.mbart import MBartDecoder
 from voxlate.models.speech_translator import SpeechTranslator
 from voxlate.models.wav2vec2 import Wav2Vec2Encoder
 

@@ -13,8 +13,9 @@ from tiny import VOCABULARY, waveforms
 from voxlate.data.batching import collate_waveforms
 from voxlate.models import ENCODERS
 from voxlate.models.adapter import AdapterConfig, LengthAdapter
-from voxlate.models.decoder import DecoderConfig, MBartDecoder
+from voxlate.models.decoder import DecoderConfig
 from voxlate.models.encoder import SpeechEncoder
+from voxlate.models.mbart import MBartDecoder
 from voxlate.models.speech_translator import SpeechTranslator
 from voxlate.registry import resolve
 

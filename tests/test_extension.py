@@ -20,7 +20,7 @@ from voxlate.models.wav2vec2 import Wav2Vec2Encoder
 class UniSpeechSatEncoder(Wav2Vec2Encoder):
     """UniSpeech-SAT base and large (Chen et al. 2022)."""
 
-    CONFIG, NETWORK, HAS_ADAPTER = UniSpeechSatConfig, UniSpeechSatModel, False
+    CONFIG, NETWORK, ADAPTER_KIND = UniSpeechSatConfig, UniSpeechSatModel, None
 '''
 ENCODER_LINE = """
 from voxlate.models import ENCODERS

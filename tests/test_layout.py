@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "published_checkpoints": {"errors", "languages", "published_models"},
     "text": {"errors", "languages"},
     "json_files": {"errors", "files"},
-    "tokenizer": {"errors", "json_files", "languages"},
+    "tokenizer": {"errors", "json_files", "languages", "vocabulary_layouts"},
+    "vocabulary_layouts": {"languages"},
     "deprecation": set[str](),
     "search_options": {"deprecation", "errors"},
     "hardware": {"errors"},
@@ -34,7 +35,7 @@ MAY_IMPORT = {
     "corpora": _BASE | {"audio", "manifest", "processes", "progress"},
     "data": _BASE | {"audio", "manifest", "tokenizer"},
     "models": {"errors", "tokenizer"},
-    "checkpoints": _BASE | {"manifest", "models", "search_options", "tokenizer"},
+    "checkpoints": _BASE | {"manifest", "models", "search_options", "tokenizer", "vocabulary_layouts"},
     "decoding": _BASE
     | {"audio", "checkpoints", "data", "hardware", "models", "progress", "provenance", "search_options", "tokenizer"}
     | {"deprecation", "__init__"},
@@ -55,7 +56,7 @@ MAY_IMPORT = {
 # Packages that use the scorer: for dev BLEU, the commands, the rule by which CTC splits words, the limits of subtitles.
 _SCORES = ("training", "evaluation", "cli", "data", "decoding")
 # Light packages, which a command can import before it knows whether it needs torch.
-_LIGHT = (*sorted(_BASE), "tokenizer", "search_options", "processes", "process_messages", "cli")
+_LIGHT = (*sorted(_BASE), "tokenizer", "vocabulary_layouts", "search_options", "processes", "process_messages", "cli")
 MAY_NOT_IMPORT = {
     **{room: {"torch", "transformers"} for room in ("audio", "corpora", "data")},
     **{room: {"torch", "transformers", "av"} for room in ("manifest", "config", *_LIGHT)},

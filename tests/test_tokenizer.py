@@ -6,6 +6,7 @@ import tokenizers
 from tiny import PIECES, VOCABULARY, write_tokenizer_json
 from voxlate.errors import VoxlateError
 from voxlate.tokenizer import EOS_ID, UNK_ID, Tokenizer
+from voxlate.vocabulary_layouts import MBART50
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_the_tags_of_a_small_vocabulary_follow_its_pieces(small: Tokenizer) -> N
 
 
 def test_custom_tags(vocabulary: Path) -> None:
-    tokenizer = Tokenizer(vocabulary, tags=("en_XX", "ca_ES"))
+    tokenizer = Tokenizer(vocabulary, MBART50.with_tags(("en_XX", "ca_ES")))
     assert tokenizer.tag_id("ca_ES") == PIECES + 2
     assert tokenizer.vocabulary_size == PIECES + 4
     with pytest.raises(VoxlateError, match="unknown language tag 'de_DE'; expected one of en_XX, ca_ES"):

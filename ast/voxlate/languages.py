@@ -27,43 +27,48 @@ class Language:
         return self.code not in _WITHOUT_SPACES
 
 
-# The other living languages of ISO 639-1, and those of XLS-R's pretraining data, Common Voice and FLEURS. An entry is
+# The other living languages of ISO 639-1, those of XLS-R's pretraining data, Common Voice, FLEURS, NLLB. An entry is
 # "code, other codes: name, other names". Min Nan has only Common Voice's code nan-tw: "nan" is an empty table cell.
 _BEYOND_MBART50 = """
-    aa aar: Afar; ab abk: Abkhazian, Abkhaz; ady: Adyghe; aeb: Tunisian Arabic; ak aka: Akan; am amh: Amharic;
-    an arg: Aragonese; apc: Levantine Arabic; ary: Moroccan Arabic; arz: Egyptian Arabic; as asm: Assamese;
-    ast: Asturian; av ava: Avaric, Avar; ay aym: Aymara; ba bak: Bashkir; bas: Basaa; be bel: Belarusian; bem: Bemba;
-    bg bul: Bulgarian; bho: Bhojpuri; bi bis: Bislama; bm bam: Bambara; bo bod tib: Tibetan; br bre: Breton;
-    brx: Bodo; bs bos: Bosnian; ce che: Chechen; ceb: Cebuano; ch cha: Chamorro; ckb: Central Kurdish, Sorani;
-    cnh: Hakha Chin; co cos: Corsican; cr cre: Cree; crh: Crimean Tatar; cv chv: Chuvash; da dan: Danish; doi: Dogri;
-    dsb: Lower Sorbian; dv div: Dhivehi, Divehi, Maldivian; dyu: Dyula; dz dzo: Dzongkha; ee: Ewe; el ell gre: Greek;
-    eo epo: Esperanto; eu eus baq: Basque; ff ful: Fula, Fulah, Fulani; fj fij: Fijian; fo fao: Faroese; fon: Fongbe;
-    fur: Friulian; fy fry: Western Frisian, Frisian; ga gle: Irish; gag: Gagauz; gd gla: Scottish Gaelic;
-    gn grn: Guarani; gsw: Swiss German; gv glv: Manx; ha hau: Hausa; haw: Hawaiian; ho hmo: Hiri Motu;
-    hsb: Upper Sorbian; ht hat: Haitian Creole, Haitian; hu hun: Hungarian; hy hye arm: Armenian; hz her: Herero;
-    ia ina: Interlingua; ig ibo: Igbo; ii iii: Nuosu, Sichuan Yi; ik ipk: Inupiaq; is isl ice: Icelandic;
-    iu iku: Inuktitut; jv jav jw: Javanese; kaa: Karakalpak; kab: Kabyle; kam: Kamba; kbd: Kabardian;
-    kea: Kabuverdianu, Cape Verdean Creole; kg kon: Kongo; ki kik: Kikuyu, Gikuyu; kj kua: Kwanyama, Kuanyama;
-    kl kal: Greenlandic, Kalaallisut; kmr: Northern Kurdish, Kurmanji; kn kan: Kannada; kok: Konkani; kr kau: Kanuri;
-    ks kas: Kashmiri; ku kur: Kurdish; kv kom: Komi; kw cor: Cornish; ky kir: Kyrgyz, Kirghiz; la lat: Latin;
-    lb ltz: Luxembourgish; lg lug: Ganda, Luganda; li lim: Limburgish; lij: Ligurian; ln lin: Lingala; lo: Lao;
-    ltg: Latgalian; lu lub: Luba-Katanga; luo: Dholuo; mai: Maithili; mdf: Moksha; mg mlg plt: Malagasy;
-    mh mah: Marshallese; mhr: Meadow Mari, Eastern Mari; mi mri mao: Māori, Maori; mni: Manipuri, Meitei;
-    mrj: Hill Mari, Western Mari; ms msa may zsm zlm: Malay; mt mlt: Maltese; myv: Erzya; na nau: Nauruan;
-    nan-tw: Taiwanese, Min Nan Chinese, Min Nan, Hokkien; nb nob: Norwegian Bokmål, Bokmål; nd nde: Northern Ndebele;
-    ng ndo: Ndonga; nhi: Western Sierra Puebla Nahuatl; nn nno: Norwegian Nynorsk, Nynorsk; no nor: Norwegian;
-    nr nbl: Southern Ndebele; nso: Northern Sotho, Sepedi; nv nav: Navajo; ny nya: Chichewa, Nyanja, Chewa;
-    oc oci: Occitan; oj oji: Ojibwe; om orm: Oromo; or ori ory: Odia, Oriya; os oss: Ossetian, Ossetic;
-    pa pan: Punjabi, Panjabi; qu que: Quechua; quy: Ayacucho Quechua, Quechua Chanka; rm roh: Romansh;
-    rm-sursilv: Romansh Sursilvan; rm-vallader: Romansh Vallader; rn run: Rundi, Kirundi; rw kin: Kinyarwanda;
-    sa san: Sanskrit; sah: Yakut, Sakha; sat: Santali; sc srd: Sardinian; scn: Sicilian; sco: Scots; sd snd: Sindhi;
-    se sme: Northern Sami; sg sag: Sango; sk slk slo: Slovak; skr: Saraiki; sm smo: Samoan; sn sna: Shona;
-    so som: Somali; sq sqi alb: Albanian; sr srp: Serbian; ss ssw: Swati, Swazi; st sot: Southern Sotho, Sesotho;
-    su sun: Sundanese; szl: Silesian; tg tgk: Tajik; ti tir: Tigrinya; tig: Tigre; tk tuk: Turkmen; tmh: Tamasheq;
-    tn tsn: Tswana, Setswana; to ton: Tongan; tok: Toki Pona; tpi: Tok Pisin; ts tso: Tsonga; tt tat: Tatar; tw: Twi;
-    ty tah: Tahitian; udm: Udmurt; ug uig: Uyghur, Uighur; umb: Umbundu; uz uzb uzn: Uzbek; ve ven: Venda;
-    vec: Venetian; vot: Votic; wa wln: Walloon; war: Waray; wo wol: Wolof; wuu: Wu Chinese, Wu; yi yid ydd: Yiddish;
-    yo yor: Yoruba; yue: Cantonese; za zha: Zhuang; zgh: Standard Moroccan Tamazight, Tamazight; zu zul: Zulu; zza: Zaza
+    aa aar: Afar; ab abk: Abkhazian, Abkhaz; ady: Adyghe; aeb: Tunisian Arabic; ak aka: Akan; am amh: Amharic; an
+    arg: Aragonese; apc: Levantine Arabic; ary: Moroccan Arabic; arz: Egyptian Arabic; as asm: Assamese; ast:
+    Asturian; av ava: Avaric, Avar; ay aym ayr: Aymara; ba bak: Bashkir; bas: Basaa; be bel: Belarusian; bem: Bemba;
+    bg bul: Bulgarian; bho: Bhojpuri; bi bis: Bislama; bm bam: Bambara; bo bod tib: Tibetan; br bre: Breton; brx:
+    Bodo; bs bos: Bosnian; ce che: Chechen; ceb: Cebuano; ch cha: Chamorro; ckb: Central Kurdish, Sorani; cnh: Hakha
+    Chin; co cos: Corsican; cr cre: Cree; crh: Crimean Tatar; cv chv: Chuvash; da dan: Danish; doi: Dogri; dsb:
+    Lower Sorbian; dv div: Dhivehi, Divehi, Maldivian; dyu: Dyula; dz dzo: Dzongkha; ee: Ewe; el ell gre: Greek; eo
+    epo: Esperanto; eu eus baq: Basque; ff ful fuv: Fula, Fulah, Fulani; fj fij: Fijian; fo fao: Faroese; fon:
+    Fongbe; fur: Friulian; fy fry: Western Frisian, Frisian; ga gle: Irish; gag: Gagauz; gd gla: Scottish Gaelic; gn
+    grn: Guarani; gsw: Swiss German; gv glv: Manx; ha hau: Hausa; haw: Hawaiian; ho hmo: Hiri Motu; hsb: Upper
+    Sorbian; ht hat: Haitian Creole, Haitian; hu hun: Hungarian; hy hye arm: Armenian; hz her: Herero; ia ina:
+    Interlingua; ig ibo: Igbo; ii iii: Nuosu, Sichuan Yi; ik ipk: Inupiaq; is isl ice: Icelandic; iu iku: Inuktitut;
+    jv jav jw: Javanese; kaa: Karakalpak; kab: Kabyle; kam: Kamba; kbd: Kabardian; kea: Kabuverdianu, Cape Verdean
+    Creole; kg kon: Kongo; ki kik: Kikuyu, Gikuyu; kj kua: Kwanyama, Kuanyama; kl kal: Greenlandic, Kalaallisut;
+    kmr: Northern Kurdish, Kurmanji; kn kan: Kannada; kok: Konkani; kr kau knc: Kanuri; ks kas: Kashmiri; ku kur:
+    Kurdish; kv kom: Komi; kw cor: Cornish; ky kir: Kyrgyz, Kirghiz; la lat: Latin; lb ltz: Luxembourgish; lg lug:
+    Ganda, Luganda; li lim: Limburgish; lij: Ligurian; ln lin: Lingala; lo: Lao; ltg: Latgalian; lu lub:
+    Luba-Katanga; luo: Dholuo; mai: Maithili; mdf: Moksha; mg mlg plt: Malagasy; mh mah: Marshallese; mhr: Meadow
+    Mari, Eastern Mari; mi mri mao: Māori, Maori; mni: Manipuri, Meitei; mrj: Hill Mari, Western Mari; ms msa may
+    zsm zlm: Malay; mt mlt: Maltese; myv: Erzya; na nau: Nauruan; nan-tw: Taiwanese, Min Nan Chinese, Min Nan,
+    Hokkien; nb nob: Norwegian Bokmål, Bokmål; nd nde: Northern Ndebele; ng ndo: Ndonga; nhi: Western Sierra Puebla
+    Nahuatl; nn nno: Norwegian Nynorsk, Nynorsk; no nor: Norwegian; nr nbl: Southern Ndebele; nso ns: Northern
+    Sotho, Sepedi; nv nav: Navajo; ny nya: Chichewa, Nyanja, Chewa; oc oci: Occitan; oj oji: Ojibwe; om orm gaz:
+    Oromo; or ori ory: Odia, Oriya; os oss: Ossetian, Ossetic; pa pan: Punjabi, Panjabi; qu que: Quechua; quy:
+    Ayacucho Quechua, Quechua Chanka; rm roh: Romansh; rm-sursilv: Romansh Sursilvan; rm-vallader: Romansh Vallader;
+    rn run: Rundi, Kirundi; rw kin: Kinyarwanda; sa san: Sanskrit; sah: Yakut, Sakha; sat: Santali; sc srd:
+    Sardinian; scn: Sicilian; sco: Scots; sd snd: Sindhi; se sme: Northern Sami; sg sag: Sango; sk slk slo: Slovak;
+    skr: Saraiki; sm smo: Samoan; sn sna: Shona; so som: Somali; sq sqi alb als: Albanian; sr srp: Serbian; ss ssw:
+    Swati, Swazi; st sot: Southern Sotho, Sesotho; su sun: Sundanese; szl: Silesian; tg tgk: Tajik; ti tir:
+    Tigrinya; tig: Tigre; tk tuk: Turkmen; tmh taq: Tamasheq; tn tsn: Tswana, Setswana; to ton: Tongan; tok: Toki
+    Pona; tpi: Tok Pisin; ts tso: Tsonga; tt tat: Tatar; tw: Twi; ty tah: Tahitian; udm: Udmurt; ug uig: Uyghur,
+    Uighur; umb: Umbundu; uz uzb uzn: Uzbek; ve ven: Venda; vec: Venetian; vot: Votic; wa wln: Walloon; war: Waray;
+    wo wol: Wolof; wuu: Wu Chinese, Wu; yi yid ydd: Yiddish; yo yor: Yoruba; yue: Cantonese; za zha: Zhuang; zgh:
+    Standard Moroccan Tamazight, Tamazight; zu zul: Zulu; zza: Zaza; ace: Acehnese; acm: Mesopotamian Arabic; acq:
+    Ta'izzi-Adeni Arabic; ajp: South Levantine Arabic; ars: Najdi Arabic; awa: Awadhi; azb: South Azerbaijani; ban:
+    Balinese; bjn: Banjar; bug: Buginese; cjk: Chokwe; dik: Dinka; hne: Chhattisgarhi; ilo: Ilocano; kac: Jingpho,
+    Kachin; kbp: Kabiyè; kmb: Kimbundu; lmo: Lombard; lua: Luba-Kasai; lus: Mizo; mag: Magahi; min: Minangkabau;
+    mos: Mossi; nus: Nuer; pag: Pangasinan; pap: Papiamento; prs: Dari; shn: Shan; tum: Tumbuka; tzm: Central Atlas
+    Tamazight
 """
 
 

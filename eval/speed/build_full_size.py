@@ -13,7 +13,8 @@ from transformers import Wav2Vec2Config
 
 from voxlate.checkpoints.model_folder import save_checkpoint
 from voxlate.models.adapter import AdapterConfig, LengthAdapter
-from voxlate.models.decoder import DecoderConfig, MBartDecoder
+from voxlate.models.decoder import DecoderConfig
+from voxlate.models.mbart import MBartDecoder
 from voxlate.models.speech_translator import SpeechTranslator
 from voxlate.models.wav2vec2 import Wav2Vec2Encoder
 from voxlate.published_checkpoints import PUBLISHED_TARGETS

@@ -11,12 +11,14 @@ import torch
 from safetensors.torch import load_file
 from transformers import SpeechEncoderDecoderModel
 
+from m2m100_models import write_m2m100, write_nllb, write_seamless
 from paths import DEMO
-from tiny import transformers_model, write_model, write_tokenizer_json, write_vocabulary
+from tiny import transformers_model, write_kind, write_model, write_tokenizer_json
 from voxlate import SegmentationOptions, Translator
 from voxlate.checkpoints.convert import convert
-from voxlate.checkpoints.model_folder import listed_directions, load_checkpoint
+from voxlate.checkpoints.model_folder import listed_directions, load_checkpoint, save_checkpoint
 from voxlate.checkpoints.shortlist import find_shortlists, prepare_shortlist
+from voxlate.checkpoints.warm_start import start_model
 from voxlate.errors import VoxlateError
 from voxlate.search_options import SearchOptions
 
@@ -131,19 +133,24 @@ def test_models_that_cannot_be_trimmed(model: Path, tmp_path: Path) -> None:
     assert json.loads((model / "languages.json").read_text())["targets"].keys() >= {"de", "fr"}
 
 
-def test_bpe_vocabularies_are_not_trimmed(tmp_path: Path) -> None:
-    import sentencepiece
-
-    folder = write_model(tmp_path / "model", write_vocabulary(tmp_path / "vocabulary"), transformers_model(2))
-    with (folder / "sentencepiece.bpe.model").open("wb") as file:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(["der zug fährt um sieben uhr", "we would like bread and coffee"] * 3),
-            model_writer=file,
-            vocab_size=48,
-            model_type="bpe",
-            minloglevel=2,
-        )
-    (tmp_path / "text.txt").write_text("der zug\n", encoding="utf-8")
-    prepare_shortlist([tmp_path / "text.txt"], "de", folder)
-    with pytest.raises(VoxlateError, match=r"depend on each other \(BPE\); only unigram models can be trimmed"):
-        convert(str(folder), tmp_path / "small", ["de"], None)
+@pytest.mark.parametrize("write", [write_nllb, write_m2m100, write_seamless], ids=["NLLB", "M2M-100", "SeamlessM4T"])
+def test_a_trimmed_bpe_vocabulary_keeps_what_its_pieces_are_merged_from(write: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    write(folder)
+    if write is not write_seamless:
+        write_kind(tmp_path / "encoder", "w2v-BERT 2.0")
+        started = start_model(tmp_path / "encoder", folder)
+        save_checkpoint(folder, started.model, started.tokenizer, started.targets)
+    text = "the train and the bread"
+    (tmp_path / "text.txt").write_text(text + "\n", encoding="utf-8")
+    prepare_shortlist([tmp_path / "text.txt"], "en", folder)
+    assert "en; " in convert(str(folder), tmp_path / "small", ["en"], None)
+    small, full = load_checkpoint(tmp_path / "small"), load_checkpoint(folder)
+    assert small.tokenizer.vocabulary_size == small.model.decoder.config.vocabulary_size
+    assert small.tokenizer.first_tag_id < full.tokenizer.first_tag_id - 10
+    for line in (text, "the bread and the train"):
+        ids, before = small.tokenizer.encode(line), full.tokenizer.encode(line)
+        assert small.tokenizer.pieces(ids) == full.tokenizer.pieces(before)
+        rows, old_rows = small.model.decoder.embed_tokens.weight, full.model.decoder.embed_tokens.weight
+        pairs = [*zip(ids, before, strict=True), (small.target_id("en"), full.target_id("en")), (3, 3)]
+        assert all(torch.equal(rows[index], old_rows[old]) for index, old in pairs)

@@ -12,6 +12,7 @@ from model_files import retouch
 from parity import TOKENS, logits, same, their_logits
 from tiny import VOCABULARY, waveforms, write_encoder, write_mbart
 from voxlate.checkpoints.model_folder import Checkpoint, load_checkpoint, save_checkpoint
+from voxlate.checkpoints.new_adapter import AdapterSettings
 from voxlate.checkpoints.warm_start import start_model
 from voxlate.data.batching import collate_waveforms
 from voxlate.errors import VoxlateError
@@ -57,7 +58,7 @@ def test_checkpoints_that_do_not_fit_together(tmp_path: Path, vocabulary: Path) 
     with pytest.raises(VoxlateError, match="unknown speech encoder 'mbart'"):
         start_model(tmp_path / "mbart", tmp_path / "mbart")
     with pytest.raises(VoxlateError, match="adapter_layers is 0"):
-        start_model(tmp_path / "encoder", tmp_path / "mbart", adapter_layers=0)
+        start_model(tmp_path / "encoder", tmp_path / "mbart", adapter=AdapterSettings(layers=0))
     retouch(tmp_path / "mbart", lambda tensors: tensors | {"lm_head.weight": torch.ones(VOCABULARY, 32)})
     with pytest.raises(VoxlateError, match="input and output embeddings differ"):
         start_model(tmp_path / "encoder", tmp_path / "mbart")

@@ -101,6 +101,8 @@ def test_joined_clips_are_one_with_their_texts(toy: Path) -> None:
 class CodePointTokenizer:
     """A tokenizer whose ids are code points."""
 
+    pad_id, eos_id = 1, 2
+
     def encode_target(self, text: str, tag_id: int) -> list[int]:
         return [tag_id, *map(ord, text), 2]
 

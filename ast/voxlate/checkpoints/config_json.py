@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from transformers import AutoConfig, MBartConfig, PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig
 from transformers.activations import ACT2FN
 
 from voxlate.errors import VoxlateError
 from voxlate.json_files import shown
-from voxlate.models import ENCODERS
+from voxlate.models import ADAPTERS, DECODERS, ENCODERS
 
 ADAPTER = "voxlate_adapter"  # field of encoder configs whose class in transformers has no fields for our adapter
+SEAMLESS_PARTS = "voxlate_seamless"  # field of a w2v-BERT config for what only SeamlessM4T's encoder has
 _BASE = {*PreTrainedConfig().to_dict()}  # fields that every config of transformers has; none describes the network
 _UNUSED = re.compile(
     r"(tdnn|xvector|ctc|codevector|num_codevectors?|proj_codevector|classifier|contrastive|diversity|rotary)_.*"
@@ -59,6 +60,32 @@ class _AdapterFields(_Fields):
     layers: Annotated[int, BeforeValidator(_integer), Field(ge=0, le=1000)]
     kernel: _Size
     stride: _Layers
+    kind: str = "strided"
+    # Of the conformer adapter.
+    heads: _Size = 16
+    ffn_width: _Size = 4096
+    activation: _Activation = "relu"
+    norm_eps: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-5
+    final_norm: bool = False
+    dropout: _Rate = 0.1
+    attention_dropout: _Rate = 0.0
+    activation_dropout: _Rate = 0.1
+    ffn_dropout: _Rate = 0.1
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> "_AdapterFields":
+        if self.kind not in ADAPTERS:
+            raise ValueError(f"unknown kind of adapter {shown(self.kind)}; known: {', '.join(ADAPTERS)}")
+        if self.kind == "conformer":
+            _check_divisible("output_dim", self.output_dim, "heads", self.heads)
+        return self
+
+
+class _SeamlessFields(_Fields):
+    model_config = ConfigDict(extra="forbid")
+
+    chunk_frames: _Size
+    left_chunks: Annotated[int, BeforeValidator(_integer), Field(ge=-1, le=1 << 20)]
 
 
 class _EncoderFields(_Fields):
@@ -109,6 +136,7 @@ class _EncoderFields(_Fields):
     conv_depthwise_kernel_size: _Size = 31
     conformer_conv_dropout: _Rate = 0.0
     voxlate_adapter: _AdapterFields | None = None
+    voxlate_seamless: _SeamlessFields | None = None
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "_EncoderFields":
@@ -142,6 +170,8 @@ class _DecoderFields(_Fields):
     attention_dropout: _Rate
     activation_dropout: _Rate
     decoder_layerdrop: _Rate
+    pad_token_id: _Number = 1
+    eos_token_id: _Number = 2
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "_DecoderFields":
@@ -168,21 +198,29 @@ def encoder_config(raw: object, path: Path, changed: Mapping[str, Any], part: st
     defaults = {name: value for name, value in all_defaults.items() if not _UNUSED.fullmatch(name)}
     if "output_hidden_size" in defaults:
         defaults["output_hidden_size"] = None  # which means hidden_size
-    if raw.get(ADAPTER) is not None:
-        defaults[ADAPTER] = None
+    defaults |= {name: None for name in (ADAPTER, SEAMLESS_PARTS) if raw.get(name) is not None}
     fields = _merged(defaults, raw, changed)
     checked = _checked(_EncoderFields, fields, path, part).model_dump()
     return _instantiate(lambda: AutoConfig.for_model(raw["model_type"], **_with_checked(fields, checked)), path, part)
 
 
-def mbart_config(raw: object, path: Path, changed: Mapping[str, Any], part: str = "") -> Any:
-    """Return transformers' config of the mBART decoder in a `config.json` (`raw`), or in its part "decoder"."""
+def text_config(raw: object, path: Path, changed: Mapping[str, Any], part: str = "") -> Any:
+    """Return transformers' config of the text decoder in a `config.json` (`raw`), or in its part "decoder".
+
+    Its model_type is by default mBART's.
+    """
     if not isinstance(raw, dict):
-        raise VoxlateError(f"{path}: {part or 'it'} is {shown(raw)}; expected the config of an mBART decoder")
-    fields = _merged(MBartConfig().to_dict(), raw, changed)
+        raise VoxlateError(f"{path}: {part or 'it'} is {shown(raw)}; expected the config of a text decoder")
+    kind = raw.get("model_type", "mbart")
+    if not isinstance(kind, str) or kind not in DECODERS:
+        raise VoxlateError(f"{path}: unknown text decoder {shown(kind)}; known: {', '.join(sorted(DECODERS))}")
+    defaults = AutoConfig.for_model(kind)
+    fields = _merged(defaults.to_dict(), raw, changed)
+    if kind != "mbart":  # whose ids are always the same
+        fields |= {name: raw.get(name, getattr(defaults, name)) for name in ("pad_token_id", "eos_token_id")}
     checked = _checked(_DecoderFields, fields, path, part).model_dump()
-    used = {name: fields[name] for name in checked}  # mBART's other fields are not used
-    return _instantiate(lambda: MBartConfig(**_with_checked(used, checked)), path, part)
+    used = {name: fields[name] for name in checked.keys() & fields.keys()}  # other fields are not used
+    return _instantiate(lambda: AutoConfig.for_model(kind, **_with_checked(used, checked)), path, part)
 
 
 def architectures(raw: Mapping[str, Any], path: Path) -> list[str]:

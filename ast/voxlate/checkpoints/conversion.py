@@ -1,21 +1,23 @@
 """Convert names of weights and fields of configs between transformers' SpeechEncoderDecoderModel and our model."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from transformers import MBartConfig, SpeechEncoderDecoderConfig
+from transformers import AutoConfig, SpeechEncoderDecoderConfig
 
-from voxlate.checkpoints.config_json import ADAPTER
+from voxlate.checkpoints.config_json import ADAPTER, SEAMLESS_PARTS
 from voxlate.errors import VoxlateError
 from voxlate.json_files import shown
+from voxlate.models import ADAPTERS
 from voxlate.models.adapter import AdapterConfig
+from voxlate.models.conformer_adapter import ConformerAdapterConfig
 from voxlate.models.decoder import DecoderConfig
 from voxlate.models.speech_translator import SpeechTranslator
-from voxlate.tokenizer import BOS_ID, EOS_ID, PAD_ID
+from voxlate.registry import resolve
 
 _PREFIXES = (  # transformers' prefix, ours; the first match applies, in both directions
     ("encoder.adapter.", "adapter."),
@@ -156,12 +158,12 @@ def _our_name(name: str) -> str:
 
 
 def transformers_config(model: SpeechTranslator) -> SpeechEncoderDecoderConfig:
-    """Return the config from which transformers builds the same network."""
+    """Return the config from which transformers builds the same network, if it can (see `transformers_lacks`)."""
     adapter, shape = model.adapter.config, model.decoder.config
     encoder = {name: value for name, value in model.encoder.config.to_dict().items() if name != ADAPTER}
-    if not fits_transformers(model):
-        encoder |= {ADAPTER: asdict(adapter)}
-    elif model.encoder.HAS_ADAPTER:
+    if not _has_standard_adapter(model):
+        encoder |= {ADAPTER: {**asdict(adapter), "kind": model.adapter.KIND}}
+    elif model.encoder.ADAPTER_KIND is not None:
         encoder |= {
             "add_adapter": adapter.layers > 0,
             "num_adapter_layers": adapter.layers or 3,
@@ -169,54 +171,109 @@ def transformers_config(model: SpeechTranslator) -> SpeechEncoderDecoderConfig:
             "adapter_stride": adapter.stride,
             "output_hidden_size": adapter.output_dim,
         }
-    decoder = MBartConfig(
-        vocab_size=shape.vocabulary_size,
-        d_model=shape.width,
-        decoder_layers=shape.layers,
-        decoder_attention_heads=shape.heads,
-        decoder_ffn_dim=shape.ffn_width,
-        activation_function=shape.activation,
-        max_position_embeddings=shape.max_positions,
-        scale_embedding=shape.scale_embedding,
-        tie_word_embeddings=shape.tie_embeddings,
-        dropout=shape.dropout,
-        attention_dropout=shape.attention_dropout,
-        activation_dropout=shape.activation_dropout,
-        decoder_layerdrop=shape.layerdrop,
-        is_decoder=True,
-        is_encoder_decoder=False,
-    )
-    config = SpeechEncoderDecoderConfig(encoder=encoder, decoder=decoder.to_dict() | {"add_cross_attention": True})
+    if isinstance(adapter, ConformerAdapterConfig):
+        encoder["adapter_act"] = adapter.activation
+    decoder = AutoConfig.for_model(model.decoder.MODEL_TYPE, **decoder_fields(shape)).to_dict()
+    decoder |= {"is_decoder": True, "is_encoder_decoder": False, "add_cross_attention": True}
+    config = SpeechEncoderDecoderConfig(encoder=encoder, decoder=decoder)
     config.architectures = ["SpeechEncoderDecoderModel"]
-    config.decoder_start_token_id, config.pad_token_id, config.eos_token_id = EOS_ID, PAD_ID, EOS_ID
-    config.bos_token_id, config.tie_word_embeddings = BOS_ID, False
+    config.decoder_start_token_id, config.pad_token_id, config.eos_token_id = shape.eos_id, shape.pad_id, shape.eos_id
+    config.tie_word_embeddings = False
     config.dtype = str(model.dtype).removeprefix("torch.")
     return config
 
 
-def fits_transformers(model: SpeechTranslator) -> bool:
-    """Return whether transformers can load the model: it has an adapter like ours for some encoders only."""
-    return model.encoder.HAS_ADAPTER or model.adapter.config.layers == 0
+def decoder_fields(shape: DecoderConfig) -> dict[str, Any]:
+    """Return the fields of transformers' config of a text decoder."""
+    return {
+        "vocab_size": shape.vocabulary_size,
+        "d_model": shape.width,
+        "decoder_layers": shape.layers,
+        "decoder_attention_heads": shape.heads,
+        "decoder_ffn_dim": shape.ffn_width,
+        "activation_function": shape.activation,
+        "max_position_embeddings": shape.max_positions,
+        "scale_embedding": shape.scale_embedding,
+        "tie_word_embeddings": shape.tie_embeddings,
+        "dropout": shape.dropout,
+        "attention_dropout": shape.attention_dropout,
+        "activation_dropout": shape.activation_dropout,
+        "decoder_layerdrop": shape.layerdrop,
+        "pad_token_id": shape.pad_id,
+        "eos_token_id": shape.eos_id,
+    }
+
+
+def transformers_lacks(model: SpeechTranslator) -> str | None:
+    """Return the part of a model that transformers' SpeechEncoderDecoderModel does not have; None if it has all."""
+    kind = model.encoder.config.model_type
+    if model.decoder.MODEL_TYPE != "mbart":
+        return f"{model.decoder.MODEL_TYPE} decoder for a SpeechEncoderDecoderModel"
+    if getattr(model.encoder.config, SEAMLESS_PARTS, None) is not None:
+        return "encoder of SeamlessM4T for a SpeechEncoderDecoderModel"
+    return None if _has_standard_adapter(model) else f"such adapter for a {kind} encoder"
+
+
+def _has_standard_adapter(model: SpeechTranslator) -> bool:
+    """Return whether the encoder's config describes the adapter, if there is any."""
+    adapter, kind, encoder = model.adapter.config, model.encoder.ADAPTER_KIND, model.encoder.config
+    if adapter.layers == 0:
+        return True
+    if not isinstance(adapter, ConformerAdapterConfig):
+        return kind == model.adapter.KIND
+    shape = adapter.heads, adapter.ffn_width, adapter.norm_eps
+    same = shape == (encoder.num_attention_heads, encoder.intermediate_size, encoder.layer_norm_eps)
+    return kind == model.adapter.KIND and same and not adapter.final_norm
+
+
+def adapter_class(config: AdapterConfig) -> Any:
+    """Return the class of adapters with such a config."""
+    return resolve(ADAPTERS, "conformer" if isinstance(config, ConformerAdapterConfig) else "strided", "adapter")
 
 
 def adapter_config(encoder: Any) -> AdapterConfig:
     """Return the adapter described by an encoder's config, with no layers if it describes none."""
     own_fields = getattr(encoder, ADAPTER, None)
     if own_fields:
-        return AdapterConfig(**own_fields)
+        names = {"input_dim", "output_dim", "layers", "kernel", "stride"}
+        kind = own_fields.get("kind", "strided")
+        fields = {name: value for name, value in own_fields.items() if name != "kind"}
+        return (
+            ConformerAdapterConfig(**fields)
+            if kind == "conformer"
+            else AdapterConfig(**{name: fields[name] for name in names})
+        )
     if not getattr(encoder, "add_adapter", False):
         return AdapterConfig(encoder.hidden_size, encoder.hidden_size, layers=0)
-    return AdapterConfig(
-        encoder.hidden_size,
-        encoder.output_hidden_size,
-        encoder.num_adapter_layers,
-        encoder.adapter_kernel_size,
-        encoder.adapter_stride,
+    sizes = encoder.hidden_size, encoder.output_hidden_size or encoder.hidden_size, encoder.num_adapter_layers
+    strides = encoder.adapter_kernel_size, encoder.adapter_stride
+    if encoder.model_type == "wav2vec2-bert":
+        return replace(conformer_of(encoder, *sizes, *strides), activation=encoder.adapter_act)
+    return AdapterConfig(*sizes, *strides)
+
+
+def conformer_of(
+    encoder: Any, input_dim: int, output_dim: int, layers: int, kernel: int, stride: int
+) -> ConformerAdapterConfig:
+    """Return the config of a conformer adapter with heads, width and dropout of a w2v-BERT 2.0 encoder's config."""
+    return ConformerAdapterConfig(
+        input_dim,
+        output_dim,
+        layers,
+        kernel,
+        stride,
+        heads=encoder.num_attention_heads,
+        ffn_width=encoder.intermediate_size,
+        norm_eps=encoder.layer_norm_eps,
+        dropout=getattr(encoder, "conformer_conv_dropout", encoder.hidden_dropout),
+        attention_dropout=encoder.attention_dropout,
+        activation_dropout=encoder.activation_dropout,
+        ffn_dropout=encoder.hidden_dropout,
     )
 
 
 def decoder_config(config: Any) -> DecoderConfig:
-    """Return the hyperparameters in transformers' MBartConfig. VoxlateError for unsupported activations."""
+    """Return the hyperparameters in transformers' config of a decoder. VoxlateError for unsupported activations."""
     if config.activation_function not in ("gelu", "relu"):
         raise VoxlateError(f"decoder activation {config.activation_function!r} is not supported; expected gelu or relu")
     return DecoderConfig(
@@ -233,4 +290,6 @@ def decoder_config(config: Any) -> DecoderConfig:
         attention_dropout=config.attention_dropout,
         activation_dropout=config.activation_dropout,
         layerdrop=config.decoder_layerdrop,
+        pad_id=config.pad_token_id,
+        eos_id=config.eos_token_id,
     )

@@ -19,6 +19,7 @@ from voxlate.checkpoints.segmenter_files import SEGMENTER_FILE
 from voxlate.checkpoints.shortlist import find_shortlists
 from voxlate.checkpoints.training_statistics import TRAINING_FILE
 from voxlate.checkpoints.trim import trim
+from voxlate.checkpoints.vocabulary_files import vocabulary_name
 from voxlate.errors import VoxlateError
 from voxlate.languages import find_language
 
@@ -71,8 +72,7 @@ def _trimmed(checkpoint: Checkpoint, languages: Sequence[str], folder: Path) -> 
         checkpoint.target_id(language)  # raises if the model lacks it
     shortlists = find_shortlists(checkpoint.folder, checkpoint.tokenizer, languages)
     ids = set().union(*(shortlist.ids for shortlist in shortlists.values()))
-    name = "tokenizer.json" if checkpoint.tokenizer.path.suffix == ".json" else "sentencepiece.bpe.model"
-    return trim(checkpoint, languages, ids, folder / name)
+    return trim(checkpoint, languages, ids, folder / vocabulary_name(checkpoint.tokenizer))
 
 
 def _parameters(network: nn.Module) -> int:

@@ -14,6 +14,7 @@ from voxlate.checkpoints.fairseq2 import read_fairseq2_encoder
 from voxlate.checkpoints.hub import find_encoder
 from voxlate.checkpoints.lora import base_folder
 from voxlate.checkpoints.model_folder import load_checkpoint, normalizes_waveforms
+from voxlate.checkpoints.seamless import MODEL_TYPE
 from voxlate.checkpoints.weights import read_weights, write_safetensors
 from voxlate.errors import VoxlateError
 from voxlate.files import write_text
@@ -35,7 +36,7 @@ def read_encoder(model: str | Path, fields: Mapping[str, Any] | None = None) -> 
     if folder.is_file():
         return read_fairseq2_encoder(folder, fields)
     raw = read_json(base_folder(folder) / "config.json", "expected the folder of a pretrained speech encoder")
-    if raw.get("model_type") == "speech-encoder-decoder":
+    if raw.get("model_type") in ("speech-encoder-decoder", MODEL_TYPE):
         return load_checkpoint(folder, fields={"encoder": fields or {}}).model.encoder
     encoder: SpeechEncoder
     encoder, tensors = _build_encoder(folder, raw, fields or {})

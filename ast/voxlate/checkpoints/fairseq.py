@@ -16,9 +16,9 @@ from voxlate.checkpoints.pickled_checkpoints import IgnoredObject, read_pickled,
 from voxlate.checkpoints.wav2vec2_shapes import count_layers, wav2vec2_config
 from voxlate.errors import VoxlateError
 from voxlate.json_files import shown
-from voxlate.languages import LANGUAGES
 from voxlate.models.adapter import AdapterConfig, LengthAdapter
-from voxlate.models.decoder import DecoderConfig, MBartDecoder
+from voxlate.models.decoder import DecoderConfig
+from voxlate.models.mbart import MBartDecoder
 from voxlate.models.speech_translator import SpeechTranslator
 from voxlate.models.wav2vec2 import Wav2Vec2Encoder
 from voxlate.published_checkpoints import PUBLISHED_TARGETS
@@ -76,9 +76,7 @@ def load_fairseq(path: Path, vocabulary: Path) -> Checkpoint:
             f"{vocabulary}: has {tokenizer.vocabulary_size:,} ids, expected the vocabulary of the model, with "
             f"{model.decoder.config.vocabulary_size:,}"
         )
-    targets = _targets(path.name) or {
-        language.code: tokenizer.tag_id(language.mbart_tag) for language in LANGUAGES if language.mbart_tag
-    }
+    targets = _targets(path.name) or tokenizer.target_ids()
     return Checkpoint(str(path), path.parent, model.eval(), tokenizer, targets)
 
 

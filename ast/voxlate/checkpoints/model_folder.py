@@ -1,12 +1,11 @@
-"""Read and write transformers' SpeechEncoderDecoderModel folders: wav2vec 2.0 encoder, adapter, mBART decoder.
+"""Read and write model folders: transformers' SpeechEncoderDecoderModel, and SeamlessM4T v2's speech to text.
 
 Reading is strict: a missing or unexpected tensor, or one with the wrong shape, is an error. Configs from 2021 on are
-supported; the folders that are written load in plain transformers 5.
+supported; the folders that are written load in plain transformers 5 if it has all parts of the model.
 """
 
 import json
 import logging
-import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,38 +15,53 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from voxlate.checkpoints.config_json import encoder_config, mbart_config
+from voxlate.checkpoints.config_json import encoder_config, text_config
 from voxlate.checkpoints.conversion import (
+    adapter_class,
     adapter_config,
     build,
     decoder_config,
-    fits_transformers,
     from_transformers,
     has_untied_output,
     load_strictly,
     to_transformers,
     transformers_config,
+    transformers_lacks,
 )
 from voxlate.checkpoints.hub import find_model
 from voxlate.checkpoints.lora import base_folder
+from voxlate.checkpoints.seamless import (
+    MODEL_TYPE,
+    from_seamless,
+    is_seamless,
+    read_seamless_config,
+    seamless_config,
+    to_seamless,
+)
 from voxlate.checkpoints.training_statistics import (
     TrainingStatistics,
     stored_training_statistics,
     write_training_statistics,
 )
+from voxlate.checkpoints.vocabulary_files import (
+    check_ids,
+    language_ids,
+    read_tokenizer,
+    tokenizer_config,
+    unnamed_ids,
+    write_vocabulary,
+)
 from voxlate.checkpoints.weights import read_weights, write_safetensors
 from voxlate.errors import VoxlateError
-from voxlate.files import atomic_file, write_text
+from voxlate.files import write_text
 from voxlate.json_files import entry_exists, read_json, shown
-from voxlate.languages import LANGUAGES, find_language
-from voxlate.models import ENCODERS
-from voxlate.models.adapter import LengthAdapter
-from voxlate.models.decoder import DecoderConfig, MBartDecoder
+from voxlate.languages import find_language
+from voxlate.models import DECODERS, ENCODERS
 from voxlate.models.encoder import PREPROCESSOR
 from voxlate.models.speech_translator import SpeechTranslator
 from voxlate.published_checkpoints import published_targets
 from voxlate.registry import resolve
-from voxlate.tokenizer import BOS_ID, EOS_ID, PAD_ID, VOCABULARY_FILES, Tokenizer
+from voxlate.tokenizer import Tokenizer
 
 LANGUAGES_FILE = "languages.json"
 _LOG = logging.getLogger(__name__)
@@ -102,11 +116,13 @@ def load_checkpoint(
     encoder, decoder = config.encoder, config.decoder
     listed = _listed_targets(folder)
     tokenizer = read_tokenizer(folder, decoder.vocab_size, added=(listed or {}).values())
+    check_ids(tokenizer, decoder.pad_token_id, decoder.eos_token_id)
     targets = _read_targets(folder, listed, tokenizer, decoder.vocab_size, language_tokens or {})
     stored = read_weights(path)
     if path != folder and has_untied_output(stored):
         decoder.tie_word_embeddings = False
-    tensors = from_transformers(stored, tied=decoder.tie_word_embeddings, where=str(folder))
+    convert = from_seamless if config.is_seamless else from_transformers
+    tensors = convert(stored, tied=decoder.tie_word_embeddings, where=str(folder))
     layers = {
         "encoder.num_hidden_layers": encoder.num_hidden_layers,
         "encoder's adapter layers": adapter_config(encoder).layers,
@@ -128,14 +144,15 @@ def save_checkpoint(
     directions: Collection[str] = (),
     statistics: TrainingStatistics | None = None,
 ) -> None:
-    """Write a folder that `load_checkpoint` and transformers' `SpeechEncoderDecoderModel.from_pretrained` read.
+    """Write a folder that `load_checkpoint` reads, and transformers if it has all parts of the model.
 
     `tensors` are the weights under our names, by default those of `model`, whose parameters may be sharded.
     VoxlateError if an id of the decoder is neither the tokenizer's nor a target language's.
     """
     folder = Path(folder)
     write_description(folder, model, tokenizer, targets, directions, statistics)
-    tensors = to_transformers(model.state_dict() if tensors is None else tensors)
+    convert = to_seamless if is_seamless(model) else to_transformers
+    tensors = convert(model.state_dict() if tensors is None else tensors)
     write_safetensors(folder / "model.safetensors", tensors, {"format": "pt"})
 
 
@@ -148,32 +165,33 @@ def write_description(
     statistics: TrainingStatistics | None = None,
 ) -> None:
     """Write all files of a model folder except the weights. VoxlateError as in `save_checkpoint`."""
-    unnamed = _unnamed_ids(tokenizer, model.decoder.config.vocabulary_size, targets.values())
+    unnamed = unnamed_ids(tokenizer, model.decoder.config.vocabulary_size, targets.values())
     if unnamed:
         raise VoxlateError(
             f"{folder}: no target language has the decoder's id {unnamed[0]}; expected one for each added id"
         )
-    config = transformers_config(model)
-    if not fits_transformers(model):
-        _LOG.warning(
-            "%s loads only in Voxlate: transformers has no such adapter for a %s encoder",
-            folder,
-            model.encoder.config.model_type,
-        )
+    generation = _generation_config(tokenizer, model.decoder.config.max_positions, targets)
+    if is_seamless(model):
+        config = seamless_config(model, tokenizer.bos_id)
+        generation["text_decoder_lang_to_code_id"] = language_ids(tokenizer, targets)
+        del generation["forced_bos_token_id"], generation["forced_eos_token_id"]  # its decoder input has the language
+    else:
+        config = transformers_config(model)
+        config.bos_token_id = tokenizer.bos_id
+        if (lacking := transformers_lacks(model)) is not None:
+            _LOG.warning("%s loads only in Voxlate: transformers has no %s", folder, lacking)
     write_text(folder / "config.json", config.to_json_string(use_diff=False))
-    write_text(folder / "generation_config.json", _json(_generation_config(model.decoder.config, targets)))
+    write_text(folder / "generation_config.json", _json(generation))
     write_text(
         folder / "preprocessor_config.json",
         _json({"do_normalize": model.encoder.normalize_waveform, **model.encoder.PREPROCESSOR}),
     )
-    write_text(folder / "tokenizer_config.json", _json(_tokenizer_config(tokenizer, targets)))
+    write_text(folder / "tokenizer_config.json", _json(tokenizer_config(tokenizer, targets)))
     trained = {"directions": sorted(directions)} if directions else {}
     write_text(folder / LANGUAGES_FILE, _json({"targets": dict(targets), **trained}))
     if statistics is not None:
         write_training_statistics(folder, statistics)
-    name = "tokenizer.json" if tokenizer.path.suffix == ".json" else "sentencepiece.bpe.model"
-    with atomic_file(folder / name) as part:
-        shutil.copyfile(tokenizer.path, part)
+    write_vocabulary(folder, tokenizer)
 
 
 def read_description(folder: Path) -> Checkpoint:
@@ -190,56 +208,43 @@ def read_description(folder: Path) -> Checkpoint:
 
 def _build(config: Any, *, normalize_waveform: bool) -> SpeechTranslator:
     encoder_class = resolve(ENCODERS, config.encoder.model_type, "speech encoder")
+    decoder_class = resolve(DECODERS, config.decoder.model_type, "text decoder")
     adapter = adapter_config(config.encoder)
     width = config.decoder.d_model
     return SpeechTranslator(
         encoder_class(config.encoder, normalize_waveform=normalize_waveform),
-        LengthAdapter(adapter),
-        MBartDecoder(decoder_config(config.decoder)),
+        adapter_class(adapter)(adapter),
+        decoder_class(decoder_config(config.decoder)),
         nn.Linear(adapter.output_dim, width) if adapter.output_dim != width else None,
     )
 
 
 def _read_config(folder: Path, fields: Mapping[str, Mapping[str, Any]]) -> Any:
-    """Return an object with the attributes `encoder` and `decoder`, which are configs."""
+    """Return an object with the attributes `encoder` and `decoder`, which are configs, and `is_seamless`."""
     path = folder / "config.json"
     raw = read_json(path, "expected the folder of a SpeechEncoderDecoderModel")
+    if raw.get("model_type") == MODEL_TYPE:
+        config = read_seamless_config(raw, path, fields)
+        config.is_seamless = True
+        return config
     decoder = raw.get("decoder")
     kinds = (raw.get("model_type"), decoder.get("model_type") if isinstance(decoder, dict) else None)
-    if kinds != ("speech-encoder-decoder", "mbart"):
+    if kinds[0] != "speech-encoder-decoder" or kinds[1] not in DECODERS:
         raise VoxlateError(
             f"{folder}: a {shown(kinds[0])} model with decoder {shown(kinds[1])}; expected 'speech-encoder-decoder' "
-            "with 'mbart'"
+            f"with {' or '.join(map(repr, sorted(DECODERS, reverse=True)))}, or {MODEL_TYPE!r}"
         )
-    for key, expected in (("decoder_start_token_id", EOS_ID), ("pad_token_id", PAD_ID), ("eos_token_id", EOS_ID)):
-        if raw.get(key) not in (None, expected):
-            raise VoxlateError(f"{path}: {key} is {shown(raw[key])}, expected {expected} (the mBART-50 layout)")
-    return SimpleNamespace(
+    config = SimpleNamespace(
         encoder=encoder_config(raw.get("encoder"), path, fields.get("encoder", {}), "encoder"),
-        decoder=mbart_config(decoder, path, fields.get("decoder", {}), "decoder"),
+        decoder=text_config(decoder, path, fields.get("decoder", {}), "decoder"),
+        is_seamless=False,
     )
-
-
-def read_tokenizer(folder: Path, vocabulary_size: int, *, added: Collection[int] = ()) -> Tokenizer:
-    """Return the tokenizer of a model folder. VoxlateError if it is missing or belongs to another model.
-
-    The decoder may have more ids: those `added` after ``<mask>`` for new target languages.
-    """
-    path = next((folder / name for name in VOCABULARY_FILES if entry_exists(folder / name)), None)
-    if path is None:
-        expected = " or ".join(VOCABULARY_FILES)
-        raise VoxlateError(f"{folder}: no {expected}; copy it from the mBART-50 checkpoint that the model started from")
-    tokenizer = Tokenizer(path)
-    if tokenizer.vocabulary_size > vocabulary_size or _unnamed_ids(tokenizer, vocabulary_size, added):
-        raise VoxlateError(
-            f"{path}: has {tokenizer.vocabulary_size} ids, but the decoder has {vocabulary_size}; "
-            "it belongs to another model"
-        )
-    return tokenizer
-
-
-def _unnamed_ids(tokenizer: Tokenizer, vocabulary_size: int, added: Collection[int]) -> list[int]:
-    return [index for index in range(tokenizer.vocabulary_size, vocabulary_size) if index not in added]
+    pad_id, eos_id = config.decoder.pad_token_id, config.decoder.eos_token_id
+    for key, expected in (("decoder_start_token_id", eos_id), ("pad_token_id", pad_id), ("eos_token_id", eos_id)):
+        if raw.get(key) not in (None, expected):
+            layout = " (the mBART-50 layout)" if kinds[1] == "mbart" else ""
+            raise VoxlateError(f"{path}: {key} is {shown(raw[key])}, expected {expected}{layout}")
+    return config
 
 
 def _listed_targets(folder: Path) -> dict[str, int] | None:
@@ -278,13 +283,13 @@ def _read_targets(
     vocabulary_size: int,
     language_tokens: Mapping[str, int | str],
 ) -> dict[str, int]:
-    """Return code → id: those in the folder's list, else on the published model card, else every mBART-50 language."""
+    """Return code → id: those in the folder's list, else on the published model card, else every tag's language."""
     targets = listed if listed is not None else published_targets(str(folder.resolve()))
     if targets is None:
-        targets = {language.code: tokenizer.tag_id(language.mbart_tag) for language in LANGUAGES if language.mbart_tag}
+        targets = tokenizer.target_ids()
     for code, token in language_tokens.items():
         targets[find_language(code).code] = tokenizer.tag_id(token) if isinstance(token, str) else token
-    first = tokenizer.tag_id(tokenizer.tags[0])
+    first = tokenizer.first_tag_id
     for code, index in targets.items():
         if index >= vocabulary_size:
             raise VoxlateError(f"{folder}: token {shown(index)} of {code} is not an id below {vocabulary_size}")
@@ -314,29 +319,17 @@ def normalizes_waveforms(folder: Path) -> bool:
     return True
 
 
-def _tokenizer_config(tokenizer: Tokenizer, targets: Mapping[str, int]) -> dict[str, Any]:
-    """Return the config of transformers' tokenizer, in which ids after ``<mask>`` are special tokens too."""
-    config: dict[str, Any] = {"tokenizer_class": "MBart50Tokenizer"}
-    added = {index: code for code, index in targets.items() if index >= tokenizer.vocabulary_size}
-    if added:
-        # Names as in M2M-100: mBART's es_XX may be the token of another language, and then es needs another name.
-        config["added_tokens_decoder"] = {
-            str(index): {"content": f"__{added[index]}__", "special": True} for index in sorted(added)
-        }
-    return config
-
-
-def _generation_config(shape: DecoderConfig, targets: Mapping[str, int]) -> dict[str, Any]:
+def _generation_config(tokenizer: Tokenizer, max_positions: int, targets: Mapping[str, int]) -> dict[str, Any]:
     return {
-        "bos_token_id": BOS_ID,
-        "decoder_start_token_id": EOS_ID,
+        "bos_token_id": tokenizer.bos_id,
+        "decoder_start_token_id": tokenizer.eos_id,
         "early_stopping": True,
-        "eos_token_id": EOS_ID,
+        "eos_token_id": tokenizer.eos_id,
         "forced_bos_token_id": next(iter(targets.values()), None),
-        "forced_eos_token_id": EOS_ID,
-        "max_length": min(200, shape.max_positions),
+        "forced_eos_token_id": tokenizer.eos_id,
+        "max_length": min(200, max_positions),
         "num_beams": 5,
-        "pad_token_id": PAD_ID,
+        "pad_token_id": tokenizer.pad_id,
     }
 
 

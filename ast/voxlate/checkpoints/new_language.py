@@ -8,7 +8,7 @@ from torch import Tensor
 from voxlate.checkpoints.model_folder import LANGUAGES_FILE, Checkpoint
 from voxlate.errors import VoxlateError
 from voxlate.languages import Language, find_language
-from voxlate.models.decoder import MBartDecoder
+from voxlate.models.decoder import TextDecoder
 from voxlate.models.speech_translator import SpeechTranslator
 
 _ROWS_PER_ID = ("embed_tokens.weight", "lm_head.weight")  # the latter only if the embeddings are not tied
@@ -63,14 +63,14 @@ def _free_token(checkpoint: Checkpoint, language: Language, token: str | int) ->
     return target_id
 
 
-def _with_row_copied(decoder: MBartDecoder, source_id: int, target_id: int) -> MBartDecoder:
+def _with_row_copied(decoder: TextDecoder, source_id: int, target_id: int) -> TextDecoder:
     """Return the decoder with its embedding row `source_id` copied to `target_id`, which may be a new last row."""
     tensors = decoder.state_dict()
     for name in _ROWS_PER_ID:
         if name in tensors:
             tensors[name] = _copy_row(tensors[name], source_id, target_id)
     with torch.device("meta"):
-        extended = MBartDecoder(replace(decoder.config, vocabulary_size=len(tensors["embed_tokens.weight"])))
+        extended = type(decoder)(replace(decoder.config, vocabulary_size=len(tensors["embed_tokens.weight"])))
     extended.load_state_dict(tensors, assign=True)
     return extended
 

@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, MBartConfig
+from transformers import AutoConfig
 
-from voxlate.checkpoints.config_json import encoder_config, mbart_config
-from voxlate.checkpoints.conversion import decoder_config
+from voxlate.checkpoints.config_json import encoder_config, text_config
+from voxlate.checkpoints.conversion import adapter_class, decoder_config
 from voxlate.checkpoints.model_folder import Checkpoint
+from voxlate.checkpoints.new_adapter import AdapterSettings, new_adapter_config
+from voxlate.checkpoints.vocabulary_files import check_ids
 from voxlate.errors import VoxlateError
 from voxlate.json_files import shown
-from voxlate.languages import find_language
-from voxlate.models import ENCODERS
-from voxlate.models.adapter import AdapterConfig, LengthAdapter
-from voxlate.models.decoder import MBartDecoder
+from voxlate.models import DECODERS, ENCODERS
 from voxlate.models.speech_translator import SpeechTranslator
 from voxlate.registry import resolve
 from voxlate.tokenizer import Tokenizer
+from voxlate.vocabulary_layouts import MBART50, NLLB
 
 _SETTINGS = Path("model.scratch")  # the configuration section, for messages
 
@@ -31,38 +31,39 @@ def random_model(
     decoder: Mapping[str, Any],
     *,
     encoder_type: str = "wav2vec2",
+    decoder_type: str = "mbart",
     normalize_waveform: bool = True,
-    adapter_layers: int = 3,
-    adapter_kernel: int = 3,
-    adapter_stride: int = 2,
+    adapter: AdapterSettings | None = None,
 ) -> Checkpoint:
-    """Return a model with random weights (seed torch first) and every mBART-50 language as a target.
+    """Return a model with random weights (seed torch first) and every language of the vocabulary as a target.
 
-    `encoder` and `decoder` are fields of transformers' configs; all others keep their defaults. VoxlateError for
+    `encoder` and `decoder` are fields of transformers' configs; all others keep their defaults. The layout of the
+    vocabulary is mBART-50's, with an m2m_100 decoder NLLB's. VoxlateError for
     unknown fields, for values from which no network can be built, and for more weights than fit into memory.
     """
     encoder_class = resolve(ENCODERS, encoder_type, "speech encoder")
+    decoder_class = resolve(DECODERS, decoder_type, "text decoder")
     problems = [
         *_unknown_fields("encoder", encoder, AutoConfig.for_model(encoder_type).to_dict()),
-        *_unknown_fields("decoder", decoder, MBartConfig().to_dict()),
+        *_unknown_fields("decoder", decoder, AutoConfig.for_model(decoder_type).to_dict()),
     ]
     if problems:
         raise VoxlateError("\n".join(problems))
-    tokenizer = Tokenizer(vocabulary)
+    tokenizer = Tokenizer(vocabulary, MBART50 if decoder_type == "mbart" else NLLB)
     speech = encoder_config({**encoder, "model_type": encoder_type}, _SETTINGS, {}, "encoder")
-    text = mbart_config({**decoder, "vocab_size": tokenizer.vocabulary_size}, _SETTINGS, {}, "decoder")
-    shape = decoder_config(text)
+    described = {**decoder, "vocab_size": tokenizer.vocabulary_size, "model_type": decoder_type}
+    shape = decoder_config(text_config(described, _SETTINGS, {}, "decoder"))
+    check_ids(tokenizer, shape.pad_id, shape.eos_id)
 
     def build() -> SpeechTranslator:
         encoder_network = encoder_class(speech, normalize_waveform=normalize_waveform)
-        adapter = AdapterConfig(encoder_network.output_dim, shape.width, adapter_layers, adapter_kernel, adapter_stride)
-        return SpeechTranslator(encoder_network, LengthAdapter(adapter), MBartDecoder(shape))
+        config = new_adapter_config(adapter or AdapterSettings(), encoder_network, shape.width)
+        return SpeechTranslator(encoder_network, adapter_class(config)(config), decoder_class(shape))
 
     with torch.random.fork_rng(devices=[]):
         _check_size(build)
     model = build()
-    targets = {find_language(tag).code: tokenizer.tag_id(tag) for tag in tokenizer.tags}
-    return Checkpoint("a new model", Path(vocabulary).parent, model, tokenizer, targets)
+    return Checkpoint("a new model", Path(vocabulary).parent, model, tokenizer, tokenizer.target_ids())
 
 
 def _check_size(build: Callable[[], SpeechTranslator]) -> None:

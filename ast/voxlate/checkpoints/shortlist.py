@@ -5,11 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from voxlate.checkpoints.vocabulary_files import find_vocabulary, folder_tokenizer
 from voxlate.errors import VoxlateError
 from voxlate.files import file_sha256, write_text
 from voxlate.json_files import read_json, shown
 from voxlate.manifest.reading import read_manifest
-from voxlate.tokenizer import UNK_ID, VOCABULARY_FILES, Tokenizer
+from voxlate.tokenizer import SPECIALS, VOCABULARY_FILES, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,11 @@ def prepare_shortlist(texts: Sequence[Path], language: str, folder: Path, output
 
     `texts` are .txt files with one sentence per line, or manifests, whose target texts in the language are read.
     """
-    vocabulary = next((folder / name for name in VOCABULARY_FILES if (folder / name).is_file()), folder)
+    vocabulary = find_vocabulary(folder) or folder
     if not vocabulary.is_file() or (output is None and vocabulary == folder):
         expected = f"a model's folder with one of {', '.join(VOCABULARY_FILES)}; with --output also such a file"
         raise VoxlateError(f"--model {folder}: contains no vocabulary; expected {expected}")
-    tokenizer = Tokenizer(vocabulary)
+    tokenizer = Tokenizer(vocabulary) if vocabulary == folder else folder_tokenizer(folder)
     lines = [line for path in texts for line in _lines(path, language)]
     shortlist = make_shortlist(language, lines[::2] or lines, tokenizer)
     half_ids = {*shortlist.ids}  # from every other line, to measure their coverage of the remaining lines
@@ -45,7 +46,7 @@ def prepare_shortlist(texts: Sequence[Path], language: str, folder: Path, output
 
 def make_shortlist(language: str, texts: Iterable[str], tokenizer: Tokenizer) -> Shortlist:
     """Return the ids of the pieces of texts, of their single characters, and of special tokens and tags."""
-    ids = {*range(UNK_ID + 1), *range(tokenizer.tag_id(tokenizer.tags[0]), tokenizer.vocabulary_size)}
+    ids = {*range(SPECIALS), *range(tokenizer.first_tag_id, tokenizer.vocabulary_size)}
     characters: set[str] = set()
     for text in texts:
         ids.update(tokenizer.encode(text))
@@ -54,7 +55,7 @@ def make_shortlist(language: str, texts: Iterable[str], tokenizer: Tokenizer) ->
         raise VoxlateError(f"no text for a shortlist of {language}; expected lines in that language")
     for character in characters:  # at the beginning of a word, and inside one
         ids.update(tokenizer.encode(character), tokenizer.encode(f"{character}{character}{character}"))
-    return Shortlist(language, tuple(sorted(ids)), file_sha256(tokenizer.path))
+    return Shortlist(language, tuple(sorted(ids)), file_sha256(*tokenizer.files))
 
 
 def _lines(path: Path, language: str) -> Iterator[str]:
@@ -93,12 +94,12 @@ def find_shortlists(folder: Path, tokenizer: Tokenizer, languages: Iterable[str]
         if not path.is_file():
             raise VoxlateError(f"{path} does not exist; {make}")
         shortlists[language] = read_shortlist(path)
-        if shortlists[language].vocabulary_sha256 != file_sha256(tokenizer.path):
+        if shortlists[language].vocabulary_sha256 != file_sha256(*tokenizer.files):
             raise VoxlateError(f"{path}: made for a vocabulary other than {tokenizer.path}; {make}")
         if shortlists[language].language != language:
             raise VoxlateError(f"{path}: is for {shown(shortlists[language].language)}, expected {language}; {make}")
         ids = {*shortlists[language].ids}
-        if max(ids) >= tokenizer.vocabulary_size or not ids.issuperset(range(UNK_ID + 1)):
+        if max(ids) >= tokenizer.vocabulary_size or not ids.issuperset(range(SPECIALS)):
             raise VoxlateError(f"{path}: its ids are not those of {tokenizer.path}; {make}")
     return shortlists
 

@@ -52,17 +52,20 @@ class ClosedModel(BaseModel):
 class ScratchConfig(ClosedModel):
     """A model without pretrained parts.
 
-    `encoder` and `decoder` hold fields of transformers' configs; the vocabulary has mBART-50's layout.
+    `encoder` and `decoder` hold fields of transformers' configs; the vocabulary has the layout of mBART-50, with an
+    `m2m_100` decoder that of NLLB.
     """
 
     encoder: dict[str, Any] = {}
     """Fields of transformers' config of the encoder that differ from its defaults."""
     decoder: dict[str, Any] = {}
-    """Fields of transformers' `MBartConfig` that differ from its defaults."""
+    """Fields of transformers' config of the decoder that differ from its defaults."""
     vocabulary: SettingsPath
     """SentencePiece vocabulary of the target texts (`voxlate prepare vocabulary`)."""
     encoder_type: str = "wav2vec2"
     """Kind of encoder: `wav2vec2`, `wavlm`, `hubert` or `wav2vec2-bert`."""
+    decoder_type: str = "mbart"
+    """Kind of decoder: `mbart` or `m2m_100`."""
     normalize_waveform: bool = True
     """Scale each waveform to a mean of 0 and a variance of 1."""
 
@@ -84,17 +87,19 @@ class ModelConfig(ClosedModel):
     encoder: ModelName | None = None
     """Pretrained speech encoder: a folder, Hub id, short name, or fairseq2 checkpoint (`.pt`)."""
     decoder: ModelName | None = None
-    """Pretrained mBART model, of which the decoder is used: a folder, Hub id or short name."""
+    """Pretrained mBART, M2M-100 or NLLB model, of which the decoder is used: a folder, Hub id or short name."""
     scratch: ScratchConfig | None = None
     """Build a model without pretrained parts."""
-    num_adapter_layers: AdapterSize = 3
-    """Number of convolutions in the length adapter."""
-    adapter_kernel_size: AdapterSize = 3
-    """Kernel size of these convolutions."""
-    adapter_stride: AdapterSize = 2
-    """Stride of these convolutions: each shortens the encoder's output by this factor."""
+    adapter: Literal["strided", "conformer"] = "strided"
+    """Kind of length adapter: convolutions as in XLS-R's models, or convolutions and attention as in SeamlessM4T."""
+    num_adapter_layers: AdapterSize | None = None
+    """Number of layers in the length adapter. Default: 3, if it is a conformer 1."""
+    adapter_kernel_size: AdapterSize | None = None
+    """Kernel size of its convolutions. Default: 3, if it is a conformer 8."""
+    adapter_stride: AdapterSize | None = None
+    """Stride of its layers: each shortens the encoder's output by this factor. Default: 2, if it is a conformer 8."""
     language_tokens: dict[str, LanguageToken] = {}
-    """Tokens of target languages, as tags or ids, such as `{ca: es_XX}`. Default: mBART-50's own."""
+    """Tokens of target languages, as tags or ids, such as `{ca: es_XX}`. Default: those of the decoder's vocabulary."""
     add_languages: dict[str, NewLanguage] = {}
     """Target languages to add to a trained model, by code, such as `{cy: {init_from: en}}`."""
 

@@ -21,7 +21,7 @@ from voxlate.data.corpus import Corpus
 from voxlate.errors import AudioError
 from voxlate.manifest.utterance import Utterance
 from voxlate.text import join_texts
-from voxlate.tokenizer import EOS_ID, IGNORED_ID, PAD_ID, Tokenizer
+from voxlate.tokenizer import IGNORED_ID, PAD_ID, Tokenizer
 from voxlate_eval.text_normalization import normalize_words
 
 _ON_HOST = ("lengths_B", "characters_BL", "character_lengths_B")  # see Batch
@@ -93,7 +93,7 @@ class Batch:
             self,
             waveform_BT=pad(self.waveform_BT, 0, 2),
             lengths_B=pad(self.lengths_B, 1),
-            tokens_BT=pad(self.tokens_BT, PAD_ID),
+            tokens_BT=pad(self.tokens_BT, PAD_ID),  # no label depends on it, whatever the layout of the ids
             labels_BT=pad(self.labels_BT, IGNORED_ID),
             characters_BL=pad(self.characters_BL, 0),
             character_lengths_B=pad(self.character_lengths_B, 0),
@@ -151,7 +151,7 @@ class BatchMaker(Dataset[Batch]):
             directions=tuple(self.corpus.direction(example.index) for example in examples),
             waveform_BT=waveform_BT,
             lengths_B=lengths_B,
-            tokens_BT=_pad([[EOS_ID, *target[:-1]] for target in targets], PAD_ID),
+            tokens_BT=_pad([[self.tokenizer.eos_id, *target[:-1]] for target in targets], self.tokenizer.pad_id),
             labels_BT=labels_BT,
             targets_N=(labels_BT.flatten() != IGNORED_ID).nonzero()[:, 0],
             characters_BL=_pad(labels, 0),

@@ -24,7 +24,6 @@ from voxlate.hardware import without_cudnn_attention
 from voxlate.models.caches import CrossAttentionCache
 from voxlate.models.encoder import valid_mask
 from voxlate.models.speech_translator import SpeechTranslator
-from voxlate.tokenizer import EOS_ID, PAD_ID
 
 Floats = npt.NDArray[np.floating]
 
@@ -115,9 +114,10 @@ def attend(
     with_scores: bool = True,
 ) -> list[Attention]:
     """Return what hypotheses attend to, one for each utterance of a cross-attention cache."""
-    rows = [[EOS_ID, *spoken.ids[:-1]] for spoken in hypotheses]
+    config = model.decoder.config
+    rows = [[config.eos_id, *spoken.ids[:-1]] for spoken in hypotheses]
     width = max(map(len, rows))
-    tokens_UT = torch.tensor([row + [PAD_ID] * (width - len(row)) for row in rows], device=model.device)
+    tokens_UT = torch.tensor([row + [config.pad_id] * (width - len(row)) for row in rows], device=model.device)
     layers = range(len(model.decoder.layers) // 2, len(model.decoder.layers))
     weights_UHTS = model.decoder.cross_attention(tokens_UT, cross_cache, layers)[:, :, 1:]  # without that of the tag
     lengths_U = torch.tensor([len(spoken.characters) for spoken in hypotheses], device=model.device)

@@ -20,7 +20,7 @@ from voxlate.decoding.search_step import SearchStep
 from voxlate.decoding.step_graphs import StepGraphs
 from voxlate.hardware import without_cudnn_attention
 from voxlate.models.caches import CrossAttentionCache
-from voxlate.models.decoder import MBartDecoder
+from voxlate.models.decoder import TextDecoder
 from voxlate.models.encoder import on_device
 from voxlate.models.precision import nan_scores_error
 from voxlate.search_options import SearchOptions
@@ -51,7 +51,7 @@ def normalized_score(log_prob: float, length: int, length_penalty: float) -> flo
 
 @torch.inference_mode()
 def search(
-    decoder: MBartDecoder, cross_attention_cache: CrossAttentionCache, tag_ids: Sequence[int], options: SearchOptions
+    decoder: TextDecoder, cross_attention_cache: CrossAttentionCache, tag_ids: Sequence[int], options: SearchOptions
 ) -> list[list[Hypothesis]]:
     """Return the `n_best` hypotheses of each utterance, best first. `tag_ids` are the tags of the target languages."""
     pool = Search(decoder, options)
@@ -119,7 +119,7 @@ class Search:
 
     def __init__(
         self,
-        decoder: MBartDecoder,
+        decoder: TextDecoder,
         options: SearchOptions,
         vocabulary: Vocabulary | None = None,
         *,

@@ -16,9 +16,8 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 from voxlate.decoding.output_layer import Vocabulary, top_k_ids
 from voxlate.decoding.search_state import PREFIX, EndedHypotheses, SearchState, cache_entries, gather_rows
 from voxlate.models.caches import CrossAttentionCache, KVCache
-from voxlate.models.decoder import MBartDecoder
+from voxlate.models.decoder import TextDecoder
 from voxlate.search_options import SearchSettings
-from voxlate.tokenizer import EOS_ID
 
 _MAX_PHRASE_TOKENS = 12  # the longest phrase whose repetition is detected
 
@@ -26,8 +25,9 @@ _MAX_PHRASE_TOKENS = 12  # the longest phrase whose repetition is detected
 class SearchStep:
     """Extends every hypothesis of a state by one token, as transformers' `generate` does."""
 
-    def __init__(self, decoder: MBartDecoder, vocabulary: Vocabulary, settings: SearchSettings) -> None:
+    def __init__(self, decoder: TextDecoder, vocabulary: Vocabulary, settings: SearchSettings) -> None:
         self._decoder, self._vocabulary, self._settings = decoder, vocabulary, settings
+        self._eos_id = decoder.config.eos_id
         self.key = (id(decoder), id(vocabulary), settings)  # steps with the same key do the same
         self.max_length = min(settings.max_length, decoder.config.max_positions)
         guarded = 0 if settings.max_repeats is None else _MAX_PHRASE_TOKENS
@@ -39,7 +39,7 @@ class SearchStep:
         There is room for a number of tokens.
         """
         utterances, device, beam_size = len(tags_U), tags_U.device, self._settings.beam_size
-        prefix_U2 = torch.stack([torch.full_like(tags_U, EOS_ID), tags_U], 1)
+        prefix_U2 = torch.stack([torch.full_like(tags_U, self._eos_id), tags_U], 1)
         kv_cache = KVCache.of_prefix(cross_attention_cache, PREFIX, cache_entries(tokens, beam_size))
         positions_U2 = torch.arange(PREFIX, device=device).expand(utterances, -1)
         states_UTD = self._decoder.step(prefix_U2, positions_U2, cross_attention_cache, kv_cache)
@@ -72,7 +72,7 @@ class SearchStep:
         ended = self._ended(state, log_probs_UN, parents_UN, ids_UN)
 
         # Keep the best K candidates that did not end. There are always K, as at most K of the 2K candidates end.
-        log_probs_UK, kept_UK = log_probs_UN.masked_fill(ids_UN == EOS_ID, -torch.inf).topk(beam_size, dim=1)
+        log_probs_UK, kept_UK = log_probs_UN.masked_fill(ids_UN == self._eos_id, -torch.inf).topk(beam_size, dim=1)
         parents_UK, ids_UK = parents_UN.gather(1, kept_UK), ids_UN.gather(1, kept_UK)
         is_finished_U = self._is_finished(ended, log_probs_UK[:, 0], state.lengths_U)
         return replace(
@@ -101,7 +101,7 @@ class SearchStep:
         must_end_U11 = (state.lengths_U == self.max_length - 1)[:, None, None]
         first_N = torch.arange(ids_UKN.shape[2], device=ids_UKN.device) == 0
         log_probs_UKN = log_probs_UKN.where(~must_end_U11, torch.where(first_N, 0.0, -torch.inf))
-        ids_UKN = ids_UKN.masked_fill(must_end_U11, EOS_ID)
+        ids_UKN = ids_UKN.masked_fill(must_end_U11, self._eos_id)
 
         totals_UM = (state.log_probs_UK[:, :, None] + log_probs_UKN).flatten(1)
         totals_UM = F.pad(totals_UM, (0, max(0, count - totals_UM.shape[1])), value=-torch.inf)  # a tiny vocabulary
@@ -114,7 +114,7 @@ class SearchStep:
         log_probs_UK, parents_UK, ids_UK = (
             table_UN[:, : self._settings.beam_size] for table_UN in (log_probs_UN, parents_UN, ids_UN)
         )
-        ends_UK = (ids_UK == EOS_ID) & log_probs_UK.isfinite() & ~state.is_done_U[:, None]
+        ends_UK = (ids_UK == self._eos_id) & log_probs_UK.isfinite() & ~state.is_done_U[:, None]
         scores_UK = log_probs_UK / self._divisor(state.lengths_U)[:, None]
         return state.ended.with_candidates(
             EndedHypotheses(

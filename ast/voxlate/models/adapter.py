@@ -1,14 +1,34 @@
-"""The length adapter between encoder and decoder: strided convolutions that shorten the states.
+"""The strided length adapter between encoder and decoder: convolutions that shorten the states.
 
-Shape letters: B utterances, S frames, D width.
+`SpeechAdapter` is the interface of all length adapters. Shape letters: B utterances, S frames, D width.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from voxlate.models.encoder import conv_lengths, zero_padding
+
+
+class SpeechAdapter(Protocol):
+    """An `nn.Module` that shortens states, with true lengths in and out.
+
+    The content of the padding (even NaN) affects no output, and the states of an utterance do not depend on the other
+    utterances of the batch.
+    """
+
+    KIND: ClassVar[str]  # its name in `ADAPTERS`
+
+    @property
+    def config(self) -> "AdapterConfig":
+        """Its widths, number of layers, kernel and stride."""
+        ...
+
+    def __call__(self, states_BSD: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the shortened states, (B, S', D), and their lengths."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -53,6 +73,9 @@ class LengthAdapter(nn.Module):
     depend on the rest of the batch. There is no layerdrop: skipping a stride would make the lengths wrong.
     """
 
+    KIND: ClassVar[str] = "strided"
+    CONFIG: ClassVar[type[AdapterConfig]] = AdapterConfig
+
     def __init__(self, config: AdapterConfig) -> None:
         super().__init__()
         self.config = config
@@ -66,7 +89,7 @@ class LengthAdapter(nn.Module):
     def forward(self, states_BSD: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return the shortened states, (B, S', D), and their lengths."""
         if self.proj is not None and self.proj_layer_norm is not None:
-            states_BSD = self.proj_layer_norm(self.proj(states_BSD))
+            states_BSD = self.proj_layer_norm(self.proj(zero_padding(states_BSD, lengths_B)))
         states_BSD = zero_padding(states_BSD, lengths_B)
         for layer in self.layers:
             states_BSD, lengths_B = layer(states_BSD, lengths_B)

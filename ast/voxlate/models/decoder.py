@@ -1,4 +1,4 @@
-"""The mBART text decoder: one implementation for training and search.
+"""What all text decoders have in common: one implementation for training and search.
 
 Shape letters: U utterances, T tokens, K rows (hypotheses) of each utterance in search, S encoder states, D width,
 H heads, C channels of a head, V vocabulary.
@@ -7,7 +7,7 @@ H heads, C channels of a head, V vocabulary.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,17 +18,17 @@ from voxlate.models.caches import CrossAttentionCache, KVCache
 from voxlate.models.encoder import valid_mask, zero_padding
 from voxlate.models.precision import layer_norm, layer_norm_float32
 from voxlate.models.score_table import OutputRows
-from voxlate.tokenizer import PAD_ID
+from voxlate.tokenizer import EOS_ID, PAD_ID
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu}
 
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """Hyperparameters of an mBART decoder; the defaults are mBART-50's (459M parameters).
+    """Hyperparameters of a text decoder; the defaults are mBART-50's (459M parameters).
 
-    `activation` must be the one that the weights were trained with: gelu for mbart-large-50, relu for its -mmt models
-    and the published speech translation models.
+    `activation` must be the one that the weights were trained with: gelu for mbart-large-50, relu for its -mmt models,
+    M2M-100, NLLB, SeamlessM4T, and the published speech translation models. `eos_id` also starts a decoder input.
     """
 
     vocabulary_size: int = 250_054
@@ -44,6 +44,8 @@ class DecoderConfig:
     attention_dropout: float = 0.0
     activation_dropout: float = 0.0
     layerdrop: float = 0.0
+    pad_id: int = PAD_ID
+    eos_id: int = EOS_ID
 
 
 class DecoderAttention(nn.Module):
@@ -120,17 +122,19 @@ class DecoderLayer(nn.Module):
         return states_UTD + cast("Tensor", self.dropout(attended_UTD))
 
 
-class MBartDecoder(nn.Module):
-    """mBART's decoder (Liu et al. 2020): pre-norm layers, learned positions, output tied to the input embeddings."""
+class TextDecoder(nn.Module):
+    """A text decoder of pre-norm layers, with output tied to the input embeddings; kinds differ in their positions.
 
-    POSITION_OFFSET = 2  # the first two rows, fairseq's padding, are unused; every checkpoint has them
+    A kind derives from this class, adds what `with_positions` needs, and calls `initialize` at the end of its
+    constructor. Its weights have the names that transformers' decoder has.
+    """
+
+    MODEL_TYPE: ClassVar[str]  # of transformers' config
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed_tokens = nn.Embedding(config.vocabulary_size, config.width, padding_idx=PAD_ID)
-        self.embed_positions = nn.Embedding(config.max_positions + self.POSITION_OFFSET, config.width)
-        self.layernorm_embedding = nn.LayerNorm(config.width)
+        self.embed_tokens = nn.Embedding(config.vocabulary_size, config.width, padding_idx=config.pad_id)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.layers))
         self.layer_norm = nn.LayerNorm(config.width)
         self.lm_head: nn.Linear | None = None
@@ -141,7 +145,10 @@ class MBartDecoder(nn.Module):
         self.sparse_embedding_gradient = False  # see `_embed`
         self.output_rows_class: type[OutputRows] = OutputRows
         self._scale = sqrt(config.width) if config.scale_embedding else 1.0
-        self._initialize()
+
+    def with_positions(self, states_UTD: Tensor, positions: Tensor) -> Tensor:
+        """Return the embedded tokens with their positions, (U, T, D), in float32; positions are (T,) or (U, T)."""
+        raise NotImplementedError
 
     def cross_attention_cache(self, states_USD: Tensor, lengths_U: Tensor) -> CrossAttentionCache:
         """Return the cross-attention keys and values of encoder states."""
@@ -195,9 +202,7 @@ class MBartDecoder(nn.Module):
         return layer_norm_float32(self.layer_norm, states_UTD)
 
     def _embedded(self, tokens_UT: Tensor, positions: Tensor) -> Tensor:
-        states_UTD = self._embed(tokens_UT) * self._scale
-        states_UTD = states_UTD + self.embed_positions(positions + self.POSITION_OFFSET)
-        return cast("Tensor", self.dropout(layer_norm_float32(self.layernorm_embedding, states_UTD)))
+        return cast("Tensor", self.dropout(self.with_positions(self._embed(tokens_UT) * self._scale, positions)))
 
     def logits(self, states: Tensor) -> Tensor:
         """Return the scores of the vocabulary, (..., V), for states (..., D)."""
@@ -217,9 +222,10 @@ class MBartDecoder(nn.Module):
         # the input are added to it, without a second dense gradient of 1 GB that is nearly all zeros. (The
         # module's own `sparse` would mislead DDP, which takes it as a promise about the sum.)
         sparse = self.lm_head is None and self.sparse_embedding_gradient
-        return F.embedding(tokens_UT, self.embed_tokens.weight, PAD_ID, sparse=sparse)
+        return F.embedding(tokens_UT, self.embed_tokens.weight, self.config.pad_id, sparse=sparse)
 
-    def _initialize(self) -> None:
+    def initialize(self) -> None:
+        """Initialize all weights."""
         for module in self.modules():
             if isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
@@ -228,4 +234,4 @@ class MBartDecoder(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         with torch.no_grad():
-            self.embed_tokens.weight[PAD_ID].zero_()
+            self.embed_tokens.weight[self.config.pad_id].zero_()

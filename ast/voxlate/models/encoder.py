@@ -30,7 +30,7 @@ class SpeechEncoder(Protocol):
     """
 
     PREPROCESSOR: ClassVar[dict[str, Any]]  # fields of preprocessor_config.json
-    HAS_ADAPTER: ClassVar[bool]  # whether transformers has an adapter like ours for this network
+    ADAPTER_KIND: ClassVar[str | None]  # of the adapter that transformers has for this network, as in `ADAPTERS`
 
     output_dim: int
     frame_samples: int  # samples from one state to the next

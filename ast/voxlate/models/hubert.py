@@ -13,7 +13,7 @@ class HubertEncoder(Wav2Vec2Encoder):
 
     CONFIG: ClassVar[Any] = HubertConfig
     NETWORK: ClassVar[Any] = HubertModel
-    HAS_ADAPTER: ClassVar[bool] = False
+    ADAPTER_KIND: ClassVar[str | None] = None
 
     def train(self, mode: bool = True) -> "HubertEncoder":
         """Keep batch norm in evaluation mode: batch statistics would make the results of clips depend on each other."""

@@ -6,9 +6,9 @@ Shape letters: B utterances, T samples or tokens, S states, D width, V vocabular
 import torch
 from torch import Tensor, nn
 
-from voxlate.models.adapter import LengthAdapter
+from voxlate.models.adapter import SpeechAdapter
 from voxlate.models.caches import CrossAttentionCache
-from voxlate.models.decoder import MBartDecoder
+from voxlate.models.decoder import TextDecoder
 from voxlate.models.encoder import SpeechEncoder, zero_padding
 
 _SAMPLE_RATE_HZ = 16_000
@@ -24,8 +24,8 @@ class SpeechTranslator(nn.Module):
     def __init__(
         self,
         encoder: SpeechEncoder,
-        adapter: LengthAdapter,
-        decoder: MBartDecoder,
+        adapter: SpeechAdapter,
+        decoder: TextDecoder,
         enc_to_dec_proj: nn.Linear | None = None,
     ) -> None:
         super().__init__()

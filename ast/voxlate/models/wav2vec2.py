@@ -28,7 +28,7 @@ class Wav2Vec2Encoder(nn.Module):
     CONFIG: ClassVar[Any] = Wav2Vec2Config
     NETWORK: ClassVar[Any] = Wav2Vec2Model
     PREPROCESSOR: ClassVar[dict[str, Any]] = PREPROCESSOR
-    HAS_ADAPTER: ClassVar[bool] = True
+    ADAPTER_KIND: ClassVar[str | None] = "strided"
     HAS_POSITION_BIAS: ClassVar[bool] = False  # in attention, from relative positions
 
     def __init__(self, config: Any, *, normalize_waveform: bool = True) -> None:

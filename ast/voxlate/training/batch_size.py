@@ -17,7 +17,6 @@ from voxlate.data.batch_sampler import SamplerState
 from voxlate.data.batching import Batch
 from voxlate.errors import VoxlateError
 from voxlate.files import write_text
-from voxlate.tokenizer import EOS_ID
 from voxlate.training.distributed import autocast
 from voxlate.training.memory_estimate import estimate_memory
 from voxlate.training.objective import Objective
@@ -107,7 +106,7 @@ def trial_batch(objective: Objective, data: TrainingData, seconds: float, *, cac
     if cached:
         lengths_B = encoder.frame_lengths(lengths_B)
         waveform_BT, states_BSD = torch.zeros(clips, 0), torch.randn(clips, int(lengths_B[0]), encoder.output_dim)
-    tokens_BT = torch.full((clips, min(tokens, decoder.config.max_positions)), EOS_ID)
+    tokens_BT = torch.full((clips, min(tokens, decoder.config.max_positions)), decoder.config.eos_id)
     characters = 0 if objective.ctc is None else max(1, round(clip_seconds * 15))  # in a second of speech
     batch = Batch(
         sampler_state=SamplerState(),

@@ -69,7 +69,7 @@ def add_lora(model: nn.Module, settings: LoraConfig) -> None:
             r=settings.rank,
             lora_alpha=settings.alpha,
             lora_dropout=settings.dropout,
-            target_modules=rf".*\.({'|'.join(names)})",
+            target_modules=rf"(.*\.)?(encoder|decoder)\..*\.({'|'.join(names)})",
         ),
         model,
         _LORA_NAME,

@@ -12,7 +12,7 @@ from voxlate.config.schema import TrainConfig
 from voxlate.data.corpus import Corpus
 from voxlate.files import write_text
 from voxlate.hardware import has_bfloat16_products
-from voxlate.tokenizer import UNK_ID, Tokenizer
+from voxlate.tokenizer import Tokenizer
 from voxlate.training.memory_estimate import count_parameters, estimate_memory
 from voxlate.training.objective import Objective
 from voxlate.training.run_log import RunLog
@@ -103,7 +103,7 @@ def forgetting_warning(config: TrainConfig, checkpoint: Checkpoint, data: Traini
 def unknown_characters(corpus: Corpus, tokenizer: Tokenizer) -> tuple[str, int]:
     """Return the characters of the training targets that the vocabulary lacks, and the number of texts with any."""
     texts = [*(corpus.teacher.values() or corpus.texts("target_text"))]
-    unknown = {character for character in set().union(*texts) if UNK_ID in tokenizer.encode(character)}
+    unknown = {character for character in set().union(*texts) if tokenizer.unk_id in tokenizer.encode(character)}
     return "".join(sorted(unknown)), sum(not unknown.isdisjoint(text) for text in texts) if unknown else 0
 
 

@@ -9,6 +9,7 @@ import torch
 from voxlate.checkpoints.ctc_files import copy_ctc_rows
 from voxlate.checkpoints.hub import find_encoder, find_model
 from voxlate.checkpoints.model_folder import Checkpoint, load_checkpoint
+from voxlate.checkpoints.new_adapter import AdapterSettings
 from voxlate.checkpoints.new_language import add_language
 from voxlate.checkpoints.scratch import random_model
 from voxlate.checkpoints.warm_start import start_model
@@ -105,6 +106,9 @@ def build_model(config: TrainConfig, data: TrainingData) -> Checkpoint:
             find(model, named=f"as model.{name}")
     fields = _config_fields(config.regularization)
     torch.manual_seed(config.seed)  # for new weights: the adapter, or a model from scratch
+    adapter = AdapterSettings(
+        settings.adapter, settings.num_adapter_layers, settings.adapter_kernel_size, settings.adapter_stride
+    )
     if settings.init_from is not None:
         checkpoint = load_checkpoint(settings.init_from, fields=fields)
     elif settings.scratch is not None:
@@ -114,10 +118,9 @@ def build_model(config: TrainConfig, data: TrainingData) -> Checkpoint:
             {**scratch.encoder, **fields["encoder"]},
             {**scratch.decoder, **fields["decoder"]},
             encoder_type=scratch.encoder_type,
+            decoder_type=scratch.decoder_type,
             normalize_waveform=scratch.normalize_waveform,
-            adapter_layers=settings.num_adapter_layers,
-            adapter_kernel=settings.adapter_kernel_size,
-            adapter_stride=settings.adapter_stride,
+            adapter=adapter,
         )
     else:
         assert settings.encoder is not None
@@ -125,9 +128,7 @@ def build_model(config: TrainConfig, data: TrainingData) -> Checkpoint:
         checkpoint = start_model(
             settings.encoder,
             settings.decoder,
-            adapter_layers=settings.num_adapter_layers,
-            adapter_kernel=settings.adapter_kernel_size,
-            adapter_stride=settings.adapter_stride,
+            adapter=adapter,
             fields=fields,
         )
     for code, new in settings.add_languages.items():
@@ -136,7 +137,7 @@ def build_model(config: TrainConfig, data: TrainingData) -> Checkpoint:
     targets = _assign_tokens(checkpoint, settings.language_tokens, required)
     if (
         settings.init_from is None
-    ):  # mBART-50 has 52 tags, but the model can translate only into languages it is trained on
+    ):  # mBART-50 has 52 tags and NLLB 202, but the model can translate only into languages it is trained on
         trained = required | {find_language(code).code for code in settings.add_languages}
         targets = {code: token for code, token in targets.items() if code in trained}
     _check_targets(checkpoint.name, targets, required)

@@ -19,7 +19,7 @@ from voxlate.models.cpu.int8_scores import Int8OutputRows
 from voxlate.models.cpu.linears import PackedLinear
 from voxlate.models.cpu.operators import can_pack_linears, has_int8_products
 from voxlate.models.cpu.unpadded import w2vbert_forward, wav2vec2_forward
-from voxlate.models.decoder import DecoderLayer, MBartDecoder
+from voxlate.models.decoder import DecoderLayer, TextDecoder
 from voxlate.models.w2vbert import Wav2Vec2BertEncoder
 from voxlate.models.wav2vec2 import Wav2Vec2Encoder
 
@@ -48,7 +48,7 @@ def install_cpu_path(model: nn.Module, weights: Weights = "shared") -> None:
                 _replace_forward(module.model.feature_extractor, convolve)
         elif isinstance(module, Wav2Vec2BertEncoder):
             _replace_forward(module, w2vbert_forward)
-        elif isinstance(module, MBartDecoder):
+        elif isinstance(module, TextDecoder):
             module.sparse_embedding_gradient = True
             for layer in cast("list[DecoderLayer]", [*module.layers]):
                 layer.self_attn.attention = layer.encoder_attn.attention = attention
@@ -80,7 +80,7 @@ def _fuse_activations(model: nn.Module, make: Callable[[nn.Linear, str], nn.Modu
         if isinstance(getattr(module, "intermediate_act_fn", None), GELUActivation):
             module.intermediate_dense = make(cast("nn.Linear", module.intermediate_dense), "gelu")
             module.intermediate_act_fn = nn.Identity()
-        elif isinstance(module, MBartDecoder):
+        elif isinstance(module, TextDecoder):
             for layer in cast("list[DecoderLayer]", [*module.layers]):
                 layer.fc1 = make(cast("nn.Linear", layer.fc1), module.config.activation)
                 layer.activation = nn.Identity()
@@ -93,7 +93,7 @@ def _replace_linears(model: nn.Module, make: Callable[[nn.Linear], nn.Module]) -
             layers = [*module.model.encoder.layers]
             if getattr(module, "HAS_POSITION_BIAS", False):  # such attention reads the weights of its linear layers
                 layers = [layer.feed_forward for layer in layers]
-        elif isinstance(module, MBartDecoder):
+        elif isinstance(module, TextDecoder):
             layers = [*module.layers]
         else:
             continue

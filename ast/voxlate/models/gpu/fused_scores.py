@@ -13,7 +13,7 @@ import logging
 import torch
 from torch import Tensor
 
-from voxlate.models.decoder import MBartDecoder
+from voxlate.models.decoder import TextDecoder
 from voxlate.models.score_table import GROUP_IDS, OutputRows, ScoreTable
 
 _LOG = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ _MIN_ROWS = 128  # with fewer, the plain path needs only one block
 _BLOCK_IDS = 4_096
 
 
-def install_fused_scores(decoder: MBartDecoder) -> None:
+def install_fused_scores(decoder: TextDecoder) -> None:
     """Let the search use the kernel, if the decoder is on a CUDA device; do nothing elsewhere."""
     if decoder.output_weight.is_cuda:
         decoder.output_rows_class = FusedOutputRows

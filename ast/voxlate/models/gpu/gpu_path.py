@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from voxlate.models.decoder import MBartDecoder
+from voxlate.models.decoder import TextDecoder
 from voxlate.models.gpu.encoder_layers import transformer
 from voxlate.models.gpu.front_end import Backend, FrontEnd
 from voxlate.models.gpu.fused_scores import install_fused_scores
@@ -24,7 +24,7 @@ def install_gpu_path(model: nn.Module) -> None:
 def replace_parts(model: nn.Module) -> None:
     """Install them on any device."""
     for module in model.modules():
-        if isinstance(module, MBartDecoder):
+        if isinstance(module, TextDecoder):
             install_fused_scores(module)
         if isinstance(module, Wav2Vec2Encoder):
             replaced: Any = module
