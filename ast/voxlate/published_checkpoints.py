@@ -1,8 +1,8 @@
 """The published XLS-R checkpoints (Babu et al. 2021): source languages, target languages, and their language tokens."""
 
 from voxlate.errors import VoxlateError
-from voxlate.languages import COVOST2_TARGETS, find_language
-from voxlate.published_models import find_published
+from voxlate.languages import COVOST2_TARGETS, Language, find_language
+from voxlate.published_models import find_published, published_models
 
 _X_TO_EN, _EN_TO_X = "facebook/wav2vec2-xls-r-300m-21-to-en", "facebook/wav2vec2-xls-r-300m-en-to-15"
 ALL_DIRECTIONS = "facebook/wav2vec2-xls-r-2b-22-to-16"
@@ -58,13 +58,13 @@ def default_checkpoint(target: str, source: str | None = None) -> str:
     VoxlateError, with the published languages, if none translates into `target` or from `source`.
     """
     target_language = find_language(target)
+    source_language = find_language(source) if source else None
     if target_language.code not in PUBLISHED_TARGETS[ALL_DIRECTIONS]:
         raise VoxlateError(
-            "no published checkpoint translates into "
+            "no published XLS-R checkpoint translates into "
             f"{target_language.name} ({target_language.code}); published targets are "
-            f"en, {', '.join(COVOST2_TARGETS)}; name your own model with --model"
+            f"en, {', '.join(COVOST2_TARGETS)}; {_advice(target_language, source_language)}"
         )
-    source_language = find_language(source) if source else None
     if source_language == target_language:
         raise VoxlateError(
             f"the speech is already in {target_language.name} ({target_language.code}), and no published checkpoint "
@@ -72,12 +72,19 @@ def default_checkpoint(target: str, source: str | None = None) -> str:
         )
     if source_language is not None and source_language.code not in published_sources(ALL_DIRECTIONS):
         raise VoxlateError(
-            "no published checkpoint translates from "
+            "no published XLS-R checkpoint translates from "
             f"{source_language.name} ({source_language.code}); published sources are "
-            f"{', '.join(published_sources(ALL_DIRECTIONS))}; name your own model with --model"
+            f"{', '.join(published_sources(ALL_DIRECTIONS))}; {_advice(target_language, source_language)}"
         )
     if target_language.code == "en":
         return _X_TO_EN
     if source_language is None or source_language.code == "en":
         return _EN_TO_X
     return ALL_DIRECTIONS
+
+
+def _advice(target: Language, source: Language | None) -> str:
+    """Return what to do about a direction that none of these checkpoints translates."""
+    code = source.code if source else None
+    other = next((model for model in published_models().values() if model.translates(code, target.code)), None)
+    return f"{f'use --model {other.name}, or ' if other else ''}name your own model with --model"

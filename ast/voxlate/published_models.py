@@ -41,6 +41,12 @@ class PublishedModel:
         """Whether the license is one for non-commercial use only."""
         return "-NC" in self.license
 
+    def translates(self, source: str | None, target: str) -> bool:
+        """Return whether this model translates `source`, or any language if it is None, into `target`; both are codes."""
+        if self.role != "translation" or isinstance(self.speech, int) or isinstance(self.text, int):
+            return False
+        return target in self.text and (source is None or source in self.speech)
+
 
 @cache
 def published_models() -> dict[str, PublishedModel]:
