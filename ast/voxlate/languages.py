@@ -80,7 +80,7 @@ def _parse(entry: str) -> Language:
     """Return the language of an entry of the table above."""
     codes, names = entry.split(":")
     code, *other_codes = codes.split()
-    name, *other_names = (name.strip() for name in names.split(","))
+    name, *other_names = (" ".join(name.split()) for name in names.split(","))
     return Language(code, name, None, (*other_codes, *other_names))
 
 

@@ -42,7 +42,7 @@ class PublishedModel:
         return "-NC" in self.license
 
     def translates(self, source: str | None, target: str) -> bool:
-        """Return whether this model translates `source`, or any language if it is None, into `target`; both are codes."""
+        """Return whether this model translates the language with code `source`, or any if it is None, into `target`."""
         if self.role != "translation" or isinstance(self.speech, int) or isinstance(self.text, int):
             return False
         return target in self.text and (source is None or source in self.speech)
