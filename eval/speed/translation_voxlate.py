@@ -5,6 +5,7 @@ python eval/speed/translation_voxlate.py MODEL CLIPS --to de [--dtype bfloat16] 
 
 import argparse
 import json
+import resource
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -93,6 +94,7 @@ def main() -> None:
                 "seconds": seconds,
                 "speed": audio / seconds,
                 "load_seconds": loaded - started,
+                "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
                 "texts": [results[index].text for index in range(len(clips))],
                 "parts": dict(timer.seconds) if timer else {},
             }

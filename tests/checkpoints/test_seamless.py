@@ -187,3 +187,22 @@ def test_the_published_size() -> None:
     count = sum(parameter.numel() for part in parts for parameter in part.parameters())
     assert count == sum(parameter.numel() for parameter in theirs.parameters())
     assert re.fullmatch("1,50.*", f"{count:,}")
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing", "ignore::UserWarning:peft")
+@pytest.mark.parametrize("names", [["linear_q", "q_proj"], ["lm_head"]], ids=["attention", "output"])
+@torch.inference_mode()
+def test_a_lora_adapter_of_it(theirs: tuple[Any, Path], tmp_path: Path, names: list[str]) -> None:
+    peft = pytest.importorskip("peft")
+    network = SeamlessM4Tv2ForSpeechToText.from_pretrained(theirs[1])
+    with torch.inference_mode(mode=False), torch.no_grad():
+        wrapped = peft.get_peft_model(network, peft.LoraConfig(r=2, target_modules=names)).eval()
+        for name, parameter in wrapped.named_parameters():
+            if "lora_" in name:
+                parameter.normal_(std=0.3)
+    wrapped.peft_config["default"].base_model_name_or_path = str(theirs[1])
+    wrapped.save_pretrained(str(tmp_path), save_embedding_layers=False)
+    features, clip = inputs(1.3)
+    expected = wrapped(**features, decoder_input_ids=IDS).logits
+    assert (expected - logits(theirs[0])).abs().max() > 0.05
+    torch.testing.assert_close(load_checkpoint(tmp_path).model(*clip, IDS), expected, atol=1e-4, rtol=1e-4)

@@ -10,15 +10,21 @@ from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 from transformers import Wav2Vec2Model
 
 from corpus_layouts import write_europarl_st, write_fleurs, write_librispeech, write_talks
 from documentation import blocks, commands, run
 from local_hub import serve_hub
+from m2m100_models import write_nllb
 from micro_corpus import write_covost2
+from paths import ROOT
 from preparing import mirror_of
-from tiny import write_encoder, write_mbart
-from voxlate.config.schema import TrainConfig
+from tiny import write_encoder, write_kind, write_mbart
+from toy import write_toy
+from voxlate.checkpoints.model_folder import load_checkpoint
+from voxlate.config.schema import TrainConfig, read_config
+from voxlate.training.train import train
 
 # Corpora in their own layouts, by command: what writes them, the folder in the documentation, and further arguments.
 LAYOUTS: dict[str, Any] = {
@@ -119,3 +125,23 @@ def test_the_commands_of_the_readme_and_the_training_page(folder: Path) -> None:
         assert (folder / name / "config.json").is_file()
     assert "dev BLEU before and after" in outputs[-1]
     assert (folder / "runs/fr-en/best/segmenter.safetensors").is_file()
+
+
+def test_the_warm_start_of_the_models_page(tmp_path: Path) -> None:
+    write_kind(tmp_path / "encoder", "w2v-BERT 2.0")
+    write_nllb(tmp_path / "nllb")
+    manifest = write_toy(tmp_path, "train", 16)
+    [command] = commands("docs/models.md", "voxlate train")
+    _, _, recipe, *settings = command.split()
+    names = {"output_dir": "run", "model.encoder": "encoder", "model.decoder": "nllb"}
+    small = [f"{key}={tmp_path / name}" for key, name in names.items()]
+    small += [f"data.train=[{manifest}]", f"data.dev=[{manifest}]", "data.batch_seconds=2", "data.num_workers=0"]
+    small += ["optimizer.max_updates=2", "optimizer.warmup_updates=1", "optimizer.hold_updates=0", "sharded=false"]
+    small += ["trainable.freeze_encoder_updates=1", "validation.max_length=8", "precision=float32", "device=cpu"]
+    config = read_config(ROOT / recipe, [*settings, *small])
+    assert config.model.adapter == "conformer"
+    assert train(config, Console(quiet=True)) == 0
+    [saved] = [path for path in (tmp_path / "run").glob("*/model.safetensors") if "frozen" not in str(path)]
+    checkpoint = load_checkpoint(saved.parent)
+    assert checkpoint.targets == {"en": checkpoint.tokenizer.tag_id("eng_Latn")}
+    assert checkpoint.model.state_seconds == pytest.approx(0.16)

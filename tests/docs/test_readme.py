@@ -48,12 +48,18 @@ def test_there_are_commands() -> None:
 
 
 def test_every_command_is_run_by_a_test() -> None:
-    """The other modules of this folder run all commands of their pages, and the last five of the README."""
+    """The other modules of this folder run all commands of their pages, the last five of the README, and training."""
     others = {
         f"docs/{name}.md" for name in ("data", "evaluating", "offline", "scale", "training", "translating")
     } | TUTORIALS
     assert others < {*PAGES}
-    known = {"voxlate doctor", *MODELS, *PUBLISHED, *commands("README.md", "voxlate")[-5:]}
+    known = {
+        "voxlate doctor",
+        *MODELS,
+        *commands("docs/models.md", "voxlate train"),
+        *PUBLISHED,
+        *commands("README.md", "voxlate")[-5:],
+    }
     elsewhere = {*commands("docs/tutorials/talk.md", "voxlate")}
     assert {line for page in {*PAGES} - others for line in commands(page, "voxlate")} == known - elsewhere
 

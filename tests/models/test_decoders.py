@@ -109,9 +109,12 @@ def test_gradients_reach_all_weights_and_presets_know_their_names(name: str) -> 
     assert trained
 
 
-def test_a_decoder_built_without_memory_has_its_positions(name: str) -> None:
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_decoder_without_memory_has_its_positions_again(name: str, moved: bool) -> None:
     with torch.device("meta"):
         decoder = resolve(DECODERS, name, "text decoder")(CONFIG)
+    if moved:
+        decoder.to("meta")
     decoder.load_state_dict(make(name).state_dict(), assign=True)
     cache = make(name).cross_attention_cache(*encoder_states())
     with torch.inference_mode():

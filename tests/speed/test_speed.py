@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import SeamlessM4Tv2Config
 
+from m2m100_models import SEAMLESS
 from media import sine, write_media
 from paths import ROOT
 from voxlate.checkpoints.model_folder import load_checkpoint, save_checkpoint
@@ -19,7 +21,10 @@ pytestmark = pytest.mark.slow
 SPEED = ROOT / "eval" / "speed"
 
 
-@pytest.mark.parametrize(("size", "millions"), [("300m", 792.989), ("1b", 1441.362), ("2b", 2638.779)])
+@pytest.mark.parametrize(
+    ("size", "millions"),
+    [("300m", 792.989), ("1b", 1441.362), ("2b", 2638.779), ("seamless-v2-large", 1501.978)],
+)
 def test_full_size_models_have_the_published_number_of_parameters(size: str, millions: float) -> None:
     with torch.device("meta"):
         model = runpy.run_path(str(SPEED / "build_full_size.py"))["build"](size)
@@ -48,6 +53,17 @@ def test_translation_is_measured_on_all_sides_and_the_texts_are_the_same(model: 
         [line] = [line for line in lines if line.startswith(f"{side:36}")]
         assert float(line[36:].split()[0]) > 0
     assert "same texts as voxlate, float32: 100% transformers, as on its model card" in lines
+
+
+def test_seamless_is_measured_too(tmp_path: Path) -> None:
+    builder = runpy.run_path(str(SPEED / "build_full_size.py"))
+    config = SeamlessM4Tv2Config(**SEAMLESS | {"vocab_size": 201 + 98 + 3})
+    torch.manual_seed(1)
+    builder["save_seamless"](tmp_path / "model", builder["build_seamless"](config), pieces=200)
+    lines = run("translation.py", tmp_path / "model", "--clips", 3, "--rounds", 1, "--max-length", 7, "--batch-size", 2)
+    for side in ("voxlate", "transformers, as on its model card", "transformers, tuned, 2"):
+        [line] = [line for line in lines if line.startswith(f"{side:36}")]
+        assert float(line[36:].split()[0]) > 0
 
 
 def test_the_minimum_work_of_a_translation_is_counted() -> None:

@@ -26,6 +26,11 @@ _PREFIXES = (  # transformers' prefix, ours; the first match applies, in both di
     ("decoder.model.decoder.", "decoder."),
     ("enc_to_dec_proj.", "enc_to_dec_proj."),
 )
+_OUTPUTS = (  # output and input embeddings of a SpeechEncoderDecoderModel, and of SeamlessM4T
+    ("decoder.lm_head.weight", "decoder.model.decoder.embed_tokens.weight"),
+    ("lm_head.weight", "shared.weight"),
+    ("lm_head.weight", "text_decoder.embed_tokens.weight"),
+)
 _OLD_WEIGHT_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _Module = TypeVar("_Module", bound=nn.Module)
@@ -44,9 +49,10 @@ def from_transformers(tensors: Mapping[str, Tensor], *, tied: bool, where: str =
 
 def has_untied_output(tensors: Mapping[str, Tensor]) -> bool:
     """Return whether output embeddings differ from the input embeddings, as after merging an adapter of either."""
-    head = tensors.get("decoder.lm_head.weight")
-    embedding = tensors.get("decoder.model.decoder.embed_tokens.weight")
-    return head is not None and embedding is not None and not identical(head, embedding)
+    return any(
+        head in tensors and embedding in tensors and not identical(tensors[head], tensors[embedding])
+        for head, embedding in _OUTPUTS
+    )
 
 
 def identical(first: Tensor, second: Tensor) -> bool:

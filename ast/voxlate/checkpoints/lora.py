@@ -22,6 +22,8 @@ _FAMILIES, _KINDS = ("Wav2Vec2", "Hubert", "WavLM", "Wav2Vec2Bert"), ("ForCTC", 
 _NETWORKS = (
     "SpeechEncoderDecoderModel",
     "MBartForConditionalGeneration",
+    "M2M100ForConditionalGeneration",
+    "SeamlessM4Tv2ForSpeechToText",
     *(family + kind for family in _FAMILIES for kind in _KINDS),
 )
 

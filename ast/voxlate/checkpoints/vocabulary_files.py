@@ -97,12 +97,16 @@ def tokenizer_config(tokenizer: Tokenizer, targets: Mapping[str, int]) -> dict[s
     layout = tokenizer.layout
     config: dict[str, Any] = {"tokenizer_class": layout.tokenizer_class}
     names: dict[int, str] = {}
-    if layout.tokenizer_class in (NLLB.tokenizer_class, SEAMLESS.tokenizer_class):  # which cannot derive them
+    added = {index: f"__{code}__" for code, index in targets.items() if index >= tokenizer.vocabulary_size}
+    if layout.tokenizer_class != MBART50.tokenizer_class:  # the only one that knows its tags by itself
         names |= dict(enumerate(layout.specials)) | {tokenizer.tag_id(tag): tag for tag in tokenizer.tags}
+        first_unused = tokenizer.first_tag_id + len(tokenizer.tags)
+        if added:  # whose ids follow those without use
+            names |= {index: _UNUSED.format(index) for index in range(first_unused, tokenizer.vocabulary_size)}
         if layout.has_mask:
-            names[tokenizer.first_tag_id + len(tokenizer.tags)] = "<mask>"
+            names[first_unused] = "<mask>"
     # Names as in M2M-100: mBART's es_XX may be the token of another language, and then es needs another name.
-    names |= {index: f"__{code}__" for code, index in targets.items() if index >= tokenizer.vocabulary_size}
+    names |= added
     if names:
         config["added_tokens_decoder"] = {
             str(index): {"content": names[index], "special": True} for index in sorted(names)

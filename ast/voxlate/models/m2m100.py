@@ -21,15 +21,20 @@ class M2M100Decoder(TextDecoder):
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__(config)
-        # The first position is that after the padding's, as in fairseq.
-        table_PD = sinusoidal_positions(config.max_positions + config.pad_id + 1, config.width)
-        # Created with numpy, so that it has values even if the model is built on the meta device.
-        self.register_buffer("positions_PD", torch.from_numpy(table_PD[config.pad_id + 1 :]), persistent=False)
+        self.register_buffer("positions_PD", self._positions(), persistent=False)
         self.initialize()
 
     def with_positions(self, states_UTD: Tensor, positions: Tensor) -> Tensor:
         """Return the embedded tokens with their positions, (U, T, D), in float32; positions are (T,) or (U, T)."""
+        if self.positions_PD.is_meta:  # after the model was moved there; weights can be loaded again, buffers not
+            self.positions_PD = self._positions().to(states_UTD.device)
         return states_UTD.float() + F.embedding(positions, self.positions_PD).float()
+
+    def _positions(self) -> Tensor:
+        # Created with numpy, so that it has values even if the model is built on the meta device. The first position
+        # is that after the padding's, as in fairseq.
+        first = self.config.pad_id + 1
+        return torch.from_numpy(sinusoidal_positions(first + self.config.max_positions, self.config.width)[first:])
 
 
 def sinusoidal_positions(count: int, width: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
