@@ -169,7 +169,9 @@ def test_default_checkpoint_fits_the_direction(source: str | None, target: str, 
 
 
 def test_an_unpublished_target_is_refused() -> None:
-    with pytest.raises(VoxlateError, match=r"no published checkpoint translates into French \(fr\); .* --model"):
+    with pytest.raises(
+        VoxlateError, match=r"no published XLS-R checkpoint translates into French \(fr\); .* use --model seamless"
+    ):
         default_checkpoint("fr")
 
 
@@ -179,9 +181,9 @@ def test_an_unpublished_target_is_refused() -> None:
         (
             "sw",
             "en",
-            r"no published checkpoint translates from Swahili \(sw\); published sources are en, fr, de, .*, cy; ",
+            r"no published XLS-R checkpoint translates from Swahili \(sw\); published sources are en, fr, de, .*, cy; ",
         ),
-        ("Korean", "de", r"no published checkpoint translates from Korean \(ko\); published sources are en, fr"),
+        ("Korean", "de", r"no published XLS-R checkpoint translates from Korean \(ko\); published sources are en, fr"),
         ("de", "German", r"the speech is already in German \(de\), .* voxlate transcribe, or name your own model"),
         ("eng", "en", r"the speech is already in English \(en\)"),
     ],
@@ -214,3 +216,10 @@ def test_several_languages_are_not_treated_as_a_misspelled_one(name: str, codes:
     expected = f"names several languages \\({codes}\\), expected one" if codes else "unknown language"
     with pytest.raises(VoxlateError, match=expected):
         find_language(name)
+
+
+def test_no_model_is_suggested_for_a_language_that_none_knows() -> None:
+    with pytest.raises(VoxlateError, match=r"translates into Afar \(aa\); .*zh, .*; name your own model with --model$"):
+        default_checkpoint("aa", "fr")
+    with pytest.raises(VoxlateError, match=r"use --model seamless-v2-large, or name your own model with --model$"):
+        default_checkpoint("de", "Swahili")

@@ -10,14 +10,18 @@ from paths import ROOT
 SOURCES = sorted([*(ROOT / "ast").rglob("*.py"), *(ROOT / "eval").rglob("*.py")])
 
 # Modules of voxlate that each of its packages and top-level modules may import, besides itself.
-_BASE = {"bundled", "errors", "files", "json_files", "languages", "published_checkpoints", "registry", "text"}
+_BASE = {
+    *("bundled", "errors", "files", "json_files", "languages", "published_checkpoints", "published_models"),
+    *("registry", "text"),
+}
 MAY_IMPORT = {
     "bundled": set[str](),
     "errors": set[str](),
     "files": set[str](),
     "registry": {"errors"},
     "languages": {"errors"},
-    "published_checkpoints": {"errors", "languages"},
+    "published_models": set[str](),
+    "published_checkpoints": {"errors", "languages", "published_models"},
     "text": {"errors", "languages"},
     "json_files": {"errors", "files"},
     "tokenizer": {"errors", "json_files", "languages", "vocabulary_layouts"},

@@ -1,9 +1,8 @@
 """The published XLS-R checkpoints (Babu et al. 2021): source languages, target languages, and their language tokens."""
 
-import re
-
 from voxlate.errors import VoxlateError
-from voxlate.languages import COVOST2_SOURCES, COVOST2_TARGETS, find_language
+from voxlate.languages import COVOST2_TARGETS, Language, find_language
+from voxlate.published_models import find_published, published_models
 
 _X_TO_EN, _EN_TO_X = "facebook/wav2vec2-xls-r-300m-21-to-en", "facebook/wav2vec2-xls-r-300m-en-to-15"
 ALL_DIRECTIONS = "facebook/wav2vec2-xls-r-2b-22-to-16"
@@ -43,19 +42,14 @@ def published_targets(model: str) -> dict[str, int] | None:
 
     `model` is a Hub id, a folder of that name, or a folder of the Hub's cache.
     """
-    parts = re.split(r"[/\\]", model.removesuffix("/").lower())
-    for name, targets in PUBLISHED_TARGETS.items():
-        owner, repository = name.split("/")
-        if parts[-1] == repository or f"models--{owner}--{repository}" in parts:
-            return dict(targets)
-    return None
+    known = find_published(model)
+    return dict(PUBLISHED_TARGETS[known.hub_id]) if known and known.hub_id in PUBLISHED_TARGETS else None
 
 
 def published_sources(model: str) -> tuple[str, ...]:
     """Return the source languages of the published checkpoint with this Hub id."""
-    if model.endswith("-21-to-en"):
-        return COVOST2_SOURCES
-    return ("en",) if model.endswith("-en-to-15") else ("en", *COVOST2_SOURCES)
+    known = find_published(model)
+    return known.speech if known is not None and isinstance(known.speech, tuple) else ()
 
 
 def default_checkpoint(target: str, source: str | None = None) -> str:
@@ -64,13 +58,13 @@ def default_checkpoint(target: str, source: str | None = None) -> str:
     VoxlateError, with the published languages, if none translates into `target` or from `source`.
     """
     target_language = find_language(target)
+    source_language = find_language(source) if source else None
     if target_language.code not in PUBLISHED_TARGETS[ALL_DIRECTIONS]:
         raise VoxlateError(
-            "no published checkpoint translates into "
+            "no published XLS-R checkpoint translates into "
             f"{target_language.name} ({target_language.code}); published targets are "
-            f"en, {', '.join(COVOST2_TARGETS)}; name your own model with --model"
+            f"en, {', '.join(COVOST2_TARGETS)}; {_advice(target_language, source_language)}"
         )
-    source_language = find_language(source) if source else None
     if source_language == target_language:
         raise VoxlateError(
             f"the speech is already in {target_language.name} ({target_language.code}), and no published checkpoint "
@@ -78,12 +72,19 @@ def default_checkpoint(target: str, source: str | None = None) -> str:
         )
     if source_language is not None and source_language.code not in published_sources(ALL_DIRECTIONS):
         raise VoxlateError(
-            "no published checkpoint translates from "
+            "no published XLS-R checkpoint translates from "
             f"{source_language.name} ({source_language.code}); published sources are "
-            f"{', '.join(published_sources(ALL_DIRECTIONS))}; name your own model with --model"
+            f"{', '.join(published_sources(ALL_DIRECTIONS))}; {_advice(target_language, source_language)}"
         )
     if target_language.code == "en":
         return _X_TO_EN
     if source_language is None or source_language.code == "en":
         return _EN_TO_X
     return ALL_DIRECTIONS
+
+
+def _advice(target: Language, source: Language | None) -> str:
+    """Return what to do about a direction that none of these checkpoints translates."""
+    code = source.code if source else None
+    other = next((model for model in published_models().values() if model.translates(code, target.code)), None)
+    return f"{f'use --model {other.name}, or ' if other else ''}name your own model with --model"

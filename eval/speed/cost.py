@@ -18,6 +18,7 @@ from speed.build_full_size import SIZES
 from speed.roofline import convolution_flops, count_work
 from speed.synthetic import clip_seconds
 from voxlate.config.schema import TrainConfig, read_config
+from voxlate.published_models import hub_id
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "recipes" / "covost2"
@@ -28,16 +29,24 @@ GPUS = {"A100": (312e12, 80e9, 300e9), "H100": (989e12, 80e9, 450e9), "H200": (9
 MEASURED_SPEED = 492.0
 _NETWORK = 50e9  # bytes/s between machines: 400 Gbit/s per GPU
 _GPUS_PER_MACHINE = 8
-_DECODER_PARAMETERS, _ADAPTER_PARAMETERS = 459e6, 19e6
-# Encoders by the end of their names: XLS-R size, factor on its FLOPs, and number of parameters.
+_ADAPTER_PARAMETERS = {"strided": 19e6, "conformer": 46e6}
+# Encoders by the end of their Hub ids: XLS-R size, factor on its FLOPs, and number of parameters.
 ENCODERS = {
     "xls-r-300m": ("300m", 1.0, 315e6),
     "xlsr-53": ("300m", 1.0, 315e6),
     "large-lv60": ("300m", 1.0, 315e6),
     "wavlm-large": ("300m", 1.0, 315e6),
     "w2v-bert-2.0": ("300m", 1.85, 580e6),  # a second feed-forward block and a convolution in each layer
+    "seamless-m4t-v2-large": ("300m", 1.85, 589e6),  # w2v-BERT 2.0 and a feed-forward block
     "xls-r-1b": ("1b", 1.0, 963e6),
+    "omniasr-w2v-1b": ("1b", 1.0, 962e6),
     "xls-r-2b": ("2b", 1.0, 2159e6),
+}
+# Decoders by the end of their Hub ids: layers, factor on the FLOPs of mBART's layers, vocabulary, number of parameters.
+DECODERS = {
+    "-mmt": (12, 1.0, 250_054, 459e6),  # mBART-50
+    "nllb-200-distilled-600m": (12, 1.0, 256_206, 464e6),
+    "seamless-m4t-v2-large": (24, 3.0, 256_102, 867e6),  # twice as many layers, each with twice the feed-forward width
 }
 _TOKENS = 22  # mean length of a CoVoST-2 sentence, with language tag and end of sentence
 
@@ -67,15 +76,21 @@ class RecipeCost:
         return self.state_bytes / (gpus if self.sharded else 1) + self.batch_bytes
 
 
-def training_flops(size: str, factor: float = 1.0, passes: int = 3) -> float:
-    """Return the FLOPs of training per second of audio; `passes` of the layers are four with gradient checkpointing."""
+def training_flops(
+    size: str, factor: float = 1.0, passes: int = 3, decoder_factor: float = 1.0, vocabulary: int = 250_054
+) -> float:
+    """Return the FLOPs of training per second of audio; `passes` of the layers are four with gradient checkpointing.
+
+    `factor` is that on the encoder's layers, `decoder_factor` that on the decoder's.
+    """
     seconds_N = clip_seconds(2000, np.random.default_rng(0))
     stages = count_work(size, seconds_N, _TOKENS, 1, len(seconds_N), 2)
     audio_seconds = float(seconds_N.sum())
     convolutions = convolution_flops(audio_seconds)
     encoder = factor * (stages["encoder and adapter"].flops - convolutions)
-    layers = encoder + stages["decoder"].flops + stages["cross-attention keys and values"].flops
-    return (convolutions + passes * layers + 3 * stages["output layer"].flops) / audio_seconds
+    decoder = decoder_factor * (stages["decoder"].flops + stages["cross-attention keys and values"].flops)
+    output = stages["output layer"].flops * vocabulary / 250_054
+    return (convolutions + passes * (encoder + decoder) + 3 * output) / audio_seconds
 
 
 def measured_share() -> float:
@@ -86,13 +101,21 @@ def measured_share() -> float:
 def estimate_cost(path: Path) -> RecipeCost:
     """Estimate the cost of one recipe."""
     config: TrainConfig = read_config(path)
-    size, factor, parameters = next(ENCODERS[name] for name in ENCODERS if str(config.model.encoder).endswith(name))
-    flops = training_flops(size, factor, passes=4 if config.gradient_checkpointing else 3)
+    model = config.model
+    speech, text = (hub_id(str(model.init_from or part)).lower() for part in (model.encoder, model.decoder))
+    size, factor, parameters = next(ENCODERS[name] for name in ENCODERS if speech.endswith(name))
+    decoder_layers, decoder_factor, vocabulary, decoder = next(
+        DECODERS[name] for name in DECODERS if text.endswith(name)
+    )
+    passes = 4 if config.gradient_checkpointing else 3
+    flops = training_flops(size, factor, passes, decoder_factor, vocabulary)
     batch_seconds = config.data.known_batch_seconds
     update_seconds = batch_seconds * config.data.batches_per_update
-    total = parameters + _DECODER_PARAMETERS + _ADAPTER_PARAMETERS
-    trained_share = 0.35 if config.trainable.preset == "lna-ed" else 1.0
+    adapter = _ADAPTER_PARAMETERS["conformer" if "seamless" in speech else getattr(model, "adapter", "strided")]
+    total = parameters + decoder + adapter
     width, count, _ = SIZES[size]
+    attention = 4 * count * width**2 + 8 * decoder_layers * 1024**2
+    trained_share = (adapter + attention) / total if config.trainable.preset == "lna-ed" else 1.0
     frames = batch_seconds * 50
     activations = 2 * frames * width * (count if config.gradient_checkpointing else 16 * count)
     inner = 2 * frames * width * 34 + batch_seconds * 3200 * 512 * 2 * 2  # one layer, and the convolutions

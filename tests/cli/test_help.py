@@ -28,9 +28,9 @@ def test_every_command_is_known_here() -> None:
         *("translate", "transcribe", "identify", "prepare", "train", "average", "convert", "card", "train-identifier"),
         "train-segmenter",
         "serve",
-        *("evaluate", "score", "compare", "report", "published", "languages", "doctor"),
+        *("evaluate", "score", "compare", "report", "published", "models", "languages", "doctor"),
     }
-    assert len(COMMANDS) == 26
+    assert len(COMMANDS) == 27
 
 
 @EACH

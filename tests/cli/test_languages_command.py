@@ -25,12 +25,15 @@ def test_all_languages_are_listed() -> None:
 
 
 def test_tokens_and_published_models() -> None:
-    assert table("Latvian", "cat", "en", "de", "bg")[1:] == [
-        ["lv", "Latvian", "lv_LV", "250016", "21-to-en, 22-to-16", "en-to-15 (token 250017), 22-to-16 (token 250017)"],
-        ["ca", "Catalan", "-", "-", "21-to-en, 22-to-16", "en-to-15 (token 250005), 22-to-16 (token 250005)"],
-        ["en", "English", "en_XX", "250004", "en-to-15, 22-to-16", "21-to-en, 22-to-16"],
-        ["de", "German", "de_DE", "250003", "21-to-en, 22-to-16", "en-to-15, 22-to-16"],
-        ["bg", "Bulgarian", "-", "-", "-", "-"],
+    seamless = "seamless-v2-large"
+    both, into = f"21-to-en, 22-to-16, {seamless}", "en-to-15 (token {0}), 22-to-16 (token {0}), " + seamless
+    assert table("Latvian", "cat", "en", "de", "bg", "gv")[1:] == [
+        ["lv", "Latvian", "lv_LV", "250016", both, into.format(250017)],
+        ["ca", "Catalan", "-", "-", both, into.format(250005)],
+        ["en", "English", "en_XX", "250004", f"en-to-15, 22-to-16, {seamless}", both],
+        ["de", "German", "de_DE", "250003", both, f"en-to-15, 22-to-16, {seamless}"],
+        ["bg", "Bulgarian", "-", "-", seamless, seamless],
+        ["gv", "Manx", "-", "-", "-", "-"],
     ]
 
 

@@ -265,7 +265,7 @@ def test_no_model_is_loaded_for_languages_without_one() -> None:
     assert sorted(errors) == [1, 2, 3]
     assert errors[1].startswith("en.wav: the speech is already in English (en), and no published checkpoint")
     assert errors[2].startswith(
-        "sw.wav: no published checkpoint translates from Swahili (sw); published sources are en"
+        "sw.wav: no published XLS-R checkpoint translates from Swahili (sw); published sources are en"
     )
     assert auto("de sw", "de")[1] == []
 

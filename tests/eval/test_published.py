@@ -60,6 +60,9 @@ def test_the_scores_of_2026_are_those_of_their_source() -> None:
         assert sum(scores) / 5 == pytest.approx(mean, abs=0.0501), name
         assert "hearing2translate@27590a95" in provenances()[system.provenance["de-en"]].source
     assert len(find_systems("*(hearing2translate)")) == 8
+    en_de = {"Qwen3-Omni": 36.8, "SeamlessM4T v2": 37.1, "Voxtral-Small-24B": 34.5, "Canary-1b-v2": 33.0}
+    found = {name: find_system(f"{name} (hearing2translate)").scores["en-de"] for name in en_de}
+    assert found == pytest.approx(en_de, abs=0.0501)
     assert find_system("ComSL").scores == {"avg-x-en": 31.5}
     assert describe_averages(find_system("Canary-1b-v2")) == "40.5 X→en of 11, 32.3 en→X of 5"
 

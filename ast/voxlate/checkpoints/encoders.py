@@ -1,5 +1,6 @@
-"""Read speech encoders: pretrained ones, those of our models, and those of transformers' models with a head."""
+"""Read speech encoders: pretrained, of our models, of transformers' models with a head. Write them alone."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from torch import Tensor
 
 from voxlate.checkpoints.config_json import encoder_config
 from voxlate.checkpoints.conversion import build, load_strictly, modern_names
-from voxlate.checkpoints.hub import find_model
+from voxlate.checkpoints.fairseq2 import read_fairseq2_encoder
+from voxlate.checkpoints.hub import find_encoder
 from voxlate.checkpoints.lora import base_folder
 from voxlate.checkpoints.model_folder import load_checkpoint, normalizes_waveforms
 from voxlate.checkpoints.seamless import MODEL_TYPE
-from voxlate.checkpoints.weights import read_weights
+from voxlate.checkpoints.weights import read_weights, write_safetensors
 from voxlate.errors import VoxlateError
+from voxlate.files import write_text
 from voxlate.json_files import read_json
 from voxlate.models import ENCODERS
 from voxlate.models.encoder import SpeechEncoder
@@ -27,9 +30,11 @@ _PRETRAINING = ("quantizer.", "project_hid.", "project_q.", "lm_head.")
 def read_encoder(model: str | Path, fields: Mapping[str, Any] | None = None) -> SpeechEncoder:
     """Return the encoder of a pretrained or CTC checkpoint, or of one of our models, in float32.
 
-    `fields` overrides fields of its config.
+    `model` is a folder, a Hub id, or a fairseq2 checkpoint (`.pt`). `fields` overrides fields of its config.
     """
-    folder = find_model(model)
+    folder = find_encoder(model)
+    if folder.is_file():
+        return read_fairseq2_encoder(folder, fields)
     raw = read_json(base_folder(folder) / "config.json", "expected the folder of a pretrained speech encoder")
     if raw.get("model_type") in ("speech-encoder-decoder", MODEL_TYPE):
         return load_checkpoint(folder, fields={"encoder": fields or {}}).model.encoder
@@ -41,6 +46,18 @@ def read_encoder(model: str | Path, fields: Mapping[str, Any] | None = None) -> 
     }
     load_strictly(encoder.model, encoder_tensors, torch.float32, str(model))
     return encoder
+
+
+def save_encoder(folder: Path, encoder: SpeechEncoder) -> None:
+    """Write a folder that `read_encoder` and transformers' `AutoModel.from_pretrained` read."""
+    config = encoder.config.to_dict() | {
+        "architectures": [type(encoder.model).__name__],
+        "dtype": str(encoder.model.dtype).removeprefix("torch."),
+    }
+    preprocessor = {"do_normalize": encoder.normalize_waveform, **encoder.PREPROCESSOR}
+    for name, fields in (("config.json", config), ("preprocessor_config.json", preprocessor)):
+        write_text(folder / name, json.dumps(fields, indent=2) + "\n")
+    write_safetensors(folder / "model.safetensors", encoder.model.state_dict(), {"format": "pt"})
 
 
 def read_encoder_and_heads(

@@ -1,23 +1,19 @@
 """Read fairseq's speech translation checkpoints (`.pt`): the format in which XLS-R was first published.
 
-Names are those of fairseq's xm_transformer (facebookresearch/fairseq, examples/wav2vec/xlsr). The file is a pickle that
-contains settings of fairseq and omegaconf. Their classes are replaced by empty ones, and any other class is refused
-before anything is loaded.
+Names are those of fairseq's xm_transformer (facebookresearch/fairseq, examples/wav2vec/xlsr).
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
-from transformers import Wav2Vec2Config
 
-from voxlate.checkpoints.conversion import identical, load_strictly, modern_names
+from voxlate.checkpoints.conversion import identical, load_strictly
 from voxlate.checkpoints.model_folder import Checkpoint
-from voxlate.checkpoints.weights import check_archive, check_plain
+from voxlate.checkpoints.pickled_checkpoints import IgnoredObject, read_pickled, rename_tensors
+from voxlate.checkpoints.wav2vec2_shapes import count_layers, wav2vec2_config
 from voxlate.errors import VoxlateError
 from voxlate.json_files import shown
 from voxlate.models.adapter import AdapterConfig, LengthAdapter
@@ -28,13 +24,7 @@ from voxlate.models.wav2vec2 import Wav2Vec2Encoder
 from voxlate.published_checkpoints import PUBLISHED_TARGETS
 from voxlate.tokenizer import Tokenizer
 
-_HARMLESS = re.compile(
-    r"argparse\.Namespace|(omegaconf|fairseq|hydra)\.[\w.]+|typing\.Any|collections\.defaultdict"
-    r"|(builtins|__builtin__)\.(dict|list|tuple|set|int|float|str|bool|object|NoneType)"
-    r"|numpy(\._?core)?\.(multiarray\.scalar|dtype|float64|float32|int64)|numpy\.dtypes\.\w+|_codecs\.encode"
-)
 _W2V = "encoder.w2v_encoder.w2v_model."
-_CONVOLUTIONS = "encoder.model.feature_extractor.conv_layers"
 _NAMES = (  # patterns of fairseq's names, and ours
     (rf"{_W2V}feature_extractor\.conv_layers\.(\d+)\.0\.", r"encoder.model.feature_extractor.conv_layers.\1.conv."),
     (
@@ -69,14 +59,8 @@ def load_fairseq(path: Path, vocabulary: Path) -> Checkpoint:
     The target languages are those of the published checkpoint with this file name, if there is one, else all of
     mBART-50's. VoxlateError if the file is damaged, is another kind of model, or holds classes that could run code.
     """
-    stored = _read(path)
-    tensors = stored.get("model")
-    if not isinstance(tensors, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in tensors.items()
-    ):
-        raise VoxlateError(f"{path}: has no table of tensors under 'model'; expected a fairseq checkpoint")
-    check_plain(path, tensors.items())
-    renamed = modern_names(_our_names(path, tensors))
+    tensors, stored = read_pickled(path)
+    renamed = _our_names(path, tensors)
     settings = dict(_settings(stored))
     tokenizer = Tokenizer(vocabulary)
     try:
@@ -96,52 +80,8 @@ def load_fairseq(path: Path, vocabulary: Path) -> Checkpoint:
     return Checkpoint(str(path), path.parent, model.eval(), tokenizer, targets)
 
 
-class _Ignored:
-    """A stand-in for a class of another library, which only stores its arguments and attributes."""
-
-    def __init__(self, *arguments: object, **_: object) -> None:
-        self.arguments = arguments
-
-    def __setstate__(self, state: object) -> None:
-        if isinstance(state, dict):
-            self.__dict__.update(state)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        check_archive(path)
-        names = get_unsafe_globals_in_checkpoint(path)
-        refused = [name for name in names if not _HARMLESS.fullmatch(name)]
-        if refused:
-            raise VoxlateError(
-                f"{path}: refers to {', '.join(refused[:3])}, which no fairseq checkpoint needs; it is not loaded"
-            )
-        stand_ins: list[Any] = [(type(name.rpartition(".")[2], (_Ignored,), {}), name) for name in names]
-        with safe_globals(stand_ins):
-            stored = torch.load(path, map_location="cpu", weights_only=True)
-    except VoxlateError:
-        raise
-    except Exception as error:
-        raise VoxlateError(f"{path}: not a readable checkpoint ({shown(error)}); fetch it again") from None
-    if not isinstance(stored, dict):
-        raise VoxlateError(f"{path}: holds a {type(stored).__name__}, expected a fairseq checkpoint")
-    return stored
-
-
 def _our_names(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    renamed: dict[str, Tensor] = {}
-    unknown = []
-    for name, tensor in tensors.items():
-        if _UNUSED.match(name):
-            continue
-        new = next((re.sub(pattern, ours, name) for pattern, ours in _NAMES if re.match(pattern, name)), None)
-        if new is None:
-            unknown.append(name)
-        else:
-            renamed[new] = tensor
-    if unknown:
-        more = ", …" if len(unknown) > 5 else ""
-        raise VoxlateError(f"{path}: {len(unknown)} unknown tensors: {', '.join(unknown[:5])}{more}")
+    renamed = rename_tensors(path, tensors, _NAMES, _UNUSED)
     head, embedding = renamed.pop("decoder.output_projection.weight", None), renamed.get("decoder.embed_tokens.weight")
     if head is not None and (embedding is None or not identical(head, embedding)):
         raise VoxlateError(f"{path}: input and output embeddings differ; expected tied ones, as in mBART-50")
@@ -152,32 +92,24 @@ def _settings(value: object, depth: int = 0) -> Iterator[tuple[str, object]]:
     """Yield the names and values of all scalar settings, at any depth of fairseq's configuration."""
     if depth > 12:
         return
-    inner = value.__dict__ if isinstance(value, _Ignored) else value
+    inner = value.__dict__ if isinstance(value, IgnoredObject) else value
     if isinstance(inner, dict):
         for name, item in inner.items():
-            node = item.__dict__.get("_val") if isinstance(item, _Ignored) and "_val" in item.__dict__ else item
+            node = item.__dict__.get("_val") if isinstance(item, IgnoredObject) and "_val" in item.__dict__ else item
             if isinstance(node, (int, float, str)):
                 yield str(name), node
-            elif (not isinstance(node, Tensor) and name != "model") or (name == "model" and isinstance(node, _Ignored)):
+            elif (not isinstance(node, Tensor) and name != "model") or (
+                name == "model" and isinstance(node, IgnoredObject)
+            ):
                 yield from _settings(node, depth + 1)
 
 
 def _build(path: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, object]) -> SpeechTranslator:
     """Build the network from the shapes of its tensors, and from fairseq's settings for the numbers of heads."""
-
-    def count(pattern: str) -> int:
-        return len({match[1] for name in tensors if (match := re.match(pattern, name))})
-
+    prefix = "encoder.model."
+    speech = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     try:
-        convolutions = [
-            tensors[f"{_CONVOLUTIONS}.{index}.conv.weight"]
-            for index in range(count(rf"{re.escape(_CONVOLUTIONS)}\.(\d+)\."))
-        ]
-        has_layer_norm = f"{_CONVOLUTIONS}.1.layer_norm.weight" in tensors
-        projection = tensors["encoder.model.feature_projection.projection.weight"]
-        layers = count(r"encoder\.model\.encoder\.layers\.(\d+)\.")
-        ffn_width = tensors["encoder.model.encoder.layers.0.feed_forward.intermediate_dense.weight"].shape[0]
-        position_DIK = tensors["encoder.model.encoder.pos_conv_embed.conv.parametrizations.weight.original1"]
+        encoder = wav2vec2_config(speech, _heads(settings, "encoder_attention_heads"))
         embedding = tensors["decoder.embed_tokens.weight"]
         decoder_ffn_width = tensors["decoder.layers.0.fc1.weight"].shape[0]
         positions = tensors["decoder.embed_positions.weight"].shape[0]
@@ -185,33 +117,17 @@ def _build(path: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, obj
         raise VoxlateError(
             f"{path}: has no {error.args[0]}; expected a wav2vec 2.0 encoder and an mBART decoder"
         ) from None
-    width = projection.shape[0]
-    encoder = Wav2Vec2Config(
-        hidden_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=_heads(settings, "encoder_attention_heads"),
-        intermediate_size=ffn_width,
-        conv_dim=[weight.shape[0] for weight in convolutions],
-        conv_kernel=[weight.shape[2] for weight in convolutions],
-        conv_stride=[5, *[2] * (len(convolutions) - 1)],
-        num_feat_extract_layers=len(convolutions),
-        conv_bias=f"{_CONVOLUTIONS}.0.conv.bias" in tensors,
-        feat_extract_norm="layer" if has_layer_norm else "group",
-        do_stable_layer_norm=has_layer_norm,
-        num_conv_pos_embeddings=position_DIK.shape[2],
-        num_conv_pos_embedding_groups=width // position_DIK.shape[1],
-    )
     decoder = DecoderConfig(
         vocabulary_size=embedding.shape[0],
         width=embedding.shape[1],
-        layers=count(r"decoder\.layers\.(\d+)\."),
+        layers=count_layers(tensors, r"decoder\.layers\.(\d+)\."),
         heads=_heads(settings, "decoder_attention_heads"),
         ffn_width=decoder_ffn_width,
         activation=str(settings.get("activation_fn", "relu")),
         max_positions=positions - MBartDecoder.POSITION_OFFSET,
     )
-    adapter_layers = count(r"adapter\.layers\.(\d+)\.")
-    adapter = AdapterConfig(width, decoder.width, adapter_layers)
+    adapter_layers = count_layers(tensors, r"adapter\.layers\.(\d+)\.")
+    adapter = AdapterConfig(encoder.hidden_size, decoder.width, adapter_layers)
     return SpeechTranslator(Wav2Vec2Encoder(encoder), LengthAdapter(adapter), MBartDecoder(decoder))
 
 

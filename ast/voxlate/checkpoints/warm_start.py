@@ -15,7 +15,7 @@ from torch import Tensor
 from voxlate.checkpoints.config_json import text_config
 from voxlate.checkpoints.conversion import adapter_class, build, decoder_config, identical, load_strictly
 from voxlate.checkpoints.encoders import read_encoder
-from voxlate.checkpoints.hub import find_model
+from voxlate.checkpoints.hub import find_encoder, find_model
 from voxlate.checkpoints.lora import base_folder
 from voxlate.checkpoints.model_folder import Checkpoint, load_checkpoint
 from voxlate.checkpoints.new_adapter import AdapterSettings, new_adapter_config
@@ -52,7 +52,7 @@ def start_model(
     speech = read_encoder(encoder, changed.get("encoder"))
     config = new_adapter_config(adapter or AdapterSettings(), speech, text.config.width)
     model = SpeechTranslator(speech, adapter_class(config)(config), text)
-    return Checkpoint(f"{encoder} + {decoder}", find_model(encoder), model, tokenizer, targets)
+    return Checkpoint(f"{encoder} + {decoder}", find_encoder(encoder), model, tokenizer, targets)
 
 
 def _read_decoder(decoder: str | Path, fields: Mapping[str, Any]) -> tuple[TextDecoder, Tokenizer, Mapping[str, int]]:

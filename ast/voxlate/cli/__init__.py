@@ -19,6 +19,7 @@ from voxlate.cli import (
     evaluate,
     identify,
     languages,
+    models,
     prepare,
     published,
     report,
@@ -39,7 +40,7 @@ _COMMANDS: dict[str, tuple[ModuleType, ...]] = {
     "Use a model": (translate, transcribe, identify, serve),
     "Train a model": (prepare, train, average, convert, card, train_identifier, train_segmenter),
     "Measure a model": (evaluate, score, compare, report, published),
-    "Get information": (languages, doctor),
+    "Get information": (models, languages, doctor),
 }
 
 

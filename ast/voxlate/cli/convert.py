@@ -10,7 +10,11 @@ EXAMPLE = "voxlate convert checkpoint_best.pt --vocabulary sentencepiece.bpe.mod
 
 def convert(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Model folder, Hub id, id@revision, or a fairseq checkpoint (.pt).")
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="Model folder, Hub id, id@revision, short name, or a checkpoint of fairseq or fairseq2 (.pt).",
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="New folder for the converted model.")
@@ -29,7 +33,8 @@ def convert(
 ) -> None:
     """Convert a checkpoint, or prune its vocabulary.
 
-    Converts a fairseq checkpoint to transformers format, or prunes the vocabulary to selected languages.
+    Converts a fairseq checkpoint, or a speech encoder of fairseq2 such as omniASR-W2V, to transformers format. Or
+    prunes the vocabulary to selected languages.
     """
     from voxlate.checkpoints.convert import convert as run
 

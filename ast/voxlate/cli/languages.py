@@ -31,6 +31,7 @@ def _row(code: str) -> Sequence[str]:
     """Return the cells of a language. The names of published models lack their sizes: en-to-15."""
     from voxlate.languages import MBART50_TAGS, find_language
     from voxlate.published_checkpoints import PUBLISHED_TARGETS, published_sources
+    from voxlate.published_models import published_models
 
     language = find_language(code)
     tag = language.mbart_tag
@@ -42,6 +43,11 @@ def _row(code: str) -> Sequence[str]:
             sources[family] = family
         if code in tokens:
             targets[family] = family if str(tokens[code]) == token else f"{family} (token {tokens[code]})"
+    for known in published_models().values():  # of other families
+        if known.role == "translation" and known.hub_id not in PUBLISHED_TARGETS:
+            for found, codes in ((sources, known.speech), (targets, known.text)):
+                if not isinstance(codes, int) and code in codes:
+                    found[known.name] = known.name
     return (
         code,
         language.name,

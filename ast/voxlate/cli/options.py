@@ -33,7 +33,9 @@ AudioTrack = Annotated[
 ]
 Model = Annotated[
     str,
-    model_option("--model", metavar="MODEL", help="Model folder, Hub id or id@revision."),
+    model_option(
+        "--model", metavar="MODEL", help="Model folder, Hub id, id@revision, or short name (`voxlate models`)."
+    ),
 ]
 Device = Annotated[str, model_option(metavar="DEVICE", help="Device to run on: auto, cpu, cuda, cuda:1, mps, xpu.")]
 DType = Annotated[str, model_option(metavar="DTYPE", help="Precision: auto, float32, bfloat16 or float16.")]

@@ -36,7 +36,8 @@ def translate(
         str | None,
         options.model_option(
             metavar="MODEL",
-            help="Model folder, Hub id or id@revision. [default: the published checkpoint for the direction]",
+            help="Model folder, Hub id, id@revision, or short name (`voxlate models`). [default: the "
+            "published XLS-R checkpoint for the direction]",
         ),
     ] = None,
     device: options.Device = "auto",

@@ -83,11 +83,11 @@ class ModelConfig(ClosedModel):
     """The initial weights: a trained model, an encoder joined to a decoder, or random weights (scratch)."""
 
     init_from: ModelName | None = None
-    """Trained model to continue from: a folder or Hub id. Excludes `encoder`, `decoder` and `scratch`."""
+    """Trained model to continue from: a folder, Hub id or short name. Excludes `encoder`, `decoder` and `scratch`."""
     encoder: ModelName | None = None
-    """Pretrained speech encoder: a folder or Hub id."""
+    """Pretrained speech encoder: a folder, Hub id, short name, or fairseq2 checkpoint (`.pt`)."""
     decoder: ModelName | None = None
-    """Pretrained mBART, M2M-100 or NLLB model, of which the decoder is used: a folder or Hub id."""
+    """Pretrained mBART, M2M-100 or NLLB model, of which the decoder is used: a folder, Hub id or short name."""
     scratch: ScratchConfig | None = None
     """Build a model without pretrained parts."""
     adapter: Literal["strided", "conformer"] = "strided"

@@ -15,6 +15,7 @@ from voxlate.checkpoints.shortlist import shortlists_sha256
 from voxlate.checkpoints.weights import adapter_recipe, weights_sha256
 from voxlate.decoding.segmenting import SegmentationOptions
 from voxlate.provenance import settings_sha256, source_commit
+from voxlate.published_models import hub_id
 from voxlate.search_options import SearchSettings
 
 
@@ -25,7 +26,7 @@ class ModelFiles:
     """
 
     def __init__(self, name: str, folder: Path, adapter: Path | None = None) -> None:
-        self.name, self.folder, self.adapter = name, folder, adapter
+        self.name, self.folder, self.adapter = hub_id(name), folder, adapter
 
     @cached_property
     def recipe(self) -> dict[str, object]:

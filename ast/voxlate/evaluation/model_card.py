@@ -22,6 +22,7 @@ from voxlate.config.schema import TrainConfig, read_config
 from voxlate.errors import VoxlateError
 from voxlate.files import write_text
 from voxlate.languages import look_up_language
+from voxlate.published_models import NOT_STATED, find_published, hub_id
 from voxlate_eval.score_files import read_scores
 
 CARD_FILE = "README.md"
@@ -54,7 +55,8 @@ class _Model:
         if self.config is None:
             return {}
         model = self.config.model
-        return {str(name): license_of(str(name)) for name in (model.init_from, model.encoder, model.decoder) if name}
+        names = (hub_id(str(name)) for name in (model.init_from, model.encoder, model.decoder) if name)
+        return {name: license_of(name) for name in names}
 
     @property
     def directions(self) -> list[str]:
@@ -114,13 +116,17 @@ def _model_folder(path: Path, scores: Mapping[Path, dict[str, Any]]) -> Path:
 
 
 def license_of(model: str) -> str | None:
-    """Return the license that the card of a model states, as the Hub names it; None if it cannot be read."""
+    """Return the license that the card of a model states, as the Hub names it; None if it is not known.
+
+    If there is no card here, it is that of the table of published models.
+    """
     path: Path | str = Path(model) / CARD_FILE
     if not Path(path).is_file():
         try:
             path = hf_hub_download(model.partition("@")[0], CARD_FILE)  # from the cache if it is there
         except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError):
-            return None
+            known = find_published(model)
+            return known.license.lower() if known is not None and known.license != NOT_STATED else None
     try:
         license_ = (metadata_load(path) or {}).get("license")
     except (ValueError, YAMLError):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from voxlate.audio.loading import SAMPLE_RATE_HZ
 from voxlate.checkpoints.encoders import read_encoder
-from voxlate.checkpoints.hub import find_model
+from voxlate.checkpoints.hub import find_encoder
 from voxlate.checkpoints.identifier_files import save_identifier
 from voxlate.data.batching import collate_waveforms, read_waveform
 from voxlate.errors import AudioError, VoxlateError
@@ -47,7 +47,7 @@ def train_identifier(
     there are clips of only one language.
     """
     selected = _select(manifests, clips)
-    find_model(encoder, named="with --encoder")
+    find_encoder(encoder, named="with --encoder")
     speech_encoder = read_encoder(encoder)
     torch_device = choose_device(device)
     network = cast("nn.Module", speech_encoder).to(torch_device).eval()

@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from voxlate.audio.loading import SAMPLE_RATE_HZ
 from voxlate.checkpoints.encoders import read_encoder
-from voxlate.checkpoints.hub import find_model
+from voxlate.checkpoints.hub import find_encoder
 from voxlate.checkpoints.segmenter_files import SEGMENTER_FILE, save_segmenter
 from voxlate.errors import VoxlateError
 from voxlate.hardware import choose_device, without_cudnn_attention
@@ -58,7 +58,7 @@ def train_segmenter(
     output. VoxlateError if an argument is wrong or there are too few clips.
     """
     train_clips, held_out_clips = _split(manifests)
-    folder = find_model(encoder, named="with --encoder")
+    folder = find_encoder(encoder, named="with --encoder")
     speech_encoder = read_encoder(encoder)
     available = len(speech_encoder.model.encoder.layers)
     if not 0 <= layers <= available:
@@ -85,7 +85,7 @@ def train_segmenter(
     ]
     threshold = best_threshold(held_out[::2], frame_samples)
     scores = score_boundaries(held_out[1::2], frame_samples, threshold)
-    output = output or folder
+    output = output or (folder.parent if folder.is_file() else folder)
     output.mkdir(parents=True, exist_ok=True)
     clips = sum(map(len, train_clips.values()))
     about = {

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from voxlate.checkpoints.ctc_files import copy_ctc_rows
-from voxlate.checkpoints.hub import find_model
+from voxlate.checkpoints.hub import find_encoder, find_model
 from voxlate.checkpoints.model_folder import Checkpoint, load_checkpoint
 from voxlate.checkpoints.new_adapter import AdapterSettings
 from voxlate.checkpoints.new_language import add_language
@@ -102,7 +102,8 @@ def build_model(config: TrainConfig, data: TrainingData) -> Checkpoint:
     settings = config.model
     for name in ("init_from", "encoder", "decoder"):
         if (model := getattr(settings, name)) is not None:
-            find_model(model, named=f"as model.{name}")
+            find = find_encoder if name == "encoder" else find_model
+            find(model, named=f"as model.{name}")
     fields = _config_fields(config.regularization)
     torch.manual_seed(config.seed)  # for new weights: the adapter, or a model from scratch
     adapter = AdapterSettings(
