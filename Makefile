@@ -8,7 +8,7 @@ OLDEST_TESTS := tests/test_dependencies.py tests/test_config.py tests/test_token
 	tests/decoding/test_search.py tests/training/test_trackers.py tests/training/test_freezing.py \
 	tests/serving/test_uploads.py tests/serving/test_clients_of_others.py
 
-.PHONY: demo docs install test test-slow test-oldest lint types check format
+.PHONY: demo dist docs install test test-slow test-oldest lint types check format
 
 # A small model translates bundled clips. It needs no more than users do; what is installed for tests will do as well.
 # Compiling all that is installed takes a third of the time, and the demo imports a small part of it.
@@ -37,6 +37,12 @@ test-slow: install
 # Builds the documentation site in site/, without the network. The variable hides an advertisement of MkDocs Material.
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+# Builds the source distribution and the wheel in dist/, and checks their metadata.
+dist: install
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
 
 # Tests the code that depends most on other libraries, with the oldest versions that pyproject.toml accepts.
 test-oldest: $(OLDEST)/.installed

@@ -1,4 +1,5 @@
-"""Find where the host would wait for a GPU, on a CPU: reading the value of a tensor that would be on the device.
+"""Find where the host would wait for a GPU, on a CPU: reading the value of a tensor that would be on the device, and
+copying one there that is not in pinned memory.
 
 A tensor counts as on the device if it was created on, or moved to, an explicit device, or computed from such a tensor.
 """
@@ -17,7 +18,7 @@ _READS = {
 
 
 class HostWaitError(AssertionError):
-    """The host reads a value from the device."""
+    """The host reads a value from the device, or copies one to it and waits."""
 
 
 class ForbidHostWaits(TorchFunctionMode):
@@ -36,9 +37,11 @@ class ForbidHostWaits(TorchFunctionMode):
         marked = any(getattr(value, "is_marked", False) for value in values)
         if marked and self._reads(name, args, kwargs):
             raise HostWaitError(f"{name} reads a tensor on the device")
+        moved = any(isinstance(value, torch.device) for value in values)
+        if moved and not marked and self._waits_for_copy(name, kwargs):
+            raise HostWaitError(f"{name} copies a tensor to the device, and waits for it")
         result = func(*args, **kwargs)
         self.calls += marked
-        moved = any(isinstance(value, torch.device) for value in values)
         if moved and isinstance(result, Tensor):
             result = result.clone() if result is args[0] else result  # on a CPU, `to` returns the same tensor
         if marked or moved:
@@ -52,6 +55,9 @@ class ForbidHostWaits(TorchFunctionMode):
         if name == "ctc_loss":  # reads lengths on the host
             return any(getattr(value, "is_marked", False) for value in args[2:4])
         return name in _READS
+
+    def _waits_for_copy(self, name: str, kwargs: Any) -> bool:
+        return name in ("tensor", "as_tensor") or (name in ("to", "cuda") and not kwargs.get("non_blocking"))
 
 
 def _mark(value: Any) -> None:

@@ -10,8 +10,9 @@ from paths import ROOT
 SOURCES = sorted([*(ROOT / "ast").rglob("*.py"), *(ROOT / "eval").rglob("*.py")])
 
 # Modules of voxlate that each of its packages and top-level modules may import, besides itself.
-_BASE = {"errors", "files", "json_files", "languages", "published_checkpoints", "registry", "text"}
+_BASE = {"bundled", "errors", "files", "json_files", "languages", "published_checkpoints", "registry", "text"}
 MAY_IMPORT = {
+    "bundled": set[str](),
     "errors": set[str](),
     "files": set[str](),
     "registry": {"errors"},
@@ -27,9 +28,9 @@ MAY_IMPORT = {
     "provenance": {"files"},
     "process_messages": {"files"},
     "processes": {"errors", "process_messages"},
-    "config": {"errors", "languages"},
+    "config": {"bundled", "errors", "languages"},
     "manifest": {"errors", "files", "languages"},
-    "audio": {"errors", "files", "languages", "processes"},
+    "audio": {"bundled", "errors", "files", "languages", "processes"},
     "corpora": _BASE | {"audio", "manifest", "processes", "progress"},
     "data": _BASE | {"audio", "manifest", "tokenizer"},
     "models": {"errors", "tokenizer"},
@@ -48,7 +49,7 @@ MAY_IMPORT = {
     "cli": _BASE
     | {"doctor"}
     | {"audio", "checkpoints", "config", "corpora", "decoding", "evaluation", "hardware", "models", "processes"}
-    | {"search_options", "serving", "training", "__init__"},
+    | {"progress", "search_options", "serving", "training", "__init__"},
     "__main__": {"cli"},
     "__init__": {"audio", "decoding", "errors", "manifest", "search_options"},
 }

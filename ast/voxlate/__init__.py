@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from voxlate.manifest.writing import write_manifest as write_manifest
     from voxlate.search_options import SearchOptions as SearchOptions
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = {
     "AudioError": "voxlate.errors",

@@ -37,6 +37,8 @@ CAN_START = hasattr(socket, "send_fds")  # not on Windows
 _PROGRAM = (
     "import sys; sys.path[:] = sys.argv[3:]; from voxlate.processes import serve; serve(*map(int, sys.argv[1:3]))"
 )
+# glibc returns each freed array of a clip to the system and has it zeroed again, a fifth of the time of decoding it.
+_ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
@@ -116,7 +118,7 @@ class FunctionProcess(Generic[Item, Result]):
                     stdout=subprocess.DEVNULL,
                     pass_fds=[descriptor],
                     start_new_session=True,  # Ctrl-C reaches only the parent
-                    env={**os.environ, **dict.fromkeys(_THREADS, "1")},
+                    env={**_ALLOCATOR, **os.environ, **dict.fromkeys(_THREADS, "1")},
                 )
             self._connection = connection
         self._exchange(self._function, is_start=True)

@@ -20,7 +20,7 @@ import torch
 from speed.build_full_size import SIZES
 from speed.card_run import CardRun
 from speed.gpu_rates import busy, rates, roofline
-from speed.gpu_training import trainer, training, training_busy, training_compiled
+from speed.gpu_training import trainer, training, training_bfloat16_weights, training_busy, training_compiled
 from speed.gpu_translation import (
     latency,
     other_sizes,
@@ -43,6 +43,7 @@ STAGES: dict[str, tuple[Callable[[CardRun], dict[str, Any]], float]] = {
     "roofline": (roofline, 0),
     "training": (training, 25),
     "trainer": (trainer, 30),
+    "training_bfloat16_weights": (training_bfloat16_weights, 20),
     "latency": (latency, 10),
     "busy": (busy, 15),
     "training_busy": (training_busy, 30),

@@ -30,6 +30,16 @@ def training_busy(run: CardRun) -> dict[str, Any]:
     return _train(run, run.amounts.batch_seconds[0], "--profile")
 
 
+def training_bfloat16_weights(run: CardRun) -> dict[str, Any]:
+    """Measure training with a bfloat16 copy of the model, next to the default, autocast."""
+    size = run.amounts.batch_seconds[0]
+    result = _train(run, size, "precision=bfloat16-weights")
+    autocast = run.results.get("training", {}).get(f"batch_seconds={size}", {})
+    if "speed" in result and "speed" in autocast:
+        result["as fast as autocast, times"] = result["speed"] / autocast["speed"]
+    return result
+
+
 def training_compiled(run: CardRun) -> dict[str, Any]:
     """Measure training with a compiled encoder; not in a quick run."""
     if run.arguments.quick:

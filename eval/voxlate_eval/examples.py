@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
+from voxlate_eval.long_work import ProgressBar, no_progress
 from voxlate_eval.page_clips import PageClips
 from voxlate_eval.policy import CHARACTERS, tokenizers
 from voxlate_eval.score_files import read_sentences
@@ -26,17 +27,22 @@ class Examples:
     note: str
 
 
-def read_examples(runs: Sequence[EvaluatedRun], clips: PageClips, count: int) -> Examples:
+def read_examples(
+    runs: Sequence[EvaluatedRun], clips: PageClips, count: int, progress: ProgressBar = no_progress
+) -> Examples:
     """Read sentences of all runs and add the clips that may be shown, starting with the worst sentences."""
     sets: list[dict[str, Any]] = []
     total = 0
-    for direction in dict.fromkeys(direction for run in runs for direction in run.sentences):
-        having = [run for run in runs if direction in run.sentences]
-        rows, found = _select(direction, having, count)
-        allowed = [folder for run in having for folder in clips.allowed(run.scores[direction])]
-        total += found
-        names = [run.name for run in having] if len(runs) > 1 else [""]
-        sets.append({"direction": direction, "systems": names, "rows": rows, "allowed": allowed})
+    directions = dict.fromkeys(direction for run in runs for direction in run.sentences)
+    with progress("directions whose sentences are read", len(directions)) as advance:
+        for direction in directions:
+            having = [run for run in runs if direction in run.sentences]
+            rows, found = _select(direction, having, count)
+            allowed = [folder for run in having for folder in clips.allowed(run.scores[direction])]
+            total += found
+            names = [run.name for run in having] if len(runs) > 1 else [""]
+            sets.append({"direction": direction, "systems": names, "rows": rows, "allowed": allowed})
+            advance(1)
     shown = sum(len(one["rows"]) for one in sets)
     places = [(row, one["allowed"]) for one in sets for row in one["rows"]]
     for row, allowed in sorted(places, key=lambda place: float(place[0]["chrF"])):

@@ -3,19 +3,18 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from voxlate_eval import plots
 from voxlate_eval.examples import as_script, read_examples
 from voxlate_eval.formats import as_csv, as_latex, as_markdown, notes
+from voxlate_eval.long_work import ProgressBar, no_progress
 from voxlate_eval.page_clips import IsPlayable, PageClips
 from voxlate_eval.page_tables import check_table, metric_table, score_table, significance_tables
+from voxlate_eval.page_template import page_file, render_page
 from voxlate_eval.recipe_table import recipe_tables
 from voxlate_eval.run_comparison import compare_runs
 from voxlate_eval.tables import Tables, make_tables
-
-_PAGE = Path(__file__).parent / "page"
 
 
 def write_report(
@@ -28,6 +27,7 @@ def write_report(
     link: bool = True,
     clip_folders: Sequence[Path] = (),
     is_playable: IsPlayable | None = None,
+    progress: ProgressBar = no_progress,
 ) -> list[Path]:
     """Write tables.md, tables.csv, tables.tex and report.html for runs; return their paths.
 
@@ -43,27 +43,24 @@ def write_report(
         "tables.md": as_markdown(tables),
         "tables.csv": as_csv(tables),
         "tables.tex": as_latex(tables),
-        "report.html": _page(tables, clips, sentences),
+        "report.html": _page(tables, clips, sentences, progress),
     }
     for name, text in texts.items():
         (output / name).write_text(text, encoding="utf-8", newline="\n")
     return [output / name for name in texts]
 
 
-def _page(tables: Tables, clips: PageClips, sentences: int) -> str:
-    environment = Environment(
-        loader=PackageLoader("voxlate_eval", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    examples = read_examples(tables.runs, clips, sentences)
-    return environment.get_template("report.html.jinja").render(
+def _page(tables: Tables, clips: PageClips, sentences: int, progress: ProgressBar) -> str:
+    examples = read_examples(tables.runs, clips, sentences, progress)
+    return render_page(
+        "report.html.jinja",
         title=f"Speech translation: {', '.join(run.name for run in tables.runs)}",
         summary=_summary(tables),
-        css=Markup((_PAGE / "report.css").read_text(encoding="utf-8")),  # noqa: S704 (our own files)
-        js=Markup((_PAGE / "report.js").read_text(encoding="utf-8")),  # noqa: S704
+        js=page_file("report.js"),
         scores=score_table(tables),
         notes=notes(tables),
         plots=_plots(tables),
-        significance=significance_tables(compare_runs(tables.runs)),
+        significance=significance_tables(compare_runs(tables.runs, progress=progress)),
         metrics=metric_table(tables.runs),
         checks=check_table(tables.runs),
         sentences_note=examples.note,

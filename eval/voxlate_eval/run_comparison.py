@@ -1,10 +1,11 @@
 """Significance tests between runs, from their sentences: which runs differ in BLEU, for each direction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import cpu_count
 
 from voxlate_eval import EvaluationError
+from voxlate_eval.long_work import ProgressBar, no_progress
 from voxlate_eval.metrics import Sums, make_metric, statistics
 from voxlate_eval.ranking import Ranking, rank
 from voxlate_eval.score_files import read_sentences
@@ -24,14 +25,20 @@ class DirectionRanking:
     problem: str = ""
 
 
-def compare_runs(runs: Sequence[EvaluatedRun], samples: int = SAMPLES) -> list[DirectionRanking]:
+def compare_runs(
+    runs: Sequence[EvaluatedRun], samples: int = SAMPLES, progress: ProgressBar = no_progress
+) -> list[DirectionRanking]:
     """Rank the runs of every direction that at least two of them have."""
     directions = dict.fromkeys(direction for run in runs for direction in run.scores)
     shared = [(name, [run for run in runs if name in run.scores]) for name in directions]
-    return [_rank(direction, found, samples) for direction, found in shared if len(found) > 1]
+    several = [(name, found) for name, found in shared if len(found) > 1]
+    with progress("test sets compared", sum(len(found) for _, found in several)) as advance:
+        return [_rank(direction, found, samples, advance) for direction, found in several]
 
 
-def _rank(direction: str, runs: Sequence[EvaluatedRun], samples: int) -> DirectionRanking:
+def _rank(
+    direction: str, runs: Sequence[EvaluatedRun], samples: int, advance: Callable[[int], None]
+) -> DirectionRanking:
     names = [run.name for run in runs]
     missing = [run.name for run in runs if direction not in run.sentences]
     if missing:
@@ -55,6 +62,7 @@ def _rank(direction: str, runs: Sequence[EvaluatedRun], samples: int) -> Directi
     for run, rows in zip(runs, texts, strict=True):
         hypotheses, references = [row[2] for row in rows], [row[1] for row in rows]
         sums.append(statistics(metric, hypotheses, references, workers=cpu_count() or 1))
+        advance(1)
         stated = run.scores[direction]["metrics"]["BLEU"]["value"]
         if abs(metric.value(sums[-1].sum(axis=0)) - stated) > _AGREEMENT:
             problem = f"scores.json and sentences.jsonl of {run.name} do not belong together"

@@ -48,9 +48,10 @@ class Axis:
         return [number * step for number in range(first, math.floor(self.high / step + 1e-9) + 1)]
 
 
-def nice_axis(values: Sequence[float], start: float, end: float) -> Axis:
-    """Return a linear axis from 0, or a lower round value, to a round value that is at least the highest one."""
-    low, high = min(0.0, *values), max(1.0, *values)
+def nice_axis(values: Sequence[float], start: float, end: float, *, least: float = 1.0) -> Axis:
+    """Return a linear axis from 0, or a lower round value, to a round one that is at least `least` and the highest."""
+    low, high = min([0.0, *values]), max([least, *values])
+    high = high if high > low else low + 1.0
     step = _round_step(high - low)
     return Axis(math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step, start, end)
 
@@ -93,6 +94,24 @@ class Chart:
         self.parts.append(
             Markup('<circle cx="{:.2f}%" cy="{:.1f}" r="4" class="s{} {}"><title>{}</title></circle>').format(
                 x, y, series % SERIES, "ours" if is_ours else "published", one_line(text)
+            )
+        )
+
+    def curve(self, places: Sequence[tuple[float, float]], style: str) -> None:
+        """Add a line through places. They have a coordinate system of their own, since polylines know no percents."""
+        points = " ".join(f"{x:.2f},{y:.1f}" for x, y in places)
+        self.parts.append(
+            Markup(
+                '<svg width="100%" height="{0}" viewBox="0 0 100 {0}" preserveAspectRatio="none">'
+                '<polyline points="{1}" class="curve {2}" vector-effect="non-scaling-stroke"/></svg>'
+            ).format(self.height, points, style)
+        )
+
+    def target(self, x: float, y: float, text: str) -> None:
+        """Add an invisible point that shows `text` under the pointer."""
+        self.parts.append(
+            Markup('<circle cx="{:.2f}%" cy="{:.1f}" r="6" class="target"><title>{}</title></circle>').format(
+                x, y, one_line(text)
             )
         )
 

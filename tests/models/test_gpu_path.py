@@ -16,6 +16,7 @@ from voxlate.data.batching import collate_waveforms
 from voxlate.models.fast_path import install_fast_path
 from voxlate.models.gpu.front_end import FrontEnd
 from voxlate.models.gpu.gpu_path import compile_encoders, replace_parts
+from voxlate.models.sentence_boundaries import first_layers
 
 XLSR = KINDS["XLS-R, XLSR-53, wav2vec 2.0 LV-60"]
 
@@ -65,7 +66,9 @@ def test_convolutions_in_bfloat16(autocast: bool) -> None:
     assert float((rounded.float() - exact).norm() / exact.norm()) < 0.03
 
 
-@pytest.mark.parametrize("kind", ["XLS-R, XLSR-53, wav2vec 2.0 LV-60", "HuBERT base", "HuBERT with batch norm"])
+@pytest.mark.parametrize(
+    "kind", ["XLS-R, XLSR-53, wav2vec 2.0 LV-60", "HuBERT base", "HuBERT with batch norm", "w2v-BERT 2.0"]
+)
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_training_with_dropout_and_layerdrop_is_the_same(kind: str, checkpointing: bool) -> None:
     name, fields, normalize = KINDS[kind]
@@ -98,14 +101,28 @@ def test_lengths_on_the_host_are_those_of_the_states() -> None:
         assert encoder.frame_lengths(lengths_B).tolist() == frames_B.tolist()
 
 
-@pytest.mark.parametrize("kind", ["XLS-R, XLSR-53, wav2vec 2.0 LV-60", "HuBERT base"])
-def test_encoding_does_not_wait_for_the_device(kind: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("training", [False, True])
+def test_an_encoder_does_not_wait_for_the_device(kind: str, training: bool) -> None:
     encoder: Any = build(KINDS[kind])
     replace_parts(encoder)
     waveform_BT, lengths_B = collate_waveforms(waveforms(3, 0.7, 1.3), normalize=True)
-    with torch.inference_mode(), ForbidHostWaits([waveform_BT, *encoder.parameters()]) as mode:
-        encoder(waveform_BT, lengths_B)
-    assert mode.calls > 50
+    with torch.set_grad_enabled(training), ForbidHostWaits([waveform_BT, *encoder.parameters()]) as mode:
+        states_BSD, _ = encoder.train(training)(waveform_BT, lengths_B)
+        if training:
+            states_BSD.sum().backward()
+    assert mode.calls > 100
+
+
+@pytest.mark.parametrize("kind", ["XLS-R, XLSR-53, wav2vec 2.0 LV-60", "w2v-BERT 2.0"])
+def test_the_first_layers_of_an_encoder_stay_the_first_ones(kind: str) -> None:
+    encoder: Any = build(KINDS[kind])
+    waveform_BT, lengths_B = collate_waveforms(waveforms(3, 0.7, 1.3), normalize=True)
+    with torch.inference_mode():
+        expected, _ = first_layers(encoder, 1)(waveform_BT, lengths_B)
+        replace_parts(encoder)
+        states_BSD, _ = first_layers(encoder, 1)(waveform_BT, lengths_B)
+    torch.testing.assert_close(states_BSD, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_nothing_is_compiled_for_short_jobs_and_all_layers_for_long_ones() -> None:

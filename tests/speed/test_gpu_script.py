@@ -15,6 +15,7 @@ pytestmark = pytest.mark.slow
 STAGES = {
     "rates", "parity_with_cpu", "parity_with_transformers", "translation", "transformers", "training", "trainer",
     "latency", "busy", "roofline", "other_sizes", "training_busy", "training_compiled",
+    "training_bfloat16_weights",
 }  # fmt: skip
 
 
@@ -40,6 +41,7 @@ def test_the_whole_script_runs_on_a_cpu(tmp_path: Path) -> None:
     assert result["training"]["batch_seconds=15.0"]["loss"] > 0
     assert result["training"]["batch_seconds=auto"]["batch_seconds"] == 120
     assert result["other_sizes"]["tiny"]["speed"] > 0
+    assert result["training_bfloat16_weights"]["as fast as autocast, times"] > 0
     assert result["trainer"]["voxlate is as fast, times"]["batch_seconds=15.0"] > 0
     assert result["latency"]["beam 5"]["median_ms"] > 0
     assert result["busy"]["busy_share"] is None  # there are no kernels on a CPU

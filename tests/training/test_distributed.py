@@ -124,6 +124,16 @@ def test_layerdrop_is_the_same_in_two_processes(toy: Path, tmp_path: Path) -> No
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
 
 
+@pytest.mark.slow
+def test_a_working_copy_in_two_processes(toy: Path, tmp_path: Path) -> None:
+    """Each process has a copy, whose gradients are summed over the processes after every batch."""
+    changes = {"precision": "bfloat16-weights", "data__dev": [], "optimizer__max_updates": 2}
+    raw = settings(toy, output_dir=str(tmp_path / "one"), **(CHANGES | changes))
+    assert train(TrainConfig(**raw), Console(quiet=True)) == 0
+    run(toy, tmp_path / "two", 2, **changes)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-3)
+
+
 def test_ctc_only_in_two_processes(toy: Path, tmp_path: Path) -> None:
     """DDP does not wait for the gradients of a decoder that does not run yet."""
     changes = {"loss": {"label_smoothing": 0.0, "ctc_weight": 0.5, "ctc_only_updates": 4}}

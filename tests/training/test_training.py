@@ -76,6 +76,9 @@ def test_contents_of_the_run_folder(toy: Path, tmp_path: Path) -> None:
         assert expected in printed
     assert "dev BLEU before and after" in printed
     assert newest_checkpoint(folder).name == "update-00000006"
+    page = (folder / "training.html").read_text()
+    for expected in ("Training: run", "update of 6 (finished)", "Dev BLEU", "at update 6", "optimizer.lr"):
+        assert expected in page
 
 
 def test_gradients_do_not_depend_on_batch_sizes_or_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

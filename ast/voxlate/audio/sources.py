@@ -6,9 +6,9 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
+from voxlate.bundled import find_bundled
 from voxlate.errors import AudioError
 
 AudioSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
@@ -34,7 +34,7 @@ def open_source(source: AudioSource) -> Iterator[BinaryIO]:
         yield _seekable(io.BytesIO(source))
     elif isinstance(source, (str, os.PathLike)):
         try:
-            file = Path(source).open("rb")  # noqa: SIM115 (errors inside `with` are not errors of opening)
+            file = find_bundled(source).open("rb")  # errors inside `with` are not errors of opening
         except (OSError, ValueError) as error:
             raise AudioError(OPEN_REASONS.get(type(error), f"cannot be opened: {error}")) from error
         with file:

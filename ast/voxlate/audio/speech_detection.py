@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -103,16 +104,16 @@ class Speech:
 
 def detect_speech(waveform_T: Waveform | SpooledWaveform, options: SpeechOptions) -> Speech:
     """Detect speech in a waveform, (T,)."""
-    levels_G = _decibels(_powers(waveform_T))
+    levels_G = _levels(waveform_T)
     is_audible_G = levels_G >= SILENCE_DBFS
     if not is_audible_G.any():
         nothing_G = np.zeros(len(levels_G), np.bool_)
         return Speech(len(waveform_T), np.zeros(-(-len(waveform_T) // FRAME_SAMPLES), np.float32), nothing_G, nothing_G)
-    loud_dbfs = float(np.percentile(levels_G[is_audible_G], _LOUD_PERCENTILE))
+    loud_dbfs = float(np.percentile(levels_G[is_audible_G], _LOUD_PERCENTILE, overwrite_input=True))
     sound_G = levels_G >= max(_FLOOR_DBFS + 1, loud_dbfs - _SOUND_RANGE_DB)
     if options.vad:
         probabilities_F = speech_probabilities(_at_standard_level(waveform_T, levels_G))
-        detected_G = _per_level_frame(probabilities_F, np.arange(len(levels_G))) >= options.threshold
+        detected_G = _is_speech_per_level_frame(probabilities_F >= options.threshold, len(levels_G))
         speech_G = _refine(_without_isolated(detected_G, _MIN_SPEECH_FRAMES), levels_G)
     else:
         speech_G = _without_isolated(sound_G, _MIN_SPEECH_FRAMES)
@@ -127,15 +128,22 @@ def _refine(detected_G: Booleans, levels_G: Floats) -> Booleans:
     there is noise.
     """
     speech_G = detected_G.copy()
-    smooth_G = np.convolve(levels_G, np.full(3, 1 / 3), mode="same") if len(levels_G) >= 3 else levels_G
     noise = _local_noise(detected_G, levels_G)
     for start, end in true_runs(detected_G):
-        smooth = smooth_G[start:end]
+        smooth = _smooth(levels_G, start, end)
         padded = np.pad(smooth, _AROUND_FRAMES, mode="edge")
         loud = np.lib.stride_tricks.sliding_window_view(padded, 2 * _AROUND_FRAMES + 1).max(axis=1)
         above_noise = np.minimum(noise(start, end) + _ABOVE_NOISE_DB, loud - _LEAST_RANGE_DB)
         speech_G[start:end] = smooth >= np.maximum(loud - _SPEECH_RANGE_DB, above_noise)
     return _without_isolated(speech_G, _SHORT_FRAMES)
+
+
+def _smooth(levels_G: Floats, start: int, end: int) -> Floats:
+    """Return means of each level and its two neighbors, those of frames from `start` to `end`."""
+    if len(levels_G) < 3:
+        return levels_G[start:end]
+    around = np.pad(levels_G[max(0, start - 1) : end + 1], (int(start == 0), int(end == len(levels_G))))
+    return np.convolve(around, np.full(3, 1 / 3), mode="valid")
 
 
 def _local_noise(detected_G: Booleans, levels_G: Floats) -> Callable[[int, int], float]:
@@ -162,10 +170,19 @@ def _without_isolated(speech_G: Booleans, min_frames: int) -> Booleans:
     return kept_G
 
 
-def _per_level_frame(probabilities_F: Floats, frames: npt.NDArray[np.int64]) -> Floats:
-    """Return the probabilities at the middle of frames of 10 ms."""
+def _per_level_frame(values_F: npt.NDArray[Any], frames: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """Return the values at the middle of frames of 10 ms."""
     indices = (frames * LEVEL_FRAME_SAMPLES + LEVEL_FRAME_SAMPLES // 2) // FRAME_SAMPLES
-    return probabilities_F[np.minimum(indices, len(probabilities_F) - 1)]
+    return values_F[np.minimum(indices, len(values_F) - 1)]
+
+
+def _is_speech_per_level_frame(is_speech_F: Booleans, frames: int) -> Booleans:
+    """Return for each frame of 10 ms, (G,), whether there is speech in the middle of it."""
+    is_speech_G = np.empty(frames, np.bool_)
+    for start in range(0, frames, _READ_FRAMES):
+        stop = min(start + _READ_FRAMES, frames)
+        is_speech_G[start:stop] = _per_level_frame(is_speech_F, np.arange(start, stop))
+    return is_speech_G
 
 
 def _per_vad_frame(speech_G: Booleans, samples: int) -> Floats:
@@ -187,18 +204,15 @@ def _blocks(waveform_T: Waveform | SpooledWaveform) -> Iterator[Waveform]:
         yield waveform_T[start : start + size]
 
 
-def _powers(waveform_T: Waveform | SpooledWaveform) -> Floats:
-    """Return the power of each frame of 10 ms without its constant offset, (G,)."""
-    powers = [np.zeros(0)]
-    for block_T in _blocks(waveform_T):
+def _levels(waveform_T: Waveform | SpooledWaveform) -> Floats:
+    """Return the level of each frame of 10 ms without its constant offset, (G,), in dBFS."""
+    levels_G = np.empty(-(-len(waveform_T) // LEVEL_FRAME_SAMPLES), np.float32)
+    for index, block_T in enumerate(_blocks(waveform_T)):
         padded = np.pad(block_T.astype(np.float64), (0, -len(block_T) % LEVEL_FRAME_SAMPLES), mode="edge")
-        powers.append(padded.reshape(-1, LEVEL_FRAME_SAMPLES).var(axis=1))
-    return np.concatenate(powers)
-
-
-def _decibels(powers: Floats) -> Floats:
-    """Return powers as levels in dBFS."""
-    return np.asarray(10 * np.log10(np.maximum(powers, 10 ** (_FLOOR_DBFS / 10))))
+        powers = padded.reshape(-1, LEVEL_FRAME_SAMPLES).var(axis=1)
+        first = index * _READ_FRAMES
+        levels_G[first : first + len(powers)] = 10 * np.log10(np.maximum(powers, 10 ** (_FLOOR_DBFS / 10)))
+    return levels_G
 
 
 def true_runs(is_true: Booleans) -> list[tuple[int, int]]:

@@ -15,6 +15,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from voxlate.bundled import find_bundled
 from voxlate.errors import VoxlateError
 
 ADAPTER_CONFIG = "adapter_config.json"  # in the folder of a LoRA adapter, which has no config.json
@@ -23,14 +24,14 @@ _SAFETENSORS = ("model*.safetensors", "adapter_model.safetensors")
 
 
 def find_model(model: str | Path, *, named: str = "with --model") -> Path:
-    """Return the folder of `model`: a folder, or ``owner/name`` or ``owner/name@revision`` on the Hub.
+    """Return the folder of `model`: a folder, a bundled one, or ``owner/name[@revision]`` on the Hub.
 
     Files missing from the Hub cache are downloaded: safetensors if the repository has them, else ``.bin``. With
     HF_HUB_OFFLINE=1 the network is not used. VoxlateError explains how to get a missing model; `named` is how the user
     names one on the command line.
     """
     name = str(model)
-    folder = Path(name)
+    folder = find_bundled(name)
     if name and os.path.isdir(folder):  # noqa: PTH112 (the methods of Path raise for names that are too long)
         return folder
     repository, _, revision = name.partition("@")

@@ -46,6 +46,7 @@ def report(
     """
     with options.scorer_errors():
         from voxlate.evaluation.playable_audio import is_playable
+        from voxlate.progress import progress_bar
         from voxlate_eval.report import write_report
         from voxlate_eval.strict_json import path_text
 
@@ -61,5 +62,6 @@ def report(
             link=link,
             clip_folders=clips or [],
             is_playable=is_playable,
+            progress=progress_bar,
         )
         print(*map(path_text, written), sep="\n")

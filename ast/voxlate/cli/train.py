@@ -10,7 +10,8 @@ EXAMPLE = "voxlate train recipes/covost2/x-en-300m.yaml optimizer.lr=1e-4"
 
 def train(
     config: Annotated[
-        Path, typer.Argument(metavar="CONFIG", help="YAML file with the settings; see recipes/ for examples.")
+        Path,
+        typer.Argument(metavar="CONFIG", help="YAML file with the settings. Those in recipes/ are found anywhere."),
     ],
     overrides: Annotated[
         list[str] | None,

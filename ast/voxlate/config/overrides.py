@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from voxlate.bundled import find_bundled
 from voxlate.config.renamed_keys import rename_keys
 from voxlate.config.yaml_settings import MAX_BYTES, format_value, load_yaml
 from voxlate.errors import VoxlateError
@@ -42,6 +43,8 @@ def read_settings(path: Path, *, warn: bool = True, derived: tuple[Path, ...] = 
     if not isinstance(base, str) or not base:
         raise VoxlateError(f"{name}: base is {format_value(base)}, expected the path of another YAML file")
     base_path = path.parent / base
+    if not base_path.exists() and find_bundled(base).exists():
+        base_path = find_bundled(base)
     if os.path.realpath(base_path) in map(os.path.realpath, (*derived, path)):
         raise VoxlateError(f"{name}: its base {base_path} is based on it; expected another file, or none")
     if len(derived) >= _MAX_BASES:

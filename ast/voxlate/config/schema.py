@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from voxlate.bundled import find_bundled
 from voxlate.config.overrides import apply_overrides, read_settings
 from voxlate.config.problems import describe_errors, list_problems
 from voxlate.config.renamed_keys import rename_keys
@@ -41,8 +42,11 @@ class TrainConfig(ClosedModel):
     regularization: RegularizationConfig = RegularizationConfig()
     validation: ValidationConfig = ValidationConfig()
     checkpoints: CheckpointConfig = CheckpointConfig()
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of matrix products; weights and optimizer are float32. `auto`: bfloat16 where the GPU has it."""
+    precision: Literal["auto", "float32", "bfloat16", "bfloat16-weights"] = "auto"
+    """Precision of matrix products; the weights that are trained and saved, and the optimizer, are float32.
+
+    `auto`: bfloat16 where the GPU has it. `bfloat16-weights`: everything is computed by a bfloat16 copy of the model.
+    """
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass, which saves memory and takes time."""
     compile_encoder: bool = False
@@ -57,6 +61,11 @@ class TrainConfig(ClosedModel):
     """Updates between lines of the log."""
     log_with: list[Literal["tensorboard", "wandb", "mlflow"]] = Field(default=["tensorboard"])
     """Trackers of accelerate that record the run."""
+
+    @property
+    def has_working_copy(self) -> bool:
+        """Whether a bfloat16 copy of the model computes the losses; a sharded one gathers its weights in bfloat16."""
+        return self.precision == "bfloat16-weights" and not self.sharded
 
     @property
     def compares_directions(self) -> bool:
@@ -106,11 +115,11 @@ class TrainConfig(ClosedModel):
 def read_config(path: str | Path, overrides: Sequence[str] = (), *, warn: bool = True) -> TrainConfig:
     """Return the settings of a YAML file with ``key=value`` overrides such as ``optimizer.lr=1e-4`` applied.
 
-    A file with ``base: OTHER.yaml`` (a path relative to it) inherits the settings of that file. Values of overrides
-    are parsed as YAML. Old names of settings are accepted, with a warning unless `warn` is False. VoxlateError lists
-    every problem of the file and the overrides, one per line.
+    A file with ``base: OTHER.yaml`` inherits the settings of that file, whose path is relative to it, or that of a
+    bundled recipe. Values of overrides are parsed as YAML. Old names of settings are accepted, with a warning unless
+    `warn` is False. VoxlateError lists every problem of the file and the overrides, one per line.
     """
-    path = Path(path)
+    path = find_bundled(path)
     raw = read_settings(path, warn=warn)
     problems = list(apply_overrides(raw, overrides))
     try:

@@ -54,4 +54,4 @@ class BackgroundEncoder:
     def _encode(self, waveforms: Sequence[Tensor]) -> CrossAttentionCache:
         waveform_BT, lengths_B = collate_waveforms(waveforms, normalize=self._model.encoder.normalize_waveform)
         device = self._model.device
-        return self._model.cross_attention_cache(on_device(waveform_BT, device), on_device(lengths_B, device))
+        return self._model.cross_attention_cache(on_device(waveform_BT, device), lengths_B)

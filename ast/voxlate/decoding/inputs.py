@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from voxlate.audio.loading import MEDIA_SUFFIXES
+from voxlate.bundled import find_bundled
 from voxlate.errors import AudioError
 
 STDIN = "-"
@@ -60,11 +61,12 @@ class Inputs:
 def find_inputs(arguments: Sequence[str]) -> Inputs:
     """Return the inputs of arguments, each once, in the order given, and by path within a folder or glob.
 
-    Folders are searched recursively for files with a media suffix. A file given by name may have any suffix.
+    Folders are searched recursively for files with a media suffix. A file given by name may have any suffix. The clips
+    of bundled recipes are found in any working directory.
     """
     inputs = Inputs()
     for argument in arguments:
-        path = Path(argument)
+        path = find_bundled(argument)
         if argument == STDIN:
             inputs.items.append(Input(None))
         elif os.path.isdir(path):  # noqa: PTH112 (the methods of Path raise where a name is too long)

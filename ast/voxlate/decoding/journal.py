@@ -124,12 +124,11 @@ class ResultJournal:
             self._append(lines)
 
     def record(self, entry: JournalEntry, settings: Mapping[str, object]) -> None:
-        """Append the entry of new results, and its settings if they are new."""
+        """Append the entry of new results, and its settings if they are new. It is not kept in memory."""
         lines: list[object] = [entry.to_json()]
         if entry.settings not in self._settings:
             lines.insert(0, {"settings": entry.settings, "values": settings})
             self._settings[entry.settings] = settings
-        self._add(entry)
         with self._locked():
             self._append(lines)
 

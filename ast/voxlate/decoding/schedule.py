@@ -26,7 +26,7 @@ from voxlate.search_options import SearchOptions
 # The caches of a search are padded to its longest segment. This many seconds per segment bound their memory.
 _MEAN_SECONDS = 10.0
 _ENCODED_SECONDS = 320.0  # of audio in the encoder at a time, with padding
-MAX_PADDING_SECONDS = 0.05 * _ENCODED_SECONDS  # a GPU takes less time for it than for another batch
+_PADDING_SHARE = 0.05
 # New segments join the search as soon as this part of it is free. A quarter of it is encoded at a time.
 _CPU_GROUPS, _GPU_GROUPS = 4, 8
 _FEED_STEPS = 8  # of the search, after which it looks for new inputs: encoding them one by one is slow
@@ -87,17 +87,26 @@ class _Target(NamedTuple):
     row: int
 
 
-def encoder_batches(
-    segments: Sequence[AudioSegment], size: int, max_padding: float = inf
-) -> Iterator[list[AudioSegment]]:
+def free_padding(segments: int) -> float:
+    """Return how many seconds of padding in a batch cost a GPU no time when so many segments wait.
+
+    The host needs a few milliseconds to launch the encoder, in which a GPU encodes some 20 s of audio (an estimate from
+    the number of kernels): splitting one of a few batches takes longer than its padding. With many, the host launches
+    the next batch while the GPU computes the last one.
+    """
+    return 16.0 if segments < 128 else 2.0
+
+
+def encoder_batches(segments: Sequence[AudioSegment], size: int, free: float = inf) -> Iterator[list[AudioSegment]]:
     """Group segments, in their order, into batches of at most `size` and 320 s of padded audio.
 
-    A batch has at most `max_padding` seconds of padding.
+    At most 5 % of a batch is padding, or `free` seconds.
     """
     batch: list[AudioSegment] = []
     for segment in segments:
         seconds = [segment.seconds, *(other.seconds for other in batch)]
         padded = len(seconds) * max(seconds)
+        max_padding = max(free, _PADDING_SHARE * padded)
         if batch and (len(batch) >= size or padded > _ENCODED_SECONDS or padded - sum(seconds) > max_padding):
             yield batch
             batch = []
@@ -122,10 +131,10 @@ class Schedule:
         keep_caches: bool = False,
         graphs: StepGraphs | None = None,
     ) -> None:
-        is_cpu = model.device.type == "cpu"
+        self._is_cpu = model.device.type == "cpu"
         self._size, self._keep_caches = size, keep_caches
-        self._max_added = max(1, size // (_CPU_GROUPS if is_cpu else _GPU_GROUPS))
-        self._max_padding = inf if is_cpu else MAX_PADDING_SECONDS
+        self._max_added = max(1, size // (_CPU_GROUPS if self._is_cpu else _GPU_GROUPS))
+        self._free_padding = inf  # of the segments that wait
         self._encoder = BackgroundEncoder(model)
         self._search = Search(model.decoder, options, vocabulary, keep_caches=keep_caches, graphs=graphs)
         self._waiting: list[AudioSegment] = []
@@ -146,6 +155,7 @@ class Schedule:
         self._waiting = sorted(
             [*self._waiting, *segments], key=lambda segment: segment.seconds, reverse=self._longest_first
         )
+        self._free_padding = inf if self._is_cpu else free_padding(len(self._waiting))
 
     def translate(self, segments: Sequence[AudioSegment]) -> Iterator[SearchedSegment]:
         """Start to translate segments; yield all results completed meanwhile, including those of earlier calls."""
@@ -184,7 +194,7 @@ class Schedule:
     def _advance(self) -> Iterator[SearchedSegment]:
         """Let encoded segments join the search if there is room for them; otherwise run a step."""
         if not self._targets and self._waiting:
-            batch = next(encoder_batches(self._waiting, max(1, self._size // _CPU_GROUPS), self._max_padding))
+            batch = next(encoder_batches(self._waiting, max(1, self._size // _CPU_GROUPS), self._free_padding))
             del self._waiting[: len(batch)]
             self._encoded = self._encoder.start([segment.waveform() for segment in batch])
             self._targets = [

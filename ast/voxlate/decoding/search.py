@@ -96,6 +96,10 @@ class PoolLayout:
         return -(-used // self.state_block) * self.state_block
 
 
+# One step ahead, a GPU has a whole step queued while the host looks at the step before it: it has to wait only if the
+# host takes longer to launch a step than the GPU to compute one, and then looking seldom would not help. But each step
+# that a look comes later, every utterance stays a step longer in the pool: a look at every fourth step would keep it
+# there for 1.5 steps more on average, 7 % of a translation of 20 tokens.
 CPU_LAYOUT = PoolLayout(steps_ahead=0, has_fixed_sizes=False, token_block=8, state_block=1)
 GPU_LAYOUT = PoolLayout(steps_ahead=1, has_fixed_sizes=True, token_block=64, state_block=64)
 

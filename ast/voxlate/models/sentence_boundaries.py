@@ -124,6 +124,7 @@ def _view(module: Any) -> Any:
     """Return a module with the same parameters and submodules, whose submodules can be replaced separately."""
     view = copy.copy(module)
     view._modules = dict(module._modules)
-    if "forward" in vars(module):  # of the CPU path, bound to the module
-        view.forward = MethodType(module.forward.__func__, view)
+    for name, value in vars(module).items():
+        if isinstance(value, MethodType):  # of the fast path, bound to the module
+            setattr(view, name, MethodType(value.__func__, view))
     return view

@@ -50,8 +50,7 @@ class SpeechTranslator(nn.Module):
 
     def encode(self, waveform_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return the states that the decoder attends to, (B, S, D), and their lengths."""
-        waveform_BT = waveform_BT.to(self.device, self.dtype)
-        return self.adapt(*self.encoder(waveform_BT, lengths_B))
+        return self.adapt(*self.encoder(waveform_BT.to(self.device), lengths_B))
 
     def adapt(self, states_BSD: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Shorten encoder states to those that the decoder attends to, (B, S, D); return them and their lengths."""

@@ -1,9 +1,10 @@
 """w2v-BERT 2.0 as a speech encoder: mel features, conformer layers, frames of 20 ms.
 
 The network is transformers' `Wav2Vec2BertModel` without its adapter; the features are those of its feature extractor.
-Shape letters: B utterances, T samples, F mel frames of 10 ms, S states, M mel bins, D width.
+Shape letters: B utterances, T samples, F mel frames of 10 ms, P frequencies, S states, M mel bins, D width.
 """
 
+from functools import cache
 from typing import Any, ClassVar, cast
 
 import torch
@@ -42,19 +43,6 @@ class Wav2Vec2BertEncoder(nn.Module):
         self.frame_samples, self.min_samples = _STACKED * _HOP, _MIN_SAMPLES
         self.normalize_waveform = False
         self.model: Any = Wav2Vec2BertModel(self.config)
-        filters = mel_filter_bank(
-            num_frequency_bins=_FFT // 2 + 1,
-            num_mel_filters=_BINS,
-            min_frequency=20,
-            max_frequency=8_000,
-            sampling_rate=16_000,
-            norm=None,
-            mel_scale="kaldi",
-            triangularize_in_mel_space=True,
-        )
-        # Created with numpy, so that they have values even if the model is built on the meta device.
-        self._filters = torch.from_numpy(filters)
-        self._window = torch.from_numpy(window_function(_WINDOW, "povey", periodic=False))
 
     @property
     def masks_time(self) -> bool:
@@ -80,11 +68,14 @@ class Wav2Vec2BertEncoder(nn.Module):
         states_BSD = network.feature_projection(features_BSM.to(network.feature_projection.projection.weight.dtype))[0]
         if self.training and self.config.apply_spec_augment:
             states_BSD = mask_states(states_BSD, lengths_B, network)
-        mask_BS = valid_mask(lengths_B, states_BSD.shape[1])
-        states_BSD = network.encoder(states_BSD, attention_mask=mask_BS).last_hidden_state
+        states_BSD = self.transformer(states_BSD, valid_mask(lengths_B, states_BSD.shape[1]))
         if network.intermediate_ffn is not None:
             states_BSD = states_BSD + 0.5 * network.intermediate_ffn(states_BSD)
         return zero_padding(states_BSD, lengths_B)
+
+    def transformer(self, states_BSD: Tensor, mask_BS: Tensor) -> Tensor:
+        """Return the states after the conformer layers, (B, S, D); the mask is true at valid states."""
+        return cast("Tensor", self.model.encoder(states_BSD, attention_mask=mask_BS).last_hidden_state)
 
     def checkpoint_gradients(self) -> None:
         """Recompute activations in the backward pass instead of storing them (Chen et al. 2016)."""
@@ -96,9 +87,27 @@ class Wav2Vec2BertEncoder(nn.Module):
         frames_FT = (waveform_T * 2**15).unfold(0, _WINDOW, _HOP)
         frames_FT = frames_FT - frames_FT.mean(1, keepdim=True)
         previous_FT = nn.functional.pad(frames_FT[:, :-1], (1, 0), mode="replicate")
-        frames_FT = (frames_FT - 0.97 * previous_FT) * self._window.to(frames_FT.device)
+        window_T, filters_PM = _mel_tables(waveform_T.device)
+        frames_FT = (frames_FT - 0.97 * previous_FT) * window_T
         power_FP = torch.fft.rfft(frames_FT, _FFT).abs().square()
-        mel_FM = (power_FP @ self._filters.to(power_FP.device)).clamp(min=_FLOOR).log()
+        mel_FM = (power_FP @ filters_PM).clamp(min=_FLOOR).log()
         mel_FM = (mel_FM - mel_FM.mean(0)) / (mel_FM.var(0) + 1e-7).sqrt()
         states = len(mel_FM) // _STACKED
         return cast("Tensor", mel_FM[: states * _STACKED].reshape(states, -1).float())
+
+
+@cache
+def _mel_tables(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the window, (T,), and the mel filters, (P, M), on a device."""
+    filters_PM = mel_filter_bank(
+        num_frequency_bins=_FFT // 2 + 1,
+        num_mel_filters=_BINS,
+        min_frequency=20,
+        max_frequency=8_000,
+        sampling_rate=16_000,
+        norm=None,
+        mel_scale="kaldi",
+        triangularize_in_mel_space=True,
+    )
+    window_T = window_function(_WINDOW, "povey", periodic=False)
+    return on_device(torch.from_numpy(window_T), device), on_device(torch.from_numpy(filters_PM), device)

@@ -67,7 +67,7 @@ class Wav2Vec2Encoder(nn.Module):
 
         Group norm averages over time, so each clip is computed separately, at its own length.
         """
-        extractor = self.model.feature_extractor
+        extractor, waveform_BT = self.model.feature_extractor, waveform_BT.to(next(self.parameters()).dtype)
         if self.config.feat_extract_norm == "layer":
             return cast("Tensor", extractor(waveform_BT).transpose(1, 2))
         features = [

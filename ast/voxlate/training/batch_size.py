@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,15 +139,16 @@ def _choose(config: TrainConfig, data: TrainingData, objective: Objective, accel
 
     def backward(seconds: float) -> None:
         batch = trial_batch(objective, data, seconds, cached=config.trainable.cache_encoder)
-        with autocast(config, device):
+        with nullcontext() if config.has_working_copy else autocast(config, device):
             losses: Tensor = objective(batch.to(device))
         losses.sum().backward()  # type: ignore[no-untyped-call]
 
     def trial(seconds: float) -> float | None:
         taken = peak_memory(device, lambda: backward(seconds))
+        gradients = sum(part.grad.nbytes for part in objective.parameters() if part.grad is not None)
         objective.zero_grad(set_to_none=True)
         torch.cuda.empty_cache()
-        return None if taken is None else max(1.0, taken - estimate(seconds)["gradients"] * 2**30)
+        return None if taken is None else max(1.0, taken - gradients)
 
     if config.sharded:
         return _rounded(_SHARDED_SHARE * largest_batch(estimate, free_bytes, _estimated(estimate)))

@@ -4,7 +4,6 @@ Sharding uses torch's `fully_shard` directly, the same way on CPU and GPU: accel
 on CPU.
 """
 
-import copy
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from voxlate.hardware import SMALL_BYTES, choose_device, choose_dtype
 from voxlate.models.fast_path import install_fast_path
 from voxlate.models.gpu.gpu_path import compile_encoders
 from voxlate.training.objective import Objective
+from voxlate.training.working_copy import WorkingCopy, copy_with
 
 _MAX_WORKERS = 8  # decode more FLAC than an H100 has been seen to train on
 
@@ -77,19 +77,23 @@ def data_workers(config: TrainConfig, accelerator: Accelerator) -> int:
 
 
 def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
-    """Return the autocast context for computing losses, which is disabled unless the precision is bfloat16."""
+    """Return the autocast context for computing losses with float32 weights; it is disabled in float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=_dtype(config, device) == torch.bfloat16)
 
 
 def _dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
     """Return the dtype of matrix products. "auto" is bfloat16 wherever the device has it, regardless of model size."""
-    return choose_dtype(config.precision, device, SMALL_BYTES)
+    return choose_dtype(config.precision.removesuffix("-weights"), device, SMALL_BYTES)
 
 
-def distribute(objective: Objective, config: TrainConfig, accelerator: Accelerator) -> tuple[Any, Objective | None]:
+def distribute(
+    objective: Objective, config: TrainConfig, accelerator: Accelerator
+) -> tuple[Any, Objective | None, WorkingCopy | None]:
     """Move the objective to its device; return it sharded, wrapped by DDP, or unchanged.
 
-    The second value is a copy without weights for `gathered_objective` if the objective is sharded, otherwise None.
+    The second value is a copy without weights for `gathered_objective` if the objective is sharded, otherwise None. The
+    third is the copy that is wrapped instead of the objective if that is set. (Sharding makes one by itself, layer by
+    layer.)
     """
     if config.sharded and _uses_layerdrop(objective):
         raise VoxlateError(
@@ -98,18 +102,20 @@ def distribute(objective: Objective, config: TrainConfig, accelerator: Accelerat
         )
     objective.to(accelerator.device)
     install_fast_path(objective)
+    working_copy = WorkingCopy(objective) if config.has_working_copy else None
+    computing = objective if working_copy is None else working_copy.objective
     if config.compile_encoder:
-        compile_encoders(objective)
+        compile_encoders(computing)
     if config.sharded:
-        skeleton = _copy_without_weights(objective)
+        skeleton = copy_with(objective, lambda tensor: tensor.to("meta"))
         shard(objective, dtype=_dtype(config, accelerator.device))
-        return objective, skeleton
+        return objective, skeleton, None
     if accelerator.num_processes == 1:
-        return objective, None
+        return computing, None, working_copy
     # In these cases some parameters get no gradient in some updates.
     staged = config.trainable.freeze_encoder_updates > 0 or config.loss.ctc_only_updates > 0
     accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=staged or _uses_layerdrop(objective))
-    return accelerator.prepare_model(objective), None
+    return accelerator.prepare_model(computing), None, working_copy
 
 
 def _uses_layerdrop(objective: Objective) -> bool:
@@ -149,12 +155,6 @@ def gathered_objective(objective: Objective, skeleton: Objective | None) -> Iter
     )
     yield skeleton
     skeleton.to("meta")
-
-
-def _copy_without_weights(objective: Objective) -> Objective:
-    """Return a copy with parameters on the meta device."""
-    empty = {id(parameter): nn.Parameter(parameter.detach().to("meta")) for parameter in objective.parameters()}
-    return copy.deepcopy(objective, empty)
 
 
 def is_sharded(model: nn.Module) -> bool:

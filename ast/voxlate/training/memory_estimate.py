@@ -31,6 +31,7 @@ def estimate_memory(
     _, total, trained = count_parameters(objective)[-1]
     shards = processes if config.sharded else 1
     value_bytes = 4 if config.precision == "float32" else 2
+    copied_bytes = 2 if config.has_working_copy else 0
     encoder, decoder = objective.translator.encoder, objective.translator.decoder
     frames = batch_seconds * 50
     layers = int(encoder.config.num_hidden_layers)
@@ -40,8 +41,8 @@ def estimate_memory(
     activations = (frames * layers * per_frame + tokens * decoder.config.layers * per_token) * value_bytes
     front_end = batch_seconds * 3200 * 512 * value_bytes * (12 if config.trainable.feature_encoder else 3)
     return {
-        "weights": total * 4 / shards / 2**30,
-        "gradients": trained * 4 / shards / 2**30,
+        "weights": total * (4 + copied_bytes) / shards / 2**30,
+        "gradients": trained * (4 + copied_bytes) / shards / 2**30,
         "moments": trained * 8 / shards / 2**30,
         "activations": (activations + front_end) / 2**30,
     }

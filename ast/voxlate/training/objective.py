@@ -26,7 +26,8 @@ class Objective(nn.Module):
         With `ctc_only`, the decoder does not run, and the first sum is 0.
         """
         if batch.states_BSD is not None:
-            frames_BSD, frame_lengths_B = batch.states_BSD, on_device(batch.lengths_B, batch.states_BSD.device)
+            frames_BSD = batch.states_BSD.to(self.translator.dtype)
+            frame_lengths_B = on_device(batch.lengths_B, frames_BSD.device)
         else:
             with torch.set_grad_enabled(torch.is_grad_enabled() and not freeze_encoder):
                 frames_BSD, frame_lengths_B = self.translator.encoder(batch.waveform_BT, batch.lengths_B)

@@ -1,4 +1,4 @@
-"""Write the output of a run: log.jsonl, trackers such as TensorBoard, and messages on the console."""
+"""Write the output of a run: log.jsonl, its page, trackers such as TensorBoard, and messages on the console."""
 
 import errno
 import json
@@ -18,8 +18,9 @@ from rich.table import Table
 
 from voxlate.files import write_text
 from voxlate.training.trackers import Trackers, make_trackers
+from voxlate_eval.training_page import training_page
 
-LOG = "log.jsonl"
+LOG, PAGE = "log.jsonl", "training.html"
 
 
 @dataclass
@@ -94,9 +95,10 @@ class RunLog:
         self.console, self._active, self._max_updates = console, active, max_updates
         if not active:
             return
+        self._run, self._settings = run, settings or {}
         trackers = make_trackers(log_with, run, update)
         self._log = _LogFile(run / LOG, update)
-        self._trackers = Trackers(trackers, settings or {}, self.warning)
+        self._trackers = Trackers(trackers, self._settings, self.warning)
         self._bar = rich.progress.Progress(
             rich.progress.TextColumn("update {task.completed:.0f}/{task.total:.0f}"),
             rich.progress.BarColumn(),
@@ -150,6 +152,23 @@ class RunLog:
         if failure is not None:
             self.warning(f"{failure}; training continues, and the missing lines are written as soon as possible")
         self._trackers.log({f"{name}/{key}": value for key, value in _numbers(values).items()}, update)
+
+    def write_page(self, best_update: int | None, *, finished: bool) -> None:
+        """Write training.html, the page of the log. If that fails, print a warning: log.jsonl has all numbers."""
+        if not self._active:
+            return
+        try:
+            page = training_page(
+                self._run / LOG,
+                self._run.resolve().name,
+                self._settings,
+                max_updates=self._max_updates,
+                best_update=best_update,
+                finished=finished,
+            )
+            write_text(self._run / PAGE, page, durable=False)
+        except OSError as error:
+            self.warning(f"{self._run / PAGE}: cannot be written ({error.strerror}); training continues")
 
     def progress(self, update: int, values: Mapping[str, float] | None = None) -> None:
         """Move the progress bar and show `values` next to it; without a terminal, print them on a line."""

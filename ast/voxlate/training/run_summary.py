@@ -43,7 +43,7 @@ def print_setup(
     estimate = estimate_memory(config, objective, processes, config.data.known_batch_seconds)
     parts = ", ".join(f"{name} {gibibytes:.2f}" for name, gibibytes in estimate.items())
     log.message(f"estimated memory per process: {sum(estimate.values()):.2f} GiB ({parts})")
-    if config.precision == "bfloat16" and accelerator.device.type == "cpu" and not has_bfloat16_products():
+    if config.precision.startswith("bfloat16") and accelerator.device.type == "cpu" and not has_bfloat16_products():
         log.warning(
             "this processor has no bfloat16 instructions and emulates them, many times slower than precision=float32"
         )

@@ -117,8 +117,9 @@ def _set_up_and_train(
         write_frozen_weights(
             output_dir, objective, checkpoint, characters, state.frozen_fingerprint, accelerator, verify=True
         )
-    wrapped, skeleton = distribute(objective, config, accelerator)
-    config, data, batch_size = with_batch_size(config, data, objective, accelerator, resumes=newest is not None)
+    wrapped, skeleton, working_copy = distribute(objective, config, accelerator)
+    computing = objective if working_copy is None else working_copy.objective
+    config, data, batch_size = with_batch_size(config, data, computing, accelerator, resumes=newest is not None)
     optimizer = make_optimizer(objective, config.optimizer)
     if newest is not None:
         load_optimizer_state(newest, objective, optimizer)
@@ -156,6 +157,7 @@ def _set_up_and_train(
             objective,
             wrapped,
             skeleton,
+            working_copy,
             optimizer,
             build_batch_sampler(config, data, checkpoint.model.decoder.config.max_positions),
             batch_maker,
@@ -294,6 +296,7 @@ def _validate(run: TrainingRun, state: TrainingState) -> None:
     else:
         state.validations_since_best += 1
         run.log.message(f"best: {state.best_score[0]:.1f} at update {state.best_update}")
+    run.log.write_page(state.best_update, finished=False)
 
 
 def _stops_early(config: TrainConfig, state: TrainingState) -> bool:
@@ -308,6 +311,7 @@ def _save(run: TrainingRun, state: TrainingState) -> None:
     if state.finished and run.dev_batch_maker is None:
         _export_best(run)
     write_checkpoint(config.output_dir, run.objective, run.optimizer, state, accelerator)
+    run.log.write_page(state.best_update, finished=state.finished)
     if state.scheduled:
         state.previous_scheduled = state.update
     characters = run.batch_maker.characters

@@ -12,6 +12,7 @@ from voxlate.data.batch_sampler import BatchSampler
 from voxlate.data.batching import BatchMaker
 from voxlate.training.objective import Objective
 from voxlate.training.run_log import RunLog
+from voxlate.training.working_copy import WorkingCopy
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,9 @@ class TrainingRun:
     accelerator: Accelerator
     checkpoint: Checkpoint  # the model with its tokenizer and target languages
     objective: Objective
-    wrapped: Any  # the objective as it is called in training: itself, or wrapped by DDP
+    wrapped: Any  # the objective as it is called in training: itself or its working copy, or wrapped by DDP
     skeleton: Objective | None  # see `gathered_objective`
+    working_copy: WorkingCopy | None
     optimizer: torch.optim.Optimizer
     batch_sampler: BatchSampler
     batch_maker: BatchMaker

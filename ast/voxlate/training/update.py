@@ -41,7 +41,7 @@ def train_update(
     Return three numbers on the device: the sums of the two losses over the batches of this process, and the norm of the
     gradient before clipping. If the norm is not finite, the step changes nothing.
     """
-    config, accelerator = run.config, run.accelerator
+    config, accelerator, working_copy = run.config, run.accelerator, run.working_copy
     # DDP averages the gradients of processes; multiplying by their number turns the average into a sum.
     scale = torch.tensor(
         [
@@ -55,10 +55,14 @@ def train_update(
     sums = torch.zeros(2, device=accelerator.device)
     for number, batch in enumerate(batches, start=1):
         torch.manual_seed(_batch_seed(config.seed, batch.sampler_state.number))
-        with nullcontext() if number == len(batches) else accelerator.no_sync(run.wrapped):
-            with autocast(config, accelerator.device):
+        is_last = number == len(batches)
+        # The gradients of a working copy are in bfloat16: they are summed in float32, batch by batch.
+        with nullcontext() if is_last or working_copy is not None else accelerator.no_sync(run.wrapped):
+            with autocast(config, accelerator.device) if working_copy is None else nullcontext():
                 losses = run.wrapped(batch.to(accelerator.device), freeze_encoder=freeze_encoder, ctc_only=ctc_only)
             accelerator.backward((losses * scale).sum())
+        if working_copy is not None:
+            working_copy.move_gradients()
         sums += losses.detach()
     parameters = [parameter for parameter in run.objective.parameters() if parameter.requires_grad]
     gradient_norm = full_tensor(torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.clip_norm))
@@ -67,6 +71,8 @@ def train_update(
     skip_step(run.optimizer, ~gradient_norm.isfinite())
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
+    if working_copy is not None:
+        working_copy.round_weights()
     return torch.cat([sums, gradient_norm.to(sums).view(1)])
 
 

@@ -12,27 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from voxlate_eval import EvaluationError
-from voxlate_eval.metrics import Sums
-from voxlate_eval.metrics.external import check_scores, find_command, gpu_count, run_command
+from voxlate_eval.metrics.external import ExternalMetric, check_scores, find_command, gpu_count, run_command
 
 _INSTALL = "python -m venv comet && comet/bin/pip install unbabel-comet"
 
 
-@dataclass(frozen=True)
-class Comet:
-    """The model's mean sentence score, times 100. The sums of a sentence are its score and 1."""
+@dataclass(frozen=True, kw_only=True)
+class Comet(ExternalMetric):
+    """COMET or XCOMET, whose models are scored by the same command."""
 
     command: str
-    model: str
     gpus: int
-    name: str = "COMET"
     about: str = "mean quality estimated by a neural model, times 100; about 0 to 100, higher is better"
     higher_is_better: bool = True
-
-    @property
-    def signature(self) -> str:
-        """The model. The versions that the score depends on are in the environment of the command."""
-        return f"nrefs:1|model:{self.model}"
+    scale: float = 100.0
 
     def statistics(
         self, hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str]
@@ -60,23 +53,19 @@ class Comet:
             found = []
         return check_scores(self.command, found, len(hypotheses))
 
-    def value(self, sums_K: Sums) -> float:
-        """Return the mean score, times 100."""
-        total, count = map(float, sums_K)
-        return 100.0 * total / count if count else 0.0
-
 
 def make_comet(target_language: str = "", tokenize: str | None = None) -> Comet:  # noqa: ARG001
     """Return COMET with the WMT 2022 model by default. Raises EvaluationError if its command is not installed."""
     model = os.environ.get("VOXLATE_COMET_MODEL", "Unbabel/wmt22-comet-da")
-    return Comet(_find("COMET"), model, gpu_count("VOXLATE_COMET_GPUS"))
+    return _make("COMET", model)
 
 
 def make_xcomet(target_language: str = "", tokenize: str | None = None) -> Comet:  # noqa: ARG001
     """Return XCOMET, by default XL. Its models must be requested on the Hub. Raises EvaluationError as `make_comet`."""
     model = os.environ.get("VOXLATE_XCOMET_MODEL", "Unbabel/XCOMET-XL")
-    return Comet(_find("XCOMET"), model, gpu_count("VOXLATE_COMET_GPUS"), name="XCOMET")
+    return _make("XCOMET", model)
 
 
-def _find(metric: str) -> str:
-    return find_command(metric, "VOXLATE_COMET", "comet-score", _INSTALL)
+def _make(name: str, model: str) -> Comet:
+    command = find_command(name, "VOXLATE_COMET", "comet-score", _INSTALL)
+    return Comet(name=name, model=model, command=command, gpus=gpu_count("VOXLATE_COMET_GPUS"))

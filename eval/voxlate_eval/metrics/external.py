@@ -4,10 +4,33 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from voxlate_eval import EvaluationError
+from voxlate_eval.metrics import Sums
 from voxlate_eval.strict_json import is_number, shorten
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExternalMetric:
+    """The mean sentence score of a neural model, times `scale`. The sums of a sentence are its score and 1."""
+
+    model: str
+    name: str
+    about: str
+    higher_is_better: bool
+    scale: float = 1.0
+
+    @property
+    def signature(self) -> str:
+        """The model. The versions that the score depends on are in the environment of the command."""
+        return f"nrefs:1|model:{self.model}"
+
+    def value(self, sums_K: Sums) -> float:
+        """Return the mean score, times `scale`."""
+        total, count = map(float, sums_K)
+        return self.scale * total / count if count else 0.0
 
 
 def find_command(metric: str, variable: str, default: str, install: str) -> str:

@@ -13,29 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from voxlate_eval import EvaluationError
-from voxlate_eval.metrics import Sums
-from voxlate_eval.metrics.external import check_scores, run_command
+from voxlate_eval.metrics.external import ExternalMetric, check_scores, run_command
 
 _MODEL = "google/metricx-24-hybrid-xl-v2p6"
 _MAX_LENGTH = 1536  # pieces; the length that its models were trained with
 _SIZES = ("xxl", "xl", "large")  # of models, and of the mT5 tokenizers that they use
 
 
-@dataclass(frozen=True)
-class MetricX:
-    """The model's mean error score. The sums of a sentence are its score and 1."""
+@dataclass(frozen=True, kw_only=True)
+class MetricX(ExternalMetric):
+    """MetricX, with or without sources."""
 
     command: tuple[str, ...]
-    folder: Path | None  # where the command runs
-    model: str
+    folder: Path | None = None  # where the command runs
     name: str = "MetricX"
     about: str = "mean errors estimated by a neural model; 0 to 25, lower is better"
     higher_is_better: bool = False
-
-    @property
-    def signature(self) -> str:
-        """The model. The versions that the score depends on are in the environment of the command."""
-        return f"nrefs:1|model:{self.model}"
 
     def statistics(
         self, hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str]
@@ -69,11 +62,6 @@ class MetricX:
             found = []
         return check_scores(" ".join(self.command), found, len(hypotheses))
 
-    def value(self, sums_K: Sums) -> float:
-        """Return the mean score."""
-        total, count = map(float, sums_K)
-        return total / count if count else 0.0
-
 
 def make_metricx(target_language: str = "", tokenize: str | None = None) -> MetricX:  # noqa: ARG001
     """Return MetricX-24 XL by default. Raises EvaluationError if it is not installed."""
@@ -81,7 +69,7 @@ def make_metricx(target_language: str = "", tokenize: str | None = None) -> Metr
     folder = Path(name).absolute()
     python = folder / "venv/bin/python"
     if name and python.is_file():
-        return MetricX((str(python), "-m", "metricx24.predict"), folder, model)
+        return MetricX(model=model, command=(str(python), "-m", "metricx24.predict"), folder=folder)
     command = shutil.which(name) if name else None
     if command is None:
         raise EvaluationError(
@@ -89,4 +77,4 @@ def make_metricx(target_language: str = "", tokenize: str | None = None) -> Metr
             "git clone https://github.com/google-research/metricx && python -m venv metricx/venv && "
             "metricx/venv/bin/pip install -r metricx/requirements.txt, then VOXLATE_METRICX=metricx"
         )
-    return MetricX((command,), None, model)
+    return MetricX(model=model, command=(command,))

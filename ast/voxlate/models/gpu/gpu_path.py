@@ -9,9 +9,10 @@ from typing import Any, cast
 from torch import nn
 
 from voxlate.models.decoder import MBartDecoder
-from voxlate.models.gpu.encoder_layers import transformer
+from voxlate.models.gpu.encoder_layers import conformer, transformer
 from voxlate.models.gpu.front_end import Backend, FrontEnd
 from voxlate.models.gpu.fused_scores import install_fused_scores
+from voxlate.models.w2vbert import Wav2Vec2BertEncoder
 from voxlate.models.wav2vec2 import Wav2Vec2Encoder
 
 
@@ -26,8 +27,10 @@ def replace_parts(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, MBartDecoder):
             install_fused_scores(module)
+        replaced: Any = module
+        if isinstance(module, Wav2Vec2BertEncoder):
+            replaced.transformer = MethodType(conformer, module)
         if isinstance(module, Wav2Vec2Encoder):
-            replaced: Any = module
             replaced.transformer = MethodType(transformer, module)
             if module.config.feat_extract_norm == "layer":
                 module.model.feature_extractor.forward = FrontEnd(module.model.feature_extractor)
