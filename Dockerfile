@@ -11,6 +11,10 @@ RUN pip install --no-cache-dir --constraint constraints.txt --extra-index-url $T
 COPY pyproject.toml README.md LICENSE ./
 COPY ast/voxlate ast/voxlate
 COPY eval/voxlate_eval eval/voxlate_eval
+COPY recipes/covost2 recipes/covost2
+COPY recipes/demo/clips recipes/demo/clips
+COPY recipes/demo/demo.yaml recipes/demo/demo.yaml
+COPY recipes/demo/model recipes/demo/model
 RUN pip install --no-cache-dir --constraint constraints.txt ".[serve]"
 
 FROM python:3.12.12-slim-bookworm

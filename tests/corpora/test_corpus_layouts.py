@@ -17,6 +17,7 @@ from voxlate.corpora.fleurs import FleursPreparation
 from voxlate.corpora.librispeech import LibriSpeechPreparation
 from voxlate.corpora.mtedx import MTedxPreparation
 from voxlate.corpora.must_c import MustCPreparation
+from voxlate.manifest.reading import read_manifest
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -51,6 +52,18 @@ def test_segments_of_must_c_become_clips(tmp_path: Path) -> None:
     assert counts(found["tst-COMMON"]["kept"]) == {"clip is cut short": 1, "clip unreadable": 2}
     assert counts(found["train"]["left_out"]) == {"clip unreadable": 2}
     assert [row["split"] for row in lines(tmp_path / "out/en-de/train.jsonl")] == ["train"] * 3
+
+
+def test_whole_talks_of_must_c_are_recordings_with_all_their_sentences(tmp_path: Path) -> None:
+    command = MustCPreparation(tmp_path / "out", corpus=write_talks(tmp_path / "in"), pairs=("en-de",))
+    assert run(command) == 1
+    talks = tmp_path / "out/talks/en-de"
+    assert sorted(path.name for path in talks.iterdir()) == ["dev.jsonl", "tst-COMMON.jsonl"]
+    recordings = list(read_manifest(talks / "tst-COMMON.jsonl", recordings=True))
+    assert [recording.id for recording in recordings] == [f"en-de/tst-COMMON/ted_{number}" for number in (1, 2, 3)]
+    assert recordings[0].audio == tmp_path / "in/en-de/data/tst-COMMON/wav/ted_1.wav"
+    assert recordings[0].source_sentences == ("one", "two")
+    assert [recording.target_sentences for recording in recordings] == [("eins", "zwei"), ("drei", "vier"), ("fünf",)]
 
 
 def test_subsets_and_pairs_can_be_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,6 +124,22 @@ def test_recordings_of_fleurs_get_the_sentence_of_their_number(tmp_path: Path, p
     assert counts(found["test"]["left_out"]) == {"no sentence with its number in the target language": 1}
     assert run(replace(command, pairs=("en-de", "de-en"))) == 1
     assert len(lines(tmp_path / "out/en-de/dev.jsonl")) == 3
+
+
+def test_archives_of_fleurs_are_not_kept_unpacked_besides_flac_files(tmp_path: Path) -> None:
+    corpus = write_fleurs(tmp_path / "in", packed=True)
+    command = FleursPreparation(tmp_path / "out", corpus=corpus, pairs=("de-en",), transcode=True)
+    code = run(command)
+    rows = lines(tmp_path / "out/de-en/test.jsonl")
+    assert rows
+    assert all(row["audio"].endswith(".flac") for row in rows if "audio" in row)
+    clips = sorted((tmp_path / "out/audio").rglob("*.flac"))
+    assert clips
+    assert not (tmp_path / "out/clips").exists()
+    clips[0].unlink()
+    assert run(replace(command, overwrite=True)) == code  # what is missing is unpacked again, and only that
+    assert sorted((tmp_path / "out/audio").rglob("*.flac")) == clips
+    assert lines(tmp_path / "out/de-en/test.jsonl") == rows
 
 
 def test_a_damaged_archive_of_fleurs_leaves_no_clips(tmp_path: Path) -> None:

@@ -34,15 +34,18 @@ def command(request: pytest.FixtureRequest, tmp_path: Path) -> Preparation:
     return COMMANDS[request.param](tmp_path / "in", tmp_path / "out")
 
 
+def manifests(folder: Path) -> list[Path]:
+    """Return the manifests of clips in a folder."""
+    return [path for path in folder.rglob("*.jsonl") if not {"durations", "talks"} & {*path.parts}]
+
+
 def test_contract_of_every_corpus(command: Preparation, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(command) == 1  # each has broken clips
     first = capsys.readouterr()
     assert "clips failed; see the rows' errors and drops.json" in first.err
     assert re.search(r"split +rows +official +hours +errors", first.out)
     before = results(tmp_path / "out")
-    for path in (tmp_path / "out").rglob("*.jsonl"):
-        if path.parent.name == "durations":
-            continue
+    for path in manifests(tmp_path / "out"):
         manifest = read_manifest(path, need=("audio", "target_text"))
         for utterance in manifest:
             assert utterance.error or load_audio(str(utterance.audio)).seconds == utterance.seconds
@@ -65,10 +68,9 @@ def test_every_corpus_can_be_transcoded_to_flac(command: Preparation, tmp_path: 
     audio = [path for path in (tmp_path / "out").rglob("*") if path.suffix in (".flac", ".mp3", ".wav")]
     assert audio
     assert {path.suffix for path in audio} == {".flac"}
-    for path in (tmp_path / "out").rglob("*.jsonl"):
-        if path.parent.name != "durations":
-            for utterance in read_manifest(path):
-                assert utterance.error or load_audio(str(utterance.audio)).seconds == utterance.seconds
+    for path in manifests(tmp_path / "out"):
+        for utterance in read_manifest(path):
+            assert utterance.error or load_audio(str(utterance.audio)).seconds == utterance.seconds
     written = {path: path.stat().st_mtime_ns for path in audio}
     audio[0].unlink()
     assert run(replace(command, transcode=True)) == 1  # only missing files are written again

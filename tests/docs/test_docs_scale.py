@@ -18,7 +18,7 @@ def test_all_commands_find_the_results_of_the_first(tmp_path: Path, monkeypatch:
     Path("archive").mkdir()
     shutil.copy(DEMO / "clips/en-63.flac", "archive")
     launched = re.findall(r"-m (voxlate .*?)'?$", "".join(blocks(PAGE, "bash")), re.MULTILINE)
-    first, *others = commands(PAGE) + launched
+    first, *others = [command for command in commands(PAGE) + launched if command.startswith("voxlate translate")]
     assert len(others) == 4
     assert {command.partition(" --ray")[0] for command in others} == {first}
     assert "1 translated, 0 failed; wrote translated/archive/en-63.flac.de.txt" in run(first).stderr

@@ -88,7 +88,11 @@ def test_commands_without_a_local_model_choose_the_published_one(
 @pytest.mark.parametrize("command", OTHERS)
 def test_other_commands_name_what_exists(command: str) -> None:
     words = shlex.split(command)
-    if words[0] == "make":
+    if words[0] in ("uvx", "pipx"):  # with the built wheel; what they run are commands like the others
+        version = re.search(r"voxlate-(.+)-py3-none-any.whl", command)
+        assert version is not None
+        assert version[1] == __version__
+    elif words[0] == "make":
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     elif words[:2] == ["python", "-m"] and words[2] == "pytest":
         assert all((ROOT / word).exists() for word in words[3:] if word.startswith("tests"))

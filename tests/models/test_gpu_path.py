@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from torch import Tensor
 
 from host_waits import ForbidHostWaits
@@ -104,6 +105,8 @@ def test_lengths_on_the_host_are_those_of_the_states() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("training", [False, True])
 def test_an_encoder_does_not_wait_for_the_device(kind: str, training: bool) -> None:
+    if "WavLM" in kind and int(transformers.__version__.split(".")[1]) < 23:
+        pytest.skip("older releases of transformers 5 compute WavLM's position biases on the host")
     encoder: Any = build(KINDS[kind])
     replace_parts(encoder)
     waveform_BT, lengths_B = collate_waveforms(waveforms(3, 0.7, 1.3), normalize=True)

@@ -43,7 +43,7 @@ def covost2(
         str | None,
         input_option(
             metavar="NAME",
-            help="Dataset on the Hub with clips and translations, such as fixie-ai/covost2, instead of both folders.",
+            help="Dataset with clips and translations on the Hub, such as fixie-ai/covost2, or a folder of it.",
         ),
     ] = None,
     transcode: Transcode = None,

@@ -16,7 +16,7 @@ from voxlate.corpora.common_voice import Release, find_release, flac_path
 from voxlate.corpora.covost2_tsv import TranslationTables, find_translations
 from voxlate.corpora.hub_datasets import DataFile, list_dataset, parse_dataset
 from voxlate.corpora.parquet import prepare_pair
-from voxlate.corpora.parquet_files import find_files
+from voxlate.corpora.parquet_files import Source, find_files
 from voxlate.corpora.preparation import (
     Preparation,
     collect_error,
@@ -43,7 +43,7 @@ class CoVoST2Preparation(Preparation):
     common_voice: Path | None = None
     covost: Path | None = None
     pairs: tuple[str, ...] = ("all",)
-    hub: str | None = None  # a dataset on the Hub, instead of the two folders
+    hub: str | None = None  # a dataset on the Hub, or a folder with its files, instead of the two folders
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,16 @@ def prepare(command: CoVoST2Preparation) -> int:
 
 
 def _prepare_from_hub(command: CoVoST2Preparation, name: str) -> int:
-    """Prepare all pairs from a dataset on the Hub whose folders are named after the pairs."""
+    """Prepare all pairs from a dataset on the Hub, or a folder with its files, whose folders are named after pairs."""
     problems: list[str] = []
     if command.common_voice is not None or command.covost is not None:
         problems.append("--hub takes the place of --common-voice and --covost; leave these out")
     pairs = parse_pairs(command.pairs, problems)
+    repository, is_folder = name, Path(name).is_dir()
     with collect_error(problems):
-        repository = parse_dataset(name)[0]
+        repository = name if is_folder else parse_dataset(name)[0]
     raise_problems(problems)
-    dataset = tuple(list_dataset(name))
+    dataset: Source = Path(name) if is_folder else tuple(list_dataset(name))
     files: dict[str, dict[DataFile, str]] = {}
     for pair in pairs:
         with collect_error(problems):

@@ -11,13 +11,14 @@ A recording's translation is the sentence with the same number in the target lan
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from voxlate.corpora.archives import MAX_CLIP_BYTES, read_members
-from voxlate.corpora.clip_checks import file_state
+from voxlate.corpora.clip_checks import ClipJournal, file_state
 from voxlate.corpora.preparation import collect_error, interruptible, output_folder, print_summary, raise_problems
 from voxlate.corpora.subsets import (
     PairsPreparation,
@@ -33,6 +34,7 @@ from voxlate.files import atomic_file
 from voxlate.languages import look_up_language
 from voxlate.progress import progress_bar
 
+UNPACKED = "clips"  # folder of what is unpacked from archives; with --transcode, until it has been transcoded
 Sentence = tuple[str, str, str]  # number, file name, text
 
 
@@ -59,14 +61,34 @@ def prepare(command: FleursPreparation) -> int:
         tables = {path.stem: path for path in sorted(source.glob("*.tsv")) if (target / path.name).is_file()}
         with collect_error(problems):
             names = choose_subsets(command, tables, source)
-            audio = command.output / "clips" / pair.partition("-")[0]
+            audio = command.output / UNPACKED / pair.partition("-")[0]
             subsets[pair] = [_read_subset(tables[name], target / f"{name}.tsv", audio / name) for name in names]
     raise_problems(problems)
     with output_folder(command.output):
         for pair in pairs:
             for subset in subsets[pair]:
-                _unpack(found[pair][0] / "audio" / f"{subset.name}.tar.gz", [row.audio for row in subset.rows])
-        return print_summary([prepare_subsets(command, pair, subsets[pair]) for pair in pairs])
+                _unpack(found[pair][0] / "audio" / f"{subset.name}.tar.gz", _needed(command, pair, subset))
+        drops = [prepare_subsets(command, pair, subsets[pair]) for pair in pairs]
+        if command.transcode:
+            shutil.rmtree(command.output / UNPACKED, ignore_errors=True)
+        return print_summary(drops)
+
+
+def _needed(command: FleursPreparation, pair: str, subset: Subset) -> list[Path]:
+    """Return the recordings that have to be there: with --transcode, only those without a current FLAC file."""
+    if not command.transcode:
+        return [row.audio for row in subset.rows]
+    language = pair.partition("-")[0]
+    with ClipJournal(command.output / "durations" / f"{language}.flac.jsonl") as journal:
+        return [
+            row.audio
+            for row in subset.rows
+            if not journal.is_current(
+                f"{subset.name}/{row.name}",
+                row.state or file_state(row.audio),
+                command.output / "audio" / language / subset.name / f"{row.name}.flac",
+            )
+        ]
 
 
 def _language_folders(corpus: Path) -> Iterator[tuple[str, Path]]:
@@ -84,8 +106,10 @@ def _read_subset(table: Path, target_table: Path, unpacked: Path) -> Subset:
         translations.setdefault(number, text)
     folders = [table.parent / "audio" / table.stem, table.parent / table.stem]
     audio = next((folder for folder in folders if folder.is_dir()), unpacked)
-    if audio == unpacked and not (table.parent / "audio" / f"{table.stem}.tar.gz").is_file():
+    archive = table.parent / "audio" / f"{table.stem}.tar.gz"
+    if audio == unpacked and not archive.is_file():
         raise VoxlateError(f"{table.parent}: no recordings of {table.stem}; expected audio/{table.stem}.tar.gz")
+    state = file_state(archive) if audio == unpacked else None
     inputs = {f"{path.parent.name}/{path.name}": file_state(path) for path in (table, target_table)}
     rows: list[SubsetRow] = []
     left_out: list[tuple[str, str]] = []
@@ -93,7 +117,7 @@ def _read_subset(table: Path, target_table: Path, unpacked: Path) -> Subset:
         if number not in translations:
             left_out.append(("no sentence with its number in the target language", file))
         else:
-            rows.append(SubsetRow(Path(file).stem, audio / file, text, translations[number], None))
+            rows.append(SubsetRow(Path(file).stem, audio / file, text, translations[number], None, state=state))
     return Subset(table.stem, rows, inputs, left_out)
 
 

@@ -26,6 +26,7 @@ class MTedxPreparation(PairsPreparation):
 def prepare(command: MTedxPreparation) -> int:
     """Prepare Multilingual TEDx.
 
-    The segments of its talks are cut into clips. The folder contains es-en/data/… and so on.
+    The segments of its talks are cut into clips. Whole talks, for evaluation, are in the manifests of OUTPUT/talks.
+    The folder contains es-en/data/… and so on.
     """
     return prepare_talks(command)

@@ -38,6 +38,10 @@ from voxlate.corpora.subsets import (
 )
 from voxlate.errors import VoxlateError, short_repr
 from voxlate.languages import find_language, look_up_language
+from voxlate.manifest.utterance import Utterance
+from voxlate.manifest.writing import write_manifest
+
+TALKS = "talks"  # folder of the manifests with whole talks, for evaluation
 
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # every value is text; the C version is ten times faster
 
@@ -53,7 +57,8 @@ class MustCPreparation(PairsPreparation):
 def prepare(command: MustCPreparation) -> int:
     """Prepare MuST-C.
 
-    The segments of its talks are cut into clips. The folder contains en-de/data/… and so on.
+    The segments of its talks are cut into clips. Whole talks, for evaluation, are in the manifests of OUTPUT/talks.
+    The folder contains en-de/data/… and so on.
     """
     return prepare_talks(command)
 
@@ -71,7 +76,39 @@ def prepare_talks(command: PairsPreparation) -> int:
             subsets[pair] = [_read_subset(found[name], pair) for name in names]
     raise_problems(problems)
     with output_folder(command.output):
-        return print_summary([prepare_subsets(command, pair, subsets[pair]) for pair in pairs])
+        drops = [prepare_subsets(command, pair, subsets[pair]) for pair in pairs]
+        for pair in pairs:
+            for subset in subsets[pair]:
+                if subset.split != "train":
+                    path = command.output / TALKS / pair / f"{subset.name}.jsonl"
+                    write_manifest(path, _talks(subset, pair))
+        return print_summary(drops)
+
+
+def _talks(subset: Subset, pair: str) -> Iterator[Utterance]:
+    """Yield each talk of a subset as one recording with its sentences, in the order in which they are spoken.
+
+    Nothing is left out, as the references of a talk need all of its segments.
+    """
+    source, target = pair.split("-")
+    segments: dict[Path, list[SubsetRow]] = {}
+    for row in subset.rows:
+        segments.setdefault(row.audio, []).append(row)
+    for audio, rows in segments.items():
+        rows.sort(key=lambda row: row.start or 0.0)
+        texts = [(row.source_text or "", row.target_text or "") for row in rows]
+        yield Utterance(
+            f"{pair}/{subset.name}/{audio.stem}",
+            audio,
+            None,
+            source,
+            target,
+            speaker=rows[0].speaker,
+            split=subset.split,
+            error=None if audio.is_file() else f"{audio}: no such file",
+            source_sentences=tuple(text for text, _ in texts),
+            target_sentences=tuple(text for _, text in texts),
+        )
 
 
 def _pair_folders(corpus: Path) -> Iterator[tuple[str, Path]]:

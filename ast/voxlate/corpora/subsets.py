@@ -63,6 +63,7 @@ class SubsetRow:
     speaker: str | None
     start: float | None = None
     end: float | None = None
+    state: str | None = None  # changes with the file's contents; of the file itself by default
 
 
 @dataclass
@@ -145,7 +146,7 @@ def _cuts(subset: Subset, journal: ClipJournal, clips: Path) -> Iterator[ClipCut
 def _whole_files(subset: Subset, journal: ClipJournal, clips: Path | None) -> Iterator[Clip]:
     """Yield the files without a current result, to be written to `clips` as FLAC if given."""
     for row in subset.rows:
-        state, flac = file_state(row.audio), None if clips is None else _flac(clips, subset, row)
+        state, flac = row.state or file_state(row.audio), None if clips is None else _flac(clips, subset, row)
         if not journal.is_current(f"{subset.name}/{row.name}", state, flac):
             yield Clip(f"{subset.name}/{row.name}", row.audio, state, flac)
 

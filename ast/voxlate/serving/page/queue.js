@@ -209,6 +209,7 @@ export class Queue {
   // `choice` returns the chosen {language, model}; `onLocked` is called with a message when the API key is refused.
   constructor(choice, onLocked) {
     Object.assign(this, { choice, onLocked, jobs: [], shown: null, isPaused: false });
+    addEventListener("resize", () => this.shown?.transcript.fitAll());
   }
 
   // Add [{file, name, language, model, seconds?}] and show the first.

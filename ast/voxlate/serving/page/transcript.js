@@ -74,7 +74,7 @@ export class Transcript {
   }
 
   add({ start, end, text, words, warnings }) {
-    const segment = { start, end, text, words, original: text };
+    const segment = { index: this.segments.length, start, end, text, words, original: text };
     const number = this.segments.push(segment);
     const play = element("button", { type: "button", className: "time" }, icon("play"),
       element("span", {}, clock(start, true)), element("span", { className: "until" }, clock(end, true)));
@@ -83,7 +83,7 @@ export class Transcript {
     segment.area = element("textarea", { rows: 1, value: text, dir: "auto", lang: this.job.language, spellcheck: true });
     segment.area.setAttribute("aria-label", `Segment ${number}, ${clock(start, true)} to ${clock(end, true)}`);
     segment.area.addEventListener("input", () => this.correct(segment));
-    segment.area.addEventListener("keydown", (event) => this.handleKey(event, number - 1));
+    segment.area.addEventListener("keydown", (event) => this.handleKey(event, segment));
     segment.restore = element("button", { type: "button", className: "quiet restore", hidden: true }, icon("undo"));
     segment.restore.setAttribute("aria-label", `Restore segment ${number}`);
     segment.restore.title = "Restore the original text";
@@ -121,15 +121,15 @@ export class Transcript {
     for (const segment of this.segments) this.fit(segment.area);
   }
 
-  handleKey(event, index) {
+  handleKey(event, segment) {
     if (event.key !== "Enter" || event.isComposing || event.shiftKey) return;
     event.preventDefault();
-    if (event.ctrlKey || event.metaKey) this.toggle(this.segments[index]);
-    else this.segments[index + 1]?.area.focus();
+    if (event.ctrlKey || event.metaKey) this.toggle(segment);
+    else this.segments[segment.index + 1]?.area.focus();
   }
 
   isAt(segment, seconds) {
-    const next = this.segments[this.segments.indexOf(segment) + 1];
+    const next = this.segments[segment.index + 1];
     return seconds >= segment.start - 0.05 && seconds < (next ? next.start - 0.05 : segment.end + 0.3);
   }
 
