@@ -5,7 +5,8 @@ BIN := .venv/bin
 OLDEST := .venv-oldest
 OLDEST_TESTS := tests/test_dependencies.py tests/test_config.py tests/test_tokenizer.py tests/cli tests/checkpoints \
 	tests/eval/test_eval_bleu.py tests/eval/test_eval_metrics.py tests/eval/test_eval_score.py tests/manifest tests/models \
-	tests/decoding/test_search.py tests/training/test_trackers.py tests/training/test_freezing.py
+	tests/decoding/test_search.py tests/training/test_trackers.py tests/training/test_freezing.py \
+	tests/serving/test_uploads.py tests/serving/test_clients_of_others.py
 
 .PHONY: demo dist docs install test test-slow test-oldest lint types check format
 
@@ -50,7 +51,7 @@ test-oldest: $(OLDEST)/.installed
 $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --no-compile --quiet --disable-pip-version-check --constraint constraints-oldest.txt \
-		--editable ".[ja,lora,ray,spoken]" pytest pytest-xdist
+		--editable ".[ja,lora,ray,serve,spoken]" pytest pytest-xdist
 	touch $@
 
 lint: install

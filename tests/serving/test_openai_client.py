@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from fake_engine import FakeEngine
-from served import Served, serving
+from served import Served, ask, serving
 
 # OpenAI's own translations end in 2027, which its client says.
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
@@ -169,6 +169,11 @@ def test_a_request_needs_one_of_the_keys(served: Served) -> None:
         openai.OpenAI(base_url=served.url, api_key="secre").audio.translations.create(model="travel", file=UPLOAD)
     assert raised.value.code == "invalid_api_key"
     assert raised.value.response.headers["www-authenticate"] == "Bearer"
+    assert [ask(f"{served.url}{path}")[0] for path in ("/", "/app.js", "/health", "/metrics")] == [200, 200, 200, 401]
+    status, text = ask(f"{served.url}/metrics", key="secret")
+    assert status == 200
+    assert 'voxlate_requests_total{route="/metrics",status="401"} 1.0' in text
+    assert 'voxlate_audio_seconds_total{model="travel",task="translate"}' in text
 
 
 def test_too_many_requests_are_asked_to_wait_and_the_client_does(tmp_path: Path) -> None:

@@ -157,6 +157,18 @@ def test_headers_that_never_end_are_given_up(tmp_path: Path, monkeypatch: pytest
         assert_serves(guarded)
 
 
+def test_many_idle_connections_leave_room_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voxlate.serving.connections.GuardedProtocol.max_connections", 50)
+    monkeypatch.setattr("voxlate.serving.connections.GuardedProtocol.header_seconds", 0.5)
+    with serving(tmp_path) as crowded:
+        idle = [crowded.connect() for _ in range(60)]
+        assert [read_answer(connection)[0] for connection in idle[50:]] == [0] * 10  # closed at once
+        assert read_answer(idle[0])[0] == 0  # closed after a while
+        assert_serves(crowded)
+        for connection in idle:
+            connection.close()
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

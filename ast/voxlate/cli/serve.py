@@ -1,6 +1,8 @@
 """The command ``voxlate serve``."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -151,8 +153,8 @@ def serve(
         values["engine"] = options.request(EngineOptions, values)
     except OptionError as error:
         raise OptionError({_ENGINE_NAMES.get(name, name): text for name, text in error.problems.items()}) from None
-    _configure_log(access_log)
-    return run_server(options.request(ServeCommand, values))
+    with _server_log(access_log):
+        return run_server(options.request(ServeCommand, values))
 
 
 def _check_installation() -> None:
@@ -164,12 +166,19 @@ def _check_installation() -> None:
         )
 
 
-def _configure_log(access_log: bool) -> None:
+@contextmanager
+def _server_log(access_log: bool) -> Iterator[None]:
     """Log the server's messages with their times, and requests only if that is wanted."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     logger = logging.getLogger("voxlate.serving")
-    logger.handlers, logger.propagate = [handler], False
+    logger.addHandler(handler)
+    logger.propagate = False
     logger.setLevel(logging.INFO if access_log else logging.WARNING)
     for library in ("uvicorn.error", "python_multipart"):  # they warn of each malformed request
         logging.getLogger(library).setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = True

@@ -10,17 +10,26 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from voxlate.serving.api_errors import ApiError
 
+MAX_CONNECTIONS = 1000
+
 
 class GuardedProtocol(H11Protocol):
-    """HTTP/1.1 whose connections are closed if the headers of a request take longer than `header_seconds`."""
+    """HTTP/1.1 whose connections are closed if the headers of a request take longer than `header_seconds`.
+
+    Connections over `max_connections` are closed at once, so that uploads can still open their files.
+    """
 
     header_seconds = 15.0
+    max_connections = MAX_CONNECTIONS
     _header_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the time for the headers of the first request."""
         super().connection_made(transport)
-        self._start_header_timer()
+        if len(self.connections) > self.max_connections:
+            transport.close()
+        else:
+            self._start_header_timer()
 
     def data_received(self, data: bytes) -> None:
         """Handle bytes of a request; the time for its headers ends with them."""

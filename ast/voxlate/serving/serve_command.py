@@ -20,7 +20,7 @@ from voxlate.serving.audio_service import AudioService, ServiceLimits
 from voxlate.serving.engine import ServingEngine
 from voxlate.serving.engine_options import EngineOptions
 from voxlate.serving.model_names import ModelNames
-from voxlate.serving.server import SignaledServer, address_of, is_loopback, open_socket
+from voxlate.serving.server import SignaledServer, address_of, allow_open_files, is_loopback, open_socket
 from voxlate.serving.server_metrics import ServerMetrics
 from voxlate.serving.uploads import UploadLimits
 
@@ -100,6 +100,7 @@ def _serve(command: ServeCommand, engine: ServingEngine, bound: socket.socket, f
     )
     if not is_loopback(bound) and not command.api_keys:
         _say("warning: other machines can use this server, and no --api-key is set; set one, or leave --host out")
+    allow_open_files()
     engine.start()
     try:
         server.run(sockets=[bound])

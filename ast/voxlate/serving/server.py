@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +13,12 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from voxlate.errors import VoxlateError
-from voxlate.serving.connections import GuardedProtocol
+from voxlate.serving.connections import MAX_CONNECTIONS, GuardedProtocol
 
+if sys.platform != "win32":
+    import resource
+
+_FILES_PER_CONNECTION = 4
 _CLOSING_SECONDS = 5  # in which the last answers are sent
 
 
@@ -90,6 +95,15 @@ def open_socket(host: str, port: int) -> socket.socket:
             "uses it"
         ) from None
     return bound
+
+
+def allow_open_files() -> None:
+    """Raise this process's limit of open files, if it can be, to what all connections and their uploads need."""
+    if sys.platform != "win32":
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = _FILES_PER_CONNECTION * MAX_CONNECTIONS
+        if soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
 
 
 def address_of(bound: socket.socket) -> str:
