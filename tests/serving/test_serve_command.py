@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from fake_engine import FakeEngine
 from media import write_media
 from paths import DEMO
 from recordings import demo_sentences, record
 from served import ask, error_of
 from server_process import ServerProcess, server_process
 from voxlate.cli import app
+from voxlate.serving.model_names import ModelNames
 
 CLIPS = sorted((DEMO / "clips").glob("*.flac"))
 
@@ -63,6 +65,37 @@ def test_a_port_in_use_is_named() -> None:
         f"cannot listen on --host 127.0.0.1 --port {port}: Address already in use; choose another port, or end the "
         "program that uses it"
     )
+
+
+def test_an_address_of_another_machine_is_explained() -> None:
+    result = CliRunner().invoke(app, ["serve", "--model", "x", "--host", "192.0.2.1", "--port", "0"])
+    assert str(result.exception) == (
+        "cannot listen on --host 192.0.2.1 --port 0: Cannot assign requested address; --host is an address of this "
+        "machine, such as 127.0.0.1, or 0.0.0.0 for all of them"
+    )
+
+
+def test_a_folder_without_a_model_is_one_line(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["serve", "--port", "0", "--model", f"none={tmp_path}"])
+    assert str(result.exception) == f"none: {tmp_path}: no config.json; expected the folder of a model"
+    assert result.stderr == "loading none\n"
+
+
+def test_a_language_that_no_model_has_is_refused_at_start() -> None:
+    end = threading.Timer(60, os.kill, (os.getpid(), signal.SIGTERM))  # if the server starts nevertheless
+    end.start()
+    result = CliRunner().invoke(app, ["serve", "--port", "0", "--model", f"demo={DEMO / 'model'}", "--to", "es"])
+    end.cancel()
+    assert str(result.exception) == "--to es: no model translates into it; expected ca, de, en, fr"
+    assert result.stderr == "loading demo\n"
+
+
+def test_an_alias_with_a_language_that_its_model_lacks_is_named() -> None:
+    aliases = {"good": "travel:fr", "bad": "travel:ca"}
+    assert ModelNames(FakeEngine(), aliases, "de").problem() == (
+        "--alias bad=travel:ca: model travel does not translate into Catalan (ca); expected de, en, fr"
+    )
+    assert ModelNames(FakeEngine(), {"good": "travel:fr"}, "ca").problem() is None
 
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,18 @@ class ModelNames:
             code="missing_language",
         )
 
+    def problem(self) -> str | None:
+        """Return why an alias or the default target language can never be used, once the models are loaded."""
+        for alias, name in self._aliases.items():
+            try:
+                self._find(name)
+            except ApiError as error:
+                return f"--alias {alias}={name}: {error.message}"
+        offered = {code for model in self._engine.model_names for code in self._engine.languages(model)}
+        if self._default_target is None or self._default_target in offered:
+            return None
+        return f"--to {self._default_target}: no model translates into it; expected {', '.join(sorted(offered))}"
+
     def listing(self) -> list[tuple[str, list[str]]]:
         """Return all names, each with its target languages."""
         models = [(model, self._engine.languages(model)) for model in self._engine.model_names]

@@ -84,18 +84,20 @@ def _serve(command: ServeCommand, engine: ServingEngine, bound: socket.socket, f
     """Serve an engine at a socket, with uploads in a folder; return the exit code."""
     metrics = ServerMetrics()
     upload = UploadLimits(round(command.max_upload * 1e6), idle_seconds=command.upload_timeout)
+    names = ModelNames(engine, command.aliases, find_language(command.to).code if command.to else None)
     service = AudioService(
         engine,
-        ModelNames(engine, command.aliases, find_language(command.to).code if command.to else None),
+        names,
         ServiceLimits(upload, command.engine.max_requests),
         folder,
         metrics,
         subtitles=command.subtitles,
     )
     _watch(metrics, engine, service)
+    progress = _Progress(engine, names, address_of(bound))
     server = SignaledServer(
         build_app(service, command.api_keys),
-        check=_Progress(engine, address_of(bound)).check,
+        check=progress.check,
         drain=lambda: _drain(engine, service, command.grace_seconds),
     )
     if not is_loopback(bound) and not command.api_keys:
@@ -106,25 +108,29 @@ def _serve(command: ServeCommand, engine: ServingEngine, bound: socket.socket, f
         server.run(sockets=[bound])
     finally:
         engine.shutdown(0)
-    if engine.failure is not None and not engine.ready:
-        raise VoxlateError(engine.failure)
+    if progress.failure is not None:
+        raise VoxlateError(progress.failure)
     return 130 if server.signal == signal.SIGINT else 0
 
 
 class _Progress:
     """Says what the server is doing until it is ready."""
 
-    def __init__(self, engine: ServingEngine, address: str) -> None:
-        self._engine, self._address = engine, address
+    def __init__(self, engine: ServingEngine, names: ModelNames, address: str) -> None:
+        self._engine, self._names, self._address = engine, names, address
         self._was_ready = False
+        self.failure: str | None = None  # why the server cannot serve
         _say(f"loading {', '.join(engine.model_names)}")
 
     def check(self) -> bool:
-        """Say when the models are loaded; return False if one cannot be."""
-        if not self._was_ready and self._engine.ready:
-            self._was_ready = True
-            _say(f"serving {', '.join(self._engine.model_names)} at {self._address} (API: {self._address}/v1)")
-        return self._was_ready or self._engine.failure is None
+        """Say when the models are loaded; return False if one cannot be, or does not fit the options."""
+        if not self._was_ready:
+            is_ready = self._engine.ready
+            self.failure = self._names.problem() if is_ready else self._engine.failure
+            if is_ready and self.failure is None:
+                self._was_ready = True
+                _say(f"serving {', '.join(self._engine.model_names)} at {self._address} (API: {self._address}/v1)")
+        return self.failure is None
 
 
 def _say(line: str) -> None:
@@ -133,7 +139,7 @@ def _say(line: str) -> None:
 
 async def _drain(engine: ServingEngine, service: AudioService, grace_seconds: float) -> None:
     """Refuse new requests, and finish the others, for some seconds at most."""
-    _say(f"stopping; unfinished requests have {grace_seconds:g} s")
+    _say(f"stopping; unfinished requests have {grace_seconds:g} s" if service.active else "stopping")
     service.stopping = True
     await asyncio.to_thread(engine.shutdown, grace_seconds)
     end = time.monotonic() + _CLOSE_SECONDS

@@ -1,6 +1,7 @@
 """Run the application on a socket until a signal stops it."""
 
 import asyncio
+import errno
 import signal
 import socket
 import sys
@@ -90,10 +91,7 @@ def open_socket(host: str, port: int) -> socket.socket:
             raise
     except (OSError, OverflowError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise VoxlateError(
-            f"cannot listen on --host {host} --port {port}: {reason}; choose another port, or end the program that "
-            "uses it"
-        ) from None
+        raise VoxlateError(f"cannot listen on --host {host} --port {port}: {reason}; {_advice(error)}") from None
     return bound
 
 
@@ -116,3 +114,13 @@ def is_loopback(bound: socket.socket) -> bool:
     """Return whether only this machine can reach a socket."""
     host: str = bound.getsockname()[0]
     return host.startswith("127.") or host == "::1"
+
+
+def _advice(error: Exception) -> str:
+    """Say what to do about an address at which the server cannot listen."""
+    number = None if isinstance(error, socket.gaierror) else getattr(error, "errno", None)
+    if number == errno.EADDRINUSE:
+        return "choose another port, or end the program that uses it"
+    if number in (errno.EACCES, errno.EPERM):
+        return "choose a port from 1024 on"
+    return "--host is an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them"
