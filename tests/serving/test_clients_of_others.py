@@ -166,3 +166,13 @@ def test_wrong_requests(served: Served, path: str, message: str) -> None:
     assert status in (400, 404, 405)
     assert error_of(body)["message"].startswith(message)
     served.wait_until_idle()
+
+
+def test_a_file_that_is_sent_as_text_is_explained(served: Served) -> None:
+    """As by curl with -F audio_file=talk.mp3, which lacks the @."""
+    form = requests_form("b3b1", ("file", "talk.mp3", b"hello"), {"audio_file": "talk.mp3"})
+    status, _, body = served.send(request("/asr", requests_headers("b3b1"), form))
+    assert (status, error_of(body)["param"]) == (400, "audio_file")
+    assert error_of(body)["message"] == (
+        "the field 'audio_file' is text, expected a file; with curl: -F audio_file=@talk.mp3"
+    )

@@ -217,7 +217,7 @@ def test_what_a_file_lacks_is_reported(engine: ServingEngine, folder: Path, tmp_
     write_media(tmp_path / "upload.flac", np.zeros(16_000 * 301, np.float32))
     assert failed(engine.submit(replace(request, path=tmp_path / "upload.flac"))) == (
         "too_long",
-        "the file cannot be read: longer than 300 s, the longest audio that is accepted",
+        "the recording is longer than 300 s, the limit of this server (--max-seconds)",
     )
     assert failed(engine.submit(replace(request, path=tmp_path / "missing")))[0] == "undecodable"
 

@@ -110,11 +110,9 @@ class AudioService:
         try:
             async with received_form(request, self._folder, self._limits.upload, file_field) as form:
                 if form.path is None:
-                    raise ApiError(
-                        400, f"the form has no file; expected audio in the field '{file_field}'", param="file"
-                    )
+                    raise _missing_file(form, file_field)
                 if form.size == 0:
-                    raise ApiError(400, "the uploaded file is empty (0 bytes)", param="file", code="empty_file")
+                    raise ApiError(400, "the uploaded file is empty (0 bytes)", param=file_field, code="empty_file")
                 self.metrics.count_upload(form.size)
                 yield form
         finally:
@@ -238,6 +236,15 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Re
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _missing_file(form: UploadForm, file_field: str) -> ApiError:
+    """Return the error of a form without a file in its field."""
+    if file_field in form.fields:
+        message = f"the field '{file_field}' is text, expected a file; with curl: -F {file_field}=@talk.mp3"
+    else:
+        message = f"the form has no file; expected audio in the field '{file_field}'"
+    return ApiError(400, message, param=file_field)
 
 
 def _failure(failed: RequestFailed) -> ApiError:

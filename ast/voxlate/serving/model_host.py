@@ -147,9 +147,8 @@ class ModelHost:
             with self._loading:
                 self._model = self._load_model(self._on_segment)
         except Exception as error:
-            is_fault = not isinstance(error, VoxlateError)
-            if is_fault or self.targets is not None:  # the command reports others of the first attempt
-                _LOG.error("loading %s failed: %s", self.name, error, exc_info=is_fault)
+            if not isinstance(error, VoxlateError):  # which the command or the failed request reports
+                _LOG.exception("loading %s failed", self.name)
             self.failure = memory_advice() if is_out_of_memory(error) else str(error) or type(error).__name__
             return None
         self.can_transcribe = self._model.can_transcribe

@@ -77,12 +77,13 @@ def decode_upload(job: UploadJob, *, speech: SpeechOptions, max_seconds: float) 
             audio.__cause__ = error
     if isinstance(audio, DecodedAudio):
         return audio
+    if isinstance(audio, AudioTooLongError):
+        limit = f"{max_seconds:g} s, the limit of this server (--max-seconds)"
+        return RequestFailed("too_long", f"the recording is longer than {limit}")
     return RequestFailed(_kind(audio), f"the file cannot be read: {str(audio).removeprefix(f'{job.path}: ')}")
 
 
 def _kind(error: AudioError) -> FailureKind:
-    if isinstance(error, AudioTooLongError):
-        return "too_long"
     cause = error.__cause__  # FFmpeg's errors are OSErrors, too: a damaged file is an "input/output error"
     is_storage = isinstance(cause, OSError) and not isinstance(cause, FFmpegError) and cause.errno in STORAGE_ERRORS
     return "internal" if is_storage else "undecodable"
