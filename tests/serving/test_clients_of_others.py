@@ -132,7 +132,11 @@ def test_bazarr_asks_for_the_language(served: Served) -> None:
         ("", "text/plain; charset=utf-8", "hello [said]\n"),
         ("?output=txt&task=translate&to_language=fr", "text/plain; charset=utf-8", "hello [fr]\n"),
         ("?output=vtt&task=translate", "text/vtt; charset=utf-8", "WEBVTT\n"),
-        ("?output=tsv&task=translate", "text/tab-separated-values; charset=utf-8", "audio\tstart\tend\trank\tscore"),
+        (
+            "?output=tsv&task=translate",
+            "text/tab-separated-values; charset=utf-8",
+            "start\tend\ttext\n0\t1000\thello [en]\n",
+        ),
         (
             "?output=json&model=travel:de&word_timestamps=true",
             "application/json",

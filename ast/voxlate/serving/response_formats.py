@@ -26,11 +26,19 @@ def openai_response(
 
 
 def asr_response(translation: Translation, output: str, *, words: bool = False, subtitles: SubtitleOptions) -> Response:
-    """Return the answer in one of ASR_FORMATS: verbose JSON, or what `voxlate translate --format` writes."""
+    """Return the answer in one of ASR_FORMATS: verbose JSON, whisper's tsv, or what `voxlate translate` writes."""
     if output == "json":
         return JSONResponse(verbose_json(translation, words=words))
-    text = writers(subtitles)[output](translation)
+    text = whisper_tsv(translation) if output == "tsv" else writers(subtitles)[output](translation)
     return PlainTextResponse(text, media_type=_MEDIA_TYPES.get(output, "text/plain"))
+
+
+def whisper_tsv(translation: Translation) -> str:
+    """Return whisper's table: start and end of each segment in milliseconds, and its text."""
+    rows = [
+        (round(1000 * one.start), round(1000 * one.end), one.text.replace("\t", " ")) for one in translation.segments
+    ]
+    return "".join("\t".join(map(str, row)) + "\n" for row in [("start", "end", "text"), *rows])
 
 
 def verbose_json(translation: Translation, *, words: bool) -> dict[str, Any]:
