@@ -135,7 +135,7 @@ def test_bazarr_asks_for_the_language(served: Served) -> None:
         (
             "?output=tsv&task=translate",
             "text/tab-separated-values; charset=utf-8",
-            "start\tend\ttext\n0\t1000\thello [en]\n",
+            "start\tend\ttext\n0\t2000\thello [en]\n",
         ),
         (
             "?output=json&model=travel:de&word_timestamps=true",
