@@ -66,7 +66,7 @@ def test_a_short_name_is_looked_up_on_the_hub(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(VoxlateError, match=r"^model facebook/wav2vec2-xls-r-300m-21-to-en is not on this machine"):
         find_model("xls-r-300m-21-to-en")
-    with pytest.raises(VoxlateError, match=r"did you mean xls-r-300m-21-to-en\?; voxlate models lists short names$"):
+    with pytest.raises(VoxlateError, match=r"did you mean xls-r-300m-21-to-en\? voxlate models lists short names$"):
         find_model("xlsr-300m-21-to-en")
     monkeypatch.chdir(tmp_path)
     Path("xls-r-300m").mkdir()

@@ -46,8 +46,8 @@ def find_model(model: str | Path, *, named: str = "with --model") -> Path:
         raise VoxlateError(f"model {name!r} is a file; expected the folder with it and its config.json")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository, re.ASCII) or name.startswith((".", "/", "~")):
         similar = similar_name(name)
-        hint = f"; did you mean {similar}?" if similar else "; expected a folder or a Hub id such as owner/name"
-        raise VoxlateError(f"model {name!r}: no such folder{hint}; voxlate models lists short names")
+        hint = f"; did you mean {similar}?" if similar else "; expected a folder or a Hub id such as owner/name;"
+        raise VoxlateError(f"model {name!r}: no such folder{hint} voxlate models lists short names")
     return _from_hub(repository, revision or None, named)
 
 
