@@ -12,6 +12,7 @@ import pickle
 import socket
 import struct
 import sys
+from functools import partial
 from typing import Any
 
 from voxlate.files import ScratchFile
@@ -51,8 +52,9 @@ class _Pickler(pickle.Pickler):
     """Collects the temporary files and the large buffers of an object instead of pickling them."""
 
     def __init__(self, target: io.BytesIO, files: list[ScratchFile], buffers: list[memoryview]) -> None:
-        super().__init__(target, protocol=5, buffer_callback=self._is_in_band)
-        self._files, self._buffers = files, buffers
+        # A method of this object would be a cycle, which keeps the buffers until the next garbage collection.
+        super().__init__(target, protocol=5, buffer_callback=partial(_is_in_band, buffers))
+        self._files = files
 
     def persistent_id(self, item: object) -> int | None:
         """Return the position of a temporary file in the message."""
@@ -61,12 +63,14 @@ class _Pickler(pickle.Pickler):
         self._files.append(item)
         return len(self._files) - 1
 
-    def _is_in_band(self, buffer: pickle.PickleBuffer) -> bool:
-        with buffer.raw() as view:
-            if len(view) < _SHARED_BYTES:
-                return True
-        self._buffers.append(buffer.raw())
-        return False
+
+def _is_in_band(buffers: list[memoryview], buffer: pickle.PickleBuffer) -> bool:
+    """Return whether a buffer is small; collect it otherwise."""
+    with buffer.raw() as view:
+        if len(view) < _SHARED_BYTES:
+            return True
+    buffers.append(buffer.raw())
+    return False
 
 
 class _Unpickler(pickle.Unpickler):

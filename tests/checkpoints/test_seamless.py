@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from torch import Tensor
 from transformers import (
     SeamlessM4TFeatureExtractor,
@@ -71,7 +72,8 @@ def test_logits_and_ids_equal_those_of_transformers(theirs: tuple[Any, Path], fa
             ids = search(checkpoint.model.decoder, cache, [checkpoint.target_id("German")], options)[0][0].ids
             assert [3, *ids] == expected_ids
             found.add(ids)
-    assert len(found) > 3
+    if int(transformers.__version__.split(".")[1]) >= 23:  # older releases draw other weights, which end at once
+        assert len(found) > 3
 
 
 def test_folders_are_the_same_for_both(theirs: tuple[Any, Path], tmp_path: Path, caplog: Any) -> None:
@@ -176,6 +178,7 @@ def test_the_published_size() -> None:
     config = SeamlessM4Tv2Config()
     with torch.device("meta"):
         theirs = SeamlessM4Tv2ForSpeechToText(config)
+        theirs.tie_weights()  # which older releases of transformers do not do on the meta device
         described = read_seamless_config(config.to_dict(), Path("config.json"), {})
         adapter: Any = adapter_config(described.encoder)
         parts = (

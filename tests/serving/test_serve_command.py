@@ -175,6 +175,9 @@ def test_the_decoding_processes_may_be_killed(server: ServerProcess) -> None:
     assert {status for status, _ in answers} <= {200, 400}
     assert {answer for answer in answers if answer[0] == 200} <= {expected}
     assert translate(server, CLIPS[0]) == expected
+    deadline = time.monotonic() + 10
+    while list(server.folder.glob("*/*")) and time.monotonic() < deadline:  # an upload is deleted after its answer
+        time.sleep(0.05)
     assert list(server.folder.glob("*/*")) == []
 
 

@@ -107,7 +107,9 @@ class ModelHost:
 
     def _work(self, waiting: dict[int, _Waiting], dropped: list[int]) -> None:
         """Let requests leave and join, and do the next piece of work."""
-        model = self._model or (self._load() if waiting else None)
+        model = self._model  # which is false while it has no requests
+        if model is None and waiting:
+            model = self._load()
         if model is None:
             for number in waiting:
                 self._on_end(number, RequestFailed("internal", f"{self.name} cannot be loaded: {self.failure}"))
