@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -45,7 +46,7 @@ def test_a_model_that_has_nothing_to_do_stays_loaded() -> None:
     for number in range(3):
         host.put(number, cast("DecodedAudio", None), REQUEST)
         with changed:
-            assert changed.wait_for(lambda number=number: number in ended, 20)
+            assert changed.wait_for(partial(ended.__contains__, number), 20)
     host.close(20)
     assert ended == [0, 1, 2]
     assert len(loaded) == 1
