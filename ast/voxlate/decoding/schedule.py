@@ -30,6 +30,7 @@ _PADDING_SHARE = 0.05
 # New segments join the search as soon as this part of it is free. A quarter of it is encoded at a time.
 _CPU_GROUPS, _GPU_GROUPS = 4, 8
 _FEED_STEPS = 8  # of the search, after which it looks for new inputs: encoding them one by one is slow
+_LIVE_PADDING_SECONDS = 4.0  # in a batch of live segments, whose lengths differ more than those of a window
 _CPU_FEED_SECONDS = 60.0  # of live audio that a CPU encodes at a time: whatever comes next waits for it
 
 
@@ -179,6 +180,7 @@ class Schedule:
         if wanted > 0 and has_room and is_due and not self._targets:
             self.put(feed.take(wanted, _ENCODED_SECONDS if self._encoder.works_ahead else _CPU_FEED_SECONDS))
             self._unfed_steps, self._has_taken_all = 0, not len(feed)
+            self._free_padding = min(self._free_padding, _LIVE_PADDING_SECONDS)
         if len(self):
             yield from self._advance()
 
