@@ -14,6 +14,7 @@ COPY eval/voxlate_eval eval/voxlate_eval
 COPY recipes/covost2 recipes/covost2
 COPY recipes/demo/clips recipes/demo/clips
 COPY recipes/demo/demo.yaml recipes/demo/demo.yaml
+COPY recipes/demo/micro.yaml recipes/demo/micro.yaml
 COPY recipes/demo/model recipes/demo/model
 RUN pip install --no-cache-dir --constraint constraints.txt ".[serve]"
 
