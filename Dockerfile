@@ -4,10 +4,10 @@ RUN python -m venv /opt/voxlate
 ENV PATH=/opt/voxlate/bin:$PATH
 WORKDIR /source
 # PyTorch has a layer of its own, since it is large and changes seldom. Its version for CPUs, such as 2.13.0+cpu, counts
-# as newer than the same version on PyPI, so pip prefers it.
+# as newer than the default one, so pip prefers it. An empty TORCH_INDEX takes the default one, which includes CUDA.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 COPY constraints.txt ./
-RUN pip install --no-cache-dir --constraint constraints.txt --extra-index-url $TORCH_INDEX torch
+RUN pip install --no-cache-dir --constraint constraints.txt ${TORCH_INDEX:+--extra-index-url $TORCH_INDEX} torch
 COPY pyproject.toml README.md LICENSE ./
 COPY ast/voxlate ast/voxlate
 COPY eval/voxlate_eval eval/voxlate_eval

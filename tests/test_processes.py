@@ -135,7 +135,7 @@ def test_memory_and_time_are_limited() -> None:
     process: FunctionProcess[Any, Any] = FunctionProcess(act, memory_bytes=1 << 30)
     with pytest.raises(MemoryError):
         process.call("memory")
-    assert process.call("item", 60.0) == "item"  # the process goes on
+    assert process.call("item", 60.0) == "item"  # the process still works
     with pytest.raises(TimeoutError):
         process.call("wait", 0.1)
     assert process.call("item") == "item"

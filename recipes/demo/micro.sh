@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Train a tiny model with a w2v-BERT encoder, conformer adapter and M2M-100 decoder on a few hundred of the demo's
-# sentences, in about 20 minutes on two cores. Run this in an empty folder, with voxlate[spoken] installed:
+# sentences, in less than 20 minutes on two cores by estimate. Run this in an empty folder, with voxlate[spoken] installed:
 #
 #     bash PATH/TO/recipes/demo/micro.sh
 #

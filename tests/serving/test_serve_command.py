@@ -155,7 +155,7 @@ def test_answers_are_those_of_translate(server: ServerProcess, recording: Path, 
 
 @pytest.mark.slow
 def test_the_decoding_processes_may_be_killed(server: ServerProcess) -> None:
-    """A request that loses its process is decoded again, and the server goes on."""
+    """A request that loses its process is decoded again, and the server keeps running."""
     expected = translate(server, CLIPS[0])
     done = threading.Event()
 

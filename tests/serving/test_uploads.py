@@ -1,4 +1,4 @@
-"""Uploads that are too large, too slow, damaged or given up: the server answers, goes on, and keeps no file."""
+"""Uploads that are too large, too slow, damaged or given up: the server answers, keeps running, and leaves no file."""
 
 import json
 import random
